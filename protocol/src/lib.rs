@@ -1,1 +1,28 @@
-//! placeholder
+//! What a Shoal peer decides: a state machine without sockets, clocks, threads, files or global randomness.
+//!
+//! A driver owns one [`Peer`], tells it facts ([`Input`]) with the time they happened, and carries out the orders
+//! ([`Output`]) it gives. The daemon, the simulator and the fuzzers drive the same type.
+
+pub mod api;
+pub mod cbor;
+pub mod certificate;
+pub mod config;
+pub mod id;
+pub mod input;
+pub mod latency;
+pub mod message;
+pub mod output;
+mod peer;
+pub mod placement;
+pub mod task;
+pub mod time;
+
+pub use certificate::{Member, Role};
+pub use id::{BlobId, MeshId, PeerId, TaskId};
+pub use input::Input;
+pub use message::Message;
+pub use output::{Event, Output};
+pub use peer::{FindError, Peer};
+pub use task::TaskState;
+pub use task::spec::TaskSpec;
+pub use time::{Time, Wake};

@@ -1,0 +1,458 @@
+//! What `shoal` and `shoald` say to each other: the JSON of the local HTTP API.
+//!
+//! | request | body | answer |
+//! |---|---|---|
+//! | `GET /v1/status` | | [`Status`] |
+//! | `GET /v1/peers` | | [`Listing`] of [`PeerView`] |
+//! | `POST /v1/peers/{peer}/ping` | | [`PingView`] |
+//! | `GET /v1/rtt?a=&b=` | | [`RttView`] |
+//! | `POST /v1/tasks` | [`TaskRequest`] | [`TaskView`] (`wait`), or a [`crate::placement::explain::Decision`] (`dry_run`) |
+//! | `GET /v1/tasks` | | [`Listing`] of [`TaskView`] without outputs, newest first |
+//! | `GET /v1/tasks/{id}?wait_ms=` | | [`TaskView`]; waits that long for the end |
+//! | `POST /v1/tasks/{id}/cancel` | | [`TaskView`] |
+//! | `GET /v1/tasks/{id}/result` | | the output's bytes |
+//! | `GET /v1/tasks/{id}/logs` | | standard error's bytes |
+//! | `GET /v1/tasks/{id}/explain` | | [`Listing`] of decisions, one an attempt |
+//! | `GET /v1/blobs` | | [`Listing`] of [`BlobView`] |
+//! | `POST /v1/blobs` | the bytes | [`BlobView`] |
+//! | `GET /v1/blobs/{id}?from=PEER` | | the bytes, fetched from that peer or any neighbour when not here |
+//! | `GET /v1/events` | | server-sent events: [`EventView`] |
+//! | `GET /v1/config` | | [`ConfigView`] |
+//! | `POST /v1/shutdown` | | |
+//!
+//! `{id}` may be a unique prefix, or `last`; `{peer}` a name, an id or a unique prefix of either. Errors are
+//! `application/problem+json`: [`Problem`]. Every top-level object carries `"schema":"shoal/v1"`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::certificate::Role;
+use crate::id::{BlobId, MeshId, PeerId, TaskId};
+use crate::output::{PeerState, Timings};
+use crate::placement::explain::Decision;
+use crate::task::TaskState;
+use crate::task::spec::{CloudUse, LimitKind};
+
+/// Value of the `schema` field of every answer.
+pub const SCHEMA: &str = "shoal/v1";
+
+/// The default for `schema` fields.
+pub fn schema() -> String {
+    SCHEMA.to_owned()
+}
+
+/// A list, so that an answer is always an object.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Listing<T> {
+    /// [`SCHEMA`].
+    #[serde(default = "schema")]
+    pub schema: String,
+    /// The things.
+    pub items: Vec<T>,
+}
+
+impl<T> Listing<T> {
+    /// A list in the current schema.
+    pub fn new(items: Vec<T>) -> Self {
+        Self { schema: schema(), items }
+    }
+}
+
+/// An error, as a person and a program need it (RFC 9457 with Shoal's members).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Stable: `SH0412`.
+    pub code: String,
+    /// HTTP status.
+    pub status: u16,
+    /// One line: what happened.
+    pub title: String,
+    /// Why, with the figures.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hint: String,
+    /// Whether the same request may succeed later.
+    #[serde(default)]
+    pub retryable: bool,
+    /// When to try again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
+
+/// Stable error codes.
+pub mod codes {
+    /// The request is not of the form it must have.
+    pub const BAD_REQUEST: &str = "SH0400";
+    /// Denied.
+    pub const DENIED: &str = "SH0403";
+    /// No such task.
+    pub const NO_TASK: &str = "SH0404";
+    /// No such peer.
+    pub const NO_PEER: &str = "SH0405";
+    /// No such blob, here or at the neighbours asked.
+    pub const NO_BLOB: &str = "SH0406";
+    /// A prefix fits several.
+    pub const AMBIGUOUS: &str = "SH0409";
+    /// No peer can run the task.
+    pub const NO_CANDIDATE: &str = "SH0412";
+    /// Every peer declined.
+    pub const ALL_DECLINED: &str = "SH0413";
+    /// Over a size limit.
+    pub const TOO_LARGE: &str = "SH0414";
+    /// Not a module that can be run.
+    pub const INVALID_MODULE: &str = "SH0415";
+    /// Too much is waiting.
+    pub const OVERLOADED: &str = "SH0429";
+    /// Cancelled by its user.
+    pub const CANCELLED: &str = "SH0499";
+    /// A fault of this peer.
+    pub const INTERNAL: &str = "SH0500";
+    /// Shutting down.
+    pub const SHUTTING_DOWN: &str = "SH0503";
+    /// Attempts kept dying.
+    pub const ATTEMPTS_EXHAUSTED: &str = "SH0504";
+    /// The disk failed or is full.
+    pub const STORE: &str = "SH0507";
+}
+
+/// This peer and its mesh.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// [`SCHEMA`].
+    #[serde(default = "schema")]
+    pub schema: String,
+    /// Software version.
+    pub version: String,
+    /// The mesh's name in this peer's configuration.
+    pub mesh_name: String,
+    /// The mesh.
+    pub mesh: MeshId,
+    /// This peer, as it sees itself.
+    pub me: PeerView,
+    /// Microseconds since start.
+    pub uptime_us: u64,
+    /// Where it listens.
+    pub addresses: Vec<String>,
+    /// Its neighbours, this peer not included.
+    pub peers: Vec<PeerView>,
+    /// Tasks by state: of users of this peer.
+    pub tasks: TaskCounts,
+    /// Things worth a person's attention, each with the next command.
+    pub warnings: Vec<String>,
+    /// Counters since start, by name: frames, bytes, refusals, drops.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// Tasks of users of this peer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskCounts {
+    /// Not finished, and running somewhere.
+    pub running: u64,
+    /// Not finished, and not running yet.
+    pub waiting: u64,
+    /// Done since start.
+    pub done: u64,
+    /// Failed since start.
+    pub failed: u64,
+    /// Cancelled since start.
+    pub cancelled: u64,
+    /// Runs made here for anyone since start.
+    pub executed_here: u64,
+}
+
+/// A peer, as this one sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PeerView {
+    /// Its id.
+    pub peer: PeerId,
+    /// Its name.
+    pub name: String,
+    /// Its role.
+    pub role: Role,
+    /// Its signed labels.
+    pub labels: BTreeMap<String, String>,
+    /// What we believe of it.
+    pub state: PeerState,
+    /// Round trip over the last samples, in milliseconds: median.
+    pub rtt_p50_ms: Option<f64>,
+    /// The same: 99th percentile.
+    pub rtt_p99_ms: Option<f64>,
+    /// What the coordinates predict, in milliseconds.
+    pub rtt_predicted_ms: Option<f64>,
+    /// Its load, as last heard.
+    pub load: Option<LoadView>,
+    /// Attempts we gave it that ended well, of all that ended, in percent.
+    pub ok_percent: Option<f64>,
+    /// Microseconds since it was last heard.
+    pub heard_us_ago: Option<u64>,
+    /// Address of the connection, when we dialled it.
+    pub address: Option<String>,
+}
+
+/// Load of a peer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoadView {
+    /// A task arriving now would start in this many milliseconds.
+    pub start_in_ms: f64,
+    /// Tasks it runs at once.
+    pub cores: u16,
+    /// Running tasks.
+    pub running: u16,
+    /// Waiting tasks.
+    pub queued: u16,
+    /// Tasks that may wait.
+    pub queue_max: u16,
+    /// Host CPU in use, in percent.
+    pub cpu_percent: u8,
+    /// Speed of a core relative to the reference core.
+    pub speed: f64,
+    /// Memory free for tasks, in bytes.
+    pub memory_free_bytes: u64,
+    /// Memory given to tasks, in bytes.
+    pub memory_bytes: u64,
+    /// Microseconds since it was heard.
+    pub age_us: u64,
+}
+
+/// A task to be run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskRequest {
+    /// Builds of the module, already in the peer's blob store.
+    pub variants: Vec<VariantRequest>,
+    /// Arguments after the program name.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// Standard input, in order.
+    #[serde(default)]
+    pub inputs: Vec<InputRequest>,
+    /// Linear memory, in bytes.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
+    /// Wall time of the run, in milliseconds.
+    #[serde(default)]
+    pub wall_ms: Option<u64>,
+    /// Standard output, in bytes.
+    #[serde(default)]
+    pub output_bytes: Option<u64>,
+    /// Time after which the answer is worth less, in milliseconds.
+    #[serde(default)]
+    pub deadline_ms: Option<u64>,
+    /// Labels the executor must have.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// The role it must have.
+    #[serde(default)]
+    pub role: Option<Role>,
+    /// How cloud peers may be used.
+    #[serde(default)]
+    pub cloud: CloudUse,
+    /// Only here.
+    #[serde(default)]
+    pub local_only: bool,
+    /// Only at this peer: a name, an id, or a prefix.
+    #[serde(default)]
+    pub peer: Option<String>,
+    /// No variant with a greater declared loss.
+    #[serde(default)]
+    pub loss_max: Option<f64>,
+    /// λ for this task.
+    #[serde(default)]
+    pub lambda: Option<f64>,
+    /// The same key always names the same task.
+    #[serde(default)]
+    pub idempotency_key: Option<String>,
+    /// Answer when it has ended, not when it is accepted.
+    #[serde(default)]
+    pub wait: bool,
+    /// Only say where it would run.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// For listings; the module's file name, usually.
+    #[serde(default)]
+    pub name: String,
+}
+
+/// One build of a module.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VariantRequest {
+    /// `full`, `int8`.
+    #[serde(default)]
+    pub name: String,
+    /// The module.
+    pub module: BlobId,
+    /// Declared loss, 0 to 1.
+    #[serde(default)]
+    pub loss: f64,
+}
+
+/// A piece of standard input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InputRequest {
+    /// UTF-8 text.
+    Text(String),
+    /// Base64 of the bytes (standard alphabet, padded).
+    Base64(String),
+    /// A blob in the peer's store.
+    Blob(BlobId),
+}
+
+/// A task, as its home peer knows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskView {
+    /// [`SCHEMA`].
+    #[serde(default = "schema")]
+    pub schema: String,
+    /// Its id.
+    pub task: TaskId,
+    /// The name it was submitted under.
+    pub name: String,
+    /// Where it is in its life.
+    pub state: TaskState,
+    /// The latest attempt, from 1.
+    pub attempt: u32,
+    /// Where it runs or ran.
+    pub executor: Option<ExecutorView>,
+    /// Which build.
+    pub variant: Option<String>,
+    /// Size of its input, in bytes.
+    pub input_bytes: u64,
+    /// Microseconds since it was accepted.
+    pub age_us: u64,
+    /// Where the time went, once it is done.
+    pub timings: Option<Timings>,
+    /// The module's exit code, when it exited.
+    pub exit_code: Option<u32>,
+    /// What it wrote, when small enough to be carried here and asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<OutputView>,
+    /// The end of its standard error, as text.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub log: String,
+    /// Why it has no good end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Problem>,
+    /// The limit it hit, when that is why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<LimitKind>,
+}
+
+/// Who ran a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecutorView {
+    /// Its id.
+    pub peer: PeerId,
+    /// Its name.
+    pub name: String,
+    /// Its role.
+    pub role: Role,
+}
+
+/// What a task wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OutputView {
+    /// It is valid UTF-8.
+    Text(String),
+    /// It is not.
+    Base64(String),
+    /// It is large: a blob in the peer's store.
+    Blob {
+        /// The blob.
+        id: BlobId,
+        /// Its size.
+        bytes: u64,
+    },
+}
+
+/// A blob in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobView {
+    /// [`SCHEMA`].
+    #[serde(default = "schema")]
+    pub schema: String,
+    /// Its id.
+    pub id: BlobId,
+    /// Its size, in bytes.
+    pub bytes: u64,
+    /// Whether it has been compiled as a module here.
+    #[serde(default)]
+    pub is_module: bool,
+}
+
+/// A round trip.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PingView {
+    /// [`SCHEMA`].
+    #[serde(default = "schema")]
+    pub schema: String,
+    /// To whom.
+    pub peer: PeerId,
+    /// Its name.
+    pub name: String,
+    /// How long, in milliseconds; absent when there was no answer within a second.
+    pub rtt_ms: Option<f64>,
+}
+
+/// The distance of two peers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RttView {
+    /// [`SCHEMA`].
+    #[serde(default = "schema")]
+    pub schema: String,
+    /// One.
+    pub a: String,
+    /// The other.
+    pub b: String,
+    /// Measured, when this peer is one of them, in milliseconds.
+    pub measured_ms: Option<f64>,
+    /// Predicted from coordinates, in milliseconds.
+    pub predicted_ms: Option<f64>,
+}
+
+/// One event of the stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventView {
+    /// [`SCHEMA`].
+    #[serde(default = "schema")]
+    pub schema: String,
+    /// Counts the events of this run of the daemon.
+    pub sequence: u64,
+    /// Microseconds since the daemon's start.
+    pub at_us: u64,
+    /// The news; its fields stand beside these.
+    #[serde(flatten)]
+    pub event: crate::output::Event,
+    /// Names of the peers spoken of, by id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub names: BTreeMap<PeerId, String>,
+}
+
+/// The daemon's configuration and where each value came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigView {
+    /// [`SCHEMA`].
+    #[serde(default = "schema")]
+    pub schema: String,
+    /// In the order of the file format.
+    pub values: Vec<ConfigValue>,
+}
+
+/// One configured value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigValue {
+    /// `node.name`.
+    pub key: String,
+    /// As TOML.
+    pub value: String,
+    /// `default`, a file, an environment variable or `flag`.
+    pub origin: String,
+}
+
+/// Decisions of one task, one an attempt.
+pub type Explanation = Listing<Decision>;

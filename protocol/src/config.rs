@@ -1,0 +1,170 @@
+//! Limits and defaults: each constant once, with its unit and its reason.
+
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+// ── Sizes of what crosses the wire ──────────────────────────────────────────────────────────────────────────────
+
+/// A control frame; a peer that announces more is cut off before a byte of it is read.
+pub const FRAME_BYTES_MAX: usize = 64 * 1024;
+/// Input or output that rides inside a frame; larger ones become blobs. Leaves a quarter of the frame for the rest.
+pub const INLINE_BYTES_MAX: u64 = 48 * 1024;
+/// Standard input of one task.
+pub const INPUT_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Payloads that make up one input.
+pub const INPUTS_MAX: u64 = 32;
+/// Arguments of one task together; the award must fit its frame.
+pub const ARGUMENT_BYTES_MAX: u64 = 4 * 1024;
+/// A module (design: hostile modules cost compile time, which grows with size).
+pub const MODULE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Builds of one module in a task.
+pub const VARIANTS_MAX: usize = 8;
+/// Names, label keys and label values.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Labels of one certificate.
+pub const LABELS_MAX: usize = 32;
+/// Addresses in one peer record.
+pub const ADDRESSES_MAX: usize = 8;
+/// One address.
+pub const ADDRESS_BYTES_MAX: usize = 256;
+/// Records in one peer-exchange message.
+pub const RECORDS_PER_MESSAGE_MAX: usize = 16;
+/// Standard error kept of a run and sent home with the result.
+pub const LOG_BYTES_MAX: usize = 4 * 1024;
+
+// ── Bounds of a run ─────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Linear memory a task gets when it does not say.
+pub const MEMORY_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
+/// Linear memory a task may ask for: all that wasm32 can address.
+pub const MEMORY_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+/// Wall time a task gets when it does not say.
+pub const WALL_DEFAULT: Duration = Duration::from_secs(60);
+/// Wall time a task may ask for.
+pub const WALL_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Output a task gets when it does not say.
+pub const OUTPUT_BYTES_DEFAULT: u64 = 4 * 1024 * 1024;
+/// Output a task may ask for.
+pub const OUTPUT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+// ── Bounds of what a peer remembers ─────────────────────────────────────────────────────────────────────────────
+
+/// Neighbours kept because they are near.
+pub const VIEW_NEAR_MAX: usize = 24;
+/// Neighbours kept at random, so that the mesh stays one.
+pub const VIEW_RANDOM_MAX: usize = 8;
+/// Cloud neighbours.
+pub const VIEW_CLOUD_MAX: usize = 10;
+/// Records of peers that are not neighbours, for repair.
+pub const PASSIVE_MAX: usize = 128;
+/// Tasks of this peer's users that are not finished.
+pub const HOME_TASKS_MAX: usize = 16_384;
+/// Finished tasks that can still be listed and explained.
+pub const FINISHED_TASKS_MAX: usize = 4_096;
+/// Bytes of finished results kept in memory; the oldest go first.
+pub const FINISHED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Modules whose cost is remembered.
+pub const MODULES_MAX: usize = 512;
+
+/// What a peer's own configuration tells the protocol.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PeerConfig {
+    /// Tasks that run at once.
+    pub cores: u16,
+    /// Speed of one core relative to the reference core, measured at start by the driver.
+    pub speed: f64,
+    /// Memory given to tasks, in bytes.
+    pub memory_bytes: u64,
+    /// Uplink in bits a second: what transfers are reckoned with until they are measured.
+    pub uplink_bits_per_s: u64,
+    /// Tasks that may wait here.
+    pub queue_max: usize,
+    /// Weights α, β, δ of this peer in the objective.
+    pub weights: Weights,
+    /// Price of a second of one core here, in the mesh's unit.
+    pub price: f64,
+    /// The objective's λ where a task brings none.
+    pub lambda: f64,
+    /// Timing of failure detection.
+    pub detector: DetectorConfig,
+}
+
+impl Default for PeerConfig {
+    fn default() -> Self {
+        Self {
+            cores: 1,
+            speed: 1.0,
+            memory_bytes: 512 * 1024 * 1024,
+            uplink_bits_per_s: 100_000_000,
+            queue_max: 128,
+            weights: Weights::default(),
+            price: 0.0,
+            lambda: 1.0,
+            detector: DetectorConfig::default(),
+        }
+    }
+}
+
+/// α, β and δ of one peer: what a millisecond of waiting, moving and computing there costs.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Weights {
+    /// α: waiting before the run can begin.
+    #[serde(rename = "a")]
+    pub delay: f64,
+    /// β: moving bytes; a metered link raises it.
+    #[serde(rename = "b")]
+    pub transfer: f64,
+    /// δ: computing; a battery raises it.
+    #[serde(rename = "d")]
+    pub compute: f64,
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Self { delay: 1.0, transfer: 1.0, compute: 1.0 }
+    }
+}
+
+impl Weights {
+    /// Finite and not negative: what a stranger's weights are held to before they enter a cost.
+    pub fn is_sane(&self) -> bool {
+        [self.delay, self.transfer, self.compute].iter().all(|weight| (0.0..=1e6).contains(weight))
+    }
+}
+
+/// Timing of heartbeats and suspicion.
+///
+/// With these figures a silent peer is probed through others after 0.75 s and declared dead after 1.35 s, which is
+/// what `placement.md`'s membership budget asks of 250 ms beats and three helpers at 5 % loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DetectorConfig {
+    /// A neighbour that was silent this long is pinged.
+    #[serde(with = "duration_us")]
+    pub beat: Duration,
+    /// A neighbour that was silent this long is probed through others.
+    #[serde(with = "duration_us")]
+    pub probe_after: Duration,
+    /// Peers asked to probe for us.
+    pub helpers: usize,
+    /// Time an indirect probe has before the peer is suspected.
+    #[serde(with = "duration_us")]
+    pub probe_timeout: Duration,
+    /// Time a suspect has to refute before it is declared dead.
+    #[serde(with = "duration_us")]
+    pub suspicion: Duration,
+}
+
+impl Default for DetectorConfig {
+    fn default() -> Self {
+        Self {
+            beat: Duration::from_millis(250),
+            probe_after: Duration::from_millis(750),
+            helpers: 3,
+            probe_timeout: Duration::from_millis(250),
+            suspicion: Duration::from_millis(350),
+        }
+    }
+}
+
+use crate::time::duration_us;

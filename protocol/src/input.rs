@@ -1,0 +1,123 @@
+//! Facts: everything that can happen to a peer, told to it by its driver.
+//!
+//! **Invariant:** each variant is something that *has happened*; a run of a peer is its seed and a list of `(Time, Input)`.
+
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::certificate::{Member, SignedRecord};
+use crate::id::{BlobId, PeerId, TaskId};
+use crate::message::{Message, TaskRef};
+use crate::task::spec::{RunReport, TaskSpec};
+
+/// A fact for [`crate::Peer::handle`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Input {
+    /// Time has passed; the driver calls at [`crate::Peer::poll_timeout`].
+    TimerFired,
+    /// A neighbour showed a valid certificate on a new connection; earlier connections to it are gone.
+    Connected {
+        /// Who it is, as its certificate has it.
+        member: Member,
+        /// The address it was dialled at, when it was we who dialled.
+        address: Option<String>,
+    },
+    /// The last connection to a neighbour closed: a hint, not a death.
+    Disconnected {
+        /// Which neighbour.
+        peer: PeerId,
+    },
+    /// A dial ended without an admitted connection.
+    DialFailed {
+        /// Whom we wanted, when known.
+        peer: Option<PeerId>,
+        /// The address, for a dial by address.
+        address: Option<String>,
+        /// For people.
+        reason: String,
+    },
+    /// A neighbour said something.
+    Received {
+        /// Which neighbour.
+        from: PeerId,
+        /// What it said.
+        message: Message,
+    },
+    /// An address where a peer may be: from mDNS, configuration or the list remembered on disk.
+    Discovered {
+        /// Who is said to be there, when that is known.
+        peer: Option<PeerId>,
+        /// Where.
+        address: String,
+        /// Configured by the owner: it is tried for ever.
+        bootstrap: bool,
+    },
+    /// Our own addresses changed: our new signed record, to be handed to others.
+    RecordSigned(SignedRecord),
+    /// A record from disk, or the verdict on records that neighbours sent ([`crate::Output::VerifyRecords`]).
+    RecordVerified {
+        /// The record, to be passed on.
+        record: SignedRecord,
+        /// Who it is about.
+        member: Member,
+        /// Where it can be reached.
+        addresses: Vec<String>,
+        /// Which of two records of a peer is newer.
+        sequence: u64,
+    },
+    /// A user of this peer wants a task run.
+    Submitted {
+        /// Its id, by [`TaskId::derive`].
+        task: TaskId,
+        /// What its user calls it, for listings.
+        name: String,
+        /// What to run; the driver has called [`TaskSpec::check`].
+        spec: TaskSpec,
+    },
+    /// A user no longer wants a task.
+    Cancelled(TaskId),
+    /// A user asks how far a peer is.
+    PingRequested {
+        /// Whom to ping.
+        peer: PeerId,
+        /// Returned with the answer.
+        ticket: u64,
+    },
+    /// The blobs an [`crate::Output::Fetch`] asked for are here, or cannot be had.
+    Fetched {
+        /// For which attempt.
+        attempt: TaskRef,
+        /// Nothing, or why not.
+        result: Result<(), String>,
+    },
+    /// The module an [`crate::Output::Prepare`] asked for can start at once, or never.
+    Prepared {
+        /// Which module.
+        module: BlobId,
+        /// What preparing it took, or why it cannot be run.
+        result: Result<Duration, String>,
+    },
+    /// A run ended.
+    Finished {
+        /// Which attempt.
+        attempt: TaskRef,
+        /// How.
+        report: RunReport,
+    },
+    /// The host's load was sampled.
+    LoadSampled(HostLoad),
+    /// The daemon was asked to stop.
+    ShutdownRequested,
+}
+
+/// What the host's other programs leave to tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct HostLoad {
+    /// Share of all cores in use by anything, in percent.
+    pub cpu_percent: u8,
+    /// Cores' worth of CPU used by programs other than our tasks.
+    pub foreign_cores: f64,
+    /// Memory of the host that is free for use, in bytes.
+    pub memory_free_bytes: u64,
+}

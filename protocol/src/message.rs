@@ -1,0 +1,518 @@
+//! Everything peers say to each other on the control stream.
+//!
+//! ```text
+//! frame  = u32 length (big endian, ≤ FRAME_BYTES_MAX) · body
+//! body   = u8 version · CBOR
+//! stream = Hello (both ways, checked by the driver) · Message · Message · …
+//! ```
+//!
+//! **Invariant:** durations only, no dates; and a reader skips keys it does not know (see `cbor.rs`).
+//! **Not here:** what a message causes. That is the module that handles it.
+
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::cbor::{self, CborError};
+use crate::certificate::{Signed, SignedRecord};
+use crate::config::{FRAME_BYTES_MAX, Weights};
+use crate::id::{BlobId, MeshId, PeerId, TaskId};
+use crate::latency::Coordinate;
+use crate::task::TaskState;
+use crate::task::spec::{RunReport, TaskSpec};
+use crate::time::{duration_us, optional_duration_us};
+
+/// Version of the wire protocol; the first byte of every frame.
+pub const VERSION: u8 = 1;
+
+/// Why a frame is not a message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Nothing in it.
+    #[error("an empty frame")]
+    Empty,
+    /// Longer than any frame may be.
+    #[error("a frame of {0} bytes is over the limit of {FRAME_BYTES_MAX}")]
+    TooLarge(usize),
+    /// A version this peer does not speak.
+    #[error("protocol version {theirs}; this peer speaks {VERSION}")]
+    OtherVersion {
+        /// The version byte of the frame.
+        theirs: u8,
+    },
+    /// Not a message of this version.
+    #[error(transparent)]
+    Body(#[from] CborError),
+}
+
+/// The body of a frame that carries `value`.
+fn encode_body<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut body = vec![VERSION];
+    body.extend(cbor::encode(value));
+    body
+}
+
+fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
+    if body.len() > FRAME_BYTES_MAX {
+        return Err(DecodeError::TooLarge(body.len()));
+    }
+    match body.split_first() {
+        None => Err(DecodeError::Empty),
+        Some((&VERSION, body)) => Ok(cbor::decode(body)?),
+        Some((&theirs, _)) => Err(DecodeError::OtherVersion { theirs }),
+    }
+}
+
+/// The first frame each side sends: who it is. Nothing else is read before it has been checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The mesh it belongs to.
+    #[serde(rename = "m")]
+    pub mesh: MeshId,
+    /// Its member certificate.
+    #[serde(rename = "c")]
+    pub certificate: Signed,
+    /// Version of the software, for people.
+    #[serde(rename = "v", default)]
+    pub software: String,
+}
+
+impl Hello {
+    /// The body of the frame that carries this.
+    pub fn encode(&self) -> Vec<u8> {
+        encode_body(self)
+    }
+
+    /// Reads the body of a first frame.
+    pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
+        decode_body(body)
+    }
+}
+
+/// Everything said after [`Hello`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Message {
+    /// Are you there? Sent to a neighbour that has been silent.
+    #[serde(rename = "pi")]
+    Ping(Ping),
+    /// Yes.
+    #[serde(rename = "po")]
+    Pong(Pong),
+    /// Ping that peer for me: I do not hear it.
+    #[serde(rename = "pr")]
+    ProbeRequest(ProbeRequest),
+    /// It answered me.
+    #[serde(rename = "pa")]
+    ProbeAnswered(ProbeAnswered),
+    /// News about who is here.
+    #[serde(rename = "ru")]
+    Rumour(Rumour),
+    /// Peers you may not know.
+    #[serde(rename = "rs")]
+    Records(Records),
+    /// My load, because what you last heard would mislead you.
+    #[serde(rename = "lo")]
+    Load(LoadDigest),
+    /// What would you offer for this task?
+    #[serde(rename = "as")]
+    Ask(Ask),
+    /// I would start it then; the capacity is reserved.
+    #[serde(rename = "of")]
+    Offer(Offer),
+    /// Somebody else won: your reservation is free.
+    #[serde(rename = "re")]
+    Release(TaskRef),
+    /// Run this.
+    #[serde(rename = "aw")]
+    Award(Box<Award>),
+    /// It is queued or running here.
+    #[serde(rename = "ac")]
+    Accepted(Accepted),
+    /// Not here, for this reason.
+    #[serde(rename = "de")]
+    Declined(Declined),
+    /// I passed it on, to be run there.
+    #[serde(rename = "fo")]
+    Forwarded(Forwarded),
+    /// It is taking long: this is where it stands.
+    #[serde(rename = "pg")]
+    Progress(Progress),
+    /// What has become of this attempt? Sent after a reconnection.
+    #[serde(rename = "qu")]
+    Query(TaskRef),
+    /// It ended like this; repeated until acknowledged.
+    #[serde(rename = "ou")]
+    Outcome(Box<Outcome>),
+    /// The result is safe at home; forget it.
+    #[serde(rename = "oa")]
+    OutcomeReceived(TaskRef),
+    /// Nobody wants this attempt any more.
+    #[serde(rename = "ca")]
+    Cancel(TaskRef),
+    /// I am shutting down: give me nothing, expect nothing.
+    #[serde(rename = "le")]
+    Leaving,
+}
+
+impl Message {
+    /// The body of the frame that carries this.
+    pub fn encode(&self) -> Vec<u8> {
+        encode_body(self)
+    }
+
+    /// Reads the body of a frame.
+    pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
+        decode_body(body)
+    }
+}
+
+/// A direct probe; it carries what the receiver's view of the sender may lack.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ping {
+    /// Matches the answer to the question.
+    #[serde(rename = "q")]
+    pub sequence: u32,
+    /// The sender's own incarnation.
+    #[serde(rename = "i")]
+    pub incarnation: u32,
+    /// The sender's coordinate.
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    pub coordinate: Option<Coordinate>,
+    /// The sender's load, where the receiver's picture of it is off.
+    #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<LoadDigest>,
+}
+
+/// The answer to a [`Ping`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pong {
+    /// Of the ping.
+    #[serde(rename = "q")]
+    pub sequence: u32,
+    /// The sender's own incarnation.
+    #[serde(rename = "i")]
+    pub incarnation: u32,
+    /// The sender's coordinate.
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    pub coordinate: Option<Coordinate>,
+    /// The sender's load, where the receiver's picture of it is off.
+    #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<LoadDigest>,
+}
+
+/// An indirect probe (SWIM, Das et al. 2002).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeRequest {
+    /// Matches the answer to the request.
+    #[serde(rename = "q")]
+    pub sequence: u32,
+    /// Whom to ping.
+    #[serde(rename = "t")]
+    pub target: PeerId,
+}
+
+/// The good end of an indirect probe; a bad end is silence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeAnswered {
+    /// Of the request.
+    #[serde(rename = "q")]
+    pub sequence: u32,
+    /// Who answered.
+    #[serde(rename = "t")]
+    pub target: PeerId,
+    /// The incarnation it answered with.
+    #[serde(rename = "i")]
+    pub incarnation: u32,
+}
+
+/// News about one peer, fenced by its incarnation (SWIM).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rumour {
+    /// Whom it is about.
+    #[serde(rename = "p")]
+    pub peer: PeerId,
+    /// The incarnation it is about; only the peer itself raises it.
+    #[serde(rename = "i")]
+    pub incarnation: u32,
+    /// What is said.
+    #[serde(rename = "s")]
+    pub state: RumourState,
+}
+
+/// What a [`Rumour`] says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RumourState {
+    /// It refutes a suspicion.
+    #[serde(rename = "a")]
+    Alive,
+    /// Neither it nor our helpers hear it.
+    #[serde(rename = "s")]
+    Suspect,
+    /// It did not refute in time.
+    #[serde(rename = "d")]
+    Dead,
+}
+
+/// Peer exchange: a few signed records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Records {
+    /// At most [`crate::config::RECORDS_PER_MESSAGE_MAX`].
+    #[serde(rename = "r")]
+    pub records: Vec<SignedRecord>,
+}
+
+/// What a peer says of its spare capacity.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoadDigest {
+    /// Grows with every digest of one peer; a later one replaces an earlier one.
+    #[serde(rename = "q")]
+    pub sequence: u32,
+    /// A task arriving now would start in this time, what is queued, reserved and on its way included.
+    #[serde(rename = "s", with = "duration_us")]
+    pub start_in: Duration,
+    /// Tasks it runs at once.
+    #[serde(rename = "k")]
+    pub cores: u16,
+    /// Tasks running.
+    #[serde(rename = "r")]
+    pub running: u16,
+    /// Tasks waiting.
+    #[serde(rename = "w")]
+    pub queued: u16,
+    /// Tasks that may wait.
+    #[serde(rename = "x")]
+    pub queue_max: u16,
+    /// Share of the host's CPU in use by anything, in percent.
+    #[serde(rename = "u", default)]
+    pub cpu_percent: u8,
+    /// Speed of one core relative to the reference core, after what other programs take.
+    #[serde(rename = "v")]
+    pub speed: f64,
+    /// Memory that tasks may still claim, in bytes.
+    #[serde(rename = "m")]
+    pub memory_free_bytes: u64,
+    /// Memory given to tasks, in bytes.
+    #[serde(rename = "mt", default)]
+    pub memory_bytes: u64,
+    /// Uplink in bits a second.
+    #[serde(rename = "b")]
+    pub uplink_bits_per_s: u64,
+    /// Its weights in the objective.
+    #[serde(rename = "g", default)]
+    pub weights: Weights,
+    /// Price of a second of one core.
+    #[serde(rename = "p", default)]
+    pub price: f64,
+}
+
+/// One attempt at one task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TaskRef {
+    /// The task.
+    #[serde(rename = "t")]
+    pub task: TaskId,
+    /// The attempt; only the latest may commit.
+    #[serde(rename = "e")]
+    pub epoch: u32,
+}
+
+/// What a peer must know to offer for a task, without its input.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ask {
+    /// Which attempt.
+    #[serde(rename = "t")]
+    pub attempt: TaskRef,
+    /// The builds to choose from, and the requester's estimate of each one's work.
+    #[serde(rename = "v")]
+    pub variants: Vec<AskVariant>,
+    /// Size of its input, in bytes.
+    #[serde(rename = "i")]
+    pub input_bytes: u64,
+    /// Linear memory it may claim, in bytes.
+    #[serde(rename = "m")]
+    pub memory_bytes: u64,
+    /// Time left to its deadline.
+    #[serde(rename = "d", default, with = "optional_duration_us", skip_serializing_if = "Option::is_none")]
+    pub deadline_in: Option<Duration>,
+}
+
+/// One build in an [`Ask`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AskVariant {
+    /// The module.
+    #[serde(rename = "m")]
+    pub module: BlobId,
+    /// Its size, in bytes.
+    #[serde(rename = "b")]
+    pub module_bytes: u64,
+    /// Work on a reference core, as the requester's experience has it.
+    #[serde(rename = "w", with = "duration_us")]
+    pub work: Duration,
+}
+
+/// A promise to start a task, backed by a reservation until it expires.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Offer {
+    /// Which attempt.
+    #[serde(rename = "t")]
+    pub attempt: TaskRef,
+    /// Index of the build this is for.
+    #[serde(rename = "v")]
+    pub variant: u8,
+    /// The run would start this long after the award arrives (fetching and compiling the module included).
+    #[serde(rename = "s", with = "duration_us")]
+    pub start_in: Duration,
+    /// The run would take this long here.
+    #[serde(rename = "r", with = "duration_us")]
+    pub run: Duration,
+    /// The reservation stands this long.
+    #[serde(rename = "x", with = "duration_us")]
+    pub expires_in: Duration,
+    /// Whether it holds the module already.
+    #[serde(rename = "h", default)]
+    pub has_module: bool,
+    /// Fresh load, this reservation not counted.
+    #[serde(rename = "l")]
+    pub load: LoadDigest,
+}
+
+/// An order to run a task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Award {
+    /// Which attempt.
+    #[serde(rename = "t")]
+    pub attempt: TaskRef,
+    /// Where the result goes.
+    #[serde(rename = "h")]
+    pub home: PeerId,
+    /// Index of the build to run.
+    #[serde(rename = "v")]
+    pub variant: u8,
+    /// The task with its input, inline or as blobs.
+    #[serde(rename = "s")]
+    pub spec: TaskSpec,
+    /// Work on a reference core, as home's experience has it.
+    #[serde(rename = "w", with = "duration_us")]
+    pub work: Duration,
+    /// When home believes it would start; much later, and the receiver counters or forwards.
+    #[serde(rename = "x", with = "duration_us")]
+    pub expected_start: Duration,
+    /// Home has seen the real start time and wants it nevertheless: run it or decline it.
+    #[serde(rename = "f", default)]
+    pub firm: bool,
+    /// Times it was passed on already.
+    #[serde(rename = "n", default)]
+    pub hops: u8,
+    /// Candidates that home would also accept, best first: a receiver forwards to no other.
+    #[serde(rename = "a", default)]
+    pub alternatives: Vec<PeerId>,
+}
+
+/// The award stands here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// Which attempt.
+    #[serde(rename = "t")]
+    pub attempt: TaskRef,
+    /// It will start in this time.
+    #[serde(rename = "s", with = "duration_us")]
+    pub start_in: Duration,
+    /// Fresh load.
+    #[serde(rename = "l")]
+    pub load: LoadDigest,
+}
+
+/// The award or ask is refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Declined {
+    /// Which attempt.
+    #[serde(rename = "t")]
+    pub attempt: TaskRef,
+    /// Why.
+    #[serde(rename = "r")]
+    pub reason: DeclineReason,
+    /// Fresh load.
+    #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<LoadDigest>,
+}
+
+/// Why a peer does not run a task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum DeclineReason {
+    /// As many wait as may wait.
+    #[serde(rename = "q")]
+    QueueFull,
+    /// Not enough memory for it.
+    #[serde(rename = "m")]
+    Memory {
+        /// What it asked for, in bytes.
+        #[serde(rename = "w")]
+        wanted_bytes: u64,
+        /// What there is, in bytes.
+        #[serde(rename = "f")]
+        free_bytes: u64,
+    },
+    /// It would start later than home believed; the counter-offer is reserved until it expires.
+    #[serde(rename = "c")]
+    Counter(Box<Offer>),
+    /// This peer is shutting down.
+    #[serde(rename = "l")]
+    Leaving,
+    /// This peer does not know the attempt that was asked about.
+    #[serde(rename = "u")]
+    Unknown,
+    /// Its module or input could not be had.
+    #[serde(rename = "f")]
+    FetchFailed(String),
+    /// The spec breaks a limit.
+    #[serde(rename = "s")]
+    Unacceptable(String),
+}
+
+/// The award was passed on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Forwarded {
+    /// Which attempt.
+    #[serde(rename = "t")]
+    pub attempt: TaskRef,
+    /// Who got it.
+    #[serde(rename = "p")]
+    pub to: PeerId,
+    /// Fresh load of the one that passed it on.
+    #[serde(rename = "l")]
+    pub load: LoadDigest,
+}
+
+/// Where a long attempt stands; short ones end before anybody would read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Which attempt.
+    #[serde(rename = "t")]
+    pub attempt: TaskRef,
+    /// Fetching, queued or running.
+    #[serde(rename = "s")]
+    pub state: TaskState,
+}
+
+/// The end of one attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Which attempt.
+    #[serde(rename = "t")]
+    pub attempt: TaskRef,
+    /// How the run ended.
+    #[serde(rename = "r")]
+    pub report: RunReport,
+    /// Speed of the executor's core relative to the reference core, so that home learns the work.
+    #[serde(rename = "v")]
+    pub speed: f64,
+    /// Time fetching and preparing took at the executor.
+    #[serde(rename = "p", default, with = "duration_us")]
+    pub prepare: Duration,
+    /// Time it waited in the executor's queue.
+    #[serde(rename = "w", default, with = "duration_us")]
+    pub queued: Duration,
+    /// Fresh load.
+    #[serde(rename = "l")]
+    pub load: LoadDigest,
+}

@@ -1,0 +1,244 @@
+//! Orders: everything a peer wants done, and the news its users may follow.
+//!
+//! **Invariant:** sub-machines push into the one [`Outbox`] they are lent, so effects keep one order.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use crate::certificate::SignedRecord;
+use crate::id::{BlobId, PeerId, TaskId};
+use crate::message::{Message, TaskRef};
+use crate::task::TaskState;
+use crate::task::spec::{BlobRef, Limits, Payload, RunReport};
+
+/// An order to the driver.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Output {
+    /// Say this to a neighbour.
+    Send {
+        /// Whom.
+        to: PeerId,
+        /// What.
+        message: Message,
+    },
+    /// Open a connection; the answer is `Connected` or `DialFailed`.
+    Dial {
+        /// Who should be there, when that is known.
+        peer: Option<PeerId>,
+        /// Where it may be, best first.
+        addresses: Vec<String>,
+    },
+    /// Close the connection to a peer.
+    Disconnect {
+        /// Which.
+        peer: PeerId,
+        /// For the log.
+        reason: String,
+    },
+    /// Check the signatures of records a neighbour sent; the good ones come back as `RecordVerified`.
+    VerifyRecords(Vec<SignedRecord>),
+    /// Bring these blobs into the local store; answered by `Fetched`.
+    Fetch {
+        /// For which attempt.
+        attempt: TaskRef,
+        /// What, and who has it.
+        blobs: Vec<BlobRef>,
+    },
+    /// Compile a module that is in the store; answered by `Prepared`.
+    Prepare {
+        /// Which.
+        module: BlobId,
+    },
+    /// Run a prepared module; answered by `Finished`.
+    Execute(Box<Execution>),
+    /// Stop a run, or never start it; no answer is expected.
+    Abort(TaskRef),
+    /// A task of a user here reached its end: hand the result over.
+    Finish {
+        /// Which task.
+        task: TaskId,
+        /// Its result, or why there is none.
+        result: Result<TaskResult, TaskError>,
+    },
+    /// The answer to `PingRequested`: the round trip, or nothing within a second.
+    PingAnswered {
+        /// From the request.
+        ticket: u64,
+        /// How long it took.
+        rtt: Option<Duration>,
+    },
+    /// News for whoever follows.
+    Notify(Event),
+    /// Everything that could be handed back was; the process may end.
+    ShutdownReady,
+}
+
+/// What the sandbox needs to run one attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Execution {
+    /// Which attempt.
+    pub attempt: TaskRef,
+    /// The prepared module.
+    pub module: BlobId,
+    /// Arguments after the program name.
+    pub args: Vec<String>,
+    /// Standard input; blobs among it are in the local store.
+    pub inputs: Vec<Payload>,
+    /// Bounds to enforce.
+    pub limits: Limits,
+}
+
+/// A finished task, as its user sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskResult {
+    /// How the module ended, and what it wrote.
+    pub report: RunReport,
+    /// Where it ran.
+    pub executor: PeerId,
+    /// Which build was run.
+    pub variant: u8,
+    /// Attempts it took.
+    pub attempts: u32,
+    /// Where the time went.
+    pub timings: Timings,
+}
+
+/// Where a task's time went, as its home peer saw it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timings {
+    /// From acceptance to the award that was kept.
+    pub placing_us: u64,
+    /// Fetching and preparing at the executor.
+    pub prepare_us: u64,
+    /// Waiting in the executor's queue.
+    pub queued_us: u64,
+    /// Running.
+    pub run_us: u64,
+    /// From acceptance to the result at home.
+    pub total_us: u64,
+}
+
+/// Why a task has no result.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum TaskError {
+    /// The policy excludes every peer there is.
+    #[error("no peer can run this task: {excluded} of {candidates} peers are excluded ({reasons})")]
+    NoCandidate {
+        /// Peers considered.
+        candidates: usize,
+        /// Peers that policy excludes.
+        excluded: usize,
+        /// The reasons, counted.
+        reasons: String,
+    },
+    /// Every peer that may run it said no.
+    #[error("no peer accepted the task: {asked} were asked, {reasons}")]
+    AllDeclined {
+        /// Peers asked.
+        asked: usize,
+        /// The reasons, counted.
+        reasons: String,
+    },
+    /// Too much is waiting here already.
+    #[error("this peer holds {held} unfinished tasks, its limit")]
+    Overloaded {
+        /// Unfinished tasks of its users.
+        held: usize,
+        /// When it is worth trying again.
+        retry_after: Duration,
+    },
+    /// The user cancelled it.
+    #[error("the task was cancelled")]
+    Cancelled,
+    /// Attempts kept dying with their executors.
+    #[error("the task was tried {attempts} times; last: {last}")]
+    AttemptsExhausted {
+        /// How often.
+        attempts: u32,
+        /// How the last one ended.
+        last: String,
+    },
+    /// The daemon is shutting down.
+    #[error("this peer is shutting down")]
+    ShuttingDown,
+}
+
+/// News about tasks and peers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A task of a user here entered a state.
+    TaskChanged {
+        /// Which task.
+        task: TaskId,
+        /// The state it entered.
+        state: TaskState,
+        /// Where, once that is known.
+        executor: Option<PeerId>,
+        /// Which attempt.
+        epoch: u32,
+        /// Why, when it is not the ordinary course.
+        note: Option<String>,
+    },
+    /// A peer was found, suspected, lost or came back.
+    PeerChanged {
+        /// Which peer.
+        peer: PeerId,
+        /// Its name.
+        name: String,
+        /// The state it entered.
+        state: PeerState,
+    },
+}
+
+/// What this peer believes of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerState {
+    /// Connected and heard.
+    Alive,
+    /// Not heard, by us or by helpers; it may still refute.
+    Suspect,
+    /// It did not refute.
+    Dead,
+    /// It said goodbye.
+    Left,
+}
+
+/// The one queue of orders; drained by the driver after each input.
+#[derive(Debug, Default)]
+pub struct Outbox(VecDeque<Output>);
+
+impl Outbox {
+    /// Adds an order.
+    pub fn push(&mut self, output: Output) {
+        self.0.push_back(output);
+    }
+
+    /// Says something to a neighbour.
+    pub fn send(&mut self, to: PeerId, message: Message) {
+        self.push(Output::Send { to, message });
+    }
+
+    /// Tells the news.
+    pub fn notify(&mut self, event: Event) {
+        self.push(Output::Notify(event));
+    }
+
+    /// Takes the oldest order.
+    pub fn pop(&mut self) -> Option<Output> {
+        self.0.pop_front()
+    }
+
+    /// Whether all orders were taken.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes all orders; for tests.
+    pub fn drain(&mut self) -> Vec<Output> {
+        self.0.drain(..).collect()
+    }
+}

@@ -1,0 +1,3 @@
+//! Where a task should run.
+
+pub mod explain;

@@ -1,0 +1,328 @@
+//! What is to be run, where it may run, and how a run ended.
+//!
+//! **Invariant:** a [`TaskSpec`] that exists has been checked by [`TaskSpec::check`]; inside the protocol it is trusted.
+//! **Not here:** where a task is in its life. That is `requester.rs` at home and `executor.rs` where it runs.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::certificate::Role;
+use crate::config;
+use crate::id::{BlobId, PeerId};
+use crate::time::{duration_us, optional_duration_us};
+
+/// A task: a WASI preview-1 command module, what it reads, and the bounds it runs in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskSpec {
+    /// Builds of the same model or program, any of which answers; at least one.
+    #[serde(rename = "v")]
+    pub variants: Vec<Variant>,
+    /// Command-line arguments after the program name.
+    #[serde(rename = "a", default)]
+    pub args: Vec<String>,
+    /// Standard input: these payloads one after the other.
+    #[serde(rename = "i", default)]
+    pub inputs: Vec<Payload>,
+    /// Bounds of the run.
+    #[serde(rename = "l", default)]
+    pub limits: Limits,
+    /// Where it may run; hard constraints, never costs.
+    #[serde(rename = "p", default)]
+    pub policy: Policy,
+    /// The answer is worth less after this long from acceptance.
+    #[serde(rename = "d", default, with = "optional_duration_us")]
+    pub deadline: Option<Duration>,
+    /// λ of the objective for this task; the mesh's own where absent.
+    #[serde(rename = "w", default)]
+    pub lambda: Option<f64>,
+}
+
+/// One build of a task's module.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Variant {
+    /// For people: `full`, `int8`.
+    #[serde(rename = "n", default)]
+    pub name: String,
+    /// The module.
+    #[serde(rename = "m")]
+    pub module: BlobId,
+    /// Its size, which is what fetching it costs.
+    #[serde(rename = "b")]
+    pub module_bytes: u64,
+    /// Declared loss of its answers, 0 (perfect) to 1.
+    #[serde(rename = "l", default)]
+    pub loss: f64,
+}
+
+/// Bytes that a task reads or wrote: carried along when small, named by hash otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Payload {
+    /// The bytes themselves.
+    #[serde(rename = "i", with = "serde_bytes")]
+    Inline(Vec<u8>),
+    /// A blob to be fetched from a peer that holds it.
+    #[serde(rename = "b")]
+    Blob(BlobRef),
+}
+
+/// A blob, its size, and a peer that holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobRef {
+    /// The hash of its content.
+    #[serde(rename = "i")]
+    pub id: BlobId,
+    /// Its size, known before the first byte moves.
+    #[serde(rename = "b")]
+    pub bytes: u64,
+    /// A peer that has it.
+    #[serde(rename = "h")]
+    pub holder: PeerId,
+}
+
+impl Payload {
+    /// Size in bytes.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Inline(bytes) => bytes.len() as u64,
+            Self::Blob(blob) => blob.bytes,
+        }
+    }
+}
+
+/// Bounds of one run; the executing peer enforces them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Linear memory, in bytes.
+    #[serde(rename = "m")]
+    pub memory_bytes: u64,
+    /// Wall time of the run itself.
+    #[serde(rename = "w", with = "duration_us")]
+    pub wall: Duration,
+    /// Standard output, in bytes.
+    #[serde(rename = "o")]
+    pub output_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_bytes: config::MEMORY_BYTES_DEFAULT,
+            wall: config::WALL_DEFAULT,
+            output_bytes: config::OUTPUT_BYTES_DEFAULT,
+        }
+    }
+}
+
+/// How a task may use cloud peers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CloudUse {
+    /// Only when no edge peer can start it in time (the default).
+    #[default]
+    Fallback,
+    /// As any other peer: the cost decides.
+    Allow,
+    /// Not at all.
+    Never,
+}
+
+/// Hard constraints on the executor.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Labels that the executor's certificate must carry.
+    #[serde(rename = "l", default)]
+    pub labels: BTreeMap<String, String>,
+    /// The only role it may have.
+    #[serde(rename = "r", default)]
+    pub role: Option<Role>,
+    /// Whether cloud peers are asked.
+    #[serde(rename = "c", default)]
+    pub cloud: CloudUse,
+    /// Only the peer it was submitted at.
+    #[serde(rename = "o", default)]
+    pub local_only: bool,
+    /// Only this peer.
+    #[serde(rename = "p", default)]
+    pub peer: Option<PeerId>,
+    /// No variant with a greater declared loss.
+    #[serde(rename = "x", default)]
+    pub loss_max: Option<Loss>,
+}
+
+/// A loss that compares by its bits, so that policies can be compared exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "f64", into = "f64")]
+pub struct Loss(u64);
+
+impl From<f64> for Loss {
+    fn from(value: f64) -> Self {
+        Self(value.to_bits())
+    }
+}
+
+impl From<Loss> for f64 {
+    fn from(value: Loss) -> Self {
+        Self::from_bits(value.0)
+    }
+}
+
+/// Why a task cannot be accepted as it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// No module at all, or too many builds of it.
+    #[error("a task has 1 to {limit} module variants, this one has {count}")]
+    Variants {
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// A real number that is not finite, or outside its range.
+    #[error("{what} must be {expected}")]
+    Number {
+        /// Which field.
+        what: &'static str,
+        /// Its range in words.
+        expected: &'static str,
+    },
+    /// Over a size limit.
+    #[error("{what}: {size} is over the limit of {limit}")]
+    TooLarge {
+        /// Which field.
+        what: &'static str,
+        /// What was asked.
+        size: u64,
+        /// What is allowed.
+        limit: u64,
+    },
+}
+
+impl SpecError {
+    /// What a person can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Variants { .. } => "name one module, or up to eight variants of it",
+            Self::Number { .. } => "correct the number",
+            Self::TooLarge { .. } => "store large inputs as blobs (`shoal blob put`) and lower the limits asked for",
+        }
+    }
+}
+
+impl TaskSpec {
+    /// A task of one module with default limits and no constraints.
+    pub fn of_module(module: BlobId, module_bytes: u64) -> Self {
+        Self {
+            variants: vec![Variant { name: String::new(), module, module_bytes, loss: 0.0 }],
+            args: Vec::new(),
+            inputs: Vec::new(),
+            limits: Limits::default(),
+            policy: Policy::default(),
+            deadline: None,
+            lambda: None,
+        }
+    }
+
+    /// Total size of standard input.
+    pub fn input_bytes(&self) -> u64 {
+        self.inputs.iter().map(Payload::bytes).fold(0, u64::saturating_add)
+    }
+
+    /// Refuses what no peer could run; the one gate for specs of users and of other peers alike.
+    pub fn check(&self) -> Result<(), SpecError> {
+        if self.variants.is_empty() || self.variants.len() > config::VARIANTS_MAX {
+            return Err(SpecError::Variants { count: self.variants.len(), limit: config::VARIANTS_MAX });
+        }
+        if !self.variants.iter().all(|variant| (0.0..=1.0).contains(&variant.loss)) {
+            return Err(SpecError::Number { what: "the declared loss of a variant", expected: "from 0 to 1" });
+        }
+        if !self.lambda.is_none_or(|lambda| lambda.is_finite() && (0.0..=1e6).contains(&lambda)) {
+            return Err(SpecError::Number { what: "lambda", expected: "from 0 to 1,000,000" });
+        }
+        if !self.policy.loss_max.is_none_or(|loss| (0.0..=1.0).contains(&f64::from(loss))) {
+            return Err(SpecError::Number { what: "the greatest loss allowed", expected: "from 0 to 1" });
+        }
+        let inline: u64 = self
+            .inputs
+            .iter()
+            .map(|input| match input {
+                Payload::Inline(bytes) => bytes.len() as u64,
+                Payload::Blob(_) => 0,
+            })
+            .sum();
+        let argument_bytes = self.args.iter().map(|arg| arg.len() as u64 + 1).sum();
+        let name_bytes = self.variants.iter().map(|variant| variant.name.len() as u64).max().unwrap_or(0);
+        let label_bytes = self.policy.labels.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum();
+        let module_bytes = self.variants.iter().map(|variant| variant.module_bytes).max().unwrap_or(0);
+        for (what, size, limit) in [
+            ("inline input", inline, config::INLINE_BYTES_MAX),
+            ("number of inputs", self.inputs.len() as u64, config::INPUTS_MAX),
+            ("input", self.input_bytes(), config::INPUT_BYTES_MAX),
+            ("arguments", argument_bytes, config::ARGUMENT_BYTES_MAX),
+            ("variant name", name_bytes, config::NAME_BYTES_MAX as u64),
+            ("labels asked for", label_bytes, config::ARGUMENT_BYTES_MAX),
+            ("module", module_bytes, config::MODULE_BYTES_MAX),
+            ("memory limit", self.limits.memory_bytes, config::MEMORY_BYTES_MAX),
+            ("output limit", self.limits.output_bytes, config::OUTPUT_BYTES_MAX),
+            ("wall-time limit in s", self.limits.wall.as_secs(), config::WALL_MAX.as_secs()),
+        ] {
+            if size > limit {
+                return Err(SpecError::TooLarge { what, size, limit });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How a run of the module ended, with what it wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunReport {
+    /// Exit or the reason there is none.
+    #[serde(rename = "e")]
+    pub ending: Ending,
+    /// Standard output.
+    #[serde(rename = "o")]
+    pub output: Payload,
+    /// The last [`config::LOG_BYTES_MAX`] of standard error.
+    #[serde(rename = "l", with = "serde_bytes", default)]
+    pub log: Vec<u8>,
+    /// Time the module itself ran.
+    #[serde(rename = "r", with = "duration_us")]
+    pub run: Duration,
+    /// Greatest linear memory, in bytes.
+    #[serde(rename = "m", default)]
+    pub memory_bytes: u64,
+}
+
+/// The ways a run ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ending {
+    /// The module returned or called `proc_exit`.
+    #[serde(rename = "x")]
+    Exited(u32),
+    /// It trapped: what wasmtime said.
+    #[serde(rename = "t")]
+    Trapped(String),
+    /// It hit one of its limits.
+    #[serde(rename = "l")]
+    LimitHit(LimitKind),
+    /// It is not a module that can be run: not wasm, no `_start`, unknown imports.
+    #[serde(rename = "i")]
+    Invalid(String),
+    /// The machine failed it, not the module: worth another try elsewhere.
+    #[serde(rename = "h")]
+    HostFailed(String),
+}
+
+/// Which bound a run hit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LimitKind {
+    /// Linear memory.
+    Memory,
+    /// Wall time.
+    Wall,
+    /// Standard output.
+    Output,
+}
