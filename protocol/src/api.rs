@@ -24,6 +24,7 @@
 //! `application/problem+json`: [`Problem`]. Every top-level object carries `"schema":"shoal/v1"`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,16 @@ pub const SCHEMA: &str = "shoal/v1";
 /// The default for `schema` fields.
 pub fn schema() -> String {
     SCHEMA.to_owned()
+}
+
+/// Where the daemon of a user listens, and its tools look for it, when neither was told otherwise.
+pub fn default_socket(xdg_runtime_dir: Option<&str>, uid: u32) -> PathBuf {
+    match xdg_runtime_dir {
+        _ if uid == 0 => PathBuf::from("/run/shoal/shoald.sock"),
+        Some(dir) if dir.starts_with('/') => PathBuf::from(dir).join("shoal/shoald.sock"),
+        // The directory is made with mode 0700, and one that somebody else made is refused.
+        Some(_) | None => PathBuf::from(format!("/tmp/shoal-{uid}/shoald.sock")),
+    }
 }
 
 /// A list, so that an answer is always an object.
