@@ -1,0 +1,110 @@
+//! Nothing the tool starts outlives it, whatever kills it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use shoal_testnet::Emulator;
+
+const LONG: Duration = Duration::from_secs(10);
+
+/// The grandchild has a session of its own, so no process group and no death signal of its parent reaches it.
+const SCRIPT: &str = r#"setsid sleep 600.25 & echo ready; wait"#;
+
+#[test]
+fn kill_9_of_the_outermost_process_ends_the_whole_tree() {
+    check(|outer| kill(Pid::from_raw(outer.id() as i32), Signal::SIGKILL).unwrap());
+}
+
+#[test]
+fn kill_9_of_the_tool_inside_ends_the_whole_tree() {
+    check(|outer| {
+        let init = children_of(outer.id())[0];
+        let tool = children_of(init)[0];
+        kill(Pid::from_raw(tool as i32), Signal::SIGKILL).unwrap();
+    });
+}
+
+#[test]
+fn ctrl_c_sent_to_the_outermost_process_ends_the_whole_tree() {
+    check(|outer| kill(Pid::from_raw(outer.id() as i32), Signal::SIGINT).unwrap());
+}
+
+#[track_caller]
+fn check(end: impl FnOnce(&Child)) {
+    if let Some(reason) = Emulator::unavailable() {
+        eprintln!("\n*** SKIPPED: links cannot be emulated on this machine: {reason} ***\n");
+        return;
+    }
+    let mut outer = Command::new(env!("CARGO_BIN_EXE_shoal-testnet"))
+        .args(["exec", "--edge", "2", "--cloud", "1", "edge-1", "--", "sh", "-c", SCRIPT])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(outer.stdout.take().unwrap()), &mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    let tree = wait_for("the grandchild's start", || {
+        let tree = descendants(outer.id());
+        tree.iter().any(|pid| arguments(*pid).contains("600.25")).then_some(tree)
+    });
+    let own_network = fs::read_link("/proc/self/ns/net").unwrap();
+    let networks: Vec<PathBuf> =
+        tree.iter().filter_map(|pid| network_of(*pid)).filter(|net| *net != own_network).collect();
+    assert!(!networks.is_empty(), "the program did not run in a network namespace of its own");
+
+    end(&outer);
+
+    outer.wait().unwrap();
+    wait_for("the end of the tree", || tree.iter().all(|pid| is_gone(*pid)).then_some(()));
+    let left: Vec<u32> =
+        processes().filter(|pid| network_of(*pid).is_some_and(|net| networks.contains(&net))).collect();
+    assert_eq!(left, [] as [u32; 0], "processes still hold the namespaces");
+}
+
+fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + LONG;
+    loop {
+        if let Some(value) = ready() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited {LONG:?} for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn descendants(of: u32) -> Vec<u32> {
+    let children = children_of(of);
+    let mut all = children.clone();
+    all.extend(children.into_iter().flat_map(descendants));
+    all
+}
+
+fn children_of(parent: u32) -> Vec<u32> {
+    processes().filter(|pid| status_field(*pid, "PPid:").as_deref() == Some(&parent.to_string())).collect()
+}
+
+fn processes() -> impl Iterator<Item = u32> {
+    fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+fn status_field(pid: u32, field: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix(field)).map(|value| value.trim().to_owned())
+}
+
+/// A process nobody has waited for yet is as good as gone: its memory, files and namespaces are.
+fn is_gone(pid: u32) -> bool {
+    status_field(pid, "State:").is_none_or(|state| state.starts_with('Z'))
+}
+
+fn arguments(pid: u32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default()
+}
+
+fn network_of(pid: u32) -> Option<PathBuf> {
+    fs::read_link(Path::new("/proc").join(pid.to_string()).join("ns/net")).ok()
+}
