@@ -3,6 +3,8 @@
 //! Where the caller may not make namespaces itself, each test runs again in a user namespace; where that is refused too, it says
 //! loudly that it was skipped.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // in a test, a failure is the answer
+
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::unix::process::CommandExt;

@@ -1,5 +1,7 @@
 //! Nothing the tool starts outlives it, whatever kills it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // in a test, a failure is the answer
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

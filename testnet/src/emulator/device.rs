@@ -57,26 +57,26 @@ pub(crate) fn enter_new_network(address: Ipv4Addr) -> Result<OwnedFd, SetupError
 fn create_device(tun: &OwnedFd) -> nix::Result<()> {
     let mut request = request_for(NAME);
     request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as libc::c_short;
-    ioctl(tun, libc::TUNSETIFF as u64, &request)
+    ioctl(tun, libc::TUNSETIFF, &request)
 }
 
 fn configure(control: &OwnedFd, address: Ipv4Addr) -> nix::Result<()> {
     let mut request = request_for(b"lo");
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
-    ioctl(control, libc::SIOCSIFFLAGS as u64, &request)?;
+    ioctl(control, libc::SIOCSIFFLAGS, &request)?;
 
     let mut request = request_for(NAME);
     request.ifr_ifru.ifru_addr = socket_address(address);
-    ioctl(control, libc::SIOCSIFADDR as u64, &request)?;
+    ioctl(control, libc::SIOCSIFADDR, &request)?;
     request.ifr_ifru.ifru_netmask = socket_address(Ipv4Addr::new(255, 255, 0, 0));
-    ioctl(control, libc::SIOCSIFNETMASK as u64, &request)?;
+    ioctl(control, libc::SIOCSIFNETMASK, &request)?;
     request.ifr_ifru.ifru_mtu = MTU;
-    ioctl(control, libc::SIOCSIFMTU as u64, &request)?;
+    ioctl(control, libc::SIOCSIFMTU, &request)?;
     request.ifr_ifru.ifru_metric = TRANSMIT_QUEUE_PACKETS;
     // Root of a user namespace may not; the default of 500 packets only makes a flood lose more.
-    let _ = ioctl(control, libc::SIOCSIFTXQLEN as u64, &request);
+    let _ = ioctl(control, libc::SIOCSIFTXQLEN, &request);
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING | libc::IFF_MULTICAST) as libc::c_short;
-    ioctl(control, libc::SIOCSIFFLAGS as u64, &request)?;
+    ioctl(control, libc::SIOCSIFFLAGS, &request)?;
 
     route_multicast(control)
 }
@@ -93,7 +93,7 @@ fn route_multicast(control: &OwnedFd) -> nix::Result<()> {
     route.rt_genmask = socket_address(Ipv4Addr::new(240, 0, 0, 0));
     route.rt_flags = libc::RTF_UP;
     route.rt_dev = device.as_mut_ptr();
-    ioctl(control, libc::SIOCADDRT as u64, &route)
+    ioctl(control, libc::SIOCADDRT, &route)
 }
 
 fn request_for(name: &[u8]) -> libc::ifreq {
@@ -115,8 +115,8 @@ fn socket_address(address: Ipv4Addr) -> libc::sockaddr {
 }
 
 /// Every request here reads a structure of the type its kernel interface names.
-fn ioctl<T>(fd: &OwnedFd, request: u64, argument: &T) -> nix::Result<()> {
+fn ioctl<T>(fd: &OwnedFd, request: libc::Ioctl, argument: &T) -> nix::Result<()> {
     #[allow(unsafe_code)] // the callers above pair each request with its own structure, alive for the call
-    let result = unsafe { libc::ioctl(fd.as_raw_fd(), request as libc::Ioctl, std::ptr::from_ref(argument)) };
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), request, std::ptr::from_ref(argument)) };
     Errno::result(result).map(drop)
 }
