@@ -66,6 +66,26 @@ pub const FINISHED_TASKS_MAX: usize = 4_096;
 pub const FINISHED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Modules whose cost is remembered.
 pub const MODULES_MAX: usize = 512;
+/// Peers this one knows at all: neighbours, those to repair with, and those that died.
+pub const KNOWN_MAX: usize = 256;
+/// Neighbours that are accepted over the view before the worst is let go: room for the choice not to flap.
+pub const VIEW_SLACK: usize = 6;
+/// Neighbours of any kind, whatever others want.
+pub const CONNECTED_MAX: usize = VIEW_NEAR_MAX + VIEW_RANDOM_MAX + VIEW_CLOUD_MAX + 2 * VIEW_SLACK;
+/// Addresses to try whose peer is not known as a member yet.
+pub const PROSPECTS_MAX: usize = 64;
+/// Dials under way at once.
+pub const DIALS_MAX: usize = 16;
+/// Peers whose distance is remembered.
+pub const LATENCY_PEERS_MAX: usize = 256;
+/// Round trips remembered of one peer.
+pub const RTT_SAMPLES: usize = 64;
+/// A round trip that took longer was not one.
+pub const RTT_MAX: Duration = Duration::from_secs(10);
+/// Peers whose load is remembered.
+pub const LOAD_PEERS_MAX: usize = 256;
+/// Own awards on their way to one peer that correct its digest.
+pub const IN_FLIGHT_PER_PEER_MAX: usize = 1_024;
 
 /// What a peer's own configuration tells the protocol.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

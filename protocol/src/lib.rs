@@ -10,10 +10,13 @@ pub mod config;
 pub mod id;
 pub mod input;
 pub mod latency;
+pub mod load;
+// pub mod membership;
 pub mod message;
 pub mod output;
 mod peer;
 pub mod placement;
+pub mod rng;
 pub mod task;
 pub mod time;
 
