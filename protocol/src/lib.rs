@@ -11,7 +11,7 @@ pub mod id;
 pub mod input;
 pub mod latency;
 pub mod load;
-// pub mod membership;
+pub mod membership;
 pub mod message;
 pub mod output;
 mod peer;

@@ -1,0 +1,299 @@
+//! Whom to call, and when to call again.
+//!
+//! | who | how long |
+//! |---|---|
+//! | an address from the owner's configuration | for ever, while its peer is not connected |
+//! | a member that is known | for ever, with growing pauses |
+//! | an address somebody announced | [`STRANGER_DIALS_MAX`] times; it is announced again if it is real |
+//!
+//! **Invariant:** at most [`DIALS_MAX`] dials are under way, and pauses grow with the number of peers that are away, so
+//! that a mesh that fell apart is not busy with calling.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use super::{Lent, Membership};
+use crate::config::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, DIALS_MAX, PROSPECTS_MAX};
+use crate::id::PeerId;
+use crate::output::{Output, PeerState};
+use crate::rng::{Rng, jittered};
+use crate::time::Time;
+
+const PAUSE_MIN: Duration = Duration::from_millis(300);
+/// The longest pause when few are away: a healed partition is found within ten seconds.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Peers that are called at the shortest longest pause; with more, each waits longer and the whole calls as often.
+const AWAY_AT_PAUSE_MAX: usize = 8;
+/// A dial the driver never answered counts as failed.
+const ANSWER_MAX: Duration = Duration::from_secs(20);
+const STRANGER_DIALS_MAX: u32 = 5;
+/// A connection that lasted this long was a success.
+const LASTING: Duration = Duration::from_secs(10);
+/// When both ends lose a connection, or learn of each other, one of them waits this long for the call of the other.
+const YIELD: Duration = Duration::from_millis(150);
+/// A peer that said goodbye is given time to be away.
+pub(super) const LEFT_REST: Duration = Duration::from_secs(60);
+/// A peer that was let go for want of room.
+pub(super) const LET_GO_REST: Duration = Duration::from_secs(120);
+
+/// Pauses between the calls to one peer or address.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Backoff {
+    failures: u32,
+    not_before: Time,
+    under_way: Option<Time>,
+}
+
+impl Backoff {
+    /// When the next call is due; a call under way counts as failed after [`ANSWER_MAX`].
+    pub(super) fn due(&self) -> Time {
+        self.under_way.map_or(self.not_before, |since| since + ANSWER_MAX)
+    }
+
+    pub(super) fn is_under_way(&self, now: Time) -> bool {
+        self.under_way.is_some_and(|since| now < since + ANSWER_MAX)
+    }
+
+    pub(super) fn started(&mut self, now: Time) {
+        self.under_way = Some(now);
+    }
+
+    pub(super) fn failed(&mut self, now: Time, longest: Duration, rng: &mut Rng) {
+        self.under_way = None;
+        let doubled = PAUSE_MIN * 2u32.saturating_pow(self.failures.min(12));
+        self.failures = self.failures.saturating_add(1);
+        self.not_before = now + jittered(rng, doubled.min(longest));
+    }
+
+    pub(super) fn answered(&mut self) {
+        self.under_way = None;
+    }
+
+    pub(super) fn rest(&mut self, until: Time) {
+        self.under_way = None;
+        self.not_before = until;
+    }
+
+    /// From the start, no earlier than `at`.
+    pub(super) fn renew(&mut self, at: Time) {
+        *self = Self { failures: 0, not_before: at, under_way: None };
+    }
+}
+
+/// An address at which a member may be.
+#[derive(Debug)]
+struct Prospect {
+    /// Who is said to be there, or was found there.
+    peer: Option<PeerId>,
+    bootstrap: bool,
+    backoff: Backoff,
+}
+
+/// Addresses whose peer is not known as a member yet, and those the owner configured.
+#[derive(Debug, Default)]
+pub(super) struct Prospects(BTreeMap<String, Prospect>);
+
+impl Prospects {
+    fn add(&mut self, now: Time, peer: Option<PeerId>, address: String, bootstrap: bool) {
+        if let Some(prospect) = self.0.get_mut(&address) {
+            prospect.bootstrap |= bootstrap;
+            prospect.peer = prospect.peer.or(peer);
+            return;
+        }
+        if self.0.len() >= PROSPECTS_MAX && !self.make_room() {
+            return;
+        }
+        let backoff = Backoff { not_before: now, ..Backoff::default() };
+        self.0.insert(address, Prospect { peer, bootstrap, backoff });
+    }
+
+    /// Gives up the stranger that failed most often.
+    fn make_room(&mut self) -> bool {
+        let strangers = self.0.iter().filter(|(_, prospect)| !prospect.bootstrap);
+        let worst = strangers.max_by_key(|(_, prospect)| prospect.backoff.failures).map(|(address, _)| address.clone());
+        worst.is_some_and(|address| self.0.remove(&address).is_some())
+    }
+
+    /// A member was found, perhaps at one of these addresses.
+    fn resolved(&mut self, peer: PeerId, address: Option<&str>) {
+        self.0.retain(|at, prospect| {
+            if Some(at.as_str()) == address {
+                prospect.peer = Some(peer);
+                prospect.backoff.renew(Time::ZERO);
+            }
+            prospect.bootstrap || prospect.peer != Some(peer)
+        });
+    }
+
+    fn failed(&mut self, now: Time, address: &str, longest: Duration, rng: &mut Rng) {
+        let Some(prospect) = self.0.get_mut(address) else { return };
+        // Somebody else may live there now.
+        prospect.peer = prospect.peer.filter(|_| !prospect.bootstrap);
+        prospect.backoff.failed(now, longest, rng);
+        if !prospect.bootstrap && prospect.backoff.failures >= STRANGER_DIALS_MAX {
+            self.0.remove(address);
+        }
+    }
+}
+
+impl Membership {
+    /// An address where a peer may be was announced, configured or remembered.
+    pub fn discovered(&mut self, lent: &mut Lent<'_>, peer: Option<PeerId>, address: String, bootstrap: bool) {
+        if address.len() > ADDRESS_BYTES_MAX || peer == Some(self.me.peer) {
+            return;
+        }
+        match peer.and_then(|peer| self.known.get_mut(&peer)) {
+            Some(known) => {
+                // An announcement is a sign of life: no need to wait out the pause.
+                if !known.connected && !known.backoff.is_under_way(lent.now) && known.state != PeerState::Left {
+                    known.backoff.renew(lent.now);
+                }
+                remember_address(&mut known.addresses, &address);
+                if bootstrap {
+                    self.prospects.add(lent.now, peer, address, true);
+                }
+            }
+            None => self.prospects.add(lent.now, peer, address, bootstrap),
+        }
+        self.dial_due(lent);
+    }
+
+    /// A dial ended without a connection.
+    pub fn dial_failed(&mut self, lent: &mut Lent<'_>, peer: Option<PeerId>, address: Option<&str>) {
+        let longest = self.longest_pause();
+        if let Some(address) = address {
+            self.prospects.failed(lent.now, address, longest.max(PAUSE_MAX), lent.rng);
+        }
+        if let Some(known) = peer.and_then(|peer| self.known.get_mut(&peer)) {
+            if !known.connected {
+                known.backoff.failed(lent.now, longest, lent.rng);
+            }
+        } else if let (Some(peer), None) = (peer, address) {
+            let at: Vec<String> = self.prospects.of(peer);
+            for address in at {
+                self.prospects.failed(lent.now, &address, longest, lent.rng);
+            }
+        }
+        self.dial_due(lent);
+    }
+
+    /// A connection came up: nobody else need be called for this peer.
+    pub(super) fn dial_answered(&mut self, peer: PeerId, address: Option<&str>) {
+        self.prospects.resolved(peer, address);
+        let Some(known) = self.known.get_mut(&peer) else { return };
+        known.backoff.answered();
+        if let Some(address) = address {
+            remember_address(&mut known.addresses, address);
+        }
+    }
+
+    /// A connection was lost: call at once if it was a lasting one, else after a pause.
+    pub(super) fn redial(&mut self, now: Time, peer: PeerId, rng: &mut Rng) {
+        let (longest, yields) = (self.longest_pause(), self.me.peer > peer);
+        let Some(known) = self.known.get_mut(&peer) else { return };
+        if now.since(known.connection_since) >= LASTING {
+            known.backoff.renew(if yields { now + YIELD } else { now });
+        } else {
+            known.backoff.failed(now, longest, rng);
+        }
+    }
+
+    /// A member was learnt of that may learn of us at the same moment.
+    pub(super) fn first_dial(&mut self, now: Time, peer: PeerId) {
+        let yields = self.me.peer > peer && self.alive_neighbours().next().is_some();
+        if let Some(known) = self.known.get_mut(&peer) {
+            known.backoff.renew(if yields { now + YIELD } else { now });
+        }
+    }
+
+    /// Makes every call that is due, and notes when the next one is.
+    pub(super) fn dial_due(&mut self, lent: &mut Lent<'_>) {
+        if !self.leaving {
+            self.dial_prospects(lent);
+            self.dial_members(lent);
+        }
+        self.next_dial = self.earliest_dial(lent.now);
+    }
+
+    /// Calls a member now, room or not.
+    pub(super) fn dial(&mut self, lent: &mut Lent<'_>, peer: PeerId) {
+        let Some(known) = self.known.get_mut(&peer) else { return };
+        known.backoff.started(lent.now);
+        lent.out.push(Output::Dial { peer: Some(peer), addresses: known.addresses.clone() });
+    }
+
+    fn dial_members(&mut self, lent: &mut Lent<'_>) {
+        let now = lent.now;
+        let mut due: Vec<(Time, PeerId)> = self
+            .known
+            .iter()
+            .filter(|(_, known)| self.calls(known) && known.backoff.due() <= now)
+            .map(|(peer, known)| (known.backoff.due(), *peer))
+            .collect();
+        due.sort_unstable();
+        for (_, peer) in due {
+            // Asked anew for each: the call before may have taken the last place.
+            let still_wanted = self.known.get(&peer).is_some_and(|known| self.calls(known));
+            if still_wanted && self.dials_under_way(now) < DIALS_MAX {
+                self.dial(lent, peer);
+            }
+        }
+    }
+
+    fn dial_prospects(&mut self, lent: &mut Lent<'_>) {
+        let now = lent.now;
+        let due: Vec<String> = self
+            .prospects
+            .0
+            .iter()
+            .filter(|(_, prospect)| self.calls_prospect(prospect) && prospect.backoff.due() <= now)
+            .map(|(address, _)| address.clone())
+            .collect();
+        for address in due {
+            if self.dials_under_way(now) >= DIALS_MAX {
+                return;
+            }
+            let Some(prospect) = self.prospects.0.get_mut(&address) else { continue };
+            prospect.backoff.started(now);
+            // A configured address is called without a name: the machine behind it may have a new key.
+            let peer = prospect.peer.filter(|_| !prospect.bootstrap);
+            lent.out.push(Output::Dial { peer, addresses: vec![address] });
+        }
+    }
+
+    fn calls_prospect(&self, prospect: &Prospect) -> bool {
+        !prospect.peer.is_some_and(|peer| peer == self.me.peer || self.known.get(&peer).is_some_and(|it| it.connected))
+    }
+
+    fn dials_under_way(&self, now: Time) -> usize {
+        let members = self.known.values().filter(|known| known.backoff.is_under_way(now)).count();
+        members + self.prospects.0.values().filter(|prospect| prospect.backoff.is_under_way(now)).count()
+    }
+
+    fn earliest_dial(&self, now: Time) -> Option<Time> {
+        let members = self.known.values().filter(|known| self.calls(known)).map(|known| known.backoff.due());
+        let prospects = self.prospects.0.values().filter(|it| self.calls_prospect(it)).map(|it| it.backoff.due());
+        let earliest = members.chain(prospects).min()?;
+        // What is due but found all dials busy waits for one of them to end, or a moment.
+        Some(if earliest <= now { now + PAUSE_MIN } else { earliest }).filter(|_| !self.leaving)
+    }
+
+    fn longest_pause(&self) -> Duration {
+        let away = self.known.values().filter(|known| !known.connected).count();
+        let times = away.div_ceil(AWAY_AT_PAUSE_MAX).max(1);
+        PAUSE_MAX * u32::try_from(times).unwrap_or(u32::MAX)
+    }
+}
+
+impl Prospects {
+    fn of(&self, peer: PeerId) -> Vec<String> {
+        self.0.iter().filter(|(_, prospect)| prospect.peer == Some(peer)).map(|(address, _)| address.clone()).collect()
+    }
+}
+
+/// Puts an address first; the ones not used for longest fall off the end.
+pub(super) fn remember_address(addresses: &mut Vec<String>, address: &str) {
+    addresses.retain(|known| known != address);
+    addresses.insert(0, address.to_owned());
+    addresses.truncate(ADDRESSES_MAX);
+}

@@ -1,0 +1,171 @@
+//! Peer exchange: whom to tell about whom, so that a mesh heals from any one live member.
+//!
+//! On a new connection both ends give their own record and some others; later, now and then, a few that the neighbour was
+//! not given lately. A mesh in which everyone has been told of everyone is silent.
+//!
+//! **Invariant:** a message holds at most [`RECORDS_PER_MESSAGE_MAX`] records and [`RECORD_BYTES_PER_MESSAGE`]; a neighbour
+//! makes us check at most [`RECORDS_TAKEN_MAX`] signatures per [`TAKEN_WINDOW`].
+//! **Not here:** signatures. The driver checks them ([`Output::VerifyRecords`]).
+
+use core::time::Duration;
+
+use super::dialling::remember_address;
+use super::neighbour::Record;
+use super::{Lent, Membership, Neighbour};
+use crate::certificate::{Member, SignedRecord};
+use crate::config::{ADDRESSES_MAX, FRAME_BYTES_MAX, KNOWN_MAX, RECORDS_PER_MESSAGE_MAX};
+use crate::id::PeerId;
+use crate::message::{Message, Records};
+use crate::output::{Output, PeerState};
+use crate::rng::{jittered, some_of};
+use crate::time::Time;
+
+/// Half a frame, whatever addresses and labels the records hold.
+const RECORD_BYTES_PER_MESSAGE: usize = FRAME_BYTES_MAX / 2;
+/// Records given in one round of upkeep.
+const RECORDS_PER_ROUND: usize = 4;
+/// Records remembered as given to one neighbour.
+const TOLD_MAX: usize = 64;
+/// Records one neighbour may have checked in a window.
+const RECORDS_TAKEN_MAX: usize = 64;
+const TAKEN_WINDOW: Duration = Duration::from_secs(10);
+const ROUND: Duration = Duration::from_secs(10);
+/// Rounds are this short while few peers are known.
+const ROUND_WHILE_FEW: Duration = Duration::from_secs(1);
+const FEW: usize = 5;
+
+impl Membership {
+    /// Our own record is new: everybody connected hears it.
+    pub fn record_signed(&mut self, lent: &mut Lent<'_>, record: SignedRecord) {
+        self.own_record = Some(record.clone());
+        for to in self.others_alive(&[]) {
+            lent.out.send(to, Message::Records(Records { records: vec![record.clone()] }));
+        }
+    }
+
+    /// A neighbour told of peers: those that are news are given to the driver to be checked.
+    pub fn records(&mut self, lent: &mut Lent<'_>, from: PeerId, records: Records) {
+        let me = self.me.peer;
+        let news: Vec<SignedRecord> = records
+            .records
+            .into_iter()
+            .take(RECORDS_PER_MESSAGE_MAX)
+            .filter(|record| record.peer != me && !self.holds(record))
+            .collect();
+        let Some(neighbour) = self.known.get_mut(&from) else { return };
+        let allowed = allowance(neighbour, lent.now).min(news.len());
+        neighbour.records_taken.1 += allowed;
+        self.records_refused += (news.len() - allowed) as u64;
+        if allowed > 0 {
+            lent.out.push(Output::VerifyRecords(news.into_iter().take(allowed).collect()));
+        }
+    }
+
+    /// A record proved genuine: from disk at the start, or from a neighbour.
+    pub fn record_verified(
+        &mut self,
+        lent: &mut Lent<'_>,
+        record: SignedRecord,
+        member: Member,
+        addresses: Vec<String>,
+        sequence: u64,
+    ) {
+        let peer = member.peer;
+        if peer == self.me.peer || self.is_older(peer, sequence) || !self.make_room_for(peer) {
+            return;
+        }
+        let is_new = !self.known.contains_key(&peer);
+        let known = self.known.entry(peer).or_insert_with(|| Neighbour::new(lent.now, member.clone()));
+        if !known.connected {
+            known.member = member; // a connected peer has shown its certificate, perhaps a newer one
+        }
+        known.record = Some(Record::new(record, sequence));
+        for address in addresses.iter().take(ADDRESSES_MAX).rev() {
+            remember_address(&mut known.addresses, address);
+        }
+        if is_new {
+            self.first_dial(lent.now, peer);
+        }
+        self.dial_due(lent);
+    }
+
+    /// The first thing said on a new connection.
+    pub(super) fn greet(&mut self, lent: &mut Lent<'_>, peer: PeerId) {
+        let mut records: Vec<SignedRecord> = self.own_record.clone().into_iter().collect();
+        records.extend(self.untold(lent, peer, RECORDS_PER_MESSAGE_MAX - 1));
+        if !records.is_empty() {
+            lent.out.send(peer, Message::Records(Records { records }));
+        }
+    }
+
+    /// One round of upkeep: one neighbour hears of a few peers. While the mesh is small, all do.
+    pub(super) fn exchange(&mut self, lent: &mut Lent<'_>) {
+        let few = self.alive_neighbours().count() < FEW;
+        let to = some_of(lent.rng, self.others_alive(&[]), if few { FEW } else { 1 });
+        for peer in to {
+            let records = self.untold(lent, peer, RECORDS_PER_ROUND);
+            if !records.is_empty() {
+                lent.out.send(peer, Message::Records(Records { records }));
+            }
+        }
+        self.next_round = lent.now + jittered(lent.rng, if few { ROUND_WHILE_FEW } else { ROUND });
+    }
+
+    /// Some records of peers thought to be here that `to` was not given lately; they count as given.
+    fn untold(&mut self, lent: &mut Lent<'_>, to: PeerId, count: usize) -> Vec<SignedRecord> {
+        let Some(told) = self.known.get(&to).map(|neighbour| &neighbour.told) else { return Vec::new() };
+        let candidates: Vec<&Record> = self
+            .known
+            .iter()
+            .filter(|(peer, known)| **peer != to && known.state == PeerState::Alive)
+            .filter_map(|(_, known)| known.record.as_ref())
+            .filter(|record| !told.contains(&record.key()))
+            .collect();
+        let mut bytes = 0;
+        let chosen: Vec<&Record> = some_of(lent.rng, candidates, count)
+            .into_iter()
+            .filter(|record| {
+                bytes += record.bytes;
+                bytes <= RECORD_BYTES_PER_MESSAGE
+            })
+            .collect();
+        let keys: Vec<u64> = chosen.iter().map(|record| record.key()).collect();
+        let records = chosen.into_iter().map(|record| record.signed.clone()).collect();
+        if let Some(neighbour) = self.known.get_mut(&to) {
+            neighbour.told.extend(keys);
+            while neighbour.told.len() > TOLD_MAX {
+                neighbour.told.pop_front();
+            }
+        }
+        records
+    }
+
+    fn holds(&self, record: &SignedRecord) -> bool {
+        let known = self.known.get(&record.peer).and_then(|known| known.record.as_ref());
+        known.is_some_and(|known| known.signed == *record)
+    }
+
+    fn is_older(&self, peer: PeerId, sequence: u64) -> bool {
+        let known = self.known.get(&peer).and_then(|known| known.record.as_ref());
+        known.is_some_and(|known| sequence <= known.sequence)
+    }
+
+    /// Forgets the peer least worth knowing when a new one needs its place; false when all are worth more.
+    pub(super) fn make_room_for(&mut self, peer: PeerId) -> bool {
+        if self.known.contains_key(&peer) || self.known.len() < KNOWN_MAX {
+            return true;
+        }
+        let least = self.known.iter().filter(|(_, known)| !known.connected).min_by_key(|(_, known)| known.worth());
+        let Some(least) = least.map(|(peer, _)| *peer) else { return false };
+        self.known.remove(&least);
+        self.detector.forget(least);
+        true
+    }
+}
+
+fn allowance(neighbour: &mut Neighbour, now: Time) -> usize {
+    if now.since(neighbour.records_taken.0) >= TAKEN_WINDOW {
+        neighbour.records_taken = (now, 0);
+    }
+    RECORDS_TAKEN_MAX.saturating_sub(neighbour.records_taken.1)
+}

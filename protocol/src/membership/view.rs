@@ -1,0 +1,130 @@
+//! Whom to stay connected to: everyone in a small mesh; in a large one the nearest, a few at random, and the clouds.
+//!
+//! Near is by round trip. The random ones are those with the lowest rank of the *pair*, which both ends reckon alike: what
+//! one end would keep, the other end tends to keep too, and nobody flaps.
+//!
+//! **Invariant:** a neighbour is let go only when there are [`VIEW_SLACK`] more than the view needs, never while it is
+//! watched, and not before its round trip could be measured, unless there are [`CONNECTED_MAX`].
+
+use core::time::Duration;
+
+use super::dialling::LET_GO_REST;
+use super::{Lent, Membership, Neighbour};
+use crate::certificate::Role;
+use crate::config::{CONNECTED_MAX, VIEW_CLOUD_MAX, VIEW_NEAR_MAX, VIEW_RANDOM_MAX, VIEW_SLACK};
+use crate::id::PeerId;
+use crate::latency::Latency;
+use crate::output::{Output, PeerState};
+
+/// A new neighbour has this long to show how near it is.
+const SETTLING: Duration = Duration::from_secs(3);
+
+impl Membership {
+    /// Whether a peer that is not connected should be.
+    pub(super) fn calls(&self, known: &Neighbour) -> bool {
+        if known.connected || known.addresses.is_empty() {
+            return false;
+        }
+        match known.state {
+            // The other side of a partition, or a machine that restarts: found by calling it.
+            PeerState::Dead => true,
+            PeerState::Alive | PeerState::Suspect | PeerState::Left => self.has_room_for(known.member.role),
+        }
+    }
+
+    /// Whether the view wants more peers of a role; calls under way count as filled places.
+    pub(super) fn has_room_for(&self, role: Role) -> bool {
+        let taken = self.of_role(role).filter(|known| known.connected).count();
+        taken < wanted(role)
+    }
+
+    /// Whether all peers there are find a place.
+    pub(super) fn whole_mesh_fits(&self) -> bool {
+        [Role::Edge, Role::Cloud].into_iter().all(|role| self.of_role(role).count() <= wanted(role))
+    }
+
+    /// Lets the worst neighbour go where there are too many.
+    pub(super) fn trim(&mut self, lent: &mut Lent<'_>) {
+        let mut worst = [Role::Edge, Role::Cloud].into_iter().filter_map(|role| self.one_too_many(role, lent)).next();
+        let connected = self.known.values().filter(|known| known.connected).count();
+        if worst.is_none() && connected > CONNECTED_MAX {
+            worst = self.worst_of(Role::Edge, lent.latency, |_| true);
+        }
+        if let Some(peer) = worst {
+            self.let_go(lent, peer);
+        }
+    }
+
+    /// The order in which neighbours are listened to closely: the same at both ends of most pairs.
+    pub(super) fn by_rank(&self) -> Vec<PeerId> {
+        let mut peers: Vec<PeerId> =
+            self.known.iter().filter(|(_, known)| known.connected).map(|(peer, _)| *peer).collect();
+        peers.sort_unstable_by_key(|peer| pair_rank(self.me.peer, *peer));
+        peers
+    }
+
+    fn one_too_many(&self, role: Role, lent: &Lent<'_>) -> Option<PeerId> {
+        let connected = self.of_role(role).filter(|known| known.connected).count();
+        if connected <= wanted(role) + VIEW_SLACK {
+            return None;
+        }
+        let settled = |known: &Neighbour| lent.now.since(known.connection_since) >= SETTLING;
+        self.worst_of(role, lent.latency, settled)
+    }
+
+    /// The neighbour least worth its place: the farthest cloud; among edges outside the nearest, the highest rank.
+    fn worst_of(&self, role: Role, latency: &Latency, eligible: impl Fn(&Neighbour) -> bool) -> Option<PeerId> {
+        let distance = |peer: &PeerId| latency.rtt(*peer).unwrap_or(Duration::MAX);
+        let mut peers: Vec<PeerId> =
+            self.of_role(role).filter(|known| known.connected).map(|known| known.member.peer).collect();
+        peers.sort_by_key(|peer| (distance(peer), *peer));
+        let mut candidates = match role {
+            Role::Cloud => peers,
+            Role::Edge => {
+                let mut far = peers.split_off(VIEW_NEAR_MAX.min(peers.len()));
+                far.sort_by_key(|peer| pair_rank(self.me.peer, *peer));
+                far
+            }
+        };
+        candidates.retain(|peer| self.known.get(peer).is_some_and(|known| !known.watched && eligible(known)));
+        candidates.pop()
+    }
+
+    fn let_go(&mut self, lent: &mut Lent<'_>, peer: PeerId) {
+        let Some(known) = self.known.get_mut(&peer) else { return };
+        known.connected = false;
+        known.connection_since = lent.now;
+        known.backoff.rest(lent.now + LET_GO_REST);
+        self.detector.forget(peer);
+        lent.out.push(Output::Disconnect { peer, reason: "there are nearer neighbours than this view holds".into() });
+        self.choose_close(lent.now);
+    }
+
+    fn of_role(&self, role: Role) -> impl Iterator<Item = &Neighbour> {
+        self.known.values().filter(move |known| known.member.role == role && !is_gone(known))
+    }
+}
+
+fn is_gone(known: &Neighbour) -> bool {
+    match known.state {
+        PeerState::Dead | PeerState::Left => !known.connected,
+        PeerState::Alive | PeerState::Suspect => false,
+    }
+}
+
+fn wanted(role: Role) -> usize {
+    match role {
+        Role::Edge => VIEW_NEAR_MAX + VIEW_RANDOM_MAX,
+        Role::Cloud => VIEW_CLOUD_MAX,
+    }
+}
+
+/// A number that both ends of a pair reckon alike and nobody else can guess a pattern in.
+fn pair_rank(a: PeerId, b: PeerId) -> u64 {
+    let (low, high) = if a < b { (a, b) } else { (b, a) };
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&low.0).update(&high.0);
+    let mut rank = [0; 8];
+    rank.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    u64::from_le_bytes(rank)
+}
