@@ -1,1 +1,15 @@
-//! placeholder
+//! The `shoal` command, and the client it talks to `shoald` with.
+//!
+//! [`client`] is for any program that drives a peer. The rest is the command: `commands/<noun>/<verb>.rs` each hold one
+//! verb, `printer` renders a value as text or JSON, `error` turns failures into exit codes and advice.
+
+pub mod client;
+pub mod commands;
+pub mod error;
+mod format;
+mod home;
+mod printer;
+mod programs;
+mod table;
+
+pub use printer::Printer;

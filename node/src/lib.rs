@@ -1,5 +1,1 @@
 //! placeholder
-pub mod blobs;
-pub mod executor;
-pub mod load_sampler;
-pub mod speed;

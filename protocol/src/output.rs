@@ -208,38 +208,18 @@ pub enum PeerState {
 }
 
 /// The one queue of orders; drained by the driver after each input.
-///
-/// What a peer says to itself never leaves it: placing a task at home is a negotiation like any other, at no distance.
 #[derive(Debug, Default)]
-pub struct Outbox {
-    me: Option<PeerId>,
-    orders: VecDeque<Output>,
-    to_self: VecDeque<Message>,
-}
+pub struct Outbox(VecDeque<Output>);
 
 impl Outbox {
-    /// The outbox of this peer.
-    pub fn of(me: PeerId) -> Self {
-        Self { me: Some(me), ..Self::default() }
-    }
-
     /// Adds an order.
     pub fn push(&mut self, output: Output) {
-        self.orders.push_back(output);
+        self.0.push_back(output);
     }
 
-    /// Says something to a neighbour, or to oneself.
+    /// Says something to a neighbour.
     pub fn send(&mut self, to: PeerId, message: Message) {
-        if self.me == Some(to) {
-            self.to_self.push_back(message);
-        } else {
-            self.push(Output::Send { to, message });
-        }
-    }
-
-    /// Takes the oldest message to oneself.
-    pub(crate) fn pop_to_self(&mut self) -> Option<Message> {
-        self.to_self.pop_front()
+        self.push(Output::Send { to, message });
     }
 
     /// Tells the news.
@@ -249,16 +229,16 @@ impl Outbox {
 
     /// Takes the oldest order.
     pub fn pop(&mut self) -> Option<Output> {
-        self.orders.pop_front()
+        self.0.pop_front()
     }
 
     /// Whether all orders were taken.
     pub fn is_empty(&self) -> bool {
-        self.orders.is_empty()
+        self.0.is_empty()
     }
 
     /// Takes all orders; for tests.
     pub fn drain(&mut self) -> Vec<Output> {
-        self.orders.drain(..).collect()
+        self.0.drain(..).collect()
     }
 }

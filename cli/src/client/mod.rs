@@ -1,0 +1,323 @@
+//! The connection to a `shoald`: one method for each route of [`shoal_protocol::api`].
+//!
+//! Connections are kept and used again, so a request in the ordinary course costs one write and one read. A [`Client`]
+//! is cheap to clone; clones share the kept connections.
+//!
+//! **Invariant:** an answer whose schema is not ours is never interpreted.
+//! **Not here:** what a person sees of it. That is `commands/`.
+
+mod body;
+mod connection;
+mod error;
+mod events;
+
+use core::time::Duration;
+use std::path::{Path, PathBuf};
+
+use hyper::body::Bytes;
+use hyper::{Method, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use shoal_protocol::api::{
+    BlobView, ConfigView, Explanation, Listing, PeerView, PingView, Problem, RttView, SCHEMA, Status, TaskRequest,
+    TaskView,
+};
+use shoal_protocol::id::BlobId;
+use shoal_protocol::placement::explain::Decision;
+use tokio::io::AsyncRead;
+
+use self::body::Body;
+pub use self::connection::Download;
+use self::connection::Pool;
+pub use self::error::ClientError;
+pub use self::events::EventStream;
+
+/// How long an ordinary request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// A JSON answer larger than this is not one of ours.
+const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Longest single wait asked of the daemon; longer waits are several requests, so a frozen daemon is noticed.
+const WAIT_SLICE: Duration = Duration::from_secs(20);
+
+/// A way to talk to one daemon.
+#[derive(Debug, Clone)]
+pub struct Client {
+    pool: Pool,
+    timeout: Duration,
+}
+
+impl Client {
+    /// A client of the daemon at this socket; connects when first used.
+    pub fn new(socket: impl Into<PathBuf>) -> Self {
+        Self { pool: Pool::new(socket.into()), timeout: REQUEST_TIMEOUT }
+    }
+
+    /// A client of the daemon at an address as people write it: `unix:PATH`, or nothing for the default.
+    pub fn at(address: Option<&str>) -> Result<Self, ClientError> {
+        match address {
+            None => Ok(Self::new(crate::home::socket())),
+            Some(text) => match text.strip_prefix("unix:") {
+                Some(path) if !path.is_empty() => Ok(Self::new(path)),
+                Some(_) | None => Err(ClientError::Address { text: text.to_owned() }),
+            },
+        }
+    }
+
+    /// The same client, giving ordinary requests this long.
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// The daemon's socket.
+    pub fn socket(&self) -> &Path {
+        self.pool.socket()
+    }
+
+    /// This peer and its neighbours.
+    pub async fn status(&self) -> Result<Status, ClientError> {
+        self.get("/v1/status").await
+    }
+
+    /// The peers this one knows.
+    pub async fn peers(&self) -> Result<Listing<PeerView>, ClientError> {
+        self.get("/v1/peers").await
+    }
+
+    /// Measures the round trip to a peer once.
+    pub async fn ping(&self, peer: &str) -> Result<PingView, ClientError> {
+        self.post(&format!("/v1/peers/{}/ping", encode(peer)), Body::empty()).await
+    }
+
+    /// The distance of two peers.
+    pub async fn rtt(&self, a: &str, b: &str) -> Result<RttView, ClientError> {
+        self.get(&format!("/v1/rtt?a={}&b={}", encode(a), encode(b))).await
+    }
+
+    /// Hands in a task and returns as soon as it is accepted.
+    pub async fn submit(&self, request: &TaskRequest) -> Result<TaskView, ClientError> {
+        debug_assert!(!request.dry_run, "a dry run is answered by a decision");
+        self.post("/v1/tasks", Body::json(request)).await
+    }
+
+    /// Hands in a task and returns when it has ended, in one request; takes as long as the task does.
+    pub async fn run(&self, request: TaskRequest) -> Result<TaskView, ClientError> {
+        let request = TaskRequest { wait: true, dry_run: false, ..request };
+        let answer = self.pool.send(Method::POST, "/v1/tasks", Body::json(&request)).await?;
+        self.read(answer).await
+    }
+
+    /// Where a task would run if it were handed in now.
+    pub async fn dry_run(&self, request: TaskRequest) -> Result<Decision, ClientError> {
+        let request = TaskRequest { dry_run: true, wait: false, ..request };
+        self.post("/v1/tasks", Body::json(&request)).await
+    }
+
+    /// The tasks of this peer's users, newest first.
+    pub async fn tasks(&self) -> Result<Listing<TaskView>, ClientError> {
+        self.get("/v1/tasks").await
+    }
+
+    /// A task, by id, unique prefix or `last`, as it is now.
+    pub async fn task(&self, id: &str) -> Result<TaskView, ClientError> {
+        self.get(&format!("/v1/tasks/{}", encode(id))).await
+    }
+
+    /// A task when it has ended, or as it is after `wait`.
+    pub async fn task_after(&self, id: &str, wait: Duration) -> Result<TaskView, ClientError> {
+        let path = format!("/v1/tasks/{}?wait_ms={}", encode(id), wait.as_millis());
+        self.within(self.timeout + wait, self.pool.send(Method::GET, &path, Body::empty())).await
+    }
+
+    /// A task when it has ended.
+    pub async fn wait(&self, id: &str) -> Result<TaskView, ClientError> {
+        loop {
+            let view = self.task_after(id, WAIT_SLICE).await?;
+            if view.state.is_final() {
+                return Ok(view);
+            }
+        }
+    }
+
+    /// Withdraws a task.
+    pub async fn cancel(&self, id: &str) -> Result<TaskView, ClientError> {
+        self.post(&format!("/v1/tasks/{}/cancel", encode(id)), Body::empty()).await
+    }
+
+    /// What a task wrote to standard output.
+    pub async fn result(&self, id: &str) -> Result<Download, ClientError> {
+        self.download(&format!("/v1/tasks/{}/result", encode(id))).await
+    }
+
+    /// The end of what a task wrote to standard error.
+    pub async fn logs(&self, id: &str) -> Result<Bytes, ClientError> {
+        self.download(&format!("/v1/tasks/{}/logs", encode(id))).await?.bytes(ANSWER_BYTES_MAX).await
+    }
+
+    /// Why a task ran where it ran: one decision an attempt.
+    pub async fn explain(&self, id: &str) -> Result<Explanation, ClientError> {
+        self.get(&format!("/v1/tasks/{}/explain", encode(id))).await
+    }
+
+    /// The blobs in the daemon's store.
+    pub async fn blobs(&self) -> Result<Listing<BlobView>, ClientError> {
+        self.get("/v1/blobs").await
+    }
+
+    /// Stores these bytes.
+    pub async fn put_blob(&self, bytes: impl Into<Bytes>) -> Result<BlobView, ClientError> {
+        let answer = self.pool.send(Method::POST, "/v1/blobs", Body::full(bytes.into())).await?;
+        self.read(answer).await
+    }
+
+    /// Stores what the reader gives, `length` bytes of it, without holding it in memory.
+    pub async fn put_blob_from(
+        &self,
+        reader: impl AsyncRead + Send + 'static,
+        length: u64,
+    ) -> Result<BlobView, ClientError> {
+        let answer = self.pool.send(Method::POST, "/v1/blobs", Body::reader(reader, length)).await?;
+        self.read(answer).await
+    }
+
+    /// A blob's bytes, from here, from the peer named, or from any neighbour that has it.
+    pub async fn blob(&self, id: BlobId, from: Option<&str>) -> Result<Download, ClientError> {
+        match from {
+            None => self.download(&format!("/v1/blobs/{id}")).await,
+            Some(peer) => self.download(&format!("/v1/blobs/{id}?from={}", encode(peer))).await,
+        }
+    }
+
+    /// News from now on.
+    pub async fn events(&self) -> Result<EventStream, ClientError> {
+        Ok(EventStream::new(self.download("/v1/events").await?))
+    }
+
+    /// The daemon's configuration.
+    pub async fn config(&self) -> Result<ConfigView, ClientError> {
+        self.get("/v1/config").await
+    }
+
+    /// Asks the daemon to hand back queued work and end.
+    pub async fn shutdown(&self) -> Result<(), ClientError> {
+        self.download_by(Method::POST, "/v1/shutdown").await?.bytes(ANSWER_BYTES_MAX).await.map(drop)
+    }
+
+    async fn get<T: Answer>(&self, path: &str) -> Result<T, ClientError> {
+        self.within(self.timeout, self.pool.send(Method::GET, path, Body::empty())).await
+    }
+
+    async fn post<T: Answer>(&self, path: &str, body: Body) -> Result<T, ClientError> {
+        self.within(self.timeout, self.pool.send(Method::POST, path, body)).await
+    }
+
+    async fn within<T: Answer>(
+        &self,
+        limit: Duration,
+        request: impl Future<Output = Result<Download, ClientError>>,
+    ) -> Result<T, ClientError> {
+        let answer = async { self.read(request.await?).await };
+        tokio::time::timeout(limit, answer).await.unwrap_or(Err(ClientError::Timeout { after: limit }))
+    }
+
+    async fn download(&self, path: &str) -> Result<Download, ClientError> {
+        self.download_by(Method::GET, path).await
+    }
+
+    async fn download_by(&self, method: Method, path: &str) -> Result<Download, ClientError> {
+        // A result or a blob may first have to come from another peer, so only the daemon can say when to give up.
+        let answer = self.pool.send(method, path, Body::empty()).await?;
+        if answer.status().is_success() { Ok(answer) } else { Err(problem(answer).await) }
+    }
+
+    async fn read<T: Answer>(&self, answer: Download) -> Result<T, ClientError> {
+        if !answer.status().is_success() {
+            return Err(problem(answer).await);
+        }
+        parse(&answer.bytes(ANSWER_BYTES_MAX).await?)
+    }
+}
+
+/// The error an answer stands for.
+async fn problem(answer: Download) -> ClientError {
+    let status = answer.status();
+    match answer.bytes(ANSWER_BYTES_MAX).await {
+        Ok(bytes) => match serde_json::from_slice::<Problem>(&bytes) {
+            Ok(problem) => ClientError::Problem(Box::new(problem)),
+            Err(_) => ClientError::Malformed { why: unexpected(status) },
+        },
+        Err(error) => error,
+    }
+}
+
+fn unexpected(status: StatusCode) -> String {
+    format!("HTTP status {status} without a problem document")
+}
+
+fn parse<T: Answer>(bytes: &[u8]) -> Result<T, ClientError> {
+    #[derive(serde::Deserialize)]
+    struct Probe {
+        #[serde(default)]
+        schema: Option<String>,
+    }
+
+    let read = serde_json::from_slice::<T>(bytes);
+    match read {
+        Ok(answer) if answer.schema().is_none_or(|schema| schema == SCHEMA) => Ok(answer),
+        Ok(answer) => Err(ClientError::Schema { theirs: answer.schema().unwrap_or_default().to_owned() }),
+        // Fields of another schema may not fit ours at all, so its name is read by itself.
+        Err(error) => match serde_json::from_slice::<Probe>(bytes) {
+            Ok(Probe { schema: Some(theirs) }) if theirs != SCHEMA => Err(ClientError::Schema { theirs }),
+            Ok(_) | Err(_) => Err(ClientError::Malformed { why: error.to_string() }),
+        },
+    }
+}
+
+/// An answer of the API; most say which schema they are of.
+trait Answer: DeserializeOwned {
+    fn schema(&self) -> Option<&str>;
+}
+
+macro_rules! answers_with_schema {
+    ($($name:ty),*) => {$(
+        impl Answer for $name {
+            fn schema(&self) -> Option<&str> {
+                Some(&self.schema)
+            }
+        }
+    )*};
+}
+
+answers_with_schema!(Status, PingView, RttView, TaskView, BlobView, ConfigView);
+
+impl<T: DeserializeOwned> Answer for Listing<T> {
+    fn schema(&self) -> Option<&str> {
+        Some(&self.schema)
+    }
+}
+
+impl Answer for Decision {
+    fn schema(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// A path segment or query value with everything but letters, digits and `-._~` escaped.
+fn encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+fn to_json<T: Serialize>(value: &T) -> Bytes {
+    // Requests are plain structs with text keys, which cannot fail to serialize.
+    serde_json::to_vec(value).map(Bytes::from).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,26 @@
+//! Verbs about blobs.
+
+pub(crate) mod get;
+pub(crate) mod list;
+pub(crate) mod put;
+
+use crate::Printer;
+use crate::client::Client;
+use crate::error::Failure;
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Verb {
+    Put(put::Put),
+    Get(get::Get),
+    Ls(list::List),
+}
+
+impl Verb {
+    pub(crate) async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
+        match self {
+            Self::Put(verb) => verb.run(client, printer).await,
+            Self::Get(verb) => verb.run(client, printer).await,
+            Self::Ls(verb) => verb.run(client, printer).await,
+        }
+    }
+}

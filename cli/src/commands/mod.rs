@@ -1,0 +1,75 @@
+//! The verbs, a file each: `<noun>/<verb>.rs` holds its arguments, what it does and what it shows.
+
+mod blob;
+mod mesh;
+mod node;
+mod peer;
+mod task;
+
+use clap::Subcommand;
+
+use crate::Printer;
+use crate::client::Client;
+use crate::error::Failure;
+
+/// What `shoal` can do.
+#[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant)] // one is made in the life of the process
+pub enum Command {
+    Up(node::up::Up),
+    Status(node::status::Show),
+    Peers(peer::list::List),
+    Ping(peer::ping::Ping),
+    Rtt(peer::rtt::Rtt),
+    Run(task::run::Run),
+    /// Tasks of this peer's users
+    #[command(subcommand)]
+    Task(task::Verb),
+    Logs(task::logs::Logs),
+    Explain(task::explain::Explain),
+    /// Content-addressed data
+    #[command(subcommand)]
+    Blob(blob::Verb),
+    Events(node::events::Events),
+    /// The daemon's configuration
+    #[command(subcommand)]
+    Config(node::config::Verb),
+    /// The mesh this peer belongs to
+    #[command(subcommand)]
+    Mesh(mesh::Verb),
+    Bench(node::bench::Bench),
+    Completion(node::completion::Completion),
+    Version(node::version::Version),
+    Shutdown(node::shutdown::Shutdown),
+}
+
+impl Command {
+    /// Does it. `api` is where the daemon is, if that was said.
+    pub async fn run(self, api: Option<&str>, printer: Printer) -> Result<(), Failure> {
+        let client = Client::at(api)?;
+        match self {
+            Self::Up(verb) => verb.run(&client, printer).await,
+            Self::Status(verb) => verb.run(&client, printer).await,
+            Self::Peers(verb) => verb.run(&client, printer).await,
+            Self::Ping(verb) => verb.run(&client, printer).await,
+            Self::Rtt(verb) => verb.run(&client, printer).await,
+            Self::Run(verb) => verb.run(&client, printer).await,
+            Self::Task(verb) => verb.run(&client, printer).await,
+            Self::Logs(verb) => verb.run(&client, printer).await,
+            Self::Explain(verb) => verb.run(&client, printer).await,
+            Self::Blob(verb) => verb.run(&client, printer).await,
+            Self::Events(verb) => verb.run(&client, printer).await,
+            Self::Config(verb) => verb.run(&client, printer).await,
+            Self::Mesh(verb) => verb.run(printer),
+            Self::Bench(verb) => verb.run(&client, printer).await,
+            Self::Completion(verb) => verb.run(printer),
+            Self::Version(verb) => verb.run(&client, printer).await,
+            Self::Shutdown(verb) => verb.run(&client, printer).await,
+        }
+    }
+
+    /// The whole command line, for completions.
+    fn tree() -> clap::Command {
+        Self::augment_subcommands(clap::Command::new("shoal"))
+    }
+}

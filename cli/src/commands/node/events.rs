@@ -1,0 +1,88 @@
+//! `shoal events`
+
+use core::fmt;
+
+use owo_colors::{OwoColorize, Style};
+use serde::Serialize;
+use shoal_protocol::api::EventView;
+use shoal_protocol::id::PeerId;
+use shoal_protocol::output::Event;
+use shoal_protocol::task::TaskState;
+
+use crate::Printer;
+use crate::client::Client;
+use crate::commands::peer::list::state_style;
+use crate::error::{Exit, Failure, own};
+use crate::format;
+
+/// Follow what happens to tasks and peers, until Ctrl-C
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  shoal events -f --json | jq .event")]
+pub struct Events {
+    /// Follow: the only way there is, spelled out for those used to it
+    #[arg(short, long)]
+    follow: bool,
+    /// End after this many events
+    #[arg(short = 'n', long, value_name = "N")]
+    count: Option<u64>,
+}
+
+impl Events {
+    pub(crate) async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
+        let mut events = client.events().await?;
+        printer.say("following events; Ctrl-C ends");
+        let mut left = self.count.unwrap_or(u64::MAX);
+        while left > 0 {
+            let Some(event) = events.next().await? else {
+                return Err(Failure::new(Exit::Unreachable, own::BROKEN, "shoald ended the stream of events")
+                    .fix("see whether it still runs: shoal status"));
+            };
+            printer.show_line(&Line(event))?;
+            left -= 1;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Line(pub(crate) EventView);
+
+impl Line {
+    fn name(&self, peer: &PeerId) -> String {
+        self.0.names.get(peer).cloned().unwrap_or_else(|| peer.short())
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}  ", format_args!("{:>9.3}s", self.0.at_us as f64 / 1e6).dimmed())?;
+        match &self.0.event {
+            Event::TaskChanged { task, state, executor, epoch, note } => {
+                write!(f, "task {}  {}", format::task(*task), colored(*state))?;
+                if let Some(executor) = executor {
+                    write!(f, " at {}", self.name(executor))?;
+                }
+                if *epoch > 1 {
+                    write!(f, " (attempt {epoch})")?;
+                }
+                note.as_ref().map_or(Ok(()), |note| write!(f, "  {note}"))
+            }
+            Event::PeerChanged { peer, name, state } => {
+                let name = if name.is_empty() { self.name(peer) } else { name.clone() };
+                write!(f, "peer {name}  {}", format::peer_state(*state).style(state_style(*state)))
+            }
+        }
+    }
+}
+
+fn colored(state: TaskState) -> String {
+    let style = match state {
+        TaskState::Accepted | TaskState::Placing | TaskState::Fetching | TaskState::Queued => Style::new(),
+        TaskState::Running => Style::new().cyan(),
+        TaskState::Done => Style::new().green(),
+        TaskState::Failed => Style::new().red(),
+        TaskState::Cancelled => Style::new().yellow(),
+    };
+    format::task_state(state).style(style).to_string()
+}

@@ -1,0 +1,180 @@
+//! `shoal explain`
+
+use core::fmt;
+
+use owo_colors::{OwoColorize, Style};
+use serde::Serialize;
+use shoal_protocol::api::{Explanation, Listing, TaskView};
+use shoal_protocol::placement::explain::{Candidate, Decision, Method, Verdict};
+
+use super::inputs::with_uploads;
+use super::request::{Prepared, TaskArguments};
+use crate::Printer;
+use crate::client::Client;
+use crate::error::Failure;
+use crate::format::{self, short_number};
+use crate::table::{Cell, Table};
+
+/// Show why a task ran where it ran: every peer, each term of its cost, and what would have changed the choice
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  shoal explain last\n  shoal explain --dry-run wordcount -i README.md --no-cloud")]
+pub struct Explain {
+    /// A task (its id, the beginning of it, or `last`); a module with --dry-run
+    #[arg(value_name = "TASK|MODULE")]
+    subject: String,
+    /// Say where this module would run now, without running it
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    task: TaskArguments,
+    /// Arguments of the module, with --dry-run
+    #[arg(last = true)]
+    args: Vec<String>,
+}
+
+impl Explain {
+    pub(crate) async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
+        if self.dry_run {
+            let Prepared { request, blobs } = self.task.prepare(&self.subject, self.args)?;
+            let ask = async || client.dry_run(request.clone()).await;
+            let decision = match with_uploads(client, printer, &blobs, ask).await {
+                Ok(decision) => decision,
+                Err(failure) => return Err(super::refused(client, failure, &request).await),
+            };
+            return printer.show(&Explained::new(Subject::DryRun(request.name), vec![decision]));
+        }
+        let task = client.task(&self.subject).await.map_err(super::failure)?;
+        let decisions = client.explain(&task.task.to_string()).await.map_err(super::failure)?;
+        if decisions.items.is_empty() {
+            printer.say(format_args!("nothing has been decided for it yet   → shoal task show {}", self.subject));
+        }
+        printer.show(&Explained::new(Subject::Task(Box::new(task)), decisions.items))
+    }
+}
+
+/// What is explained.
+#[derive(Debug)]
+pub(super) enum Subject {
+    /// A task that was handed in.
+    Task(Box<TaskView>),
+    /// A module that would be.
+    DryRun(String),
+}
+
+/// The decisions of one task, an attempt each.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(super) struct Explained {
+    decisions: Explanation,
+    #[serde(skip)]
+    subject: Subject,
+}
+
+impl Explained {
+    pub(super) fn new(subject: Subject, decisions: Vec<Decision>) -> Self {
+        Self { decisions: Listing::new(decisions), subject }
+    }
+
+    fn headline(&self, decision: &Decision) -> String {
+        let mut line = match &self.subject {
+            Subject::Task(task) => format!("task {} {}", format::task(task.task), task.name),
+            Subject::DryRun(module) => format!("{module} would go"),
+        };
+        if self.decisions.items.len() > 1 {
+            line.push_str(&format!(", attempt {}", decision.epoch));
+        }
+        let winner = decision.candidates.iter().find(|candidate| Some(candidate.peer) == decision.executor);
+        match (winner, decision.executor) {
+            (Some(winner), _) => format!("{line} → {}", winner.name),
+            (None, Some(peer)) => format!("{line} → {}", peer.short()),
+            (None, None) => format!("{line} → nowhere"),
+        }
+    }
+}
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, decision) in self.decisions.items.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            let how = method(decision.method);
+            let asked = if decision.asked > 0 { format!(", {} asked", decision.asked) } else { String::new() };
+            writeln!(
+                f,
+                "{}   (decided in {} {how}{asked}, λ={})",
+                self.headline(decision).bold(),
+                format::micros(decision.decided_in_us),
+                short_number(decision.lambda),
+            )?;
+            write!(f, "{}", candidates(decision))?;
+            for (index, sentence) in decision.counterfactuals.iter().enumerate() {
+                let lead = if index == 0 { "what would change it: " } else { "                      " };
+                writeln!(f, "{lead}{sentence}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn candidates(decision: &Decision) -> Table {
+    let header = ["PEER", "VERDICT", "cost", "= loss", "+ wait", "+ transfer", "+ compute", "home in", "note"];
+    let mut table = Table::new(header).indented("  ");
+    // Costs are compared down a column, so they share their number of decimals.
+    let decimals = if decision.candidates.iter().any(small) { 2 } else { 1 };
+    let number = |value: f64| if value == 0.0 { "0".to_owned() } else { format!("{value:.decimals$}") };
+    for candidate in &decision.candidates {
+        let term = |sign: &str, value: Option<f64>| {
+            Cell::from(value.map_or(String::new(), |value| format!("{sign} {}", number(value))))
+        };
+        let cost = candidate.cost;
+        table.row([
+            Cell::from(candidate.name.as_str()),
+            Cell::styled(verdict(candidate.verdict), verdict_style(candidate.verdict)),
+            Cell::from(cost.map_or("-".to_owned(), |cost| number(cost.total()))),
+            term("=", cost.map(|cost| cost.loss)),
+            term("+", cost.map(|cost| cost.wait)),
+            term("+", cost.map(|cost| cost.transfer)),
+            term("+", cost.map(|cost| cost.compute)),
+            Cell::from(cost.map_or(String::new(), |cost| format!("{} ms", short_number(cost.completion_ms)))),
+            Cell::from(candidate.note.as_str()),
+        ]);
+    }
+    table
+}
+
+fn small(candidate: &Candidate) -> bool {
+    candidate.cost.is_some_and(|cost| cost.total() < 1.0)
+}
+
+fn method(method: Method) -> &'static str {
+    match method {
+        Method::Local => "where it arose",
+        Method::Award => "by what was known",
+        Method::Offers => "by offers",
+        Method::Forwarded => "by the peer it was first awarded to",
+        Method::Pinned => "as the only peer allowed",
+        Method::None => "without finding a peer",
+    }
+}
+
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Won => "won",
+        Verdict::Offered => "offered",
+        Verdict::Ranked => "ranked",
+        Verdict::Declined => "declined",
+        Verdict::Lost => "lost",
+        Verdict::Excluded => "excluded",
+    }
+}
+
+fn verdict_style(verdict: Verdict) -> Style {
+    match verdict {
+        Verdict::Won => Style::new().green().bold(),
+        Verdict::Offered | Verdict::Ranked => Style::new(),
+        Verdict::Declined => Style::new().yellow(),
+        Verdict::Lost => Style::new().red(),
+        Verdict::Excluded => Style::new().dimmed(),
+    }
+}

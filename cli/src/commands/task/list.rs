@@ -1,0 +1,86 @@
+//! `shoal task ls`
+
+use core::fmt;
+
+use owo_colors::Style;
+use serde::Serialize;
+use shoal_protocol::api::{Listing, TaskView};
+use shoal_protocol::task::TaskState;
+
+use crate::Printer;
+use crate::client::Client;
+use crate::error::Failure;
+use crate::format;
+use crate::table::{Cell, Table};
+
+/// List the tasks of this peer's users, newest first
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  shoal task ls --state running")]
+pub struct List {
+    /// Only those in this state
+    #[arg(long, value_parser = parse_state)]
+    state: Option<TaskState>,
+    /// At most this many
+    #[arg(short = 'n', long, default_value_t = 50)]
+    limit: usize,
+}
+
+fn parse_state(text: &str) -> Result<TaskState, String> {
+    use TaskState::{Accepted, Cancelled, Done, Failed, Fetching, Placing, Queued, Running};
+    let states = [Accepted, Placing, Fetching, Queued, Running, Done, Failed, Cancelled];
+    states
+        .into_iter()
+        .find(|state| format::task_state(*state) == text)
+        .ok_or_else(|| format!("expected one of {}", states.map(format::task_state).join(", ")))
+}
+
+impl List {
+    pub(crate) async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
+        let mut tasks = client.tasks().await?;
+        tasks.items.retain(|task| self.state.is_none_or(|state| task.state == state));
+        let more = tasks.items.len().saturating_sub(self.limit);
+        tasks.items.truncate(self.limit);
+        if tasks.items.is_empty() {
+            printer.say("no tasks   → shoal run wordcount -i README.md");
+        }
+        printer.show(&Tasks(tasks))?;
+        if more > 0 {
+            printer.say(format_args!("{more} more   → shoal task ls -n {}", self.limit + more));
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Tasks(pub(crate) Listing<TaskView>);
+
+impl fmt::Display for Tasks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Table::new(["TASK", "MODULE", "STATE", "PEER", "INPUT", "TIME", "AGE"]);
+        for task in &self.0.items {
+            let state = match (task.state, task.exit_code) {
+                (TaskState::Done, Some(code)) if code != 0 => format!("exit {code}"),
+                (state, _) => format::task_state(state).to_owned(),
+            };
+            let style = match (task.state, task.exit_code) {
+                (TaskState::Done, None | Some(0)) => Style::new().green(),
+                (TaskState::Done | TaskState::Failed, _) => Style::new().red(),
+                (TaskState::Running, _) => Style::new().cyan(),
+                (TaskState::Cancelled, _) => Style::new().yellow(),
+                (TaskState::Accepted | TaskState::Placing | TaskState::Fetching | TaskState::Queued, _) => Style::new(),
+            };
+            let dash = || "-".to_owned();
+            table.row([
+                Cell::from(format::task(task.task)),
+                Cell::from(task.name.as_str()),
+                Cell::styled(state, style),
+                Cell::from(task.executor.as_ref().map_or(dash(), |executor| executor.name.clone())),
+                Cell::from(format::bytes(task.input_bytes)),
+                Cell::from(task.timings.map_or(dash(), |timings| format::micros(timings.total_us))),
+                Cell::from(format::micros(task.age_us)),
+            ]);
+        }
+        table.fmt(f)
+    }
+}

@@ -1,0 +1,53 @@
+//! Where a task's output goes: standard output, or the file named with `-o`.
+
+use std::path::Path;
+
+use base64::Engine;
+use shoal_protocol::api::{OutputView, TaskView};
+use tokio::io::AsyncWriteExt;
+
+use crate::Printer;
+use crate::client::{Client, Download};
+use crate::error::{Exit, Failure, own};
+
+/// Delivers the output of a task that is done; its bytes exactly.
+pub(super) async fn deliver(
+    client: &Client,
+    printer: Printer,
+    view: &TaskView,
+    file: Option<&Path>,
+) -> Result<(), Failure> {
+    let bytes = match &view.output {
+        Some(OutputView::Text(text)) => text.clone().into_bytes(),
+        Some(OutputView::Base64(text)) => base64::engine::general_purpose::STANDARD.decode(text).map_err(|error| {
+            Failure::new(Exit::VersionMismatch, own::VERSION, "the output of the task cannot be read")
+                .why(error.to_string())
+        })?,
+        Some(OutputView::Blob { .. }) | None => {
+            return stream(printer, client.result(&view.task.to_string()).await?, file).await;
+        }
+    };
+    match file {
+        None => printer.data(&bytes),
+        Some(path) => std::fs::write(path, bytes).map_err(|error| Failure::write(path, &error)),
+    }
+}
+
+/// Passes on bytes as they come.
+pub(super) async fn stream(printer: Printer, mut download: Download, file: Option<&Path>) -> Result<(), Failure> {
+    let Some(path) = file else {
+        while let Some(bytes) = download.chunk().await? {
+            printer.data(&bytes)?;
+        }
+        return Ok(());
+    };
+    let failed = |error| Failure::write(path, &error);
+    let bar = printer.bar(&path.display().to_string(), download.length().unwrap_or(0));
+    let mut out = tokio::fs::File::create(path).await.map_err(failed)?;
+    while let Some(bytes) = download.chunk().await? {
+        out.write_all(&bytes).await.map_err(failed)?;
+        bar.inc(bytes.len() as u64);
+    }
+    bar.finish_and_clear();
+    out.flush().await.map_err(failed)
+}

@@ -1,0 +1,182 @@
+//! The flags that describe a task, for `run` and `explain --dry-run` alike.
+
+use core::time::Duration;
+use std::path::PathBuf;
+
+use shoal_protocol::api::{TaskRequest, VariantRequest};
+use shoal_protocol::certificate::Role;
+use shoal_protocol::task::spec::CloudUse;
+
+use super::inputs::{InputArgument, Inputs, LocalBlob};
+use super::module::Module;
+use crate::error::Failure;
+use crate::format::{parse_bytes, parse_duration, parse_label};
+
+/// What a task reads, what it may use, and where it may run.
+#[derive(Debug, clap::Args)]
+pub(super) struct TaskArguments {
+    /// Standard input: a file, `-`, or b3:HASH; repeat to have several read one after the other
+    #[arg(short, long = "input", value_name = "FILE", value_parser = InputArgument::parse)]
+    inputs: Vec<InputArgument>,
+    /// Memory it may use, as in 64Mi
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    mem: Option<u64>,
+    /// Time it may run, as in 30s; then it is stopped and has failed
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    timeout: Option<Duration>,
+    /// Bytes it may write to standard output, as in 4Mi
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    output_max: Option<u64>,
+    /// When its answer is wanted, as in 200ms; placement avoids being late
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    deadline: Option<Duration>,
+    /// Only where the certificate carries this label (KEY=VALUE, repeatable), or only at this peer (NAME)
+    #[arg(long, value_name = "KEY=VALUE|PEER")]
+    on: Vec<String>,
+    /// Only at this peer: a name, an id, or a prefix
+    #[arg(long)]
+    peer: Option<String>,
+    /// Only at peers of this role
+    #[arg(long, value_parser = parse_role)]
+    role: Option<Role>,
+    /// Only at the peer it is submitted to
+    #[arg(long, conflicts_with_all = ["peer", "on"])]
+    local_only: bool,
+    /// Never in the cloud
+    #[arg(long, conflicts_with = "cloud")]
+    no_cloud: bool,
+    /// How cloud peers may be used: fallback (when the edge is full), allow (cost decides), never
+    #[arg(long, value_name = "USE", value_parser = parse_cloud)]
+    cloud: Option<CloudUse>,
+    /// What a millisecond is worth against the quality of the answer
+    #[arg(long)]
+    lambda: Option<f64>,
+    /// Another build of the module with its declared loss (0 to 1); the peers choose
+    #[arg(long = "variant", value_name = "NAME=FILE:LOSS", value_parser = VariantArgument::parse)]
+    variants: Vec<VariantArgument>,
+    /// No build with a greater declared loss
+    #[arg(long, value_name = "LOSS")]
+    loss_max: Option<f64>,
+    /// The same key always names the same task, so a repeated command runs it once
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+}
+
+/// `int8=digit-int8.wasm:0.03`.
+#[derive(Debug, Clone, PartialEq)]
+struct VariantArgument {
+    name: String,
+    file: PathBuf,
+    loss: f64,
+}
+
+impl VariantArgument {
+    fn parse(text: &str) -> Result<Self, String> {
+        const EXPECTED: &str = "expected NAME=FILE:LOSS, as in int8=digit-int8.wasm:0.03";
+        let (name, rest) = text.split_once('=').ok_or(EXPECTED)?;
+        let (file, loss) = rest.rsplit_once(':').ok_or(EXPECTED)?;
+        let loss: f64 = loss.parse().map_err(|_| EXPECTED)?;
+        if name.is_empty() || file.is_empty() {
+            return Err(EXPECTED.to_owned());
+        }
+        if !(0.0..=1.0).contains(&loss) {
+            return Err("the loss is from 0 (perfect) to 1".to_owned());
+        }
+        Ok(Self { name: name.to_owned(), file: file.into(), loss })
+    }
+}
+
+fn parse_role(text: &str) -> Result<Role, String> {
+    match text {
+        "edge" => Ok(Role::Edge),
+        "cloud" => Ok(Role::Cloud),
+        _ => Err("expected edge or cloud".to_owned()),
+    }
+}
+
+fn parse_cloud(text: &str) -> Result<CloudUse, String> {
+    match text {
+        "fallback" => Ok(CloudUse::Fallback),
+        "allow" => Ok(CloudUse::Allow),
+        "never" => Ok(CloudUse::Never),
+        _ => Err("expected fallback, allow or never".to_owned()),
+    }
+}
+
+/// A task ready to be handed in.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) request: TaskRequest,
+    /// What it names that is here.
+    pub(super) blobs: Vec<LocalBlob>,
+}
+
+impl TaskArguments {
+    /// Reads module and inputs and states the request.
+    pub(super) fn prepare(self, module: &str, args: Vec<String>) -> Result<Prepared, Failure> {
+        let main = Module::find(module)?;
+        let name = main.name.clone();
+        let mut blobs: Vec<LocalBlob> = main.blob.into_iter().collect();
+        let main_name = if self.variants.is_empty() { "" } else { "full" };
+        let mut variants = vec![VariantRequest { name: main_name.to_owned(), module: main.id, loss: 0.0 }];
+        for variant in self.variants {
+            let build = Module::find(&variant.file.to_string_lossy())?;
+            variants.push(VariantRequest { name: variant.name, module: build.id, loss: variant.loss });
+            blobs.extend(build.blob);
+        }
+
+        let arguments = if self.inputs.is_empty() { InputArgument::implied() } else { self.inputs };
+        let inputs = Inputs::read(&arguments)?;
+        blobs.extend(inputs.blobs);
+
+        let mut peer = self.peer;
+        let mut labels = std::collections::BTreeMap::new();
+        for on in self.on {
+            match parse_label(&on) {
+                Ok((key, value)) => drop(labels.insert(key, value)),
+                Err(_) if peer.is_none() && !on.is_empty() => peer = Some(on),
+                Err(_) => return Err(Failure::usage(format!("`--on {on}` names a second peer")).fix("name one peer")),
+            }
+        }
+        let request = TaskRequest {
+            variants,
+            args,
+            inputs: inputs.requests,
+            memory_bytes: self.mem,
+            wall_ms: self.timeout.map(whole_millis),
+            output_bytes: self.output_max,
+            deadline_ms: self.deadline.map(whole_millis),
+            labels,
+            role: self.role,
+            cloud: if self.no_cloud { CloudUse::Never } else { self.cloud.unwrap_or_default() },
+            local_only: self.local_only,
+            peer,
+            loss_max: self.loss_max,
+            lambda: self.lambda,
+            idempotency_key: self.idempotency_key,
+            wait: false,
+            dry_run: false,
+            name,
+        };
+        Ok(Prepared { request, blobs })
+    }
+}
+
+/// At least one, so that a tiny limit does not become none.
+fn whole_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variants_are_name_file_and_loss() {
+        let parsed = VariantArgument::parse("int8=a:b.wasm:0.03");
+        assert_eq!(parsed, Ok(VariantArgument { name: "int8".into(), file: "a:b.wasm".into(), loss: 0.03 }));
+        for wrong in ["", "int8", "int8=a.wasm", "=a.wasm:0", "int8=:0", "int8=a.wasm:2", "int8=a.wasm:nan"] {
+            assert!(VariantArgument::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

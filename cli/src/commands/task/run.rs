@@ -1,0 +1,197 @@
+//! `shoal run`
+
+use core::time::Duration;
+use std::path::PathBuf;
+
+use indicatif::ProgressBar;
+use shoal_protocol::api::TaskView;
+use shoal_protocol::output::Event;
+use shoal_protocol::task::TaskState;
+
+use super::explain::{Explained, Subject};
+use super::inputs::with_uploads;
+use super::output::deliver;
+use super::request::{Prepared, TaskArguments};
+use super::show::TaskDetails;
+use crate::Printer;
+use crate::client::{Client, EventStream};
+use crate::commands::node::events::Line;
+use crate::error::Failure;
+use crate::format;
+
+/// How often a watched wait says what the task is doing.
+const LOOK: Duration = Duration::from_millis(400);
+/// How long a wait that nobody watches lasts before it is asked again.
+const LOOK_UNWATCHED: Duration = Duration::from_secs(20);
+
+/// Run a module on the peer where it costs least, and print what it writes
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  shoal run wordcount -i README.md
+  shoal run digit.wasm -i take.wav --deadline 200ms --no-cloud
+  cat a.csv | shoal run anomaly --on site=a -o report.txt -- --window 12
+  shoal run digit --variant int8=digit_small.wasm:0.03 --dry-run -i take.wav
+
+Exit: 0 ok · 1 the task failed · 75 no capacity, try later · 124 it ran out of time · 130 interrupted")]
+pub struct Run {
+    /// A file, a name (wordcount), or b3:HASH
+    module: String,
+    #[command(flatten)]
+    task: TaskArguments,
+    /// Write the output here instead of to standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Print the task's id and leave it running
+    #[arg(short, long, conflicts_with_all = ["output", "follow"])]
+    detach: bool,
+    /// Say each step of its life on standard error
+    #[arg(short, long)]
+    follow: bool,
+    /// Only say where it would run, and why
+    #[arg(long, conflicts_with_all = ["detach", "follow", "output"])]
+    dry_run: bool,
+    /// Arguments of the module
+    #[arg(last = true)]
+    args: Vec<String>,
+}
+
+impl Run {
+    pub(crate) async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
+        let Prepared { request, blobs } = self.task.prepare(&self.module, self.args)?;
+        if self.dry_run {
+            let decision = with_uploads(client, printer, &blobs, async || client.dry_run(request.clone()).await);
+            let decision = match decision.await {
+                Ok(decision) => decision,
+                Err(failure) => return Err(super::refused(client, failure, &request).await),
+            };
+            return printer.show(&Explained::new(Subject::DryRun(request.name), vec![decision]));
+        }
+
+        // Subscribed before the task exists, so that its first step is not missed.
+        let events = if self.follow { Some(client.events().await?) } else { None };
+        let accepted = match with_uploads(client, printer, &blobs, async || client.submit(&request).await).await {
+            Ok(accepted) => accepted,
+            Err(failure) => return Err(super::refused(client, failure, &request).await),
+        };
+        let (id, short) = (accepted.task.to_string(), format::task(accepted.task));
+        if self.detach {
+            printer.say(format_args!("→ shoal task show {short}   → shoal task result {short}"));
+            return printer.show(&Detached(accepted));
+        }
+
+        let view = tokio::select! {
+            view = ended(client, printer, accepted, events) => view?,
+            pressed = tokio::signal::ctrl_c() => {
+                let title = format!("interrupted; task {short} was cancelled");
+                return Err(match (pressed, client.cancel(&id).await) {
+                    (Ok(()), Ok(_)) => Failure::interrupted(title),
+                    (_, Err(error)) => Failure::interrupted("interrupted, and the task could not be cancelled")
+                        .why(error.to_string())
+                        .fix(format!("shoal task cancel {id}")),
+                    (Err(error), Ok(_)) => Failure::interrupted(title).why(error.to_string()),
+                });
+            }
+        };
+        report(client, printer, view, self.output).await
+    }
+}
+
+/// Waits for the end, telling whoever watches.
+async fn ended(
+    client: &Client,
+    printer: Printer,
+    accepted: TaskView,
+    events: Option<EventStream>,
+) -> Result<TaskView, Failure> {
+    let id = accepted.task.to_string();
+    let following = async {
+        let Some(mut events) = events else { return core::future::pending().await };
+        while let Ok(Some(view)) = events.next().await {
+            let ours = matches!(&view.event, Event::TaskChanged { task, .. } if *task == accepted.task);
+            let last = matches!(&view.event, Event::TaskChanged { state, .. } if state.is_final());
+            if ours {
+                printer.say(Line(view));
+            }
+            if ours && last {
+                return;
+            }
+        }
+    };
+    let mut following = core::pin::pin!(following);
+    let waiting = wait(client, printer, &id, accepted.state);
+    tokio::select! {
+        view = waiting => {
+            // The last events are on their way when the answer is; a stream that lags is not waited for long.
+            let _ = tokio::time::timeout(LAST_EVENTS, &mut following).await;
+            view
+        }
+        () = &mut following => wait(client, printer, &id, accepted.state).await,
+    }
+}
+
+const LAST_EVENTS: Duration = Duration::from_millis(50);
+
+async fn wait(client: &Client, printer: Printer, id: &str, mut state: TaskState) -> Result<TaskView, Failure> {
+    let spinner: Option<ProgressBar> = printer.is_watched().then(|| printer.spinner(format::task_state(state)));
+    let look = if printer.is_watched() { LOOK } else { LOOK_UNWATCHED };
+    loop {
+        let view = client.task_after(id, look).await?;
+        if view.state.is_final() {
+            if let Some(spinner) = spinner {
+                spinner.finish_and_clear();
+            }
+            return Ok(view);
+        }
+        if let Some(spinner) = &spinner
+            && view.state != state
+        {
+            let place = view.executor.as_ref().map(|executor| format!(" at {}", executor.name)).unwrap_or_default();
+            spinner.set_message(format!("{}{place}", format::task_state(view.state)));
+        }
+        state = view.state;
+    }
+}
+
+/// Hands over what the task wrote, and says how it went.
+async fn report(client: &Client, printer: Printer, view: TaskView, file: Option<PathBuf>) -> Result<(), Failure> {
+    let failure = Failure::of_task(&view);
+    // A module that exits with an error has still written what it wrote.
+    if view.state == TaskState::Done && !(printer.is_json() && file.is_none()) {
+        deliver(client, printer, &view, file.as_deref()).await?;
+    }
+    if !view.log.is_empty() && !printer.is_json() {
+        printer.say(view.log.trim_end());
+    }
+    if printer.is_json() {
+        printer.show(&TaskDetails(view.clone()))?;
+    }
+    match failure {
+        Some(failure) => Err(failure),
+        None => {
+            if !printer.is_json() {
+                printer.say(summary(&view));
+            }
+            Ok(())
+        }
+    }
+}
+
+/// `task 7Kq2 wordcount.wasm → nas in 12 ms   → shoal explain 7Kq2`
+fn summary(view: &TaskView) -> String {
+    let id = format::task(view.task);
+    let place = view.executor.as_ref().map(|executor| format!(" → {}", executor.name)).unwrap_or_default();
+    let time = view.timings.map(|timings| format!(" in {}", format::micros(timings.total_us))).unwrap_or_default();
+    let attempts = if view.attempt > 1 { format!(" (attempt {})", view.attempt) } else { String::new() };
+    format!("task {id} {}{place}{time}{attempts}   → shoal explain {id}", view.name)
+}
+
+/// A task left running: its id is the data.
+#[derive(Debug, serde::Serialize)]
+#[serde(transparent)]
+struct Detached(TaskView);
+
+impl core::fmt::Display for Detached {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.task.fmt(f)
+    }
+}
