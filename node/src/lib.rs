@@ -1,1 +1,5 @@
 //! placeholder
+pub mod blobs;
+pub mod executor;
+pub mod load_sampler;
+pub mod speed;

@@ -115,6 +115,12 @@ pub mod codes {
     pub const TOO_LARGE: &str = "SH0414";
     /// Not a module that can be run.
     pub const INVALID_MODULE: &str = "SH0415";
+    /// The module exited with another code than 0.
+    pub const TASK_FAILED: &str = "SH0420";
+    /// The module trapped.
+    pub const TRAPPED: &str = "SH0421";
+    /// The module hit one of its limits.
+    pub const LIMIT_HIT: &str = "SH0422";
     /// Too much is waiting.
     pub const OVERLOADED: &str = "SH0429";
     /// Cancelled by its user.

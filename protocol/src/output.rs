@@ -208,18 +208,38 @@ pub enum PeerState {
 }
 
 /// The one queue of orders; drained by the driver after each input.
+///
+/// What a peer says to itself never leaves it: placing a task at home is a negotiation like any other, at no distance.
 #[derive(Debug, Default)]
-pub struct Outbox(VecDeque<Output>);
+pub struct Outbox {
+    me: Option<PeerId>,
+    orders: VecDeque<Output>,
+    to_self: VecDeque<Message>,
+}
 
 impl Outbox {
-    /// Adds an order.
-    pub fn push(&mut self, output: Output) {
-        self.0.push_back(output);
+    /// The outbox of this peer.
+    pub fn of(me: PeerId) -> Self {
+        Self { me: Some(me), ..Self::default() }
     }
 
-    /// Says something to a neighbour.
+    /// Adds an order.
+    pub fn push(&mut self, output: Output) {
+        self.orders.push_back(output);
+    }
+
+    /// Says something to a neighbour, or to oneself.
     pub fn send(&mut self, to: PeerId, message: Message) {
-        self.push(Output::Send { to, message });
+        if self.me == Some(to) {
+            self.to_self.push_back(message);
+        } else {
+            self.push(Output::Send { to, message });
+        }
+    }
+
+    /// Takes the oldest message to oneself.
+    pub(crate) fn pop_to_self(&mut self) -> Option<Message> {
+        self.to_self.pop_front()
     }
 
     /// Tells the news.
@@ -229,16 +249,16 @@ impl Outbox {
 
     /// Takes the oldest order.
     pub fn pop(&mut self) -> Option<Output> {
-        self.0.pop_front()
+        self.orders.pop_front()
     }
 
     /// Whether all orders were taken.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.orders.is_empty()
     }
 
     /// Takes all orders; for tests.
     pub fn drain(&mut self) -> Vec<Output> {
-        self.0.drain(..).collect()
+        self.orders.drain(..).collect()
     }
 }

@@ -1,55 +1,98 @@
 //! The peer: routes each fact to the sub-machine it concerns, and decides nothing itself.
 //!
+//! ```text
+//!               ┌─ membership ── who is here, and who has gone
+//! Input ─ Peer ─┼─ latency ───── how far they are
+//!               ├─ loads ─────── how busy they say they are
+//!               ├─ requester ─── where the tasks of users here run
+//!               └─ executing ─── what runs here
+//! ```
+//!
 //! **Contract:** after each [`Peer::handle`], drain [`Peer::poll_output`]; call again at [`Peer::poll_timeout`].
 
-use crate::api::{PeerView, RttView, TaskCounts, TaskView};
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand::SeedableRng;
+
 use crate::certificate::Member;
 use crate::config::PeerConfig;
-use crate::id::{PeerId, TaskId};
+use crate::id::PeerId;
 use crate::input::Input;
-use crate::output::{Outbox, Output};
-use crate::placement::explain::Decision;
-use crate::task::spec::TaskSpec;
+use crate::latency::Latency;
+use crate::load::LoadView;
+use crate::membership::{Lent, Membership};
+use crate::message::{LoadDigest, Message, TaskRef};
+use crate::output::{Outbox, Output, PeerState};
+use crate::placement::Site;
+use crate::placement::estimates::Estimates;
+use crate::rng::Rng;
+use crate::task::executor::{self, Executing};
+use crate::task::requester::{self, Assignment, Requester};
 use crate::time::{Time, Wake};
+
+mod ping;
+mod publish;
+mod views;
+
+pub use self::views::FindError;
+
+/// Time that running tasks get to end when the daemon stops.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 
 /// One peer of the mesh, without its network, disk, sandbox and clock.
 #[derive(Debug)]
 pub struct Peer {
+    me: Member,
+    config: PeerConfig,
+    rng: Rng,
     outbox: Outbox,
-}
-
-/// Why a name or prefix does not lead to one thing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FindError {
-    /// Nothing fits.
-    #[error("no {what} fits `{text}`")]
-    None {
-        /// `peer` or `task`.
-        what: &'static str,
-        /// What was asked for.
-        text: String,
-    },
-    /// Several fit.
-    #[error("`{text}` fits {count} {what}s")]
-    Ambiguous {
-        /// `peer` or `task`.
-        what: &'static str,
-        /// What was asked for.
-        text: String,
-        /// How many fit.
-        count: usize,
-    },
+    membership: Membership,
+    latency: Latency,
+    loads: LoadView,
+    estimates: Estimates,
+    requester: Requester,
+    executing: Executing,
+    publisher: publish::Publisher,
+    pings: ping::Pings,
+    /// Attempts that other peers hold for us.
+    given: BTreeMap<PeerId, BTreeSet<TaskRef>>,
+    /// When the tasks that still run are given up, once a shutdown was asked for.
+    leaving_by: Option<Time>,
+    left: bool,
 }
 
 impl Peer {
     /// A peer that knows nobody yet. `seed` decides everything that is left to chance.
-    pub fn new(_me: Member, _config: PeerConfig, _seed: u64, _now: Time) -> Self {
-        Self { outbox: Outbox::default() }
+    pub fn new(me: Member, config: PeerConfig, seed: u64, now: Time) -> Self {
+        let rng = Rng::seed_from_u64(seed);
+        Self {
+            membership: Membership::new(me.clone(), config.detector, now),
+            latency: Latency::new(me.peer, seed),
+            loads: LoadView::new(),
+            estimates: Estimates::default(),
+            requester: Requester::new(me.peer),
+            executing: Executing::new(me.peer, config.clone()),
+            outbox: Outbox::of(me.peer),
+            publisher: publish::Publisher::default(),
+            pings: ping::Pings::default(),
+            given: BTreeMap::new(),
+            leaving_by: None,
+            left: false,
+            me,
+            config,
+            rng,
+        }
     }
 
     /// Takes in a fact.
-    pub fn handle(&mut self, _now: Time, _input: Input) {
+    pub fn handle(&mut self, now: Time, input: Input) {
         debug_assert!(self.outbox.is_empty(), "drain poll_output after each handle");
+        self.route(now, input);
+        while let Some(message) = self.outbox.pop_to_self() {
+            self.receive(now, self.me.peer, message);
+        }
+        self.settle(now);
     }
 
     /// The next order, oldest first.
@@ -59,61 +102,279 @@ impl Peer {
 
     /// When to call [`Peer::handle`] with [`Input::TimerFired`], and why.
     pub fn poll_timeout(&self) -> Option<(Time, Wake)> {
-        None
+        let negotiation = [self.requester.next_deadline(), self.executing.next_deadline(), self.leaving_by];
+        let upkeep = [self.publisher.next_deadline(), self.pings.next_deadline()];
+        let membership = self.membership.next_deadline();
+        let at = |time: Option<Time>, wake: Wake| time.map(|time| (time, wake));
+        [
+            membership,
+            at(negotiation.into_iter().flatten().min(), Wake::Negotiation),
+            at(upkeep.into_iter().flatten().min(), Wake::Upkeep),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
-    /// This peer as it would describe itself.
-    pub fn me(&self, _now: Time) -> PeerView {
-        unimplemented!()
+    // ── Routing ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    fn route(&mut self, now: Time, input: Input) {
+        match input {
+            Input::TimerFired => self.fire_timers(now),
+            Input::Connected { member, address } => self.connected(now, member, address),
+            Input::Disconnected { peer } => self.with_membership(now, |m, lent| m.disconnected(lent, peer)),
+            Input::DialFailed { peer, address, reason: _ } => {
+                self.with_membership(now, |m, lent| m.dial_failed(lent, peer, address.as_deref()));
+            }
+            Input::Received { from, message } => {
+                self.with_membership(now, |m, lent| m.heard(lent, from));
+                self.receive(now, from, message);
+            }
+            Input::Discovered { peer, address, bootstrap } => {
+                self.with_membership(now, |m, lent| m.discovered(lent, peer, address, bootstrap));
+            }
+            Input::RecordSigned(record) => self.with_membership(now, |m, lent| m.record_signed(lent, record)),
+            Input::RecordVerified { record, member, addresses, sequence } => {
+                self.with_membership(now, |m, lent| m.record_verified(lent, record, member, addresses, sequence));
+            }
+            Input::Submitted { task, name, spec } => {
+                self.with_requester(now, |r, around, out| r.submit(now, task, name, spec, around, out));
+            }
+            Input::Cancelled(task) => self.requester.cancel(task, &mut self.outbox),
+            Input::PingRequested { peer, ticket } => {
+                let sequence = self.with_membership(now, |m, lent| m.ping_now(lent, peer));
+                self.pings.requested(now, peer, sequence, ticket, &mut self.outbox);
+            }
+            Input::Fetched { attempt, result } => self.fetched(now, attempt, result),
+            Input::Prepared { module, result } => self.executing.prepared(now, module, result, &mut self.outbox),
+            Input::Finished { attempt, report } => self.executing.finished(now, attempt, report, &mut self.outbox),
+            Input::LoadSampled(host) => self.executing.load_sampled(host),
+            Input::ShutdownRequested => self.shut_down(now),
+        }
     }
 
-    /// Everyone it knows, nearest first.
-    pub fn peers(&self, _now: Time) -> Vec<PeerView> {
-        Vec::new()
+    fn receive(&mut self, now: Time, from: PeerId, message: Message) {
+        match message {
+            Message::Ping(ping) => self.with_membership(now, |m, lent| m.pinged(lent, from, ping)),
+            Message::Pong(pong) => {
+                if let Some(ponged) = self.with_membership(now, |m, lent| m.ponged(lent, from, pong)) {
+                    self.pings.answered(from, ponged, &mut self.outbox);
+                }
+            }
+            Message::ProbeRequest(request) => {
+                self.with_membership(now, |m, lent| m.probe_requested(lent, from, request));
+            }
+            Message::ProbeAnswered(answer) => {
+                self.with_membership(now, |m, lent| m.probe_answered(lent, from, answer));
+            }
+            Message::Rumour(rumour) => self.with_membership(now, |m, lent| m.rumour(lent, from, rumour)),
+            Message::Records(records) => self.with_membership(now, |m, lent| m.records(lent, from, records)),
+            Message::Leaving => self.with_membership(now, |m, lent| m.left(lent, from)),
+            Message::Load(load) => self.loaded(now, from, load),
+            Message::Ask(ask) => self.with_executing(now, |e, around, out| e.handle_ask(now, from, &ask, around, out)),
+            Message::Award(award) => {
+                self.with_executing(now, |e, around, out| e.handle_award(now, from, *award, around, out));
+            }
+            Message::Release(attempt) => self.executing.handle_release(attempt),
+            Message::Query(attempt) => self.executing.handle_query(now, from, attempt, &mut self.outbox),
+            Message::Cancel(attempt) => self.executing.handle_cancel(now, from, attempt, &mut self.outbox),
+            Message::OutcomeReceived(attempt) => self.executing.handle_outcome_received(from, attempt),
+            Message::Offer(offer) => {
+                self.loaded(now, from, offer.load.clone());
+                self.with_requester(now, |r, around, out| r.handle_offer(now, from, &offer, around, out));
+            }
+            Message::Accepted(accepted) => {
+                self.loads.accepted(from, accepted.attempt);
+                self.loaded(now, from, accepted.load.clone());
+                self.requester.handle_accepted(now, from, &accepted, &mut self.outbox);
+            }
+            Message::Declined(declined) => {
+                if let Some(load) = declined.load.clone() {
+                    self.loaded(now, from, load);
+                }
+                self.with_requester(now, |r, around, out| r.handle_declined(now, from, &declined, around, out));
+            }
+            Message::Forwarded(forwarded) => {
+                self.loaded(now, from, forwarded.load.clone());
+                self.requester.handle_forwarded(from, &forwarded);
+            }
+            Message::Progress(progress) => self.requester.handle_progress(now, from, progress, &mut self.outbox),
+            Message::Outcome(outcome) => {
+                self.loaded(now, from, outcome.load.clone());
+                let learnt =
+                    self.with_requester(now, |r, around, out| r.handle_outcome(now, from, *outcome, around, out));
+                if let Some(learnt) = learnt {
+                    learnt.teach(&mut self.estimates);
+                }
+            }
+        }
     }
 
-    /// The peer (perhaps this one) that a name, an id or a unique prefix of either means.
-    pub fn find_peer(&self, text: &str) -> Result<PeerId, FindError> {
-        Err(FindError::None { what: "peer", text: text.into() })
+    fn connected(&mut self, now: Time, member: Member, address: Option<String>) {
+        let peer = member.peer;
+        self.with_membership(now, |m, lent| m.connected(lent, member, address));
+        self.publisher.tell(now, peer);
+        self.executing.home_back(peer, &mut self.outbox);
+        self.requester.peer_back(peer, &mut self.outbox);
     }
 
-    /// How far two peers are.
-    pub fn rtt(&self, _a: PeerId, _b: PeerId) -> RttView {
-        unimplemented!()
+    fn loaded(&mut self, now: Time, from: PeerId, load: LoadDigest) {
+        if from != self.me.peer {
+            self.loads.heard(now, from, load);
+        }
     }
 
-    /// Tasks by state.
-    pub fn task_counts(&self) -> TaskCounts {
-        TaskCounts::default()
+    fn fetched(&mut self, now: Time, attempt: TaskRef, result: Result<(), String>) {
+        let was_output = self.with_requester(now, |r, around, out| r.fetched(now, attempt, &result, around, out));
+        if !was_output {
+            self.executing.fetched(now, attempt, result, &mut self.outbox);
+        }
     }
 
-    /// The latest tasks of this peer's users, newest first, without their outputs.
-    pub fn tasks(&self, _now: Time, _limit: usize) -> Vec<TaskView> {
-        Vec::new()
+    fn fire_timers(&mut self, now: Time) {
+        self.with_membership(now, |m, lent| m.timer(lent));
+        self.executing.timer(now, &mut self.outbox);
+        if self.requester.next_deadline().is_some_and(|at| at <= now) {
+            self.with_requester(now, |r, around, out| r.timer(now, around, out));
+        }
+        self.pings.timer(now, &mut self.outbox);
+        if self.leaving_by.is_some_and(|by| by <= now) {
+            self.executing.hand_back(now, true, &mut self.outbox);
+        }
     }
 
-    /// The task that an id, a unique prefix or `last` means.
-    pub fn find_task(&self, text: &str) -> Result<TaskId, FindError> {
-        Err(FindError::None { what: "task", text: text.into() })
+    fn shut_down(&mut self, now: Time) {
+        self.requester.shut_down(&mut self.outbox);
+        self.executing.hand_back(now, false, &mut self.outbox);
+        self.leaving_by = Some(now + SHUTDOWN_GRACE);
     }
 
-    /// One task, its output and log included.
-    pub fn task(&self, _now: Time, _task: TaskId) -> Option<TaskView> {
-        None
+    /// What follows from any fact: lost peers lose their tasks, awards enter the load view, neighbours hear of our load.
+    fn settle(&mut self, now: Time) {
+        for (peer, state) in self.membership.take_changes() {
+            match state {
+                PeerState::Dead | PeerState::Left => self.lost(now, peer),
+                PeerState::Alive | PeerState::Suspect => {}
+            }
+        }
+        while let Some(message) = self.outbox.pop_to_self() {
+            self.receive(now, self.me.peer, message);
+        }
+        for assignment in self.requester.take_assignments() {
+            self.assign(now, assignment);
+        }
+        let neighbours = self.membership.alive_neighbours().map(|neighbour| neighbour.member.peer);
+        self.publisher.publish(now, neighbours, &mut self.executing, &mut self.loads, &mut self.outbox);
+        self.leave_if_done(now);
     }
 
-    /// The decisions on a task, one an attempt.
-    pub fn explain(&self, _task: TaskId) -> Vec<Decision> {
-        Vec::new()
+    /// Given work burdens its receiver until its digest says so, and makes us listen to it closely.
+    fn assign(&mut self, now: Time, assignment: Assignment) {
+        match assignment {
+            Assignment::Given { to, attempt, run } => {
+                self.loads.assigned(now, to, attempt, run);
+                self.given.entry(to).or_default().insert(attempt);
+                self.membership.watch(now, to, true);
+            }
+            Assignment::Settled { to, attempt } => {
+                self.loads.settled(to, attempt);
+                let Some(given) = self.given.get_mut(&to) else { return };
+                given.remove(&attempt);
+                if given.is_empty() {
+                    self.given.remove(&to);
+                    self.membership.watch(now, to, false);
+                }
+            }
+        }
     }
 
-    /// Where a task would run if it were submitted now.
-    pub fn dry_run(&self, _now: Time, _spec: &TaskSpec) -> Decision {
-        unimplemented!()
+    fn lost(&mut self, now: Time, peer: PeerId) {
+        self.loads.forget(peer);
+        self.estimates.peer_lost(peer);
+        self.executing.home_lost(now, peer);
+        self.with_requester(now, |r, around, out| r.peer_lost(now, peer, around, out));
     }
 
-    /// Counters since start, by name.
-    pub fn counters(&self) -> Vec<(&'static str, u64)> {
-        Vec::new()
+    fn leave_if_done(&mut self, now: Time) {
+        let Some(by) = self.leaving_by else { return };
+        if self.left || !(self.executing.is_idle() || by <= now) {
+            return;
+        }
+        self.left = true;
+        self.leaving_by = None;
+        self.membership.leave(&mut self.outbox);
+        self.outbox.push(Output::ShutdownReady);
+    }
+
+    // ── Lending sub-machines to each other ──────────────────────────────────────────────────────────────────────
+
+    fn with_membership<T>(&mut self, now: Time, act: impl FnOnce(&mut Membership, &mut Lent<'_>) -> T) -> T {
+        let executing = &self.executing;
+        let mut lent = Lent {
+            now,
+            rng: &mut self.rng,
+            out: &mut self.outbox,
+            latency: &mut self.latency,
+            loads: &mut self.loads,
+            digest: &|| executing.digest(now),
+        };
+        act(&mut self.membership, &mut lent)
+    }
+
+    fn with_executing<T>(
+        &mut self,
+        now: Time,
+        act: impl FnOnce(&mut Executing, &executor::Around<'_>, &mut Outbox) -> T,
+    ) -> T {
+        let (loads, latency) = (&self.loads, &self.latency);
+        let start_elsewhere = |peer| {
+            let start = loads.start_in(now, peer)?;
+            Some(start + latency.expected_rtt(peer).unwrap_or_default() / 2)
+        };
+        let around = executor::Around { estimates: &self.estimates, start_elsewhere: &start_elsewhere };
+        act(&mut self.executing, &around, &mut self.outbox)
+    }
+
+    fn with_requester<T>(
+        &mut self,
+        now: Time,
+        act: impl FnOnce(&mut Requester, &mut requester::Around<'_>, &mut Outbox) -> T,
+    ) -> T {
+        let own_load = self.executing.load(now);
+        let mut around = requester::Around {
+            sites: sites(now, &self.me, &own_load, &self.membership, &self.latency, &self.loads),
+            estimates: &self.estimates,
+            lambda: self.config.lambda,
+            uplink_bits_per_s: self.config.uplink_bits_per_s,
+            rng: &mut self.rng,
+        };
+        act(&mut self.requester, &mut around, &mut self.outbox)
     }
 }
+
+/// This peer and every neighbour that is believed alive, as places for tasks.
+fn sites<'a>(
+    now: Time,
+    me: &'a Member,
+    own_load: &'a LoadDigest,
+    membership: &'a Membership,
+    latency: &Latency,
+    loads: &'a LoadView,
+) -> Vec<Site<'a>> {
+    let home =
+        Site { member: me, is_home: true, rtt: Duration::ZERO, load: Some(own_load), start_in: own_load.start_in };
+    let others = membership.alive_neighbours().map(|neighbour| {
+        let peer = neighbour.member.peer;
+        Site {
+            member: &neighbour.member,
+            is_home: false,
+            rtt: latency.expected_rtt(peer).unwrap_or(UNMEASURED_RTT),
+            load: loads.digest(peer),
+            start_in: loads.start_in(now, peer).unwrap_or_default(),
+        }
+    });
+    core::iter::once(home).chain(others).collect()
+}
+
+/// Taken for a neighbour before its first answer: that of another continent, so that it is not preferred unmeasured.
+const UNMEASURED_RTT: Duration = Duration::from_millis(150);

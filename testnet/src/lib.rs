@@ -6,5 +6,6 @@
 pub mod emulator;
 mod keeper;
 pub mod sandbox;
+pub mod sim;
 
 pub use emulator::{Emulator, EmulatorError, Link, Links, LinksError, Node};

@@ -5,6 +5,12 @@
 //!                ▲__________|__________|_________|   executor died or said no: next attempt epoch
 //! ```
 
+pub(crate) mod deadlines;
+pub mod executor;
+pub(crate) mod home;
+pub mod problem;
+pub mod requester;
+mod schedule;
 pub mod spec;
 
 use serde::{Deserialize, Serialize};

@@ -326,3 +326,11 @@ pub enum LimitKind {
     /// Standard output.
     Output,
 }
+
+impl RunReport {
+    /// The report of a task that never ran.
+    pub fn without_run(ending: Ending) -> Self {
+        let output = Payload::Inline(Vec::new());
+        Self { ending, output, log: Vec::new(), run: Duration::ZERO, memory_bytes: 0 }
+    }
+}

@@ -1,0 +1,90 @@
+//! What can go wrong with a blob on disk.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use shoal_protocol::id::BlobId;
+
+/// Why a blob cannot be stored or read.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    /// It is not in this store.
+    #[error("blob {id} is not stored here")]
+    NotFound {
+        /// Which.
+        id: BlobId,
+    },
+    /// Its bytes changed on disk; it is no longer held.
+    #[error("blob {id} is corrupt: its bytes no longer hash to its name; it was set aside at {}", set_aside.display())]
+    Corrupt {
+        /// Which.
+        id: BlobId,
+        /// Where its file is.
+        set_aside: PathBuf,
+    },
+    /// What was written is not what was announced; nothing was kept.
+    #[error("the bytes written hash to {found}, not to {expected}")]
+    WrongContent {
+        /// What was announced.
+        expected: BlobId,
+        /// What came.
+        found: BlobId,
+    },
+    /// More or fewer bytes than announced; nothing was kept.
+    #[error("{found} bytes were written where {expected} were announced")]
+    WrongSize {
+        /// What was announced.
+        expected: u64,
+        /// What came.
+        found: u64,
+    },
+    /// Over the quota, even with everything unused gone; nothing was kept.
+    #[error("no room for {needed} bytes: {held} of the quota of {quota} bytes are in use")]
+    NoRoom {
+        /// What was asked for.
+        needed: u64,
+        /// What cannot be evicted.
+        held: u64,
+        /// The most there may be.
+        quota: u64,
+    },
+    /// The disk has no space left; nothing was kept.
+    #[error("the disk is full: cannot write to {}", path.display())]
+    DiskFull {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The operating system refused.
+    #[error("cannot {what} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+impl BlobError {
+    /// What a person can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "store it with `shoal blob put`, or name a peer that holds it",
+            Self::Corrupt { .. } => "store it again; if it happens twice, check the disk",
+            Self::WrongContent { .. } | Self::WrongSize { .. } => "fetch it again, from another peer",
+            Self::NoRoom { .. } => "raise the blob quota in the configuration, or wait until running tasks end",
+            Self::DiskFull { .. } => "free space on this disk, or move the data directory to a larger one",
+            Self::Io { .. } => "check that the data directory exists and belongs to the user the daemon runs as",
+        }
+    }
+
+    /// Names what failed and tells a full disk from other failures.
+    pub(super) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path },
+            _ => Self::Io { what, path, source },
+        }
+    }
+}

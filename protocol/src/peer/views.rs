@@ -1,0 +1,230 @@
+//! What people ask of a peer: who is here, what became of a task, and why it ran where it ran.
+
+use super::{Peer, sites};
+use crate::api::{LoadView as LoadShown, PeerView, RttView, TaskCounts, TaskView};
+use crate::certificate::Member;
+use crate::id::{PeerId, TaskId};
+use crate::message::LoadDigest;
+use crate::output::PeerState;
+use crate::placement::explain::Decision;
+use crate::task::requester;
+use crate::task::spec::TaskSpec;
+use crate::time::{Time, micros, millis};
+
+/// Why a name or prefix does not lead to one thing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FindError {
+    /// Nothing fits.
+    #[error("no {what} fits `{text}`")]
+    None {
+        /// `peer` or `task`.
+        what: &'static str,
+        /// What was asked for.
+        text: String,
+    },
+    /// Several fit.
+    #[error("`{text}` fits {count} {what}s")]
+    Ambiguous {
+        /// `peer` or `task`.
+        what: &'static str,
+        /// What was asked for.
+        text: String,
+        /// How many fit.
+        count: usize,
+    },
+}
+
+/// The one of `items` whose key is `text`, or else the only one that has a key beginning with it.
+fn find<T: Copy>(what: &'static str, text: &str, items: &[(T, Vec<String>)]) -> Result<T, FindError> {
+    if let Some((item, _)) = items.iter().find(|(_, keys)| keys.iter().any(|key| key == text)) {
+        return Ok(*item);
+    }
+    let fits = |keys: &[String]| !text.is_empty() && keys.iter().any(|key| key.starts_with(text));
+    let fitting: Vec<_> = items.iter().filter(|(_, keys)| fits(keys)).collect();
+    match fitting.as_slice() {
+        [] => Err(FindError::None { what, text: text.to_owned() }),
+        [(item, _)] => Ok(*item),
+        several => Err(FindError::Ambiguous { what, text: text.to_owned(), count: several.len() }),
+    }
+}
+
+fn load_shown(load: &LoadDigest, start_in_ms: f64, age_us: u64) -> LoadShown {
+    LoadShown {
+        start_in_ms,
+        cores: load.cores,
+        running: load.running,
+        queued: load.queued,
+        queue_max: load.queue_max,
+        cpu_percent: load.cpu_percent,
+        speed: load.speed,
+        memory_free_bytes: load.memory_free_bytes,
+        memory_bytes: load.memory_bytes,
+        age_us,
+    }
+}
+
+impl Peer {
+    /// This peer as it would describe itself.
+    pub fn me(&self, now: Time) -> PeerView {
+        let load = self.executing.load(now);
+        PeerView {
+            peer: self.me.peer,
+            name: self.me.name.clone(),
+            role: self.me.role,
+            labels: self.me.labels.clone(),
+            state: PeerState::Alive,
+            rtt_p50_ms: None,
+            rtt_p99_ms: None,
+            rtt_predicted_ms: None,
+            load: Some(load_shown(&load, millis(load.start_in), 0)),
+            ok_percent: self.requester.ok_percent(self.me.peer),
+            heard_us_ago: None,
+            address: None,
+        }
+    }
+
+    /// Everyone it knows, nearest first.
+    pub fn peers(&self, now: Time) -> Vec<PeerView> {
+        let mut views: Vec<_> = self
+            .membership
+            .known()
+            .map(|neighbour| {
+                let member = &neighbour.member;
+                let rtt = self.latency.percentiles(member.peer);
+                let load = self.loads.digest(member.peer).map(|load| {
+                    let start_in = self.loads.start_in(now, member.peer).unwrap_or_default();
+                    let age = self.loads.age(now, member.peer).unwrap_or_default();
+                    load_shown(load, millis(start_in), micros(age))
+                });
+                PeerView {
+                    peer: member.peer,
+                    name: member.name.clone(),
+                    role: member.role,
+                    labels: member.labels.clone(),
+                    state: neighbour.state,
+                    rtt_p50_ms: rtt.map(|(p50, _)| millis(p50)),
+                    rtt_p99_ms: rtt.map(|(_, p99)| millis(p99)),
+                    rtt_predicted_ms: self.latency.predict(self.me.peer, member.peer).map(millis),
+                    load,
+                    ok_percent: self.requester.ok_percent(member.peer),
+                    heard_us_ago: neighbour.heard.map(|heard| micros(now.since(heard))),
+                    address: neighbour.address.clone(),
+                }
+            })
+            .collect();
+        let distance = |view: &PeerView| view.rtt_p50_ms.unwrap_or(f64::INFINITY);
+        views.sort_by(|a, b| distance(a).total_cmp(&distance(b)).then_with(|| a.name.cmp(&b.name)));
+        views
+    }
+
+    /// What is known of a peer by its certificate.
+    pub fn member(&self, peer: PeerId) -> Option<Member> {
+        if peer == self.me.peer {
+            return Some(self.me.clone());
+        }
+        self.membership.member(peer).cloned()
+    }
+
+    /// The peer (perhaps this one) that a name, an id or a unique prefix of either means.
+    pub fn find_peer(&self, text: &str) -> Result<PeerId, FindError> {
+        let keys = |member: &Member| (member.peer, vec![member.name.clone(), member.peer.to_string()]);
+        let mut items = vec![keys(&self.me)];
+        items.extend(self.membership.known().map(|neighbour| keys(&neighbour.member)));
+        find("peer", text, &items)
+    }
+
+    /// How far two peers are.
+    pub fn rtt(&self, a: PeerId, b: PeerId) -> RttView {
+        let name = |peer| self.member(peer).map_or_else(|| peer.short(), |member| member.name);
+        let measured = match (a == self.me.peer, b == self.me.peer) {
+            (true, false) => self.latency.rtt(b),
+            (false, true) => self.latency.rtt(a),
+            (true, true) | (false, false) => None,
+        };
+        RttView {
+            schema: crate::api::schema(),
+            a: name(a),
+            b: name(b),
+            measured_ms: measured.map(millis),
+            predicted_ms: self.latency.predict(a, b).map(millis),
+        }
+    }
+
+    /// Tasks by state.
+    pub fn task_counts(&self) -> TaskCounts {
+        TaskCounts { executed_here: self.executing.executed, ..self.requester.book.counts() }
+    }
+
+    /// The latest tasks of this peer's users, newest first, without their outputs.
+    pub fn tasks(&self, now: Time, limit: usize) -> Vec<TaskView> {
+        let member = |peer| self.member(peer);
+        let newest = self.requester.book.newest().take(limit);
+        newest.filter_map(|task| self.requester.book.view(now, task, false, &member)).collect()
+    }
+
+    /// The task that an id, a unique prefix or `last` means.
+    pub fn find_task(&self, text: &str) -> Result<TaskId, FindError> {
+        if text == "last" {
+            let none = FindError::None { what: "task", text: text.to_owned() };
+            return self.requester.book.newest().next().ok_or(none);
+        }
+        if let Ok(task) = text.parse::<TaskId>()
+            && self.requester.book.get(task).is_some()
+        {
+            return Ok(task);
+        }
+        let items: Vec<_> = self.requester.book.newest().map(|task| (task, vec![task.to_string()])).collect();
+        find("task", text, &items)
+    }
+
+    /// One task, its output and log included.
+    pub fn task(&self, now: Time, task: TaskId) -> Option<TaskView> {
+        self.requester.book.view(now, task, true, &|peer| self.member(peer))
+    }
+
+    /// The decisions on a task, one an attempt.
+    pub fn explain(&self, task: TaskId) -> Vec<Decision> {
+        let Some(entry) = self.requester.book.get(task) else { return Vec::new() };
+        entry.records.iter().map(|record| record.explain(task, |peer| self.member(peer))).collect()
+    }
+
+    /// Where a task would run if it were submitted now.
+    pub fn dry_run(&self, now: Time, spec: &TaskSpec) -> Decision {
+        let own_load = self.executing.load(now);
+        let mut rng = self.rng.clone();
+        let around = requester::Around {
+            sites: sites(now, &self.me, &own_load, &self.membership, &self.latency, &self.loads),
+            estimates: &self.estimates,
+            lambda: self.config.lambda,
+            uplink_bits_per_s: self.config.uplink_bits_per_s,
+            rng: &mut rng,
+        };
+        self.requester.dry_run(now, spec, &around, |peer| self.member(peer))
+    }
+
+    /// Counters since start, by name.
+    pub fn counters(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("tasks_executed", self.executing.executed),
+            ("task_replacements", self.requester.replacements),
+            ("stale_outcomes", self.requester.stale_outcomes),
+            ("negotiation_messages", self.requester.negotiation_messages),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_key_wins_over_a_prefix_and_two_prefixes_are_ambiguous() {
+        let items = [(1, vec!["cam".to_owned()]), (2, vec!["cam-17".to_owned()]), (3, vec!["nas".to_owned()])];
+
+        assert_eq!(find("peer", "cam", &items), Ok(1));
+        assert_eq!(find("peer", "n", &items), Ok(3));
+        let ambiguous = FindError::Ambiguous { what: "peer", text: "ca".into(), count: 2 };
+        assert_eq!(find("peer", "ca", &items), Err(ambiguous));
+        assert_eq!(find("peer", "", &items), Err(FindError::None { what: "peer", text: String::new() }));
+    }
+}

@@ -1,0 +1,153 @@
+//! The policy filter: hard constraints, which are never a cost.
+//!
+//! **Invariant:** labels and roles are read from signed certificates only.
+//! **Not here:** `cloud = fallback`, which depends on how the others rank and is decided in `mod.rs`.
+
+use core::fmt;
+
+use crate::certificate::{Member, Role};
+use crate::message::LoadDigest;
+use crate::task::spec::{CloudUse, TaskSpec};
+
+/// Why a peer may not run a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exclusion {
+    /// The task stays where it was submitted.
+    LocalOnly,
+    /// Another peer was named.
+    NotTheNamedPeer,
+    /// It has the wrong role.
+    Role(Role),
+    /// Its certificate lacks a label, or has another value.
+    Label {
+        /// The label asked for.
+        key: String,
+        /// The value asked for.
+        value: String,
+    },
+    /// `cloud = never`.
+    CloudNever,
+    /// It could not give the memory even when idle.
+    Memory {
+        /// What the task may claim, in bytes.
+        wanted_bytes: u64,
+        /// What it gives to tasks, in bytes.
+        total_bytes: u64,
+    },
+    /// It has not said anything of its load yet.
+    LoadUnknown,
+    /// It failed this task already.
+    AlreadyTried,
+    /// Every build loses more than the task allows.
+    LossTooGreat,
+    /// `cloud = fallback`, and the edge can take it.
+    EdgeHasRoom,
+}
+
+impl fmt::Display for Exclusion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LocalOnly => f.write_str("the task is local-only"),
+            Self::NotTheNamedPeer => f.write_str("another peer was named"),
+            Self::Role(role) => write!(f, "only {role} peers may run it"),
+            Self::Label { key, value } => write!(f, "label {key}={value} missing in its certificate"),
+            Self::CloudNever => f.write_str("--no-cloud is set"),
+            Self::Memory { wanted_bytes, total_bytes } => {
+                write!(f, "the task needs {} MiB, it gives {}", wanted_bytes >> 20, total_bytes >> 20)
+            }
+            Self::LoadUnknown => f.write_str("its load is not known yet"),
+            Self::AlreadyTried => f.write_str("it failed or declined this task before"),
+            Self::LossTooGreat => f.write_str("every build loses more than the task allows"),
+            Self::EdgeHasRoom => f.write_str("cloud=fallback and the edge has room"),
+        }
+    }
+}
+
+impl Exclusion {
+    /// A short name to count reasons by.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::LocalOnly => "local-only",
+            Self::NotTheNamedPeer => "not the named peer",
+            Self::Role(_) => "other role",
+            Self::Label { .. } => "missing label",
+            Self::CloudNever => "no-cloud",
+            Self::Memory { .. } => "too little memory",
+            Self::LoadUnknown => "load unknown",
+            Self::AlreadyTried => "tried before",
+            Self::LossTooGreat => "loss too great",
+            Self::EdgeHasRoom => "edge has room",
+        }
+    }
+}
+
+/// Whether `member` may run a task at all, from what its certificate and its digest say.
+pub fn check(spec: &TaskSpec, member: &Member, is_home: bool, load: Option<&LoadDigest>) -> Result<(), Exclusion> {
+    let policy = &spec.policy;
+    if policy.local_only && !is_home {
+        return Err(Exclusion::LocalOnly);
+    }
+    if policy.peer.is_some_and(|peer| peer != member.peer) {
+        return Err(Exclusion::NotTheNamedPeer);
+    }
+    if let Some(role) = policy.role.filter(|role| *role != member.role) {
+        return Err(Exclusion::Role(role));
+    }
+    if let Some((key, value)) = policy.labels.iter().find(|(key, value)| member.labels.get(*key) != Some(*value)) {
+        return Err(Exclusion::Label { key: key.clone(), value: value.clone() });
+    }
+    if policy.cloud == CloudUse::Never && member.role == Role::Cloud {
+        return Err(Exclusion::CloudNever);
+    }
+    let Some(load) = load else { return Err(Exclusion::LoadUnknown) };
+    if load.memory_bytes < spec.limits.memory_bytes {
+        return Err(Exclusion::Memory { wanted_bytes: spec.limits.memory_bytes, total_bytes: load.memory_bytes });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::id::{BlobId, PeerId};
+    use crate::placement::test_load;
+
+    fn member(role: Role) -> Member {
+        let labels = BTreeMap::from([("site".to_owned(), "a".to_owned())]);
+        Member { peer: PeerId([1; 32]), name: "cam".into(), role, labels }
+    }
+
+    #[track_caller]
+    fn assert_verdict(change: impl FnOnce(&mut TaskSpec), role: Role, expected: Result<(), Exclusion>) {
+        let mut spec = TaskSpec::of_module(BlobId([0; 32]), 1);
+        change(&mut spec);
+        assert_eq!(check(&spec, &member(role), false, Some(&test_load())), expected);
+    }
+
+    #[test]
+    fn every_hard_constraint_excludes() {
+        assert_verdict(|_| (), Role::Edge, Ok(()));
+        assert_verdict(|spec| spec.policy.local_only = true, Role::Edge, Err(Exclusion::LocalOnly));
+        let other = Some(PeerId([2; 32]));
+        assert_verdict(|spec| spec.policy.peer = other, Role::Edge, Err(Exclusion::NotTheNamedPeer));
+        assert_verdict(|spec| spec.policy.role = Some(Role::Cloud), Role::Edge, Err(Exclusion::Role(Role::Cloud)));
+        assert_verdict(|spec| spec.policy.cloud = CloudUse::Never, Role::Cloud, Err(Exclusion::CloudNever));
+        assert_verdict(|spec| spec.policy.cloud = CloudUse::Never, Role::Edge, Ok(()));
+        let label = |value: &str| BTreeMap::from([("site".to_owned(), value.to_owned())]);
+        assert_verdict(|spec| spec.policy.labels = label("a"), Role::Edge, Ok(()));
+        let missing = Exclusion::Label { key: "site".into(), value: "b".into() };
+        assert_verdict(|spec| spec.policy.labels = label("b"), Role::Edge, Err(missing));
+        let total_bytes = test_load().memory_bytes;
+        let wanted_bytes = total_bytes + 1;
+        let memory = Exclusion::Memory { wanted_bytes, total_bytes };
+        assert_verdict(|spec| spec.limits.memory_bytes = wanted_bytes, Role::Edge, Err(memory));
+    }
+
+    #[test]
+    fn a_peer_that_never_told_its_load_is_not_asked() {
+        let spec = TaskSpec::of_module(BlobId([0; 32]), 1);
+        assert_eq!(check(&spec, &member(Role::Edge), false, None), Err(Exclusion::LoadUnknown));
+    }
+}

@@ -1,0 +1,141 @@
+//! A decision as it was made, kept small; it becomes a [`Decision`] when a person asks.
+
+use super::explain::{Candidate, Decision, Method, Verdict};
+use super::{Assessment, Exclusion};
+use crate::certificate::Member;
+use crate::id::{PeerId, TaskId};
+
+/// One attempt's decision.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// The attempt.
+    pub epoch: u32,
+    /// How it was decided.
+    pub method: Method,
+    /// From acceptance to the award, in microseconds.
+    pub decided_in_us: u64,
+    /// λ that was used.
+    pub lambda: f64,
+    /// Peers asked for an offer.
+    pub asked: u32,
+    /// Where it went.
+    pub executor: Option<PeerId>,
+    /// The candidates, cheapest first, excluded ones last.
+    pub assessments: Vec<Assessment>,
+    /// What became of some of them since.
+    pub verdicts: Vec<(PeerId, Verdict, String)>,
+    /// Input of the task, for what-if.
+    pub input_bytes: u64,
+}
+
+impl Record {
+    /// Notes what became of a candidate.
+    pub fn verdict(&mut self, peer: PeerId, verdict: Verdict, note: impl Into<String>) {
+        let note = note.into();
+        match self.verdicts.iter_mut().find(|(noted, ..)| *noted == peer) {
+            Some(entry) => *entry = (peer, verdict, note),
+            None => self.verdicts.push((peer, verdict, note)),
+        }
+    }
+
+    /// The record as people read it.
+    pub fn explain(&self, task: TaskId, member: impl Fn(PeerId) -> Option<Member>) -> Decision {
+        let name = |peer: PeerId| member(peer).map_or_else(|| peer.short(), |member| member.name);
+        let mut candidates: Vec<_> =
+            self.assessments.iter().map(|assessment| self.candidate(assessment, &name)).collect();
+        candidates.sort_by_key(|candidate| candidate.verdict != Verdict::Won);
+        Decision {
+            task,
+            epoch: self.epoch,
+            method: self.method,
+            decided_in_us: self.decided_in_us,
+            asked: self.asked,
+            lambda: self.lambda,
+            executor: self.executor,
+            candidates,
+            counterfactuals: self.counterfactuals(&name),
+        }
+    }
+
+    fn candidate(&self, assessment: &Assessment, name: &impl Fn(PeerId) -> String) -> Candidate {
+        let noted = self.verdicts.iter().find(|(peer, ..)| *peer == assessment.peer);
+        let (verdict, note) = match (noted, &assessment.exclusion) {
+            (Some((_, verdict, note)), _) => (*verdict, note.clone()),
+            (None, Some(exclusion)) => (Verdict::Excluded, exclusion.to_string()),
+            (None, None) if self.executor == Some(assessment.peer) => (Verdict::Won, String::new()),
+            (None, None) => (Verdict::Ranked, String::new()),
+        };
+        let note = if note.is_empty() { self.what_stands_out(assessment) } else { note };
+        Candidate {
+            peer: assessment.peer,
+            name: name(assessment.peer),
+            role: assessment.role,
+            verdict,
+            cost: assessment.cost,
+            variant: assessment.variant,
+            note,
+        }
+    }
+
+    fn what_stands_out(&self, assessment: &Assessment) -> String {
+        let Some(cost) = assessment.cost else { return String::new() };
+        if assessment.must_prepare {
+            return "must fetch or compile the module".into();
+        }
+        if cost.transfer > cost.compute && cost.transfer > cost.wait && self.input_bytes > 0 {
+            return format!("{} would cross the network", bytes(self.input_bytes as f64));
+        }
+        if cost.wait > cost.compute {
+            return format!("busy: starts in {:.0} ms", crate::time::millis(assessment.start_in));
+        }
+        if cost.transfer == 0.0 { "holds the input".into() } else { String::new() }
+    }
+
+    /// At which wait or input size the choice would have gone to the runner-up.
+    fn counterfactuals(&self, name: &impl Fn(PeerId) -> String) -> Vec<String> {
+        let Some(winner) = self.executor.and_then(|peer| self.assessments.iter().find(|a| a.peer == peer)) else {
+            return self.exclusions_in_the_way(name);
+        };
+        let rivals = self.assessments.iter().filter(|a| a.peer != winner.peer && a.exclusion.is_none());
+        let Some(rival) = rivals.min_by(|a, b| a.total().total_cmp(&b.total())) else {
+            return self.exclusions_in_the_way(name);
+        };
+        let gap = rival.total() - winner.total();
+        let rival_name = name(rival.peer);
+        let mut lines = Vec::new();
+        if gap >= 0.0 {
+            let wait = winner.cost.map_or(0.0, |cost| cost.wait) + gap;
+            lines.push(format!("{rival_name} wins if {} made it wait over {wait:.1} ms", name(winner.peer)));
+        } else {
+            lines.push(format!("{rival_name} was within a near tie; ties are shared at random, or stay home"));
+        }
+        let slope = rival.cost_per_input_byte - winner.cost_per_input_byte;
+        let at = self.input_bytes as f64 - gap / slope;
+        if slope.abs() > f64::EPSILON && at.is_finite() && at > 0.0 && gap > 0.0 {
+            let side = if slope > 0.0 { "under" } else { "over" };
+            lines.push(format!("{rival_name} wins if the input were {side} {}", bytes(at)));
+        }
+        lines.extend(self.exclusions_in_the_way(name));
+        lines
+    }
+
+    /// Constraints whose absence would have brought in a cheaper peer.
+    fn exclusions_in_the_way(&self, name: &impl Fn(PeerId) -> String) -> Vec<String> {
+        let best =
+            self.executor.and_then(|peer| self.assessments.iter().find(|a| a.peer == peer)).map(Assessment::total);
+        self.assessments
+            .iter()
+            .filter(|a| a.exclusion == Some(Exclusion::EdgeHasRoom) && best.is_some_and(|best| a.total() < best))
+            .take(1)
+            .map(|a| format!("{} wins with --cloud allow (cost {:.1})", name(a.peer), a.total()))
+            .collect()
+    }
+}
+
+fn bytes(count: f64) -> String {
+    match count {
+        count if count >= 1e6 => format!("{:.1} MB", count / 1e6),
+        count if count >= 1e3 => format!("{:.1} kB", count / 1e3),
+        count => format!("{count:.0} B"),
+    }
+}

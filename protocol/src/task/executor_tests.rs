@@ -1,0 +1,271 @@
+use super::*;
+use crate::message::AskVariant;
+use crate::task::spec::TaskSpec;
+
+const ME: PeerId = PeerId([1; 32]);
+const HOME: PeerId = PeerId([2; 32]);
+const OTHER: PeerId = PeerId([3; 32]);
+const MODULE: BlobId = BlobId([9; 32]);
+
+struct Bench {
+    executing: Executing,
+    estimates: Estimates,
+    out: Outbox,
+    now: Time,
+}
+
+impl Bench {
+    /// An executor of one core that has `MODULE` prepared.
+    fn new() -> Self {
+        let mut bench = Self::cold();
+        bench.executing.prepared.insert(MODULE);
+        bench
+    }
+
+    fn cold() -> Self {
+        let config = PeerConfig { cores: 1, queue_max: 2, ..PeerConfig::default() };
+        Self {
+            executing: Executing::new(ME, config),
+            estimates: Estimates::default(),
+            out: Outbox::of(ME),
+            now: Time::ZERO,
+        }
+    }
+
+    fn ask(&mut self, n: u8) -> Vec<Output> {
+        let variants = vec![AskVariant { module: MODULE, module_bytes: 0, work: Duration::from_millis(100) }];
+        let ask = Ask { attempt: attempt(n, 1), variants, input_bytes: 0, memory_bytes: 1 << 20, deadline_in: None };
+        let around = Around { estimates: &self.estimates, start_elsewhere: &|_| None };
+        self.executing.handle_ask(self.now, HOME, &ask, &around, &mut self.out);
+        self.out.drain()
+    }
+
+    fn award(&mut self, n: u8, epoch: u32, change: impl FnOnce(&mut Award)) -> Vec<Output> {
+        let mut award = Award {
+            attempt: attempt(n, epoch),
+            home: HOME,
+            variant: 0,
+            spec: TaskSpec::of_module(MODULE, 1_000),
+            work: Duration::from_millis(100),
+            expected_start: Duration::ZERO,
+            firm: false,
+            hops: 0,
+            alternatives: Vec::new(),
+        };
+        change(&mut award);
+        let around = Around {
+            estimates: &self.estimates,
+            start_elsewhere: &|peer| (peer == OTHER).then_some(Duration::from_millis(2)),
+        };
+        self.executing.handle_award(self.now, HOME, award, &around, &mut self.out);
+        self.out.drain()
+    }
+
+    fn finish(&mut self, n: u8, epoch: u32) -> Vec<Output> {
+        let report = RunReport::without_run(Ending::Exited(0));
+        self.executing.finished(self.now, attempt(n, epoch), report, &mut self.out);
+        self.out.drain()
+    }
+}
+
+fn attempt(n: u8, epoch: u32) -> TaskRef {
+    TaskRef { task: TaskId([n; 16]), epoch }
+}
+
+/// The kind of each order, with its attempt's first byte, so that a case reads as one line.
+fn kinds(outputs: &[Output]) -> Vec<String> {
+    let of_message = |message: &Message| match message {
+        Message::Accepted(accepted) => format!("accepted {}", accepted.attempt.task.0[0]),
+        Message::Declined(declined) => match &declined.reason {
+            DeclineReason::Counter(_) => format!("counter {}", declined.attempt.task.0[0]),
+            reason => format!("declined {} {reason:?}", declined.attempt.task.0[0]),
+        },
+        Message::Offer(offer) => format!("offer {} in {:?}", offer.attempt.task.0[0], offer.start_in),
+        Message::Outcome(outcome) => format!("outcome {}", outcome.attempt.task.0[0]),
+        Message::Progress(progress) => format!("progress {} {:?}", progress.attempt.task.0[0], progress.state),
+        Message::Award(award) => format!("passes on {}", award.attempt.task.0[0]),
+        Message::Forwarded(forwarded) => format!("forwarded {}", forwarded.attempt.task.0[0]),
+        other => format!("{other:?}"),
+    };
+    outputs
+        .iter()
+        .map(|output| match output {
+            Output::Send { message, .. } => of_message(message),
+            Output::Execute(execution) => format!("execute {}", execution.attempt.task.0[0]),
+            Output::Abort(attempt) => format!("abort {}", attempt.task.0[0]),
+            Output::Prepare { .. } => "prepare".into(),
+            Output::Fetch { .. } => "fetch".into(),
+            other => format!("{other:?}"),
+        })
+        .collect()
+}
+
+#[test]
+fn an_award_to_an_idle_executor_runs_at_once_and_its_outcome_is_kept_until_home_has_it() {
+    let mut bench = Bench::new();
+
+    assert_eq!(kinds(&bench.award(1, 1, |_| ())), ["accepted 1", "execute 1"]);
+    assert_eq!(kinds(&bench.finish(1, 1)), ["outcome 1"]);
+    bench.executing.handle_query(bench.now, HOME, attempt(1, 1), &mut bench.out);
+    assert_eq!(kinds(&bench.out.drain()), ["outcome 1"], "an outcome that got lost is repeated");
+    bench.executing.handle_outcome_received(HOME, attempt(1, 1));
+    bench.executing.handle_query(bench.now, HOME, attempt(1, 1), &mut bench.out);
+    assert_eq!(kinds(&bench.out.drain()), ["declined 1 Unknown"]);
+}
+
+#[test]
+fn a_repeated_award_runs_once() {
+    let mut bench = Bench::new();
+    bench.award(1, 1, |_| ());
+
+    assert_eq!(kinds(&bench.award(1, 1, |_| ())), ["progress 1 Running"]);
+    bench.finish(1, 1);
+    assert_eq!(kinds(&bench.award(1, 1, |_| ())), ["outcome 1"]);
+}
+
+#[test]
+fn a_later_epoch_replaces_an_earlier_one_and_never_the_reverse() {
+    let mut bench = Bench::new();
+    bench.award(1, 2, |_| ());
+
+    assert_eq!(kinds(&bench.award(1, 1, |_| ())), ["declined 1 Unknown"]);
+    assert_eq!(kinds(&bench.award(1, 3, |_| ())), ["abort 1", "accepted 1", "execute 1"]);
+}
+
+#[test]
+fn a_task_that_would_start_late_is_countered_unless_home_insists() {
+    let mut bench = Bench::new();
+    bench.award(1, 1, |_| ());
+
+    assert_eq!(kinds(&bench.award(2, 1, |_| ())), ["counter 2"]);
+    assert_eq!(kinds(&bench.award(2, 1, |award| award.firm = true)), ["accepted 2"]);
+    assert_eq!(kinds(&bench.finish(1, 1)), ["execute 2", "outcome 1"]);
+}
+
+#[test]
+fn a_busy_executor_passes_a_task_on_to_an_idle_candidate_at_most_twice() {
+    let mut bench = Bench::new();
+    bench.award(1, 1, |_| ());
+
+    assert_eq!(kinds(&bench.award(2, 1, |award| award.alternatives = vec![OTHER])), ["passes on 2", "forwarded 2"]);
+    let travelled = bench.award(3, 1, |award| {
+        award.alternatives = vec![OTHER];
+        award.hops = HOPS_MAX;
+    });
+    assert_eq!(kinds(&travelled), ["counter 3"]);
+}
+
+#[test]
+fn a_reservation_counts_as_load_until_it_expires() {
+    let mut bench = Bench::new();
+
+    assert_eq!(kinds(&bench.ask(1)), ["offer 1 in 0ns"]);
+    assert_eq!(kinds(&bench.ask(2)), ["offer 2 in 100ms"]);
+    assert_eq!(kinds(&bench.ask(3)), ["declined 3 QueueFull"], "promises never exceed the queue");
+    bench.now = Time::ZERO + OFFER_TTL;
+    bench.executing.timer(bench.now, &mut bench.out);
+    assert_eq!(kinds(&bench.ask(3)), ["offer 3 in 0ns"]);
+}
+
+#[test]
+fn what_is_over_the_queue_or_the_memory_is_declined() {
+    let mut bench = Bench::new();
+    for n in 1..=3 {
+        bench.award(n, 1, |award| award.firm = true);
+    }
+
+    assert_eq!(kinds(&bench.award(4, 1, |award| award.firm = true)), ["declined 4 QueueFull"]);
+    let wanted_bytes = 1 << 40;
+    let huge = bench.award(5, 1, |award| award.spec.limits.memory_bytes = wanted_bytes);
+    assert!(kinds(&huge)[0].starts_with("declined 5 Unacceptable"), "{huge:?}");
+    let mut idle = Bench::new();
+    let large = idle.award(6, 1, |award| award.spec.limits.memory_bytes = 1 << 30);
+    assert!(kinds(&large)[0].starts_with("declined 6 Memory"), "{large:?}");
+}
+
+#[test]
+fn an_unknown_module_is_fetched_and_prepared_before_it_runs() {
+    let mut bench = Bench::cold();
+
+    let begun = bench.award(1, 1, |award| award.firm = true);
+    assert_eq!(kinds(&begun), ["accepted 1", "progress 1 Fetching", "fetch"]);
+    bench.executing.fetched(bench.now, attempt(1, 1), Ok(()), &mut bench.out);
+    assert_eq!(kinds(&bench.out.drain()), ["prepare"]);
+    bench.executing.prepared(bench.now, MODULE, Ok(Duration::ZERO), &mut bench.out);
+    assert_eq!(kinds(&bench.out.drain()), ["execute 1"]);
+}
+
+#[test]
+fn a_module_that_cannot_be_run_is_an_outcome_not_a_retry() {
+    let mut bench = Bench::cold();
+    bench.award(1, 1, |award| award.firm = true);
+    bench.executing.fetched(bench.now, attempt(1, 1), Ok(()), &mut bench.out);
+    bench.out.drain();
+
+    bench.executing.prepared(bench.now, MODULE, Err("not wasm".into()), &mut bench.out);
+
+    assert_eq!(kinds(&bench.out.drain()), ["outcome 1"]);
+}
+
+#[test]
+fn only_the_home_of_a_task_can_cancel_it() {
+    let mut bench = Bench::new();
+    bench.award(1, 1, |_| ());
+
+    bench.executing.handle_cancel(bench.now, OTHER, attempt(1, 1), &mut bench.out);
+    assert_eq!(bench.out.drain(), []);
+    bench.executing.handle_cancel(bench.now, HOME, attempt(1, 1), &mut bench.out);
+    assert_eq!(kinds(&bench.out.drain()), ["abort 1"]);
+}
+
+#[test]
+fn a_dead_homes_tasks_end_after_a_grace_and_a_returning_home_gets_its_results() {
+    let mut bench = Bench::new();
+    bench.award(1, 1, |_| ());
+    bench.finish(1, 1);
+    bench.award(2, 1, |_| ());
+
+    bench.executing.home_lost(bench.now, HOME);
+    bench.executing.home_back(HOME, &mut bench.out);
+    assert_eq!(kinds(&bench.out.drain()), ["outcome 1"]);
+    bench.executing.home_lost(bench.now, HOME);
+    bench.now += ORPHAN_GRACE;
+    bench.executing.timer(bench.now, &mut bench.out);
+    assert_eq!(kinds(&bench.out.drain()), ["abort 2"]);
+}
+
+#[test]
+fn a_leaving_executor_hands_back_what_has_not_started() {
+    let mut bench = Bench::new();
+    bench.award(1, 1, |award| award.firm = true);
+    bench.award(2, 1, |award| award.firm = true);
+
+    assert!(!bench.executing.hand_back(bench.now, false, &mut bench.out));
+    assert_eq!(kinds(&bench.out.drain()), ["abort 2", "declined 2 Leaving"]);
+    assert_eq!(kinds(&bench.award(3, 1, |_| ())), ["declined 3 Leaving"]);
+    assert!(bench.executing.hand_back(bench.now, true, &mut bench.out));
+}
+
+#[test]
+fn the_earliest_deadline_runs_first() {
+    let mut bench = Bench::new();
+    bench.award(1, 1, |award| award.firm = true);
+    bench.award(2, 1, |award| award.firm = true);
+    bench.award(3, 1, |award| {
+        award.firm = true;
+        award.spec.deadline = Some(Duration::from_secs(1));
+    });
+
+    assert_eq!(kinds(&bench.finish(1, 1)), ["execute 3", "outcome 1"]);
+    assert_eq!(kinds(&bench.finish(3, 1)), ["execute 2", "outcome 3"]);
+}
+
+#[test]
+fn other_programs_slow_this_peer_down() {
+    let mut bench = Bench::new();
+    bench.executing.load_sampled(HostLoad { cpu_percent: 90, foreign_cores: 0.75, memory_free_bytes: 1 << 20 });
+
+    let load = bench.executing.load(bench.now);
+
+    assert_eq!((load.speed, load.memory_free_bytes, load.cpu_percent), (0.25, 1 << 20, 90));
+}

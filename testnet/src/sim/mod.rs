@@ -1,0 +1,416 @@
+//! Many peers in one process under a virtual clock: the very [`Peer`] that `shoald` ships, driven by a seed.
+//!
+//! The simulator plays what a daemon is: network, disk, sandbox and clock. Messages travel as the bytes that would
+//! cross the wire. One event is handled at a time, the earliest first, ties in order of creation.
+//!
+//! **Invariant:** the same seed and script give the same trace hash; checked after every event: no task ends twice, no
+//! peer runs more than its cores.
+//! **Not here:** deciding anything a peer decides.
+
+mod event;
+mod network;
+mod node;
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use shoal_protocol::certificate::{Role, SecretKey};
+use shoal_protocol::config::PeerConfig;
+use shoal_protocol::message::TaskRef;
+use shoal_protocol::output::{PeerState, TaskError, TaskResult};
+use shoal_protocol::task::spec::{Ending, Payload, RunReport};
+use shoal_protocol::{BlobId, Event as News, Input, Message, Output, PeerId, TaskId, TaskSpec, Time};
+
+use self::event::{Event, Events};
+pub use self::network::{Link, Network};
+use self::node::Node;
+
+/// A fixed date for certificates: the simulated mesh has no calendar.
+const TODAY_UNIX_S: u64 = 1_750_000_000;
+/// A dial to somebody who does not answer ends after this, as a QUIC handshake does.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
+/// A connection whose other end vanished is noticed after this, as a QUIC idle timeout does.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How a task of the script ended, and when.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ended {
+    /// When.
+    pub at: Time,
+    /// With what.
+    pub result: Result<TaskResult, TaskError>,
+}
+
+/// What a script hands to a peer, and how long it runs on a reference core.
+#[derive(Debug, Clone)]
+struct Work {
+    run: Duration,
+}
+
+/// A simulated mesh.
+#[derive(Debug)]
+pub struct Sim {
+    now: Time,
+    seed: u64,
+    rng: Pcg64Mcg,
+    mesh_key: SecretKey,
+    nodes: Vec<Node>,
+    indices: BTreeMap<PeerId, usize>,
+    network: Network,
+    events: Events,
+    works: BTreeMap<TaskId, Work>,
+    ended: BTreeMap<TaskId, Ended>,
+    trace: blake3::Hasher,
+    handled: u64,
+    submitted: u64,
+}
+
+impl Sim {
+    /// An empty mesh; everything that happens by chance comes from `seed`.
+    pub fn new(seed: u64, link: Link) -> Self {
+        Self {
+            now: Time::ZERO,
+            seed,
+            rng: Pcg64Mcg::seed_from_u64(seed),
+            mesh_key: SecretKey::from_bytes(blake3::hash(&seed.to_le_bytes()).as_bytes()),
+            nodes: Vec::new(),
+            indices: BTreeMap::new(),
+            network: Network::new(link),
+            events: Events::default(),
+            works: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            trace: blake3::Hasher::new(),
+            handled: 0,
+            submitted: 0,
+        }
+    }
+
+    /// Adds a peer that knows the first one as its bootstrap address; it starts at once.
+    pub fn add(&mut self, role: Role, config: PeerConfig) -> usize {
+        let index = self.nodes.len();
+        let node = Node::new(index, role, config, &self.mesh_key, self.seed);
+        self.indices.insert(node.member.peer, index);
+        self.nodes.push(node);
+        self.boot(index);
+        index
+    }
+
+    /// Adds `count` like peers.
+    pub fn add_many(&mut self, count: usize, role: Role, config: &PeerConfig) -> Vec<usize> {
+        (0..count).map(|_| self.add(role, config.clone())).collect()
+    }
+
+    fn boot(&mut self, index: usize) {
+        let seed = self.rng.random();
+        let Some(node) = self.nodes.get_mut(index) else { return };
+        node.boot(self.now, seed);
+        let record = node.record(&self.mesh_key);
+        self.give(index, Input::RecordSigned(record));
+        let bootstrap = if index == 0 { 1 } else { 0 };
+        let address = node::address(bootstrap);
+        self.give(index, Input::Discovered { peer: None, address, bootstrap: true });
+    }
+
+    // ── The script ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Time since the start.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// The links between the peers.
+    pub fn network(&mut self) -> &mut Network {
+        &mut self.network
+    }
+
+    /// A user at `home` submits a task that takes `run` on a reference core.
+    pub fn submit(&mut self, home: usize, run: Duration, change: impl FnOnce(&mut TaskSpec)) -> TaskId {
+        self.submitted += 1;
+        let task = TaskId::derive(self.id(home), &self.submitted.to_le_bytes());
+        let mut spec = TaskSpec::of_module(BlobId([7; 32]), 20_000);
+        spec.inputs.push(Payload::Inline(vec![0; 1_000]));
+        change(&mut spec);
+        self.works.insert(task, Work { run });
+        self.give(home, Input::Submitted { task, name: "task".into(), spec });
+        task
+    }
+
+    /// The peer's process dies without a word.
+    pub fn crash(&mut self, index: usize) {
+        let peer = self.id(index);
+        if let Some(node) = self.nodes.get_mut(index) {
+            node.crash();
+        }
+        for other in self.network.disconnect_all(index) {
+            self.events.add(self.now + IDLE_TIMEOUT, other, Event::Given(Input::Disconnected { peer }));
+        }
+    }
+
+    /// The peer's process starts again, with the same identity and nothing else.
+    pub fn restart(&mut self, index: usize) {
+        self.crash(index);
+        self.boot(index);
+    }
+
+    /// The peer's process is stopped: everything that reaches it waits.
+    pub fn freeze(&mut self, index: usize) {
+        if let Some(node) = self.nodes.get_mut(index) {
+            node.frozen = true;
+        }
+    }
+
+    /// The stopped process goes on, and finds everything that waited.
+    pub fn thaw(&mut self, index: usize) {
+        let Some(node) = self.nodes.get_mut(index) else { return };
+        node.frozen = false;
+        for event in node.waiting.drain(..) {
+            self.events.add(self.now, index, event);
+        }
+    }
+
+    /// Handles events until `span` has passed.
+    pub fn run_for(&mut self, span: Duration) {
+        self.run_until(self.now + span, |_| false);
+    }
+
+    /// Handles events until `done`, for at most `span`; whether it was done in time.
+    pub fn run_until_done(&mut self, span: Duration, done: impl Fn(&Self) -> bool) -> bool {
+        self.run_until(self.now + span, &done);
+        done(self)
+    }
+
+    fn run_until(&mut self, end: Time, done: impl Fn(&Self) -> bool) {
+        while !done(self) {
+            let Some((at, index, event)) = self.events.pop_until(end) else {
+                self.now = end;
+                return;
+            };
+            self.now = at;
+            self.step(index, event);
+        }
+    }
+
+    // ── What a script looks at ──────────────────────────────────────────────────────────────────────────────────
+
+    /// A peer's id.
+    pub fn id(&self, index: usize) -> PeerId {
+        self.nodes.get(index).map_or(PeerId([0; 32]), |node| node.member.peer)
+    }
+
+    /// A peer by its id.
+    pub fn index(&self, peer: PeerId) -> Option<usize> {
+        self.indices.get(&peer).copied()
+    }
+
+    /// How a task ended, if it has.
+    pub fn ended(&self, task: TaskId) -> Option<&Ended> {
+        self.ended.get(&task)
+    }
+
+    /// Where a task ended well.
+    pub fn executor(&self, task: TaskId) -> Option<usize> {
+        let ended = self.ended.get(&task)?.result.as_ref().ok()?;
+        self.indices.get(&ended.executor).copied()
+    }
+
+    /// Where an attempt at a task runs now.
+    pub fn running_at(&self, task: TaskId) -> Option<usize> {
+        self.nodes.iter().position(|node| node.running.keys().any(|attempt| attempt.task == task))
+    }
+
+    /// Whether every running peer sees every other running peer alive, and nobody else.
+    pub fn converged(&self) -> bool {
+        let up: Vec<_> = self.nodes.iter().filter(|node| node.peer.is_some()).map(|node| node.member.peer).collect();
+        self.nodes.iter().filter_map(|node| Some((node, node.peer.as_ref()?))).all(|(node, peer)| {
+            let alive: Vec<_> = peer
+                .peers(self.now)
+                .into_iter()
+                .filter(|view| view.state == PeerState::Alive)
+                .map(|view| view.peer)
+                .collect();
+            up.iter().all(|peer| *peer == node.member.peer || alive.contains(peer)) && alive.len() + 1 == up.len()
+        })
+    }
+
+    /// A running peer, to ask it what people may ask.
+    pub fn peer(&self, index: usize) -> Option<&shoal_protocol::Peer> {
+        self.nodes.get(index)?.peer.as_ref()
+    }
+
+    /// The hash over everything every peer did so far, in order.
+    pub fn trace_hash(&self) -> String {
+        self.trace.finalize().to_hex().to_string()
+    }
+
+    /// Events handled so far.
+    pub fn handled(&self) -> u64 {
+        self.handled
+    }
+
+    // ── Playing the daemon ──────────────────────────────────────────────────────────────────────────────────────
+
+    fn step(&mut self, index: usize, event: Event) {
+        self.handled += 1;
+        let Some(node) = self.nodes.get_mut(index) else { return };
+        if node.frozen {
+            return node.waiting.push(event);
+        }
+        match event {
+            Event::Given(input) => self.give(index, input),
+            Event::Arrived { from, process, bytes } => self.arrive(index, from, process, &bytes),
+            Event::Wake { process } => self.wake(index, process),
+            Event::Answered { address, peer } => self.answer(index, address, peer),
+            Event::RunEnded { process, attempt, report } => {
+                if node.process == process && node.running.remove(&attempt).is_some() {
+                    self.give(index, Input::Finished { attempt, report });
+                }
+            }
+        }
+    }
+
+    fn arrive(&mut self, index: usize, from: usize, process: u64, bytes: &[u8]) {
+        if !self.network.connected(from, index, process) {
+            return;
+        }
+        match Message::decode(bytes) {
+            Ok(message) => self.give(index, Input::Received { from: self.id(from), message }),
+            Err(error) => panic!("an honest peer's message cannot be read: {error}"),
+        }
+    }
+
+    fn wake(&mut self, index: usize, process: u64) {
+        let Some(node) = self.nodes.get_mut(index) else { return };
+        if node.process != process || node.wake_at.is_none_or(|at| at > self.now) {
+            return;
+        }
+        node.wake_at = None;
+        self.give(index, Input::TimerFired);
+    }
+
+    /// Ends a dial: both sides connect, or the dialler is told that nobody answered.
+    fn answer(&mut self, index: usize, address: String, peer: Option<PeerId>) {
+        let there = node::index_of(&address).filter(|there| {
+            *there != index
+                && self.nodes.get(*there).is_some_and(|node| node.peer.is_some() && !node.frozen)
+                && self.network.reachable(index, *there)
+                && peer.is_none_or(|peer| peer == self.id(*there))
+        });
+        let Some(there) = there else {
+            let reason = "nobody answered".to_owned();
+            return self.give(index, Input::DialFailed { peer, address: Some(address), reason });
+        };
+        if self.network.is_connected(index, there) {
+            return;
+        }
+        self.network.connect(index, there);
+        let (here, other) = (self.nodes.get(index).map(|node| node.member.clone()), self.nodes.get(there).map(|node| node.member.clone()));
+        if let (Some(here), Some(other)) = (here, other) {
+            self.give(index, Input::Connected { member: other, address: Some(address) });
+            self.give(there, Input::Connected { member: here, address: None });
+        }
+    }
+
+    /// Tells a peer a fact and carries out what it orders.
+    fn give(&mut self, index: usize, input: Input) {
+        let Some(node) = self.nodes.get_mut(index) else { return };
+        let Some(peer) = node.peer.as_mut() else { return };
+        peer.handle(self.now, input);
+        let mut outputs = Vec::new();
+        while let Some(output) = peer.poll_output() {
+            outputs.push(output);
+        }
+        if let Some((at, _)) = peer.poll_timeout()
+            && node.wake_at.is_none_or(|wake_at| at < wake_at)
+        {
+            let at = at.max(self.now);
+            node.wake_at = Some(at);
+            self.events.add(at, index, Event::Wake { process: node.process });
+        }
+        for output in outputs {
+            self.trace.update(format!("{:?} {index} {output:?}\n", self.now).as_bytes());
+            self.carry_out(index, output);
+        }
+    }
+
+    fn carry_out(&mut self, index: usize, output: Output) {
+        match output {
+            Output::Send { to, message } => self.send(index, to, &message),
+            Output::Dial { peer, addresses } => {
+                let Some(address) = addresses.into_iter().next() else { return };
+                let rtt = node::index_of(&address).and_then(|there| self.network.rtt(index, there));
+                let at = self.now + rtt.unwrap_or(DIAL_TIMEOUT);
+                self.events.add(at, index, Event::Answered { address, peer });
+            }
+            Output::Disconnect { peer, .. } => self.disconnect(index, peer),
+            Output::VerifyRecords(records) => {
+                for record in records {
+                    if let Ok((content, certificate)) = record.verify(self.mesh_key.mesh(), TODAY_UNIX_S) {
+                        let (addresses, sequence) = (content.addresses, content.sequence);
+                        let member = certificate.member();
+                        let verified = Input::RecordVerified { record, member, addresses, sequence };
+                        self.events.add(self.now, index, Event::Given(verified));
+                    }
+                }
+            }
+            Output::Fetch { attempt, blobs } => {
+                let holders: Vec<_> = blobs.iter().filter_map(|blob| self.index(blob.holder)).collect();
+                let reachable = |there: &usize| self.network.is_connected(index, *there);
+                let all = holders.iter().all(reachable);
+                let rtt = holders.iter().filter_map(|there| self.network.rtt(index, *there)).max();
+                let result = if all { Ok(()) } else { Err("the holder is not connected".to_owned()) };
+                self.events.add(self.now + rtt.unwrap_or_default(), index, Event::Given(Input::Fetched { attempt, result }));
+            }
+            Output::Prepare { module } => {
+                let took = Duration::from_millis(40);
+                let prepared = Input::Prepared { module, result: Ok(took) };
+                self.events.add(self.now + took, index, Event::Given(prepared));
+            }
+            Output::Execute(execution) => self.execute(index, execution.attempt),
+            Output::Abort(attempt) => {
+                if let Some(node) = self.nodes.get_mut(index) {
+                    node.running.remove(&attempt);
+                }
+            }
+            Output::Finish { task, result } => {
+                let twice = self.ended.insert(task, Ended { at: self.now, result });
+                assert!(twice.is_none(), "seed {}: {task} ended twice", self.seed);
+            }
+            Output::Notify(News::TaskChanged { .. } | News::PeerChanged { .. }) => {}
+            Output::PingAnswered { .. } | Output::ShutdownReady => {}
+        }
+    }
+
+    fn send(&mut self, from: usize, to: PeerId, message: &Message) {
+        let Some(to) = self.index(to) else { return };
+        let bytes = message.encode();
+        if let Some((at, process)) = self.network.transmit(self.now, from, to, bytes.len(), &mut self.rng) {
+            self.events.add(at, to, Event::Arrived { from, process, bytes });
+        }
+    }
+
+    fn disconnect(&mut self, index: usize, peer: PeerId) {
+        let Some(there) = self.index(peer) else { return };
+        if !self.network.disconnect(index, there) {
+            return;
+        }
+        let delay = if self.network.reachable(index, there) { self.network.rtt(index, there).unwrap_or_default() / 2 } else { IDLE_TIMEOUT };
+        let me = self.id(index);
+        self.events.add(self.now, index, Event::Given(Input::Disconnected { peer }));
+        self.events.add(self.now + delay, there, Event::Given(Input::Disconnected { peer: me }));
+    }
+
+    fn execute(&mut self, index: usize, attempt: TaskRef) {
+        let work = self.works.get(&attempt.task).map_or(Duration::from_millis(1), |work| work.run);
+        let Some(node) = self.nodes.get_mut(index) else { return };
+        let run = work.div_f64(node.config.speed);
+        node.running.insert(attempt, ());
+        let cores = usize::from(node.config.cores);
+        assert!(node.running.len() <= cores, "seed {}: peer {index} runs more than {cores}", self.seed);
+        let output = Payload::Inline(attempt.task.0.to_vec());
+        let report = RunReport { ending: Ending::Exited(0), output, log: Vec::new(), run, memory_bytes: 0 };
+        let process = node.process;
+        self.events.add(self.now + run, index, Event::RunEnded { process, attempt, report });
+    }
+}
