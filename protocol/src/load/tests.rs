@@ -1,1 +1,214 @@
 use super::*;
+use crate::config::{IN_FLIGHT_PER_PEER_MAX, Weights};
+use crate::id::TaskId;
+use proptest::prelude::*;
+
+const A: PeerId = PeerId([1; 32]);
+
+fn digest(sequence: u32, start_in_ms: u64) -> LoadDigest {
+    LoadDigest {
+        sequence,
+        start_in: ms(start_in_ms),
+        cores: 2,
+        running: 2,
+        queued: 1,
+        queue_max: 64,
+        cpu_percent: 50,
+        speed: 1.0,
+        memory_free_bytes: 1 << 30,
+        memory_bytes: 2 << 30,
+        uplink_bits_per_s: 1_000_000,
+        weights: Weights::default(),
+        price: 0.0,
+    }
+}
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn attempt(n: u8) -> TaskRef {
+    TaskRef { task: TaskId([n; 16]), epoch: 1 }
+}
+
+#[test]
+fn what_a_peer_said_ages_by_itself() {
+    let mut view = LoadView::new();
+    view.heard(Time::ZERO, A, digest(1, 100));
+
+    assert_eq!(view.start_in(Time::from_millis(30), A), Some(ms(70)));
+    assert_eq!(view.start_in(Time::from_millis(500), A), Some(Duration::ZERO));
+    assert_eq!(view.age(Time::from_millis(500), A), Some(ms(500)));
+    assert_eq!(view.start_in(Time::ZERO, PeerId([2; 32])), None);
+}
+
+#[test]
+fn an_older_digest_does_not_replace_a_newer_one_unless_the_peer_began_anew() {
+    let mut view = LoadView::new();
+    assert!(view.heard(Time::ZERO, A, digest(7, 100)));
+
+    assert!(!view.heard(Time::ZERO, A, digest(6, 5)));
+    assert!(!view.heard(Time::ZERO, A, digest(7, 5)));
+    assert_eq!(view.digest(A), Some(&digest(7, 100)));
+
+    view.reconnected(A);
+    assert!(view.heard(Time::ZERO, A, digest(1, 5)));
+    assert!(!view.heard(Time::ZERO, A, digest(1, 6)));
+    assert_eq!(view.digest(A), Some(&digest(1, 5)));
+}
+
+#[test]
+fn own_awards_count_until_a_digest_contains_them() {
+    let mut view = LoadView::new();
+    view.heard(Time::ZERO, A, digest(1, 100));
+    view.assigned(Time::ZERO, A, attempt(1), ms(40));
+    view.assigned(Time::ZERO, A, attempt(2), ms(40));
+    assert_eq!(view.start_in(Time::ZERO, A), Some(ms(140)), "two cores share 80 ms");
+
+    view.heard(Time::ZERO, A, digest(2, 100));
+    assert_eq!(view.in_flight(A), 2, "the digest was made before the awards arrived");
+
+    view.accepted(A, attempt(1));
+    view.heard(Time::ZERO, A, digest(3, 120));
+    assert_eq!(view.start_in(Time::ZERO, A), Some(ms(140)), "one is in the digest, one is ours to add");
+
+    view.settled(A, attempt(2));
+    assert_eq!(view.start_in(Time::ZERO, A), Some(ms(120)));
+}
+
+#[test]
+fn idle_cores_take_the_first_awards_without_a_wait() {
+    let mut view = LoadView::new();
+    view.heard(Time::ZERO, A, LoadDigest { running: 0, queued: 0, ..digest(1, 0) });
+
+    view.assigned(Time::ZERO, A, attempt(1), ms(40));
+    assert_eq!(view.start_in(Time::ZERO, A), Some(Duration::ZERO));
+    view.assigned(Time::ZERO, A, attempt(2), ms(40));
+    assert_eq!(view.start_in(Time::ZERO, A), Some(ms(20)), "the first of two to end");
+}
+
+#[test]
+fn an_award_given_twice_counts_once() {
+    let mut view = LoadView::new();
+    view.heard(Time::ZERO, A, digest(1, 0));
+    view.assigned(Time::ZERO, A, attempt(1), ms(40));
+    view.assigned(Time::ZERO, A, attempt(1), ms(60));
+
+    assert_eq!(view.start_in(Time::ZERO, A), Some(ms(30)));
+}
+
+#[test]
+fn what_cannot_be_true_is_refused() {
+    let good = digest(1, 0);
+    let bad = [
+        LoadDigest { speed: f64::NAN, ..good.clone() },
+        LoadDigest { speed: 0.0, ..good.clone() },
+        LoadDigest { speed: -1.0, ..good.clone() },
+        LoadDigest { speed: f64::INFINITY, ..good.clone() },
+        LoadDigest { cores: 0, ..good.clone() },
+        LoadDigest { start_in: Duration::MAX, ..good.clone() },
+        LoadDigest { price: f64::NAN, ..good.clone() },
+        LoadDigest { price: -1.0, ..good.clone() },
+        LoadDigest { cpu_percent: 101, ..good.clone() },
+        LoadDigest { uplink_bits_per_s: 0, ..good.clone() },
+        LoadDigest { weights: Weights { delay: f64::NAN, ..Weights::default() }, ..good.clone() },
+    ];
+    let mut view = LoadView::new();
+
+    for digest in bad {
+        assert!(!view.heard(Time::ZERO, A, digest.clone()), "{digest:?}");
+    }
+    assert_eq!(view.digest(A), None);
+    assert!(view.heard(Time::ZERO, A, good));
+}
+
+#[test]
+fn a_neighbour_is_told_when_its_prediction_would_be_wrong_and_not_before() {
+    let mut view = LoadView::new();
+    let at = Time::from_millis;
+    assert!(view.publish(at(0), A, &digest(1, 100)).is_some(), "it knows nothing");
+
+    assert!(!view.should_publish(at(50), A, &digest(2, 50)), "it reckoned that itself");
+    assert!(!view.should_publish(at(50), A, &digest(2, 58)), "within a fifth");
+    assert!(view.should_publish(at(50), A, &digest(2, 80)));
+    assert!(view.should_publish(at(50), A, &digest(2, 20)));
+    assert!(!view.should_publish(at(100), A, &digest(2, 4)), "nobody decides by 4 ms");
+    assert!(view.should_publish(at(50), A, &LoadDigest { speed: 0.5, ..digest(2, 50) }));
+    assert!(view.should_publish(at(50), A, &LoadDigest { cores: 8, ..digest(2, 50) }));
+    assert!(view.should_publish(at(50), A, &LoadDigest { memory_free_bytes: 1, ..digest(2, 50) }));
+    assert!(view.should_publish(at(50), A, &LoadDigest { running: 1, ..digest(2, 50) }), "a core fell free");
+}
+
+#[test]
+fn what_misleads_nobody_waits_for_the_floor() {
+    let mut view = LoadView::new();
+    let at = Time::from_millis;
+    view.published(at(0), A, &digest(1, 0));
+    let queued = LoadDigest { queued: 2, ..digest(2, 0) };
+
+    assert!(!view.should_publish(at(1_999), A, &queued));
+    assert!(view.should_publish(at(2_000), A, &queued));
+    assert!(!view.should_publish(at(9_999), A, &digest(2, 0)));
+    assert!(view.should_publish(at(10_000), A, &digest(2, 0)));
+
+    view.reconnected(A);
+    assert!(view.should_publish(at(0), A, &digest(2, 0)), "it may have forgotten");
+}
+
+#[test]
+fn all_that_is_remembered_is_bounded() {
+    let mut view = LoadView::new();
+    view.heard(Time::ZERO, A, digest(1, 0));
+    for n in 0..2 * IN_FLIGHT_PER_PEER_MAX {
+        let task = TaskId::derive(A, &n.to_le_bytes());
+        view.assigned(Time::ZERO, A, TaskRef { task, epoch: 0 }, Duration::MAX);
+    }
+    assert_eq!(view.in_flight(A), IN_FLIGHT_PER_PEER_MAX);
+    assert!(view.start_in(Time::ZERO, A).is_some());
+
+    for n in 0..2 * LOAD_PEERS_MAX {
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&n.to_le_bytes());
+        view.heard(Time::from_millis(n as u64 + 1), PeerId(id), digest(1, 0));
+    }
+    assert_eq!(view.peers.len(), LOAD_PEERS_MAX);
+    assert_eq!(view.digest(A), None, "the one not heard for longest went");
+}
+
+proptest! {
+    #[test]
+    fn in_flight_work_always_adds_up(acts in proptest::collection::vec((0u8..5, 0u8..8, 0u64..1_000_000), 0..200)) {
+        let mut view = LoadView::new();
+        for (i, (act, which, work)) in acts.into_iter().enumerate() {
+            match act {
+                0 | 1 => view.assigned(Time::ZERO, A, attempt(which), Duration::from_micros(work)),
+                2 => view.accepted(A, attempt(which)),
+                3 => view.settled(A, attempt(which)),
+                _ => { view.heard(Time::ZERO, A, digest(i as u32 + 1, 0)); }
+            }
+        }
+        for which in 0..8 {
+            view.settled(A, attempt(which));
+        }
+        view.heard(Time::ZERO, A, digest(u32::MAX, 0));
+        prop_assert_eq!(view.start_in(Time::ZERO, A), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn no_digest_makes_a_start_that_is_not_a_time(
+        start_us in any::<u64>(), cores in any::<u16>(), running in any::<u16>(), queued in any::<u16>(),
+        speed in any::<f64>(), price in any::<f64>(), weight in any::<f64>(), now in any::<u64>(), work in any::<u64>(),
+    ) {
+        let mut view = LoadView::new();
+        view.assigned(Time(now), A, attempt(1), Duration::from_micros(work));
+        let digest = LoadDigest {
+            start_in: Duration::from_micros(start_us), cores, running, queued, speed, price,
+            weights: Weights { delay: weight, ..Weights::default() }, ..digest(1, 0)
+        };
+        if view.heard(Time(now), A, digest.clone()) {
+            let start_in = view.start_in(Time(now), A).unwrap();
+            prop_assert!(start_in <= Duration::from_secs(8 * 24 * 3600) + crate::config::WALL_MAX);
+            prop_assert!(view.should_publish(Time(now), A, &digest));
+        }
+    }
+}

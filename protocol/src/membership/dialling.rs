@@ -12,7 +12,7 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use super::{Lent, Membership};
+use super::{Lent, Membership, Neighbour};
 use crate::config::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, DIALS_MAX, PROSPECTS_MAX};
 use crate::id::PeerId;
 use crate::output::{Output, PeerState};
@@ -22,6 +22,8 @@ use crate::time::Time;
 const PAUSE_MIN: Duration = Duration::from_millis(300);
 /// The longest pause when few are away: a healed partition is found within ten seconds.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// The same for a peer that is not given up yet: it must be called more than once before it is.
+const PAUSE_MAX_LOST: Duration = Duration::from_millis(1_500);
 /// Peers that are called at the shortest longest pause; with more, each waits longer and the whole calls as often.
 const AWAY_AT_PAUSE_MAX: usize = 8;
 /// A dial the driver never answered counts as failed.
@@ -160,9 +162,9 @@ impl Membership {
 
     /// A dial ended without a connection.
     pub fn dial_failed(&mut self, lent: &mut Lent<'_>, peer: Option<PeerId>, address: Option<&str>) {
-        let longest = self.longest_pause();
+        let longest = peer.map_or_else(|| self.longest_pause(), |peer| self.longest_pause_for(peer));
         if let Some(address) = address {
-            self.prospects.failed(lent.now, address, longest.max(PAUSE_MAX), lent.rng);
+            self.prospects.failed(lent.now, address, longest, lent.rng);
         }
         if let Some(known) = peer.and_then(|peer| self.known.get_mut(&peer)) {
             if !known.connected {
@@ -189,7 +191,7 @@ impl Membership {
 
     /// A connection was lost: call at once if it was a lasting one, else after a pause.
     pub(super) fn redial(&mut self, now: Time, peer: PeerId, rng: &mut Rng) {
-        let (longest, yields) = (self.longest_pause(), self.me.peer > peer);
+        let (longest, yields) = (self.longest_pause_for(peer), self.me.peer > peer);
         let Some(known) = self.known.get_mut(&peer) else { return };
         if now.since(known.connection_since) >= LASTING {
             known.backoff.renew(if yields { now + YIELD } else { now });
@@ -276,6 +278,14 @@ impl Membership {
         let earliest = members.chain(prospects).min()?;
         // What is due but found all dials busy waits for one of them to end, or a moment.
         Some(if earliest <= now { now + PAUSE_MIN } else { earliest }).filter(|_| !self.leaving)
+    }
+
+    /// The longest pause before a peer is called again: short for one that was here a moment ago.
+    fn longest_pause_for(&self, peer: PeerId) -> Duration {
+        let was_here =
+            |known: &Neighbour| matches!(known.state, PeerState::Alive | PeerState::Suspect) && known.heard.is_some();
+        let longest = self.longest_pause();
+        if self.known.get(&peer).is_some_and(was_here) { longest.min(PAUSE_MAX_LOST) } else { longest }
     }
 
     fn longest_pause(&self) -> Duration {

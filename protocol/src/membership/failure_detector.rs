@@ -159,10 +159,6 @@ impl FailureDetector {
     pub(super) fn vouched(&mut self, now: Time, peer: PeerId) -> Vec<Step> {
         let Some(watch) = self.watches.get_mut(&peer) else { return Vec::new() };
         watch.indirect = now;
-        if watch.phase != Phase::Steady && watch.connected {
-            self.health.blame(now);
-        }
-        let Some(watch) = self.watches.get_mut(&peer) else { return Vec::new() };
         let steps = watch.settle(peer);
         self.wake_by(now + self.config.beat);
         steps
@@ -270,10 +266,10 @@ impl Watch {
             steps.push(Step::Ping(peer));
         }
         match self.phase {
-            Phase::Steady if !self.connected && now >= self.lost + UNREACHABLE_MAX.mul_f64(scale) => {
+            Phase::Steady if !self.connected && now >= self.lost + UNREACHABLE_MAX => {
                 steps.push(Step::Dead(peer));
             }
-            Phase::Steady if self.connected && now >= self.direct + self.silence_max(config, scale) => {
+            Phase::Steady if self.connected && now >= self.direct + self.silence_max(config) => {
                 steps.push(Step::Reconnect(peer));
             }
             Phase::Steady if now >= self.probe_due(config, scale) => {
@@ -294,9 +290,9 @@ impl Watch {
     fn due(&self, config: &DetectorConfig, scale: f64) -> Time {
         let phase = match self.phase {
             Phase::Steady if self.connected => {
-                self.probe_due(config, scale).min(self.direct + self.silence_max(config, scale))
+                self.probe_due(config, scale).min(self.direct + self.silence_max(config))
             }
-            Phase::Steady => self.probe_due(config, scale).min(self.lost + UNREACHABLE_MAX.mul_f64(scale)),
+            Phase::Steady => self.probe_due(config, scale).min(self.lost + UNREACHABLE_MAX),
             Phase::Probing { until } | Phase::Suspect { until } => until,
         };
         if self.connected { phase.min(self.ping_due(config)) } else { phase }
@@ -312,8 +308,8 @@ impl Watch {
         self.direct.max(self.indirect) + late + config.probe_after.mul_f64(scale) + self.path
     }
 
-    fn silence_max(&self, config: &DetectorConfig, scale: f64) -> Duration {
-        self.beat(config) + DIRECT_SILENCE_MAX.max(config.probe_after * 2).mul_f64(scale)
+    fn silence_max(&self, config: &DetectorConfig) -> Duration {
+        self.beat(config) + DIRECT_SILENCE_MAX.max(config.probe_after * 2)
     }
 
     fn beat(&self, config: &DetectorConfig) -> Duration {

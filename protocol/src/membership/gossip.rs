@@ -1,7 +1,8 @@
 //! Peer exchange: whom to tell about whom, so that a mesh heals from any one live member.
 //!
 //! On a new connection both ends give their own record and some others; later, now and then, a few that the neighbour was
-//! not given lately. A mesh in which everyone has been told of everyone is silent.
+//! not given lately. In a mesh that fits the view a new record is passed on at once, so that a newcomer soon knows all.
+//! A mesh in which everyone has been told of everyone is silent.
 //!
 //! **Invariant:** a message holds at most [`RECORDS_PER_MESSAGE_MAX`] records and [`RECORD_BYTES_PER_MESSAGE`]; a neighbour
 //! makes us check at most [`RECORDS_TAKEN_MAX`] signatures per [`TAKEN_WINDOW`].
@@ -30,9 +31,12 @@ const TOLD_MAX: usize = 64;
 const RECORDS_TAKEN_MAX: usize = 64;
 const TAKEN_WINDOW: Duration = Duration::from_secs(10);
 const ROUND: Duration = Duration::from_secs(10);
-/// Rounds are this short while few peers are known.
-const ROUND_WHILE_FEW: Duration = Duration::from_secs(1);
+/// Rounds are this short, and go to this many, while few peers are known or some are new.
+const ROUND_WITH_NEWS: Duration = Duration::from_secs(1);
+const TOLD_OF_NEWS: usize = 5;
 const FEW: usize = 5;
+/// How long a peer is new.
+const NEWS: Duration = Duration::from_secs(10);
 
 impl Membership {
     /// Our own record is new: everybody connected hears it.
@@ -86,6 +90,11 @@ impl Membership {
         if is_new {
             self.first_dial(lent.now, peer);
         }
+        if self.whole_mesh_fits() {
+            self.last_news = lent.now;
+            self.next_round = self.next_round.min(lent.now + ROUND_WITH_NEWS);
+            self.pass_on(lent, peer);
+        }
         self.dial_due(lent);
     }
 
@@ -98,17 +107,28 @@ impl Membership {
         }
     }
 
-    /// One round of upkeep: one neighbour hears of a few peers. While the mesh is small, all do.
+    /// A new record goes on at once to a few who were not given it.
+    fn pass_on(&mut self, lent: &mut Lent<'_>, about: PeerId) {
+        let Some(record) = self.known.get(&about).and_then(|known| known.record.as_ref()) else { return };
+        let (key, signed) = (record.key(), record.signed.clone());
+        for to in some_of(lent.rng, self.others_alive(&[about]), TOLD_OF_NEWS) {
+            let Some(neighbour) = self.known.get_mut(&to).filter(|to| !to.told.contains(&key)) else { continue };
+            remember_told(neighbour, [key]);
+            lent.out.send(to, Message::Records(Records { records: vec![signed.clone()] }));
+        }
+    }
+
+    /// One round of upkeep: one neighbour hears of a few peers; more do while there is news.
     pub(super) fn exchange(&mut self, lent: &mut Lent<'_>) {
-        let few = self.alive_neighbours().count() < FEW;
-        let to = some_of(lent.rng, self.others_alive(&[]), if few { FEW } else { 1 });
-        for peer in to {
+        let is_news = lent.now.since(self.last_news) < NEWS && self.whole_mesh_fits();
+        let hurry = is_news || self.alive_neighbours().count() < FEW;
+        for peer in some_of(lent.rng, self.others_alive(&[]), if hurry { TOLD_OF_NEWS } else { 1 }) {
             let records = self.untold(lent, peer, RECORDS_PER_ROUND);
             if !records.is_empty() {
                 lent.out.send(peer, Message::Records(Records { records }));
             }
         }
-        self.next_round = lent.now + jittered(lent.rng, if few { ROUND_WHILE_FEW } else { ROUND });
+        self.next_round = lent.now + jittered(lent.rng, if hurry { ROUND_WITH_NEWS } else { ROUND });
     }
 
     /// Some records of peers thought to be here that `to` was not given lately; they count as given.
@@ -132,10 +152,7 @@ impl Membership {
         let keys: Vec<u64> = chosen.iter().map(|record| record.key()).collect();
         let records = chosen.into_iter().map(|record| record.signed.clone()).collect();
         if let Some(neighbour) = self.known.get_mut(&to) {
-            neighbour.told.extend(keys);
-            while neighbour.told.len() > TOLD_MAX {
-                neighbour.told.pop_front();
-            }
+            remember_told(neighbour, keys);
         }
         records
     }
@@ -160,6 +177,13 @@ impl Membership {
         self.known.remove(&least);
         self.detector.forget(least);
         true
+    }
+}
+
+fn remember_told(neighbour: &mut Neighbour, keys: impl IntoIterator<Item = u64>) {
+    neighbour.told.extend(keys);
+    while neighbour.told.len() > TOLD_MAX {
+        neighbour.told.pop_front();
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) struct LocalHealth {
 }
 
 impl LocalHealth {
-    /// Something points at us: we woke late, somebody suspected us, or others hear whom we do not.
+    /// Something points at us: we woke late, or somebody suspected us.
     pub(super) fn blame(&mut self, now: Time) {
         self.forgive(now);
         self.score = (self.score + 1).min(SCORE_MAX);

@@ -92,6 +92,8 @@ pub struct Membership {
     helpers: usize,
     next_dial: Option<Time>,
     next_round: Time,
+    /// When a peer was last learnt of.
+    last_news: Time,
     records_refused: u64,
 }
 
@@ -124,6 +126,7 @@ impl Membership {
             leaving: false,
             next_dial: None,
             next_round: now,
+            last_news: now,
             records_refused: 0,
         }
     }

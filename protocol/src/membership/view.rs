@@ -59,7 +59,7 @@ impl Membership {
     pub(super) fn by_rank(&self) -> Vec<PeerId> {
         let mut peers: Vec<PeerId> =
             self.known.iter().filter(|(_, known)| known.connected).map(|(peer, _)| *peer).collect();
-        peers.sort_unstable_by_key(|peer| pair_rank(self.me.peer, *peer));
+        peers.sort_by_cached_key(|peer| pair_rank(self.me.peer, *peer));
         peers
     }
 
@@ -82,7 +82,7 @@ impl Membership {
             Role::Cloud => peers,
             Role::Edge => {
                 let mut far = peers.split_off(VIEW_NEAR_MAX.min(peers.len()));
-                far.sort_by_key(|peer| pair_rank(self.me.peer, *peer));
+                far.sort_by_cached_key(|peer| pair_rank(self.me.peer, *peer));
                 far
             }
         };

@@ -1,0 +1,284 @@
+mod mesh;
+
+use self::mesh::{Mesh, ms, secs};
+use super::*;
+use crate::message::{Rumour, RumourState};
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+#[test]
+fn a_mesh_forms_from_one_bootstrap_address() {
+    for seed in 0..20 {
+        let mut mesh = Mesh::new(5, seed);
+        mesh.bootstrap_all();
+
+        mesh.run_until(secs(2), "everyone sees everyone", Mesh::all_see_all);
+    }
+}
+
+#[test]
+fn an_address_that_answers_late_is_called_until_it_does() {
+    let mut mesh = Mesh::new(2, 1);
+    mesh.freeze(0);
+    mesh.bootstrap_all();
+    mesh.run_for(secs(120));
+    assert!(!mesh.all_see_all());
+
+    mesh.thaw(0);
+
+    mesh.run_until(secs(8), "found", Mesh::all_see_all);
+}
+
+#[test]
+fn a_crash_is_known_to_all_four_neighbours_in_time() {
+    let mut times = Vec::new();
+    for seed in 0..40 {
+        let mut mesh = Mesh::formed(5, seed);
+        mesh.run_for(ms(seed * 37));
+        mesh.crash(3);
+
+        let took = mesh.run_until(secs(3), "dead at all", |mesh| {
+            (0..5).filter(|i| *i != 3).all(|i| mesh.state(3, i) == Some(PeerState::Dead))
+        });
+
+        times.push(took);
+        assert!((0..5).all(|i| mesh.node(i).deaths.iter().all(|(_, peer)| *peer == mesh.id(3))), "seed {seed}");
+    }
+    let longest = *times.iter().max().unwrap();
+    let median = median(times);
+    println!("crash to dead at all of 4: median {median:?}, longest {longest:?}");
+    assert!(median <= ms(1_400), "median {median:?}");
+    assert!(longest <= ms(2_000), "longest {longest:?}");
+}
+
+#[test]
+fn a_frozen_peer_dies_and_comes_back_when_it_wakes() {
+    for seed in 0..10 {
+        let mut mesh = Mesh::formed(5, seed);
+        mesh.freeze(2);
+        mesh.run_for(secs(20));
+        assert!((0..5).filter(|i| *i != 2).all(|i| mesh.state(2, i) == Some(PeerState::Dead)), "seed {seed}");
+
+        mesh.thaw(2);
+
+        mesh.run_until(secs(10), "all back", Mesh::all_see_all);
+        assert!(mesh.node(2).deaths.is_empty(), "the sleeper blames nobody for its sleep, seed {seed}");
+    }
+}
+
+#[test]
+fn a_short_stop_kills_nobody() {
+    for stop_ms in [100, 300, 500, 650] {
+        let mut mesh = Mesh::formed(5, stop_ms);
+        mesh.freeze(2);
+        mesh.run_for(ms(stop_ms));
+        mesh.thaw(2);
+        mesh.run_for(secs(10));
+
+        assert!((0..5).all(|i| mesh.node(i).deaths.is_empty()), "{stop_ms} ms");
+        assert!(mesh.all_see_all());
+    }
+}
+
+#[test]
+fn a_process_that_ends_is_dead_sooner_than_one_that_is_silent() {
+    let mut mesh = Mesh::formed(5, 3);
+    mesh.kill(1);
+
+    mesh.run_until(ms(700), "dead at all", |mesh| {
+        (0..5).filter(|i| *i != 1).all(|i| mesh.state(1, i) == Some(PeerState::Dead))
+    });
+}
+
+#[test]
+fn a_closed_connection_alone_kills_nobody() {
+    for seed in 0..20 {
+        let mut mesh = Mesh::formed(5, seed);
+        for _ in 0..20 {
+            mesh.close(1, 2);
+            mesh.run_for(secs(1));
+        }
+        mesh.run_for(secs(10));
+
+        assert!((0..5).all(|i| mesh.node(i).deaths.is_empty()), "seed {seed}");
+        assert!(mesh.all_see_all(), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_link_that_breaks_between_two_is_bridged_then_given_up_by_those_two_only() {
+    let mut mesh = Mesh::formed(5, 4);
+    mesh.cut(1, 2);
+
+    mesh.run_for(secs(2));
+    assert!((0..5).all(|i| mesh.node(i).deaths.is_empty()), "helpers hear them both");
+
+    mesh.run_until(secs(12), "given up", |mesh| mesh.state(1, 2) == Some(PeerState::Dead));
+    assert!([0, 3, 4].iter().all(|i| mesh.sees_alive(1, *i) && mesh.sees_alive(2, *i)));
+
+    mesh.mend();
+    mesh.run_until(secs(10), "healed", Mesh::all_see_all);
+}
+
+#[test]
+fn a_partition_heals_within_ten_seconds() {
+    for seed in 0..10 {
+        let mut mesh = Mesh::formed(10, seed);
+        mesh.partition(0..4);
+        mesh.run_for(secs(60));
+        assert_eq!(mesh.state(9, 0), Some(PeerState::Dead));
+        assert_eq!(mesh.state(0, 9), Some(PeerState::Dead));
+        assert!(mesh.sees_alive(1, 0) && mesh.sees_alive(8, 9), "each side goes on");
+
+        mesh.mend();
+
+        mesh.run_until(secs(10), "healed", Mesh::all_see_all);
+    }
+}
+
+#[test]
+fn loss_kills_nobody() {
+    let mut mesh = Mesh::formed(12, 5);
+    mesh.loss = 0.05;
+    mesh.run_for(secs(600));
+
+    let deaths: usize = (0..12).map(|i| mesh.node(i).deaths.len()).sum();
+    assert_eq!(deaths, 0, "in {} peer-hours", 12.0 / 6.0);
+}
+
+#[test]
+fn a_liar_kills_nobody_alone() {
+    let mut mesh = Mesh::formed(5, 6);
+    let (liar, victim) = (mesh.id(0), mesh.id(4));
+    for round in 0..200 {
+        for to in 1..5 {
+            let state = if round % 2 == 0 { RumourState::Dead } else { RumourState::Suspect };
+            let incarnation = if round % 3 == 0 { u32::MAX } else { round };
+            mesh.on(to, |membership, lent| {
+                membership.rumour(lent, liar, Rumour { peer: victim, incarnation, state });
+            });
+        }
+        mesh.run_for(ms(50));
+    }
+
+    assert!((1..5).all(|i| mesh.node(i).deaths.is_empty()));
+    assert!(mesh.all_see_all());
+}
+
+#[test]
+fn a_helper_that_lies_keeps_the_dead_only_for_a_while() {
+    let mut mesh = Mesh::formed(3, 7);
+    let (liar, dead) = (mesh.id(1), mesh.id(2));
+    mesh.crash(2);
+    let limit = mesh.now + secs(15);
+    while mesh.state(2, 0) != Some(PeerState::Dead) {
+        assert!(mesh.now < limit, "believed for ever");
+        mesh.run_for(ms(100));
+        for sequence in 0..40 {
+            let answer = ProbeAnswered { sequence, target: dead, incarnation: 0 };
+            mesh.on(0, |membership, lent| membership.probe_answered(lent, liar, answer));
+        }
+    }
+}
+
+#[test]
+fn who_says_goodbye_is_left_and_not_called_back() {
+    let mut mesh = Mesh::formed(4, 8);
+    mesh.nodes.get_mut(&mesh.id(3)).unwrap().membership.leave(&mut Outbox::default());
+    for i in 0..3 {
+        let leaver = mesh.id(3);
+        mesh.on(i, |membership, lent| membership.left(lent, leaver));
+    }
+    for i in 0..3 {
+        mesh.close(i, 3);
+    }
+
+    mesh.run_for(secs(30));
+
+    assert!((0..3).all(|i| mesh.state(3, i) == Some(PeerState::Left) && mesh.node(i).deaths.is_empty()));
+    assert!((0..3).all(|i| !mesh.node(i).membership.is_connected(mesh.id(3))));
+}
+
+#[test]
+fn a_large_mesh_keeps_a_bounded_view_that_is_one_mesh_and_does_not_flap() {
+    let mut mesh = Mesh::new(110, 9);
+    mesh.one_way = |a, b| Duration::from_micros(500 + 300 * a.abs_diff(b) as u64);
+    mesh.bootstrap_all();
+    mesh.run_for(secs(60));
+    let closed_while_forming = mesh.closed_by_order;
+
+    mesh.run_for(secs(60));
+
+    let deaths: usize = (0..110).map(|i| mesh.node(i).deaths.len()).sum();
+    let most = (0..110).map(|i| mesh.node(i).membership.known().filter(|it| it.connected).count()).max().unwrap();
+    let flaps = mesh.closed_by_order - closed_while_forming;
+    println!("closed while forming {closed_while_forming}, in the minute after {flaps}; most connected {most}");
+    assert_eq!(deaths, 0);
+    assert!(most <= crate::config::CONNECTED_MAX, "{most} connected");
+    assert_eq!(reachable_from(&mesh, 0), 110);
+    assert!(flaps <= 110, "{flaps} connections closed in a quiet minute");
+}
+
+fn reachable_from(mesh: &Mesh, start: usize) -> usize {
+    let mut seen = std::collections::BTreeSet::from([mesh.id(start)]);
+    let mut frontier = vec![mesh.id(start)];
+    while let Some(peer) = frontier.pop() {
+        for next in mesh.nodes[&peer].membership.alive_neighbours().map(|known| known.member.peer) {
+            if seen.insert(next) {
+                frontier.push(next);
+            }
+        }
+    }
+    seen.len()
+}
+
+#[test]
+fn an_idle_pair_exchanges_about_two_small_messages_a_beat() {
+    let mut mesh = Mesh::formed(5, 10);
+    mesh.run_for(secs(30));
+    let (messages, bytes) = (mesh.messages, mesh.bytes);
+
+    mesh.run_for(secs(60));
+
+    let pairs_and_beats = 10.0 * 60.0 * 4.0;
+    let a_beat = (mesh.messages - messages) as f64 / pairs_and_beats;
+    let mean = (mesh.bytes - bytes) as f64 / (mesh.messages - messages) as f64;
+    println!("{a_beat:.2} messages a pair and beat, {mean:.0} bytes each");
+    assert!(a_beat <= 2.2, "{a_beat}");
+    assert!(mean <= 40.0, "{mean}");
+}
+
+#[test]
+fn heartbeats_measure_round_trips_and_learn_coordinates() {
+    let mut mesh = Mesh::new(12, 11);
+    mesh.one_way = |a, b| Duration::from_millis(2 + 3 * a.abs_diff(b) as u64);
+    mesh.bootstrap_all();
+    mesh.run_for(secs(60));
+
+    let latency = &mesh.node(0).latency;
+    let measured = latency.rtt(mesh.id(5)).unwrap();
+    let predicted = latency.predict(mesh.id(3), mesh.id(9)).unwrap();
+
+    assert!((ms(34)..=ms(38)).contains(&measured), "{measured:?}");
+    assert!((ms(28)..=ms(56)).contains(&predicted), "{predicted:?} for about 42 ms");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    let trace = |seed| {
+        let mut mesh = Mesh::formed(12, seed);
+        mesh.loss = 0.1;
+        mesh.crash(4);
+        mesh.partition(0..3);
+        mesh.run_for(secs(10));
+        mesh.mend();
+        mesh.run_for(secs(10));
+        mesh.trace.finalize()
+    };
+
+    assert_eq!(trace(12), trace(12));
+    assert_ne!(trace(12), trace(13));
+}
