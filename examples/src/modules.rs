@@ -1,0 +1,37 @@
+//! The committed modules and the native functions they were built from, by name.
+
+use crate::guest::Run;
+use crate::{anomaly, congestion, digit, occupancy, spin, wordcount};
+
+pub const NAMES: [&str; 8] =
+    ["occupancy", "digit", "digit_small", "congestion", "anomaly", "wordcount", "spin", "noop"];
+
+/// The WebAssembly of the module `name`, one of [`NAMES`].
+pub fn module_bytes(name: &str) -> Option<&'static [u8]> {
+    Some(match name {
+        "occupancy" => include_bytes!("../modules/occupancy.wasm"),
+        "digit" => include_bytes!("../modules/digit.wasm"),
+        "digit_small" => include_bytes!("../modules/digit_small.wasm"),
+        "congestion" => include_bytes!("../modules/congestion.wasm"),
+        "anomaly" => include_bytes!("../modules/anomaly.wasm"),
+        "wordcount" => include_bytes!("../modules/wordcount.wasm"),
+        "spin" => include_bytes!("../modules/spin.wasm"),
+        "noop" => include_bytes!("../modules/noop.wasm"),
+        _ => return None,
+    })
+}
+
+/// The native function whose results the module `name` must reproduce, byte for byte.
+pub fn native(name: &str) -> Option<Run> {
+    Some(match name {
+        "occupancy" => occupancy::run,
+        "digit" => digit::run_full,
+        "digit_small" => digit::run_small,
+        "congestion" => congestion::run,
+        "anomaly" => anomaly::run,
+        "wordcount" => wordcount::run,
+        "spin" => spin::run,
+        "noop" => |_, _| Ok(Vec::new()),
+        _ => return None,
+    })
+}
