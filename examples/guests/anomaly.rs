@@ -1,5 +1,5 @@
 //! The `anomaly` task module; what it does is in `src/anomaly/`.
 
-fn main() -> std::process::ExitCode {
-    shoal_examples::guest::main(shoal_examples::anomaly::run)
+fn main() {
+    shoal_examples::guest::main(shoal_examples::anomaly::run);
 }

@@ -1,5 +1,5 @@
 //! The `digit` task module; what it does is in `src/digit/`.
 
-fn main() -> std::process::ExitCode {
-    shoal_examples::guest::main(shoal_examples::digit::run_full)
+fn main() {
+    shoal_examples::guest::main(shoal_examples::digit::run_full);
 }

@@ -1,5 +1,5 @@
 //! The `digit_small` task module; what it does is in `src/digit/`.
 
-fn main() -> std::process::ExitCode {
-    shoal_examples::guest::main(shoal_examples::digit::run_small)
+fn main() {
+    shoal_examples::guest::main(shoal_examples::digit::run_small);
 }

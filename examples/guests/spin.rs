@@ -1,5 +1,5 @@
 //! The `spin` task module; what it does is in `src/spin.rs`.
 
-fn main() -> std::process::ExitCode {
-    shoal_examples::guest::main(shoal_examples::spin::run)
+fn main() {
+    shoal_examples::guest::main(shoal_examples::spin::run);
 }

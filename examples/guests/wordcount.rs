@@ -1,5 +1,5 @@
 //! The `wordcount` task module; what it does is in `src/wordcount.rs`.
 
-fn main() -> std::process::ExitCode {
-    shoal_examples::guest::main(shoal_examples::wordcount::run)
+fn main() {
+    shoal_examples::guest::main(shoal_examples::wordcount::run);
 }

@@ -3,7 +3,6 @@
 //! Exit codes: 0 done, 1 the answer could not be written, 2 the arguments or the input are wrong (why, on standard error).
 
 use std::io::{Read, Write};
-use std::process::ExitCode;
 
 /// What every module is, apart from its surroundings.
 pub type Run = fn(args: &[String], input: &[u8]) -> Result<Vec<u8>, String>;
@@ -11,13 +10,13 @@ pub type Run = fn(args: &[String], input: &[u8]) -> Result<Vec<u8>, String>;
 /// More than any module is meant for; a longer input is refused instead of filling the sandbox's memory.
 pub const INPUT_BYTES_MAX: usize = 64 << 20;
 
-pub fn main(run: Run) -> ExitCode {
+/// Runs a module as this process's command; comes back only when the answer has been written.
+pub fn main(run: Run) {
     match read_all().and_then(|(args, input)| run(&args, &input)) {
         Ok(output) => {
             let mut stdout = std::io::stdout();
-            match stdout.write_all(&output).and_then(|()| stdout.flush()) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => fail(1, &format!("cannot write the answer: {error}")),
+            if let Err(error) = stdout.write_all(&output).and_then(|()| stdout.flush()) {
+                fail(1, &format!("cannot write the answer: {error}"));
             }
         }
         Err(message) => fail(2, &message),
@@ -27,7 +26,11 @@ pub fn main(run: Run) -> ExitCode {
 fn read_all() -> Result<(Vec<String>, Vec<u8>), String> {
     let mut args = Vec::new();
     for arg in std::env::args_os().skip(1) {
-        args.push(arg.into_string().map_err(|arg| format!("argument {arg:?} is not UTF-8"))?);
+        let place = args.len() + 1;
+        args.push(
+            arg.into_string()
+                .map_err(|_| format!("argument {place} is not UTF-8"))?,
+        );
     }
     let mut input = Vec::new();
     std::io::stdin()
@@ -41,8 +44,9 @@ fn read_all() -> Result<(Vec<String>, Vec<u8>), String> {
     Ok((args, input))
 }
 
-fn fail(code: u8, message: &str) -> ExitCode {
+fn fail(code: i32, message: &str) -> ! {
     // Nothing more can be done when standard error is closed as well; the exit code still tells.
-    let _ = writeln!(std::io::stderr(), "error: {message}");
-    ExitCode::from(code)
+    let _ = std::io::stderr().write_all(format!("error: {message}\n").as_bytes());
+    // Not `ExitCode`: the guest compiler's knows no code but 0 and 1.
+    std::process::exit(code)
 }

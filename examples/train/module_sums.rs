@@ -5,7 +5,8 @@
 fn main() {
     for name in shoal_examples::modules::NAMES {
         let path = format!("{}/modules/{name}.wasm", env!("CARGO_MANIFEST_DIR"));
-        let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("cannot read {path}: {error}"));
+        let bytes =
+            std::fs::read(&path).unwrap_or_else(|error| panic!("cannot read {path}: {error}"));
         println!("{}  {name}.wasm", blake3::hash(&bytes));
     }
 }

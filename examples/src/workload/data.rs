@@ -19,4 +19,4 @@ macro_rules! take_8 {
 }
 
 /// The takes no model was trained on: digit, speaker, WAV file.
-pub(super) const VOICE: [(u8, &str, &[u8]); 60] = take_8!(0 1 2 3 4 5 6 7 8 9);
+pub(super) static VOICE: [(u8, &str, &[u8]); 60] = take_8!(0 1 2 3 4 5 6 7 8 9);

@@ -39,7 +39,8 @@ pub struct WorkItem {
 impl WorkItem {
     /// The answer that `module` must give, computed here and now.
     pub fn expected(&self, module: &str) -> Result<Vec<u8>, String> {
-        let run = modules::native(module).ok_or_else(|| format!("there is no module `{module}`"))?;
+        let run =
+            modules::native(module).ok_or_else(|| format!("there is no module `{module}`"))?;
         run(&self.args, &self.input)
     }
 }
@@ -59,7 +60,12 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { seed: 1, length_ms: 30_000, rate_percent: 100, work_percent: 100 }
+        Self {
+            seed: 1,
+            length_ms: 30_000,
+            rate_percent: 100,
+            work_percent: 100,
+        }
     }
 }
 
@@ -89,7 +95,10 @@ const USERS: [User; 5] = [
     User {
         name: "home-a",
         kind: "occupancy of a room",
-        variants: &[Variant { module: "occupancy", loss: 0.0 }],
+        variants: &[Variant {
+            module: "occupancy",
+            loss: 0.0,
+        }],
         every_ms: 1000,
         arrivals: Arrivals::Regular,
         passes: 100,
@@ -98,7 +107,10 @@ const USERS: [User; 5] = [
     User {
         name: "home-b",
         kind: "occupancy of a room",
-        variants: &[Variant { module: "occupancy", loss: 0.0 }],
+        variants: &[Variant {
+            module: "occupancy",
+            loss: 0.0,
+        }],
         every_ms: 1000,
         arrivals: Arrivals::Regular,
         passes: 100,
@@ -107,19 +119,32 @@ const USERS: [User; 5] = [
     User {
         name: "voice",
         kind: "spoken digit",
-        variants: &[Variant { module: "digit", loss: 0.0 }, Variant { module: "digit_small", loss: 0.05 }],
+        variants: &[
+            Variant {
+                module: "digit",
+                loss: 0.0,
+            },
+            Variant {
+                module: "digit_small",
+                loss: 0.0333,
+            },
+        ],
         every_ms: 700,
         arrivals: Arrivals::Irregular,
         passes: 20,
         input: |_, random| {
-            let (digit, speaker, wav) = data::VOICE[random.below(data::VOICE.len() as u64) as usize];
+            let (digit, speaker, wav) =
+                data::VOICE[random.below(data::VOICE.len() as u64) as usize];
             (wav.to_vec(), format!("{digit} spoken by {speaker}"))
         },
     },
     User {
         name: "city",
         kind: "congestion map",
-        variants: &[Variant { module: "congestion", loss: 0.0 }],
+        variants: &[Variant {
+            module: "congestion",
+            loss: 0.0,
+        }],
         every_ms: 1500,
         arrivals: Arrivals::Regular,
         passes: 10,
@@ -129,7 +154,10 @@ const USERS: [User; 5] = [
     User {
         name: "factory",
         kind: "anomaly score of a machine",
-        variants: &[Variant { module: "anomaly", loss: 0.0 }],
+        variants: &[Variant {
+            module: "anomaly",
+            loss: 0.0,
+        }],
         every_ms: 1000,
         arrivals: Arrivals::Regular,
         passes: 100,
@@ -172,6 +200,11 @@ pub fn five_users(plan: &Plan) -> Vec<WorkItem> {
     items
 }
 
+/// The recordings of spoken digits that no model was trained on: digit, speaker, WAV file.
+pub fn held_back_digits() -> &'static [(u8, &'static str, &'static [u8])] {
+    &data::VOICE
+}
+
 /// `count` rows of a table from row `first` on, under its heading, and the time of the last one.
 fn rows(table: &str, first: usize, count: usize) -> (Vec<u8>, String) {
     let mut lines = table.lines();
@@ -181,7 +214,10 @@ fn rows(table: &str, first: usize, count: usize) -> (Vec<u8>, String) {
     let first = first % (rows.len() - count + 1);
     let window = &rows[first..first + count];
     let last = window[count - 1].split(',').next().unwrap_or_default();
-    (format!("{heading}\n{}\n", window.join("\n")).into_bytes(), format!("until {last}"))
+    (
+        format!("{heading}\n{}\n", window.join("\n")).into_bytes(),
+        format!("until {last}"),
+    )
 }
 
 /// SplitMix64.

@@ -1,0 +1,203 @@
+//! The committed WebAssembly and the native functions give the same bytes, and those bytes are pinned.
+
+mod sandbox;
+
+use sandbox::Sandbox;
+use shoal_examples::modules::{self, module_bytes, native, NAMES};
+use shoal_examples::workload::{five_users, Plan, WorkItem};
+
+const MODULE_BYTES_MAX: usize = 100_000;
+
+fn words(args: &[&str]) -> Vec<String> {
+    args.iter().map(|arg| arg.to_string()).collect()
+}
+
+/// One pass over several minutes of arrivals: every recording and many windows of each table.
+fn items() -> Vec<WorkItem> {
+    five_users(&Plan {
+        seed: 3,
+        length_ms: 120_000,
+        rate_percent: 100,
+        work_percent: 0,
+    })
+}
+
+#[track_caller]
+fn check_same(sandbox: &Sandbox, name: &str, args: &[String], input: &[u8]) -> Vec<u8> {
+    let expected = native(name).unwrap()(args, input);
+
+    let ended = sandbox.run(args, input);
+
+    match expected {
+        Ok(output) => {
+            assert_eq!(
+                (ended.code, ended.stderr.as_str()),
+                (0, ""),
+                "{name} {args:?}"
+            );
+            assert!(
+                ended.stdout == output,
+                "{name} {args:?} differs between native and sandbox"
+            );
+        }
+        Err(message) => {
+            assert_eq!(
+                (ended.code, ended.stderr),
+                (2, format!("error: {message}\n")),
+                "{name} {args:?}"
+            );
+            assert_eq!(ended.stdout, b"", "{name} {args:?}");
+        }
+    }
+    ended.stdout
+}
+
+#[test]
+fn five_users_get_the_same_pinned_bytes_natively_and_in_the_sandbox() {
+    let items = items();
+    let mut changed = Vec::new();
+    for (name, pinned) in [
+        ("occupancy", "PIN_occupancy"),
+        ("digit", "PIN_digit"),
+        ("digit_small", "PIN_digit_small"),
+        ("congestion", "PIN_congestion"),
+        ("anomaly", "PIN_anomaly"),
+    ] {
+        let sandbox = Sandbox::new(module_bytes(name).unwrap());
+        let mut outputs = blake3::Hasher::new();
+        let own = items
+            .iter()
+            .filter(|item| item.variants.iter().any(|variant| variant.module == name));
+
+        for item in own {
+            outputs.update(&check_same(&sandbox, name, &item.args, &item.input));
+        }
+
+        let sum = outputs.finalize().to_hex().to_string();
+        if sum != pinned {
+            changed.push((name, sum));
+        }
+    }
+    assert!(changed.is_empty(), "these outputs changed: {changed:#?}");
+}
+
+#[test]
+fn the_modules_without_data_agree_too() {
+    let spin = Sandbox::new(module_bytes("spin").unwrap());
+    let output = check_same(&spin, "spin", &words(&["1000000"]), b"");
+    assert_eq!(
+        String::from_utf8(output).unwrap(),
+        "iterations=1000000 checksum=019108aa0e85390b\n"
+    );
+
+    let wordcount = Sandbox::new(module_bytes("wordcount").unwrap());
+    let text = include_bytes!("../src/lib.rs");
+    check_same(&wordcount, "wordcount", &words(&["--top", "50"]), text);
+    check_same(&wordcount, "wordcount", &[], &[0xff, b' ', 0x80]);
+    check_same(&wordcount, "wordcount", &[], b"");
+
+    let noop = Sandbox::new(module_bytes("noop").unwrap());
+    check_same(&noop, "noop", &[], b"ignored");
+}
+
+#[test]
+fn repeating_changes_nothing_but_the_work() {
+    let item = items()
+        .into_iter()
+        .find(|item| item.user == "factory")
+        .unwrap();
+    let sandbox = Sandbox::new(module_bytes(item.module).unwrap());
+
+    let once = check_same(&sandbox, item.module, &[], &item.input);
+    let thrice = check_same(
+        &sandbox,
+        item.module,
+        &words(&["--passes", "3"]),
+        &item.input,
+    );
+
+    assert_eq!(once, thrice);
+}
+
+#[test]
+fn wrong_input_and_arguments_end_with_a_message_and_code_2() {
+    for name in ["occupancy", "digit", "digit_small", "congestion", "anomaly"] {
+        let sandbox = Sandbox::new(module_bytes(name).unwrap());
+        for (args, input) in [
+            (&[][..], &b""[..]),
+            (&[], b"nonsense"),
+            (&[], b"time,temperature,humidity,light,co2\na,b,c,d,e\n"),
+            (&[], b"\xff\xfe\x00"),
+            (&[], b"RIFF\x04\0\0\0WAVE"),
+            (&["--passes", "0"], b""),
+            (&["--passes"], b""),
+            (&["--what"], b""),
+        ] {
+            let ended = sandbox.run(&words(args), input);
+
+            assert_eq!(ended.code, 2, "{name} {args:?} {input:?}: {ended:?}");
+            assert!(
+                ended.stderr.starts_with("error: ") && ended.stdout.is_empty(),
+                "{name} {args:?}: {ended:?}"
+            );
+            check_same(&sandbox, name, &words(args), input);
+        }
+    }
+    let spin = Sandbox::new(module_bytes("spin").unwrap());
+    assert_eq!(spin.run(&[], b"").code, 2);
+}
+
+#[test]
+fn a_cut_or_garbled_input_is_never_a_panic() {
+    for item in items().into_iter().take(40) {
+        for variant in item.variants {
+            let run = native(variant.module).unwrap();
+            for cut in [
+                1,
+                13,
+                43,
+                44,
+                45,
+                200,
+                item.input.len() / 2,
+                item.input.len() - 1,
+            ] {
+                // Either answer is fine: a shorter table may still be a table.
+                let _ = run(&[], &item.input[..cut]);
+                let mut garbled = item.input.clone();
+                garbled[cut..]
+                    .iter_mut()
+                    .step_by(7)
+                    .for_each(|byte| *byte = byte.wrapping_mul(31).wrapping_add(17));
+                let _ = run(&[], &garbled);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_list_of_sums_names_every_committed_module() {
+    let sums: Vec<String> = NAMES
+        .iter()
+        .map(|name| {
+            format!(
+                "{}  {name}.wasm\n",
+                blake3::hash(module_bytes(name).unwrap())
+            )
+        })
+        .collect();
+
+    assert_eq!(include_str!("../modules/BLAKE3SUMS"), sums.concat());
+    assert_eq!(modules::module_bytes("unknown"), None);
+}
+
+#[test]
+fn modules_stay_small() {
+    for name in NAMES {
+        let length = module_bytes(name).unwrap().len();
+        assert!(
+            (1..=MODULE_BYTES_MAX).contains(&length),
+            "{name}: {length} bytes"
+        );
+    }
+}
