@@ -27,10 +27,7 @@ fn read_all() -> Result<(Vec<String>, Vec<u8>), String> {
     let mut args = Vec::new();
     for arg in std::env::args_os().skip(1) {
         let place = args.len() + 1;
-        args.push(
-            arg.into_string()
-                .map_err(|_| format!("argument {place} is not UTF-8"))?,
-        );
+        args.push(arg.into_string().map_err(|_| format!("argument {place} is not UTF-8"))?);
     }
     let mut input = Vec::new();
     std::io::stdin()

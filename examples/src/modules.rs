@@ -3,16 +3,8 @@
 use crate::guest::Run;
 use crate::{anomaly, congestion, digit, occupancy, spin, wordcount};
 
-pub const NAMES: [&str; 8] = [
-    "occupancy",
-    "digit",
-    "digit_small",
-    "congestion",
-    "anomaly",
-    "wordcount",
-    "spin",
-    "noop",
-];
+pub const NAMES: [&str; 8] =
+    ["occupancy", "digit", "digit_small", "congestion", "anomaly", "wordcount", "spin", "noop"];
 
 /// The WebAssembly of the module `name`, one of [`NAMES`].
 pub fn module_bytes(name: &str) -> Option<&'static [u8]> {

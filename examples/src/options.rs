@@ -9,20 +9,12 @@ pub fn number(args: &[String], name: &str, default: u64, max: u64) -> Result<u64
     let mut rest = args.iter();
     while let Some(arg) = rest.next() {
         if arg != name {
-            return Err(format!(
-                "unknown argument `{arg}`; this module takes `{name} N`"
-            ));
+            return Err(format!("unknown argument `{arg}`; this module takes `{name} N`"));
         }
-        let text = rest
-            .next()
-            .ok_or_else(|| format!("`{name}` needs a number after it"))?;
+        let text = rest.next().ok_or_else(|| format!("`{name}` needs a number after it"))?;
         value = match text.parse::<u64>() {
             Ok(number) if (1..=max).contains(&number) => number,
-            _ => {
-                return Err(format!(
-                    "`{name} {text}`: give a whole number from 1 to {max}"
-                ))
-            }
+            _ => return Err(format!("`{name} {text}`: give a whole number from 1 to {max}")),
         };
     }
     Ok(value)
@@ -31,10 +23,7 @@ pub fn number(args: &[String], name: &str, default: u64, max: u64) -> Result<u64
 /// Does the whole computation `--passes N` times (default 1) and answers with the first result.
 ///
 /// The passes are compared, so repeating costs real work and also shows a machine that miscomputes.
-pub fn repeat(
-    args: &[String],
-    compute: impl Fn() -> Result<Vec<u8>, String>,
-) -> Result<Vec<u8>, String> {
+pub fn repeat(args: &[String], compute: impl Fn() -> Result<Vec<u8>, String>) -> Result<Vec<u8>, String> {
     let passes = number(args, "--passes", 1, PASSES_MAX)?;
     let first = compute()?;
     for pass in 2..=passes {
@@ -57,17 +46,9 @@ mod tests {
     fn a_number_is_read_or_the_reason_told() {
         assert_eq!(number(&args(&[]), "--passes", 1, 10), Ok(1));
         assert_eq!(number(&args(&["--passes", "7"]), "--passes", 1, 10), Ok(7));
-        for wrong in [
-            &["--passes"][..],
-            &["--passes", "0"],
-            &["--passes", "11"],
-            &["--passes", "x"],
-            &["--pases", "2"],
-        ] {
-            assert!(
-                number(&args(wrong), "--passes", 1, 10).is_err(),
-                "{wrong:?}"
-            );
+        for wrong in [&["--passes"][..], &["--passes", "0"], &["--passes", "11"], &["--passes", "x"], &["--pases", "2"]]
+        {
+            assert!(number(&args(wrong), "--passes", 1, 10).is_err(), "{wrong:?}");
         }
     }
 

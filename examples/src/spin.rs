@@ -4,17 +4,11 @@
 
 pub fn run(args: &[String], _input: &[u8]) -> Result<Vec<u8>, String> {
     let iterations = match args {
-        [text] => text
-            .parse::<u64>()
-            .map_err(|_| format!("`{text}` is not a number of iterations"))?,
+        [text] => text.parse::<u64>().map_err(|_| format!("`{text}` is not a number of iterations"))?,
         _ => return Err("give one argument: the number of iterations".to_owned()),
     };
     let (integer, float) = kernel(iterations);
-    Ok(format!(
-        "iterations={iterations} checksum={:016x}\n",
-        integer ^ float.to_bits()
-    )
-    .into_bytes())
+    Ok(format!("iterations={iterations} checksum={:016x}\n", integer ^ float.to_bits()).into_bytes())
 }
 
 /// A xorshift generator and a chaotic map side by side: no step can be left out or computed ahead.

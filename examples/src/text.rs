@@ -7,17 +7,9 @@
 pub fn lines(input: &[u8]) -> Result<Vec<(usize, &str)>, String> {
     let text = match std::str::from_utf8(input) {
         Ok(text) => text,
-        Err(error) => {
-            return Err(format!(
-                "the input is not UTF-8 text (byte {})",
-                error.valid_up_to()
-            ))
-        }
+        Err(error) => return Err(format!("the input is not UTF-8 text (byte {})", error.valid_up_to())),
     };
-    let numbered = text
-        .lines()
-        .enumerate()
-        .map(|(index, line)| (index + 1, line.trim()));
+    let numbered = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
     Ok(numbered.filter(|(_, line)| !line.is_empty()).collect())
 }
 
@@ -27,24 +19,14 @@ pub fn columns<const N: usize>(heading: &str, names: [&str; N]) -> Result<[usize
     for (place, name) in places.iter_mut().zip(names) {
         *place = match heading.split(',').position(|column| column.trim() == name) {
             Some(position) => position,
-            None => {
-                return Err(format!(
-                    "line 1: no column `{name}`; the heading must name {}",
-                    names.join(", ")
-                ))
-            }
+            None => return Err(format!("line 1: no column `{name}`; the heading must name {}", names.join(", "))),
         };
     }
     Ok(places)
 }
 
 /// The field of a comma-separated line at `place`.
-pub fn field<'a>(
-    number: usize,
-    line: &'a str,
-    place: usize,
-    name: &str,
-) -> Result<&'a str, String> {
+pub fn field<'a>(number: usize, line: &'a str, place: usize, name: &str) -> Result<&'a str, String> {
     match line.split(',').nth(place) {
         Some(field) => Ok(field.trim()),
         None => Err(format!("line {number}: the column `{name}` is missing")),
@@ -71,10 +53,7 @@ pub fn decimal(text: &str) -> Option<f64> {
     let mut mantissa = 0u64;
     let mut count = 0;
     let mut scale = 1.0;
-    for (after_point, byte) in whole
-        .bytes()
-        .map(|byte| (false, byte))
-        .chain(fraction.bytes().map(|byte| (true, byte)))
+    for (after_point, byte) in whole.bytes().map(|byte| (false, byte)).chain(fraction.bytes().map(|byte| (true, byte)))
     {
         if !byte.is_ascii_digit() {
             return None;
@@ -131,27 +110,12 @@ mod tests {
         ] {
             assert_eq!(decimal(text), text.parse().ok(), "{text}");
         }
-        assert_eq!(
-            decimal("572.666666666666667"),
-            "572.666666666666".parse().ok()
-        );
+        assert_eq!(decimal("572.666666666666667"), "572.666666666666".parse().ok());
     }
 
     #[test]
     fn what_is_no_decimal_is_refused() {
-        for text in [
-            "",
-            "-",
-            ".",
-            "x",
-            "1e5",
-            "--1",
-            "1.2.3",
-            "+1",
-            "NaN",
-            "1234567890123456",
-            " 1",
-        ] {
+        for text in ["", "-", ".", "x", "1e5", "--1", "1.2.3", "+1", "NaN", "1234567890123456", " 1"] {
             assert_eq!(decimal(text), None, "{text:?}");
         }
     }

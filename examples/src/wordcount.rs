@@ -11,10 +11,7 @@ const TOP_MAX: u64 = 10_000;
 pub fn run(args: &[String], input: &[u8]) -> Result<Vec<u8>, String> {
     let top = options::number(args, "--top", TOP_DEFAULT, TOP_MAX)?;
     let lines = input.iter().filter(|&&byte| byte == b'\n').count();
-    let words = input
-        .split(u8::is_ascii_whitespace)
-        .filter(|word| !word.is_empty())
-        .count();
+    let words = input.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).count();
 
     let lowered = input.to_ascii_lowercase();
     let mut output = format!("lines={lines} words={words} bytes={}\n", input.len()).into_bytes();
@@ -28,11 +25,7 @@ pub fn run(args: &[String], input: &[u8]) -> Result<Vec<u8>, String> {
 
 /// Words with their counts, most frequent first, equal counts by spelling.
 fn most_frequent(text: &[u8]) -> Vec<(usize, &[u8])> {
-    let mut words: Vec<&[u8]> = text
-        .split(u8::is_ascii_whitespace)
-        .map(bare)
-        .filter(|word| !word.is_empty())
-        .collect();
+    let mut words: Vec<&[u8]> = text.split(u8::is_ascii_whitespace).map(bare).filter(|word| !word.is_empty()).collect();
     words.sort_unstable();
     let mut counted: Vec<(usize, &[u8])> = Vec::new();
     for word in words {
@@ -69,9 +62,6 @@ mod tests {
     fn the_list_can_be_cut() {
         let args = ["--top".to_owned(), "1".to_owned()];
 
-        assert_eq!(
-            run(&args, b"b a b"),
-            Ok(b"lines=0 words=3 bytes=5\n2 b\n".to_vec())
-        );
+        assert_eq!(run(&args, b"b a b"), Ok(b"lines=0 words=3 bytes=5\n2 b\n".to_vec()));
     }
 }

@@ -4,6 +4,7 @@
 //!
 //! The labelled windows are used to leave failures out of what is learnt, and to count: a window is found when any
 //! reading inside is called abnormal; an abnormal reading outside every window is a false alarm.
+#![allow(clippy::expect_used)] // an offline tool over the data committed beside it: stopping is the right answer
 
 mod common;
 
@@ -26,10 +27,7 @@ fn main() {
     let body = format!(
         "use super::Normal;\n\n#[rustfmt::skip]\npub const NORMAL: [Normal; 2] = [\n{}];\n",
         normal
-            .map(|n| format!(
-                "    Normal {{ level: {:?}, below: {:?}, above: {:?} }},\n",
-                n.level, n.below, n.above
-            ))
+            .map(|n| format!("    Normal {{ level: {:?}, below: {:?}, above: {:?} }},\n", n.level, n.below, n.above))
             .concat(),
     );
     common::write("src/anomaly/model.rs", "anomaly", &body);
@@ -42,22 +40,13 @@ fn main() {
 fn windows() -> Vec<(String, String)> {
     let table = common::read("data/factory/failure_windows.csv");
     let lines = text::lines(&table).expect("the table is text");
-    let window = |line: &str| {
-        line.split_once(',')
-            .map(|(from, to)| (from.to_owned(), to.to_owned()))
-    };
-    lines
-        .iter()
-        .skip(1)
-        .filter_map(|(_, line)| window(line))
-        .collect()
+    let window = |line: &str| line.split_once(',').map(|(from, to)| (from.to_owned(), to.to_owned()));
+    lines.iter().skip(1).filter_map(|(_, line)| window(line)).collect()
 }
 
 fn inside(windows: &[(String, String)], time: &str) -> Option<usize> {
     // Times are written year first, so they sort as text.
-    windows
-        .iter()
-        .position(|(from, to)| from.as_str() <= time && time <= to.as_str())
+    windows.iter().position(|(from, to)| from.as_str() <= time && time <= to.as_str())
 }
 
 fn learn(readings: &[Reading<'_>], windows: &[(String, String)], span: usize) -> Normal {
@@ -71,15 +60,8 @@ fn learn(readings: &[Reading<'_>], windows: &[(String, String)], span: usize) ->
         .collect();
     well.sort_by(f64::total_cmp);
     let level = well[well.len() / 2];
-    let (lowest, highest) = (
-        well[well.len() / 1000],
-        well[well.len() - 1 - well.len() / 1000],
-    );
-    Normal {
-        level,
-        below: MARGIN * (level - lowest),
-        above: MARGIN * (highest - level),
-    }
+    let (lowest, highest) = (well[well.len() / 1000], well[well.len() - 1 - well.len() / 1000]);
+    Normal { level, below: MARGIN * (level - lowest), above: MARGIN * (highest - level) }
 }
 
 fn measure(name: &str, readings: &[Reading<'_>], windows: &[(String, String)]) {
@@ -89,11 +71,7 @@ fn measure(name: &str, readings: &[Reading<'_>], windows: &[(String, String)]) {
     let (mut alarms, mut episodes, mut outside, mut last) = (0, 0, 0, None);
     for end in (WINDOW..=values.len()).step_by(STEP) {
         let scores = anomaly::scores(&values[end - WINDOW..end], &model::NORMAL);
-        for (score, reading) in scores
-            .iter()
-            .zip(&readings[end - WINDOW..end])
-            .skip(WINDOW - STEP)
-        {
+        for (score, reading) in scores.iter().zip(&readings[end - WINDOW..end]).skip(WINDOW - STEP) {
             let abnormal = *score >= 1.0;
             match inside(windows, reading.time) {
                 Some(window) => {
@@ -116,9 +94,7 @@ fn measure(name: &str, readings: &[Reading<'_>], windows: &[(String, String)]) {
     let delays: Vec<String> = labelled
         .iter()
         .map(|&n| {
-            found[n].map_or("not found".to_owned(), |readings| {
-                format!("{} h", text::fixed(readings as f64 / 12.0, 1))
-            })
+            found[n].map_or("not found".to_owned(), |readings| format!("{} h", text::fixed(readings as f64 / 12.0, 1)))
         })
         .collect();
     println!(

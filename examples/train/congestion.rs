@@ -3,6 +3,7 @@
 //! cargo run --release -p shoal-examples --example train_congestion
 //!
 //! Free flow is the 85th percentile of what a sensor measured on two days; the check uses two days that follow.
+#![allow(clippy::expect_used)] // an offline tool over the data committed beside it: stopping is the right answer
 
 mod common;
 
@@ -21,20 +22,11 @@ fn main() {
 fn write_map() {
     let days = DAYS_LEARNT.map(day);
     let lines = text::lines(&days[0]).expect("the table is text");
-    let ids: Vec<u32> = lines[0]
-        .1
-        .split(',')
-        .skip(1)
-        .map(|id| id.parse().expect("a sensor's number"))
-        .collect();
+    let ids: Vec<u32> = lines[0].1.split(',').skip(1).map(|id| id.parse().expect("a sensor's number")).collect();
 
     let mut speeds: Vec<Vec<f64>> = vec![Vec::new(); ids.len()];
     for table in &days {
-        for (_, line) in text::lines(table)
-            .expect("the table is text")
-            .iter()
-            .skip(1)
-        {
+        for (_, line) in text::lines(table).expect("the table is text").iter().skip(1) {
             for (seen, field) in speeds.iter_mut().zip(line.split(',').skip(1)) {
                 seen.extend(text::decimal(field).filter(|speed| *speed > 0.0));
             }
@@ -47,26 +39,14 @@ fn write_map() {
     let free: Vec<u8> = speeds.into_iter().map(free_flow).collect();
 
     let table = common::read("data/city/neighbours.csv");
-    let place = |id: &str| {
-        ids.iter()
-            .position(|known| known.to_string() == id)
-            .expect("a known sensor") as u8
-    };
+    let place = |id: &str| ids.iter().position(|known| known.to_string() == id).expect("a known sensor") as u8;
     let mut edges = Vec::new();
-    for (_, line) in text::lines(&table)
-        .expect("the table is text")
-        .iter()
-        .skip(1)
-    {
+    for (_, line) in text::lines(&table).expect("the table is text").iter().skip(1) {
         let fields: Vec<&str> = line.split(',').collect();
         let (from, to) = (place(fields[0]), place(fields[1]));
         // Both directions are listed with one weight.
         if from < to {
-            edges.push((
-                from,
-                to,
-                (text::decimal(fields[2]).expect("a weight") * 255.0 + 0.5) as u8,
-            ));
+            edges.push((from, to, (text::decimal(fields[2]).expect("a weight") * 255.0 + 0.5) as u8));
         }
     }
     let body = [
@@ -94,11 +74,8 @@ fn measure_filling() {
         for (index, speeds) in window.speeds_mph.iter().enumerate() {
             let known = congestion::lost(speeds);
             let hidden = |sensor: usize| sensor % 10 == index % 10;
-            let seen: Vec<Option<f64>> = known
-                .iter()
-                .enumerate()
-                .map(|(n, lost)| lost.filter(|_| !hidden(n)))
-                .collect();
+            let seen: Vec<Option<f64>> =
+                known.iter().enumerate().map(|(n, lost)| lost.filter(|_| !hidden(n))).collect();
             let filled = congestion::filled(&seen);
             let all: Vec<f64> = seen.iter().flatten().copied().collect();
             let city = all.iter().sum::<f64>() / all.len().max(1) as f64;

@@ -3,6 +3,7 @@
 //! cargo run --release -p shoal-examples --example train_digit
 //!
 //! Everything is seeded and uses only this crate's arithmetic, so every machine writes the same models.
+#![allow(clippy::expect_used)] // an offline tool over the data committed beside it: stopping is the right answer
 
 mod common;
 
@@ -41,10 +42,7 @@ fn main() {
     // The models that were compiled in are measured here: after a change, run this twice.
     let full = accuracy("digit      ", &heard, &unheard, digit::scores_full);
     let small = accuracy("digit_small", &heard, &unheard, digit::scores_small);
-    println!(
-        "declared loss of digit_small: {}",
-        text::fixed(full - small, 4)
-    );
+    println!("declared loss of digit_small: {}", text::fixed(full - small, 4));
 }
 
 struct Recording {
@@ -58,27 +56,16 @@ fn recordings(takes: &[usize]) -> Vec<Recording> {
         for speaker in SPEAKERS {
             for digit in 0..DIGITS {
                 let file = common::read(&format!("data/digits/{digit}_{speaker}_{take}.wav"));
-                recordings.push(Recording {
-                    digit,
-                    samples: wav::read(&file).expect("the recording is valid"),
-                });
+                recordings.push(Recording { digit, samples: wav::read(&file).expect("the recording is valid") });
             }
         }
     }
     recordings
 }
 
-fn accuracy(
-    name: &str,
-    heard: &[Recording],
-    unheard: &[Recording],
-    scores: fn(&[f64]) -> [f64; DIGITS],
-) -> f64 {
+fn accuracy(name: &str, heard: &[Recording], unheard: &[Recording], scores: fn(&[f64]) -> [f64; DIGITS]) -> f64 {
     let right = |recordings: &[Recording]| {
-        recordings
-            .iter()
-            .filter(|recording| digit::best(&scores(&recording.samples)) == recording.digit)
-            .count()
+        recordings.iter().filter(|recording| digit::best(&scores(&recording.samples)) == recording.digit).count()
     };
     let (known, new) = (right(heard), right(unheard));
     let percent = |count: usize, of: usize| text::fixed(100.0 * count as f64 / of as f64, 1);
@@ -108,9 +95,7 @@ fn examples(
                 let mut samples = respoken(&recording.samples, speed);
                 let skip = random.below(80);
                 samples.drain(..skip);
-                samples
-                    .iter_mut()
-                    .for_each(|sample| *sample += noise * random.normal());
+                samples.iter_mut().for_each(|sample| *sample += noise * random.normal());
                 examples.push((features::features(&samples, listening), recording.digit));
             }
         }
@@ -119,11 +104,7 @@ fn examples(
     let mut mean = vec![0.0f32; listening.features()];
     let mut scale = vec![1.0f32; listening.features()];
     for column in 0..listening.features() {
-        let average = examples
-            .iter()
-            .map(|(features, _)| features[column])
-            .sum::<f64>()
-            / count;
+        let average = examples.iter().map(|(features, _)| features[column]).sum::<f64>() / count;
         let spread = examples
             .iter()
             .map(|(features, _)| (features[column] - average) * (features[column] - average))
@@ -133,8 +114,7 @@ fn examples(
         // A column that never changes (the first cepstrum's own average) tells nothing.
         scale[column] = (1.0 / (spread.sqrt() + 1e-6)).min(1e3) as f32;
         for (features, _) in &mut examples {
-            features[column] =
-                (features[column] - f64::from(mean[column])) * f64::from(scale[column]);
+            features[column] = (features[column] - f64::from(mean[column])) * f64::from(scale[column]);
         }
     }
     (mean, scale, examples)
@@ -167,21 +147,10 @@ fn train_full(heard: &[Recording]) -> (Vec<f32>, Vec<f32>, Vec<f32>, Vec<f32>) {
         random.shuffle(&mut examples);
         for (features, digit) in &examples {
             // One input in ten is left out, so that no single one is relied on.
-            let mut features: Vec<f64> = features
-                .iter()
-                .map(|&value| {
-                    if random.below(10) == 0 {
-                        0.0
-                    } else {
-                        value / 0.9
-                    }
-                })
-                .collect();
+            let mut features: Vec<f64> =
+                features.iter().map(|&value| if random.below(10) == 0 { 0.0 } else { value / 0.9 }).collect();
             features.push(1.0);
-            let mut units: Vec<f64> = hidden
-                .iter()
-                .map(|weights| product(weights, &features).max(0.0))
-                .collect();
+            let mut units: Vec<f64> = hidden.iter().map(|weights| product(weights, &features).max(0.0)).collect();
             units.push(1.0);
             let misses = misses(&output, &units, *digit);
             let mut back = vec![0.0; HIDDEN];
@@ -198,9 +167,7 @@ fn train_full(heard: &[Recording]) -> (Vec<f32>, Vec<f32>, Vec<f32>, Vec<f32>) {
                     weights
                         .iter_mut()
                         .zip(&features)
-                        .for_each(|(weight, feature)| {
-                            *weight -= rate * (slope * feature + DECAY * *weight)
-                        });
+                        .for_each(|(weight, feature)| *weight -= rate * (slope * feature + DECAY * *weight));
                 }
             }
         }
@@ -227,56 +194,33 @@ fn train_small(heard: &[Recording]) -> (Vec<f32>, Vec<f32>, Vec<i8>, f32, Vec<f3
                 weights
                     .iter_mut()
                     .zip(&features)
-                    .for_each(|(weight, feature)| {
-                        *weight -= rate * (miss * feature + DECAY * *weight)
-                    });
+                    .for_each(|(weight, feature)| *weight -= rate * (miss * feature + DECAY * *weight));
             }
         }
     }
-    let largest = output
-        .iter()
-        .flat_map(|weights| &weights[..inputs])
-        .fold(0.0f64, |most, weight| most.max(weight.abs()));
+    let largest =
+        output.iter().flat_map(|weights| &weights[..inputs]).fold(0.0f64, |most, weight| most.max(weight.abs()));
     let step = largest / 127.0;
     let bytes = output
         .iter()
         .flat_map(|weights| &weights[..inputs])
         .map(|weight| (weight / step + 0.5).floor() as i8)
         .collect();
-    let bias = output
-        .iter()
-        .map(|weights| weights[inputs] as f32)
-        .collect();
+    let bias = output.iter().map(|weights| weights[inputs] as f32).collect();
     (mean, scale, bytes, step as f32, bias)
 }
 
 /// What each digit's share is too high by.
 fn misses(output: &[Vec<f64>], units: &[f64], digit: usize) -> Vec<f64> {
-    let scores: Vec<f64> = output
-        .iter()
-        .map(|weights| product(weights, units))
-        .collect();
-    let highest = scores
-        .iter()
-        .fold(f64::NEG_INFINITY, |most, &score| most.max(score));
-    let shares: Vec<f64> = scores
-        .iter()
-        .map(|score| math::exp(score - highest))
-        .collect();
+    let scores: Vec<f64> = output.iter().map(|weights| product(weights, units)).collect();
+    let highest = scores.iter().fold(f64::NEG_INFINITY, |most, &score| most.max(score));
+    let shares: Vec<f64> = scores.iter().map(|score| math::exp(score - highest)).collect();
     let sum: f64 = shares.iter().sum();
-    shares
-        .iter()
-        .enumerate()
-        .map(|(n, share)| share / sum - f64::from(u8::from(n == digit)))
-        .collect()
+    shares.iter().enumerate().map(|(n, share)| share / sum - f64::from(u8::from(n == digit))).collect()
 }
 
 fn product(weights: &[f64], values: &[f64]) -> f64 {
-    weights
-        .iter()
-        .zip(values)
-        .map(|(weight, value)| weight * value)
-        .sum()
+    weights.iter().zip(values).map(|(weight, value)| weight * value).sum()
 }
 
 fn flat(rows: &[Vec<f64>]) -> Vec<f32> {
@@ -301,10 +245,7 @@ impl Random {
 
     /// About normal: the sum of twelve uniform numbers.
     fn normal(&mut self) -> f64 {
-        (0..12)
-            .map(|_| (self.next() >> 11) as f64 / (1u64 << 53) as f64)
-            .sum::<f64>()
-            - 6.0
+        (0..12).map(|_| (self.next() >> 11) as f64 / (1u64 << 53) as f64).sum::<f64>() - 6.0
     }
 
     fn weights(&mut self, count: usize) -> Vec<f64> {

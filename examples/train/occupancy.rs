@@ -1,6 +1,7 @@
 //! Trains the occupancy model on `data/occupancy/train.csv` and prints its accuracy on `test.csv`, other days.
 //!
 //! cargo run --release -p shoal-examples --example train_occupancy
+#![allow(clippy::expect_used)] // an offline tool over the data committed beside it: stopping is the right answer
 
 mod common;
 
@@ -28,22 +29,14 @@ fn main() {
             *weight -= RATE * sum / rows.len() as f64;
         }
     }
-    common::write(
-        "src/occupancy/model.rs",
-        "occupancy",
-        &common::array("WEIGHTS", "f64", &weights),
-    );
+    common::write("src/occupancy/model.rs", "occupancy", &common::array("WEIGHTS", "f64", &weights));
 
     // The model that was compiled in judges here: after a change, run this twice.
     for (name, table) in [("trained on", &train), ("held back ", &test)] {
         let rows = occupancy::read(table).expect("the table is valid");
         let labels = self::labels(table);
         let judged = occupancy::judge(&rows);
-        let right = judged
-            .iter()
-            .zip(&labels)
-            .filter(|((_, occupied), label)| occupied == *label)
-            .count();
+        let right = judged.iter().zip(&labels).filter(|((_, occupied), label)| occupied == *label).count();
         let occupied = labels.iter().filter(|label| **label).count();
         println!(
             "{name}: {right} of {} rows right ({}%); always `empty` would get {}%",
@@ -56,9 +49,5 @@ fn main() {
 
 fn labels(table: &[u8]) -> Vec<bool> {
     let lines = text::lines(table).expect("the table is text");
-    lines
-        .iter()
-        .skip(1)
-        .map(|(_, line)| line.ends_with(",1"))
-        .collect()
+    lines.iter().skip(1).map(|(_, line)| line.ends_with(",1")).collect()
 }

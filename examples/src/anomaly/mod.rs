@@ -38,9 +38,7 @@ pub fn run(args: &[String], input: &[u8]) -> Result<Vec<u8>, String> {
 /// Reads a table with a heading that names `time` and `temperature`.
 pub fn read(input: &[u8]) -> Result<Vec<Reading<'_>>, String> {
     let lines = text::lines(input)?;
-    let (heading, rows) = lines
-        .split_first()
-        .ok_or("the input is empty; give a table with a heading")?;
+    let (heading, rows) = lines.split_first().ok_or("the input is empty; give a table with a heading")?;
     let [time, temperature] = text::columns(heading.1, ["time", "temperature"])?;
     if rows.is_empty() {
         return Err("the table has a heading and no rows".to_owned());
@@ -69,17 +67,10 @@ pub fn scores(values: &[f64], normal: &[Normal; 2]) -> Vec<f64> {
     let mut scores = vec![0.0f64; values.len()];
     for (span, normal) in SPANS.into_iter().zip(normal) {
         // An average of fewer readings moves more: it counts once it is complete.
-        let complete = averages(values, span)
-            .into_iter()
-            .enumerate()
-            .skip(span - 1);
+        let complete = averages(values, span).into_iter().enumerate().skip(span - 1);
         for (index, average) in complete {
             let distance = average - normal.level;
-            let allowed = if distance < 0.0 {
-                normal.below
-            } else {
-                normal.above
-            };
+            let allowed = if distance < 0.0 { normal.below } else { normal.above };
             scores[index] = scores[index].max(distance.abs() / allowed);
         }
     }
@@ -119,9 +110,7 @@ mod tests {
     #[test]
     fn a_cold_machine_is_abnormal_after_an_hour_and_a_usual_one_is_not() {
         let mut values = vec![model::NORMAL[0].level; 100];
-        assert!(scores(&values, &model::NORMAL)
-            .iter()
-            .all(|&score| score < 1.0));
+        assert!(scores(&values, &model::NORMAL).iter().all(|&score| score < 1.0));
 
         values.extend([0.0; 12]);
 
@@ -131,12 +120,7 @@ mod tests {
     #[test]
     fn wrong_input_names_the_place() {
         assert!(run(&[], b"").unwrap_err().contains("empty"));
-        assert!(run(&[], b"time,temperature\n")
-            .unwrap_err()
-            .contains("no rows"));
-        assert_eq!(
-            run(&[], b"time,temperature\na,b\n").unwrap_err(),
-            "line 2: temperature is `b`, not a number"
-        );
+        assert!(run(&[], b"time,temperature\n").unwrap_err().contains("no rows"));
+        assert_eq!(run(&[], b"time,temperature\na,b\n").unwrap_err(), "line 2: temperature is `b`, not a number");
     }
 }

@@ -52,47 +52,29 @@ pub struct Window<'a> {
 /// Reads a table whose heading is `time` and sensor numbers. A speed of 0 or nothing means that none was measured.
 pub fn read(input: &[u8]) -> Result<Window<'_>, String> {
     let lines = text::lines(input)?;
-    let (heading, rows) = lines
-        .split_first()
-        .ok_or("the input is empty; give a table with a heading")?;
+    let (heading, rows) = lines.split_first().ok_or("the input is empty; give a table with a heading")?;
     let columns = sensor_columns(heading.1)?;
     if rows.is_empty() || rows.len() > INTERVALS_MAX {
-        return Err(format!(
-            "the table has {} rows; wanted: 1 to {INTERVALS_MAX}",
-            rows.len()
-        ));
+        return Err(format!("the table has {} rows; wanted: 1 to {INTERVALS_MAX}", rows.len()));
     }
-    let mut window = Window {
-        times: Vec::with_capacity(rows.len()),
-        speeds_mph: Vec::with_capacity(rows.len()),
-    };
+    let mut window = Window { times: Vec::with_capacity(rows.len()), speeds_mph: Vec::with_capacity(rows.len()) };
     for &(number, line) in rows {
         let mut fields = line.split(',');
         window.times.push(fields.next().unwrap_or("").trim());
         let mut speeds = vec![None; SENSORS];
         for &sensor in &columns {
             let id = SENSOR_IDS[sensor];
-            let field = fields
-                .next()
-                .ok_or_else(|| format!("line {number}: no speed for sensor {id}"))?
-                .trim();
+            let field = fields.next().ok_or_else(|| format!("line {number}: no speed for sensor {id}"))?.trim();
             if field.is_empty() {
                 continue;
             }
             speeds[sensor] = match text::decimal(field) {
-                Some(speed) if speed == 0.0 => None,
-                Some(speed) if speed > 0.0 && speed < 200.0 => Some(speed),
-                _ => {
-                    return Err(format!(
-                        "line {number}: the speed of sensor {id} is `{field}`, not 0 to 200 mph"
-                    ))
-                }
+                Some(speed) if (0.0..200.0).contains(&speed) => (speed > 0.0).then_some(speed),
+                _ => return Err(format!("line {number}: the speed of sensor {id} is `{field}`, not 0 to 200 mph")),
             };
         }
         if fields.next().is_some() {
-            return Err(format!(
-                "line {number}: more speeds than sensors in the heading"
-            ));
+            return Err(format!("line {number}: more speeds than sensors in the heading"));
         }
         window.speeds_mph.push(speeds);
     }
@@ -135,9 +117,7 @@ pub fn recent(intervals: &[Values]) -> Values {
 
 /// The share of the free flow that is lost: 0 free, 1 standing.
 pub fn lost(speeds_mph: &Values) -> Values {
-    let lost = |(speed, &free): (&Option<f64>, &u8)| {
-        speed.map(|speed| (1.0 - speed / f64::from(free)).max(0.0))
-    };
+    let lost = |(speed, &free): (&Option<f64>, &u8)| speed.map(|speed| (1.0 - speed / f64::from(free)).max(0.0));
     speeds_mph.iter().zip(&FREE_FLOW_MPH).map(lost).collect()
 }
 
@@ -184,29 +164,21 @@ fn around(values: &Values) -> Values {
         add(one, other, weight);
         add(other, one, weight);
     }
-    sums.iter()
-        .map(|&(sum, weights)| (weights > 0.0).then(|| sum / weights))
-        .collect()
+    sums.iter().map(|&(sum, weights)| (weights > 0.0).then(|| sum / weights)).collect()
 }
 
 fn level(lost: f64) -> &'static str {
-    LEVELS
-        .iter()
-        .rev()
-        .find(|(from, _)| lost >= *from)
-        .map_or("free", |(_, name)| name)
+    LEVELS.iter().rev().find(|(from, _)| lost >= *from).map_or("free", |(_, name)| name)
 }
 
 fn report(window: &Window<'_>) -> String {
-    let history: Vec<Values> = (1..=window.times.len())
-        .map(|end| smoothed(&filled(&lost(&recent(&window.speeds_mph[..end])))))
-        .collect();
+    let history: Vec<Values> =
+        (1..=window.times.len()).map(|end| smoothed(&filled(&lost(&recent(&window.speeds_mph[..end]))))).collect();
     let newest = &history[history.len() - 1];
     let earlier = &history[history.len().saturating_sub(1 + TREND)];
     let speeds = recent(&window.speeds_mph);
 
-    let mut output =
-        String::from("sensor,speed_mph,free_flow_mph,lost,level,trend,congested_min\n");
+    let mut output = String::from("sensor,speed_mph,free_flow_mph,lost,level,trend,congested_min\n");
     for sensor in 0..SENSORS {
         let speed = speeds[sensor].map_or("-".to_owned(), |speed| text::fixed(speed, 1));
         let head = format!("{},{speed},{}", SENSOR_IDS[sensor], FREE_FLOW_MPH[sensor]);
@@ -215,10 +187,7 @@ fn report(window: &Window<'_>) -> String {
                 let trend = trend(lost - before);
                 let minutes = INTERVAL_MINUTES * congested_intervals(&history, sensor);
                 let shown = text::fixed(lost, 3);
-                output.push_str(&format!(
-                    "{head},{shown},{},{trend},{minutes}\n",
-                    level(lost)
-                ));
+                output.push_str(&format!("{head},{shown},{},{trend},{minutes}\n", level(lost)));
             }
             _ => output.push_str(&format!("{head},-,unknown,-,0\n")),
         }
@@ -239,31 +208,20 @@ fn trend(change: f64) -> &'static str {
 
 /// For how many intervals up to now a sensor has been congested without a break.
 fn congested_intervals(history: &[Values], sensor: usize) -> usize {
-    let congested = |values: &&Values| values[sensor].map_or(false, |lost| lost >= CONGESTED);
+    let congested = |values: &&Values| matches!(values[sensor], Some(lost) if lost >= CONGESTED);
     history.iter().rev().take_while(congested).count()
 }
 
 fn push_summary(output: &mut String, time: &str, lost: &Values) {
     let hot_spots = hot_spots(lost);
     for (number, (sensors, sum)) in hot_spots.iter().enumerate() {
-        let ids: Vec<String> = sensors
-            .iter()
-            .map(|&sensor| SENSOR_IDS[sensor].to_string())
-            .collect();
+        let ids: Vec<String> = sensors.iter().map(|&sensor| SENSOR_IDS[sensor].to_string()).collect();
         let mean = text::fixed(sum / sensors.len() as f64, 3);
-        output.push_str(&format!(
-            "# hot_spot={} lost={mean} sensors={}\n",
-            number + 1,
-            ids.join(" ")
-        ));
+        output.push_str(&format!("# hot_spot={} lost={mean} sensors={}\n", number + 1, ids.join(" ")));
     }
     output.push_str(&format!("# time={time} hot_spots={}", hot_spots.len()));
     for (_, name) in LEVELS {
-        let count = lost
-            .iter()
-            .flatten()
-            .filter(|&&lost| level(lost) == name)
-            .count();
+        let count = lost.iter().flatten().filter(|&&lost| level(lost) == name).count();
         output.push_str(&format!(" {name}={count}"));
     }
     let unknown = lost.iter().filter(|lost| lost.is_none()).count();
@@ -272,18 +230,14 @@ fn push_summary(output: &mut String, time: &str, lost: &Values) {
 
 /// Groups of near congested sensors with the sum of what they lose, the worst group first.
 fn hot_spots(lost: &Values) -> Vec<(Vec<usize>, f64)> {
-    let congested = |sensor: usize| lost[sensor].map_or(false, |lost| lost >= CONGESTED);
+    let congested = |sensor: usize| matches!(lost[sensor], Some(lost) if lost >= CONGESTED);
     let mut group: Vec<usize> = (0..SENSORS).collect();
     let mut settled = false;
     while !settled {
         settled = true;
         for &(one, other, weight) in &EDGES {
             let (one, other) = (usize::from(one), usize::from(other));
-            if f64::from(weight) >= NEAR * 255.0
-                && congested(one)
-                && congested(other)
-                && group[one] != group[other]
-            {
+            if f64::from(weight) >= NEAR * 255.0 && congested(one) && congested(other) && group[one] != group[other] {
                 let joined = group[one].min(group[other]);
                 group[one] = joined;
                 group[other] = joined;
@@ -293,17 +247,12 @@ fn hot_spots(lost: &Values) -> Vec<(Vec<usize>, f64)> {
     }
     let mut spots: Vec<(Vec<usize>, f64)> = Vec::new();
     for first in 0..SENSORS {
-        let members: Vec<usize> = (0..SENSORS)
-            .filter(|&sensor| group[sensor] == first && congested(sensor))
-            .collect();
+        let members: Vec<usize> = (0..SENSORS).filter(|&sensor| group[sensor] == first && congested(sensor)).collect();
         if !members.is_empty() {
             let sum = members.iter().filter_map(|&sensor| lost[sensor]).sum();
             // Put in its place at once; equal groups stay in the order of their first sensor. The few groups do not
             // need a sorting routine, which would be a tenth of the module's own code.
-            let place = spots
-                .iter()
-                .position(|(_, other)| *other < sum)
-                .unwrap_or(spots.len());
+            let place = spots.iter().position(|(_, other)| *other < sum).unwrap_or(spots.len());
             spots.insert(place, (members, sum));
         }
     }
@@ -318,9 +267,7 @@ mod tests {
         let ids: Vec<String> = SENSOR_IDS.iter().map(u32::to_string).collect();
         let mut table = format!("time,{}\n", ids.join(","));
         for row in 0..rows {
-            let speeds: Vec<String> = (0..SENSORS)
-                .map(|sensor| text::fixed(speed(row, sensor), 1))
-                .collect();
+            let speeds: Vec<String> = (0..SENSORS).map(|sensor| text::fixed(speed(row, sensor), 1)).collect();
             table.push_str(&format!("t{row},{}\n", speeds.join(",")));
         }
         table.into_bytes()
@@ -334,27 +281,15 @@ mod tests {
     fn a_free_city_has_no_hot_spots() {
         let output = map(&table(|_, sensor| f64::from(FREE_FLOW_MPH[sensor]), 12));
 
-        assert!(
-            output.ends_with("# time=t11 hot_spots=0 free=207 slow=0 heavy=0 jam=0 unknown=0\n"),
-            "{output}"
-        );
+        assert!(output.ends_with("# time=t11 hot_spots=0 free=207 slow=0 heavy=0 jam=0 unknown=0\n"), "{output}");
     }
 
     #[test]
     fn a_standing_city_is_one_jam_a_connected_part_and_has_been_for_an_hour() {
         let output = map(&table(|_, _| 3.0, 12));
 
-        assert!(
-            output.contains(" free=0 slow=0 heavy=0 jam=207 unknown=0\n"),
-            "{output}"
-        );
-        assert_eq!(
-            output
-                .lines()
-                .filter(|line| line.ends_with(",jam,same,60"))
-                .count(),
-            SENSORS
-        );
+        assert!(output.contains(" free=0 slow=0 heavy=0 jam=207 unknown=0\n"), "{output}");
+        assert_eq!(output.lines().filter(|line| line.ends_with(",jam,same,60")).count(), SENSORS);
     }
 
     #[test]
@@ -372,13 +307,7 @@ mod tests {
         ));
 
         let id = SENSOR_IDS[silent];
-        assert!(
-            output.contains(&format!(
-                "{id},-,{},0.000,free,same,0\n",
-                FREE_FLOW_MPH[silent]
-            )),
-            "{output}"
-        );
+        assert!(output.contains(&format!("{id},-,{},0.000,free,same,0\n", FREE_FLOW_MPH[silent])), "{output}");
     }
 
     #[test]

@@ -13,18 +13,8 @@ use crate::{math, options, text};
 use features::Listening;
 
 pub const DIGITS: usize = 10;
-pub const LISTENING_FULL: Listening = Listening {
-    hop: 80,
-    filters: 24,
-    cepstra: 13,
-    parts: 8,
-};
-pub const LISTENING_SMALL: Listening = Listening {
-    hop: 160,
-    filters: 16,
-    cepstra: 9,
-    parts: 4,
-};
+pub const LISTENING_FULL: Listening = Listening { hop: 80, filters: 24, cepstra: 13, parts: 8 };
+pub const LISTENING_SMALL: Listening = Listening { hop: 160, filters: 16, cepstra: 9, parts: 4 };
 pub const HIDDEN: usize = 24;
 
 pub fn run_full(args: &[String], input: &[u8]) -> Result<Vec<u8>, String> {
@@ -35,11 +25,7 @@ pub fn run_small(args: &[String], input: &[u8]) -> Result<Vec<u8>, String> {
     answer(args, input, scores_small)
 }
 
-fn answer(
-    args: &[String],
-    input: &[u8],
-    scores: fn(&[f64]) -> [f64; DIGITS],
-) -> Result<Vec<u8>, String> {
+fn answer(args: &[String], input: &[u8], scores: fn(&[f64]) -> [f64; DIGITS]) -> Result<Vec<u8>, String> {
     options::repeat(args, || {
         let samples = wav::read(input)?;
         Ok(report(&shares(scores(&samples)), samples.len()).into_bytes())
@@ -50,10 +36,7 @@ fn answer(
 pub fn scores_full(samples: &[f64]) -> [f64; DIGITS] {
     let inputs = normalised(samples, LISTENING_FULL, &full::MEAN, &full::SCALE);
     let mut hidden = [0.0; HIDDEN];
-    for (unit, weights) in hidden
-        .iter_mut()
-        .zip(full::HIDDEN.chunks_exact(inputs.len() + 1))
-    {
+    for (unit, weights) in hidden.iter_mut().zip(full::HIDDEN.chunks_exact(inputs.len() + 1)) {
         *unit = dot(weights, &inputs).max(0.0);
     }
     let mut scores = [0.0; DIGITS];
@@ -68,11 +51,7 @@ pub fn scores_small(samples: &[f64]) -> [f64; DIGITS] {
     let inputs = normalised(samples, LISTENING_SMALL, &small::MEAN, &small::SCALE);
     let mut scores = [0.0; DIGITS];
     for (digit, weights) in small::WEIGHTS.chunks_exact(inputs.len()).enumerate() {
-        let sum: f64 = weights
-            .iter()
-            .zip(&inputs)
-            .map(|(&weight, input)| f64::from(weight) * input)
-            .sum();
+        let sum: f64 = weights.iter().zip(&inputs).map(|(&weight, input)| f64::from(weight) * input).sum();
         scores[digit] = sum * f64::from(small::STEP) + f64::from(small::BIAS[digit]);
     }
     scores
@@ -91,24 +70,13 @@ pub fn best(scores: &[f64; DIGITS]) -> usize {
 
 fn normalised(samples: &[f64], listening: Listening, mean: &[f32], scale: &[f32]) -> Vec<f64> {
     let features = features::features(samples, listening);
-    let normal = |((value, mean), scale): ((f64, &f32), &f32)| {
-        (value - f64::from(*mean)) * f64::from(*scale)
-    };
-    features
-        .into_iter()
-        .zip(mean)
-        .zip(scale)
-        .map(normal)
-        .collect()
+    let normal = |((value, mean), scale): ((f64, &f32), &f32)| (value - f64::from(*mean)) * f64::from(*scale);
+    features.into_iter().zip(mean).zip(scale).map(normal).collect()
 }
 
 /// Weights with the constant last.
 fn dot(weights: &[f32], inputs: &[f64]) -> f64 {
-    let sum: f64 = weights
-        .iter()
-        .zip(inputs)
-        .map(|(&weight, input)| f64::from(weight) * input)
-        .sum();
+    let sum: f64 = weights.iter().zip(inputs).map(|(&weight, input)| f64::from(weight) * input).sum();
     sum + weights.last().map_or(0.0, |&constant| f64::from(constant))
 }
 
@@ -148,9 +116,7 @@ mod tests {
     #[test]
     fn what_is_no_recording_is_refused() {
         for run in [run_full, run_small] {
-            assert!(run(&[], b"time,temperature\n")
-                .unwrap_err()
-                .contains("not a WAV"));
+            assert!(run(&[], b"time,temperature\n").unwrap_err().contains("not a WAV"));
         }
     }
 }

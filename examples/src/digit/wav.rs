@@ -20,9 +20,7 @@ pub fn read(file: &[u8]) -> Result<Vec<f64>, String> {
                 known_format = true;
             }
             [b'd', b'a', b't', b'a'] if known_format => return samples(body),
-            [b'd', b'a', b't', b'a'] => {
-                return Err("the WAV file has its samples before their format".to_owned())
-            }
+            [b'd', b'a', b't', b'a'] => return Err("the WAV file has its samples before their format".to_owned()),
             _ => {}
         }
         rest = after;
@@ -32,12 +30,7 @@ pub fn read(file: &[u8]) -> Result<Vec<f64>, String> {
 
 /// Splits off one chunk: its name, its body as far as the file goes, and what follows.
 fn chunk(bytes: &[u8]) -> Option<([u8; 4], &[u8], &[u8])> {
-    let name = [
-        *bytes.first()?,
-        *bytes.get(1)?,
-        *bytes.get(2)?,
-        *bytes.get(3)?,
-    ];
+    let name = [*bytes.first()?, *bytes.get(1)?, *bytes.get(2)?, *bytes.get(3)?];
     let length = u32_at(bytes, 4)? as usize;
     let body = bytes.get(8..)?;
     let end = length.min(body.len());
@@ -47,12 +40,7 @@ fn chunk(bytes: &[u8]) -> Option<([u8; 4], &[u8], &[u8])> {
 }
 
 fn check_format(body: &[u8]) -> Result<(), String> {
-    let fields = (
-        u16_at(body, 0),
-        u16_at(body, 2),
-        u32_at(body, 4),
-        u16_at(body, 14),
-    );
+    let fields = (u16_at(body, 0), u16_at(body, 2), u32_at(body, 4), u16_at(body, 14));
     match fields {
         (Some(1), Some(1), Some(RATE_HZ), Some(16)) => Ok(()),
         (Some(kind), Some(channels), Some(rate), Some(bits)) => Err(format!(
@@ -65,9 +53,7 @@ fn check_format(body: &[u8]) -> Result<(), String> {
 fn samples(body: &[u8]) -> Result<Vec<f64>, String> {
     let count = body.len() / 2;
     if !(SAMPLES_MIN..=SAMPLES_MAX).contains(&count) {
-        return Err(format!(
-            "the recording has {count} samples; wanted: {SAMPLES_MIN} to {SAMPLES_MAX}"
-        ));
+        return Err(format!("the recording has {count} samples; wanted: {SAMPLES_MIN} to {SAMPLES_MAX}"));
     }
     let sample = |pair: &[u8]| f64::from(i16::from_le_bytes([pair[0], pair[1]])) / 32768.0;
     Ok(body.chunks_exact(2).map(sample).collect())
@@ -91,9 +77,7 @@ mod tests {
         file.extend_from_slice(&(rate * 2).to_le_bytes());
         file.extend_from_slice(b"\x02\0\x10\0LIST\x03\0\0\0abc\0data");
         file.extend_from_slice(&(samples.len() as u32 * 2).to_le_bytes());
-        samples
-            .iter()
-            .for_each(|sample| file.extend_from_slice(&sample.to_le_bytes()));
+        samples.iter().for_each(|sample| file.extend_from_slice(&sample.to_le_bytes()));
         file
     }
 
@@ -107,15 +91,9 @@ mod tests {
     #[test]
     fn other_recordings_are_refused_with_the_reason() {
         assert!(read(b"").unwrap_err().contains("not a WAV"));
-        assert!(read(&recording(16000, &[0; 900]))
-            .unwrap_err()
-            .contains("16000 Hz"));
-        assert!(read(&recording(8000, &[0; 10]))
-            .unwrap_err()
-            .contains("10 samples"));
-        assert!(read(&recording(8000, &[0; 80_001]))
-            .unwrap_err()
-            .contains("80001 samples"));
+        assert!(read(&recording(16000, &[0; 900])).unwrap_err().contains("16000 Hz"));
+        assert!(read(&recording(8000, &[0; 10])).unwrap_err().contains("10 samples"));
+        assert!(read(&recording(8000, &[0; 80_001])).unwrap_err().contains("80001 samples"));
     }
 
     #[test]

@@ -28,13 +28,8 @@ pub fn run(args: &[String], input: &[u8]) -> Result<Vec<u8>, String> {
 /// Reads a table with a heading that names `time` and the four readings.
 pub fn read(input: &[u8]) -> Result<Vec<Row<'_>>, String> {
     let lines = text::lines(input)?;
-    let (heading, rows) = lines
-        .split_first()
-        .ok_or("the input is empty; give a table with a heading")?;
-    let [time, readings @ ..] = text::columns(
-        heading.1,
-        ["time", "temperature", "humidity", "light", "co2"],
-    )?;
+    let (heading, rows) = lines.split_first().ok_or("the input is empty; give a table with a heading")?;
+    let [time, readings @ ..] = text::columns(heading.1, ["time", "temperature", "humidity", "light", "co2"])?;
     if rows.is_empty() {
         return Err("the table has a heading and no rows".to_owned());
     }
@@ -57,31 +52,18 @@ pub fn read(input: &[u8]) -> Result<Vec<Row<'_>>, String> {
 /// Readings scaled to about -1..1, and 1 for the constant.
 pub fn features(readings: &[f64; 4]) -> [f64; FEATURES] {
     let [temperature, humidity, light, co2] = *readings;
-    [
-        (temperature - 21.0) / 2.0,
-        (humidity - 26.0) / 8.0,
-        (light - 250.0) / 250.0,
-        (co2 - 700.0) / 400.0,
-        1.0,
-    ]
+    [(temperature - 21.0) / 2.0, (humidity - 26.0) / 8.0, (light - 250.0) / 250.0, (co2 - 700.0) / 400.0, 1.0]
 }
 
 /// How likely somebody was there, by this row alone.
 pub fn probability(weights: &[f64; FEATURES], readings: &[f64; 4]) -> f64 {
-    let score: f64 = weights
-        .iter()
-        .zip(features(readings))
-        .map(|(weight, feature)| weight * feature)
-        .sum();
+    let score: f64 = weights.iter().zip(features(readings)).map(|(weight, feature)| weight * feature).sum();
     math::logistic(score)
 }
 
 /// Each row's probability and whether the room counts as occupied.
 pub fn judge(rows: &[Row<'_>]) -> Vec<(f64, bool)> {
-    let alone: Vec<f64> = rows
-        .iter()
-        .map(|row| probability(&model::WEIGHTS, &row.readings))
-        .collect();
+    let alone: Vec<f64> = rows.iter().map(|row| probability(&model::WEIGHTS, &row.readings)).collect();
     let occupied = |index: usize| alone[index] >= 0.5;
     let settled = |index: usize| {
         let inside = index > 0 && index + 1 < alone.len();
@@ -91,11 +73,7 @@ pub fn judge(rows: &[Row<'_>]) -> Vec<(f64, bool)> {
             occupied(index)
         }
     };
-    alone
-        .iter()
-        .enumerate()
-        .map(|(index, &probability)| (probability, settled(index)))
-        .collect()
+    alone.iter().enumerate().map(|(index, &probability)| (probability, settled(index))).collect()
 }
 
 fn report(rows: &[Row<'_>], judged: &[(f64, bool)]) -> String {
@@ -107,15 +85,9 @@ fn report(rows: &[Row<'_>], judged: &[(f64, bool)]) -> String {
         output.push('\n');
     }
     let count = judged.iter().filter(|(_, occupied)| *occupied).count();
-    let changes = judged
-        .windows(2)
-        .filter(|pair| pair[0].1 != pair[1].1)
-        .count();
+    let changes = judged.windows(2).filter(|pair| pair[0].1 != pair[1].1).count();
     let share = text::fixed(100.0 * count as f64 / judged.len() as f64, 1);
-    output.push_str(&format!(
-        "# rows={} occupied={count} share={share}% changes={changes}\n",
-        judged.len()
-    ));
+    output.push_str(&format!("# rows={} occupied={count} share={share}% changes={changes}\n", judged.len()));
     output
 }
 
@@ -126,8 +98,7 @@ mod tests {
     const HEADING: &str = "time,temperature,humidity,light,co2\n";
 
     fn judged(rows: &str) -> Result<String, String> {
-        run(&[], format!("{HEADING}{rows}").as_bytes())
-            .map(|output| String::from_utf8(output).unwrap())
+        run(&[], format!("{HEADING}{rows}").as_bytes()).map(|output| String::from_utf8(output).unwrap())
     }
 
     #[test]
@@ -136,10 +107,7 @@ mod tests {
 
         assert!(output.contains("10:00,occupied,"), "{output}");
         assert!(output.contains("23:00,empty,"), "{output}");
-        assert!(
-            output.ends_with("# rows=2 occupied=1 share=50.0% changes=1\n"),
-            "{output}"
-        );
+        assert!(output.ends_with("# rows=2 occupied=1 share=50.0% changes=1\n"), "{output}");
     }
 
     #[test]
@@ -153,18 +121,10 @@ mod tests {
     #[test]
     fn wrong_input_names_the_place() {
         assert!(run(&[], b"").unwrap_err().contains("empty"));
-        assert!(run(&[], b"time,light\n")
-            .unwrap_err()
-            .contains("temperature"));
+        assert!(run(&[], b"time,light\n").unwrap_err().contains("temperature"));
         assert!(judged("").unwrap_err().contains("no rows"));
-        assert_eq!(
-            judged("a,1,2,x,4\n").unwrap_err(),
-            "line 2: light is `x`, not a number"
-        );
-        assert_eq!(
-            judged("a,1,2\n").unwrap_err(),
-            "line 2: the column `light` is missing"
-        );
+        assert_eq!(judged("a,1,2,x,4\n").unwrap_err(), "line 2: light is `x`, not a number");
+        assert_eq!(judged("a,1,2\n").unwrap_err(), "line 2: the column `light` is missing");
         assert!(run(&[], &[0xff, 0xfe]).unwrap_err().contains("UTF-8"));
     }
 }

@@ -39,8 +39,7 @@ pub struct WorkItem {
 impl WorkItem {
     /// The answer that `module` must give, computed here and now.
     pub fn expected(&self, module: &str) -> Result<Vec<u8>, String> {
-        let run =
-            modules::native(module).ok_or_else(|| format!("there is no module `{module}`"))?;
+        let run = modules::native(module).ok_or_else(|| format!("there is no module `{module}`"))?;
         run(&self.args, &self.input)
     }
 }
@@ -60,12 +59,7 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self {
-            seed: 1,
-            length_ms: 30_000,
-            rate_percent: 100,
-            work_percent: 100,
-        }
+        Self { seed: 1, length_ms: 30_000, rate_percent: 100, work_percent: 100 }
     }
 }
 
@@ -95,72 +89,50 @@ const USERS: [User; 5] = [
     User {
         name: "home-a",
         kind: "occupancy of a room",
-        variants: &[Variant {
-            module: "occupancy",
-            loss: 0.0,
-        }],
+        variants: &[Variant { module: "occupancy", loss: 0.0 }],
         every_ms: 1000,
         arrivals: Arrivals::Regular,
-        passes: 100,
+        passes: 900,
         input: |number, _| rows(data::HOME_A, 24 * 60 * number as usize / 8, 180),
     },
     User {
         name: "home-b",
         kind: "occupancy of a room",
-        variants: &[Variant {
-            module: "occupancy",
-            loss: 0.0,
-        }],
+        variants: &[Variant { module: "occupancy", loss: 0.0 }],
         every_ms: 1000,
         arrivals: Arrivals::Regular,
-        passes: 100,
+        passes: 900,
         input: |number, _| rows(data::HOME_B, 60 * number as usize, 180),
     },
     User {
         name: "voice",
         kind: "spoken digit",
-        variants: &[
-            Variant {
-                module: "digit",
-                loss: 0.0,
-            },
-            Variant {
-                module: "digit_small",
-                loss: 0.0333,
-            },
-        ],
+        variants: &[Variant { module: "digit", loss: 0.0 }, Variant { module: "digit_small", loss: 0.0333 }],
         every_ms: 700,
         arrivals: Arrivals::Irregular,
-        passes: 20,
+        passes: 200,
         input: |_, random| {
-            let (digit, speaker, wav) =
-                data::VOICE[random.below(data::VOICE.len() as u64) as usize];
+            let (digit, speaker, wav) = data::VOICE[random.below(data::VOICE.len() as u64) as usize];
             (wav.to_vec(), format!("{digit} spoken by {speaker}"))
         },
     },
     User {
         name: "city",
         kind: "congestion map",
-        variants: &[Variant {
-            module: "congestion",
-            loss: 0.0,
-        }],
+        variants: &[Variant { module: "congestion", loss: 0.0 }],
         every_ms: 1500,
         arrivals: Arrivals::Regular,
-        passes: 10,
+        passes: 60,
         // From 06:00 on, the newest four hours every five minutes.
         input: |number, _| rows(data::CITY, 24 + number as usize, 48),
     },
     User {
         name: "factory",
         kind: "anomaly score of a machine",
-        variants: &[Variant {
-            module: "anomaly",
-            loss: 0.0,
-        }],
+        variants: &[Variant { module: "anomaly", loss: 0.0 }],
         every_ms: 1000,
         arrivals: Arrivals::Regular,
-        passes: 100,
+        passes: 500,
         // From the day before the last labelled failure on, the last day every six hours.
         input: |number, _| rows(data::FACTORY, 18_930 + 72 * number as usize, 288),
     },
@@ -214,10 +186,7 @@ fn rows(table: &str, first: usize, count: usize) -> (Vec<u8>, String) {
     let first = first % (rows.len() - count + 1);
     let window = &rows[first..first + count];
     let last = window[count - 1].split(',').next().unwrap_or_default();
-    (
-        format!("{heading}\n{}\n", window.join("\n")).into_bytes(),
-        format!("until {last}"),
-    )
+    (format!("{heading}\n{}\n", window.join("\n")).into_bytes(), format!("until {last}"))
 }
 
 /// SplitMix64.
