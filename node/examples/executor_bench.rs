@@ -63,6 +63,7 @@ fn main() -> Result<(), Failure> {
         time("given module on 1 kB", &executor, &events, given, &words)?;
     }
     throughput(&executor, &events, noop)?;
+    aborts(&executor, &blobs, &events)?;
     println!("{:28} {:>10}", "resident after, kB", resident_kb());
 
     let idle_before = cpu_ticks();
@@ -130,6 +131,25 @@ fn throughput(executor: &Executor, events: &Receiver<ExecutorEvent>, module: Blo
         finished += 1;
     }
     println!("{:28} {:>10.0}", "runs a second, 64 in flight", f64::from(RUNS) / began.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// From the abort of endless runs on every thread to a thread that is free again.
+fn aborts(executor: &Executor, blobs: &BlobStore, events: &Receiver<ExecutorEvent>) -> Result<(), Failure> {
+    let endless = wat::parse_str("(module (func (export \"_start\") (loop br 0)))")?;
+    let endless = prepare(executor, blobs, events, &endless)?;
+    let mut times = Vec::new();
+    for number in 0..50 {
+        let runs = [2 * number, 2 * number + 1].map(|number| execution(number, endless, &[]));
+        runs.iter().for_each(|run| executor.execute(run.clone()));
+        std::thread::sleep(Duration::from_millis(20));
+        let began = Instant::now();
+        runs.iter().for_each(|run| executor.abort(run.attempt));
+        executor.execute(Execution { limits: Limits { wall: Duration::ZERO, ..Limits::default() }, ..runs[0].clone() });
+        events.recv()?;
+        times.push(began.elapsed());
+    }
+    print("abort to next run's tick", times);
     Ok(())
 }
 

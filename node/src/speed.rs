@@ -14,9 +14,10 @@ use sysinfo::{CpuRefreshKind, System};
 /// Of the kernel and its reference time.
 const KERNEL_VERSION: u32 = 1;
 /// What one round takes on the reference core: a core of a 2-core cloud machine, release build, otherwise idle.
-const REFERENCE_NS: f64 = 20_000_000.0;
-/// Rounds measured; the best counts, since everything that disturbs makes a round longer.
-const ROUNDS: u32 = 5;
+const REFERENCE_NS: f64 = 975_000.0;
+/// Rounds measured; the best counts, since everything that disturbs makes a round longer. Many short ones, so that some
+/// fit between two interruptions also on a busy machine.
+const ROUNDS: u32 = 50;
 /// Speeds outside this range are the clock's fault.
 const SPEED_MIN: f64 = 0.01;
 const SPEED_MAX: f64 = 100.0;
@@ -28,7 +29,8 @@ const FILE_NAME: &str = "core-speed.json";
 struct Remembered {
     kernel: u32,
     processor: String,
-    speed: f64,
+    /// In thousandths, which text keeps exactly.
+    speed_thousandths: u32,
 }
 
 /// The speed of one core; 1.0 is the reference. Remembered in `data_dir`; the first time it takes about 100 ms, which
@@ -48,7 +50,8 @@ pub fn core_speed_blocking(data_dir: &Path) -> f64 {
     }
     let speed = measure();
     tracing::info!(speed, "measured the speed of one core relative to the reference core");
-    let text = serde_json::to_vec(&Remembered { kernel: KERNEL_VERSION, processor, speed }).unwrap_or_default();
+    let remembered = Remembered { kernel: KERNEL_VERSION, processor, speed_thousandths: thousandths(speed) };
+    let text = serde_json::to_vec(&remembered).unwrap_or_default();
     // Not worth more than a line: the next start measures again.
     if let Err(error) = fs::write(&path, text) {
         tracing::warn!(path = %path.display(), %error, "cannot remember the speed of this machine");
@@ -59,16 +62,22 @@ pub fn core_speed_blocking(data_dir: &Path) -> f64 {
 fn remembered(path: &Path, processor: &str) -> Option<f64> {
     let age = fs::metadata(path).ok()?.modified().ok()?.elapsed().unwrap_or_default();
     let remembered: Remembered = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    let speed = f64::from(remembered.speed_thousandths) / 1_000.0;
     let holds = age < REMEMBERED_FOR
         && remembered.kernel == KERNEL_VERSION
         && remembered.processor == processor
-        && (SPEED_MIN..=SPEED_MAX).contains(&remembered.speed);
-    holds.then_some(remembered.speed)
+        && (SPEED_MIN..=SPEED_MAX).contains(&speed);
+    holds.then_some(speed)
+}
+
+fn thousandths(speed: f64) -> u32 {
+    (speed * 1_000.0).round() as u32
 }
 
 fn measure() -> f64 {
     let best = (0..ROUNDS).map(|round| timed_round(u64::from(round))).min().unwrap_or_default();
-    (REFERENCE_NS / (best.as_nanos() as f64).max(1.0)).clamp(SPEED_MIN, SPEED_MAX)
+    let speed = (REFERENCE_NS / (best.as_nanos() as f64).max(1.0)).clamp(SPEED_MIN, SPEED_MAX);
+    f64::from(thousandths(speed)) / 1_000.0
 }
 
 fn timed_round(seed: u64) -> Duration {
@@ -81,7 +90,7 @@ fn timed_round(seed: u64) -> Duration {
 /// task modules do.
 fn kernel(seed: u64) -> f64 {
     const TABLE_WORDS: usize = 2_048;
-    const STEPS: u32 = 4_000_000;
+    const STEPS: u32 = 400_000;
     let mut table = [0_u64; TABLE_WORDS];
     let mut state = seed | 1;
     let mut sum = 1.0_f64;
@@ -112,7 +121,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE_NAME);
         let write = |kernel, processor: &str, speed| {
-            let remembered = Remembered { kernel, processor: processor.to_owned(), speed };
+            let speed_thousandths = thousandths(speed);
+            let remembered = Remembered { kernel, processor: processor.to_owned(), speed_thousandths };
             fs::write(&path, serde_json::to_vec(&remembered).unwrap()).unwrap();
         };
 

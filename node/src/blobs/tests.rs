@@ -112,6 +112,16 @@ fn a_writer_that_is_dropped_leaves_nothing() {
 }
 
 #[test]
+fn a_full_disk_is_told_from_other_failures() {
+    let path = Path::new("blob");
+    let full = BlobError::io("write to", path)(io::ErrorKind::StorageFull.into());
+    let other = BlobError::io("write to", path)(io::ErrorKind::PermissionDenied.into());
+
+    assert!(matches!(full, BlobError::DiskFull { .. }));
+    assert!(matches!(other, BlobError::Io { .. }));
+}
+
+#[test]
 fn a_writer_refuses_what_was_not_announced() {
     let fixture = store(100);
     let expected = Some((BlobId::of(b"12345"), 5));

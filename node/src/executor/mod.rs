@@ -51,6 +51,8 @@ const EXECUTIONS_QUEUED_MAX: usize = 1_024;
 const PREPARES_QUEUED_MAX: usize = 1_024;
 /// Stack of a worker: what wasm may use ([`engine::WASM_STACK_BYTES_MAX`]) and room for the host functions below it.
 const WORKER_STACK_BYTES: usize = 2 * 1024 * 1024;
+/// Stack of the compiler, whose recursion follows a stranger's code; overflowing it would end the process.
+const COMPILER_STACK_BYTES: usize = 64 * 1024 * 1024;
 
 /// What the executor needs to know.
 #[derive(Debug, Clone)]
@@ -192,12 +194,12 @@ impl Executor {
         });
         let mut executor = Self { shared, workers: Vec::with_capacity(threads) };
         for index in 0..threads {
-            let worker = executor.spawn(format!("task-{index}"), worker::run_jobs)?;
+            let worker = executor.spawn(format!("task-{index}"), WORKER_STACK_BYTES, worker::run_jobs)?;
             executor.workers.push(worker);
         }
-        executor.spawn("module-loader".to_owned(), worker::load_modules)?;
+        executor.spawn("module-loader".to_owned(), WORKER_STACK_BYTES, worker::load_modules)?;
         // Not joined: a compilation cannot be interrupted, and the process may end under it.
-        executor.spawn("module-compiler".to_owned(), worker::compile_modules)?;
+        executor.spawn("module-compiler".to_owned(), COMPILER_STACK_BYTES, worker::compile_modules)?;
         Ok(executor)
     }
 
@@ -234,9 +236,9 @@ impl Executor {
         self.shared.modules.is_loaded(module)
     }
 
-    fn spawn(&self, name: String, body: fn(&Shared)) -> Result<JoinHandle<()>, ExecutorError> {
+    fn spawn(&self, name: String, stack: usize, body: fn(&Shared)) -> Result<JoinHandle<()>, ExecutorError> {
         let shared = Arc::clone(&self.shared);
-        let builder = std::thread::Builder::new().name(name).stack_size(WORKER_STACK_BYTES);
+        let builder = std::thread::Builder::new().name(name).stack_size(stack);
         builder.spawn(move || body(&shared)).map_err(ExecutorError::Thread)
     }
 }

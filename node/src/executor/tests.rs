@@ -194,6 +194,17 @@ fn a_module_that_declares_all_memory_hits_its_limit() {
 }
 
 #[test]
+fn memory_that_is_declared_but_not_touched_costs_nothing() {
+    let module = "(module (memory (export \"memory\") 65536) (func (export \"_start\")
+        (i32.store (i32.const -4) (i32.const 1))))";
+
+    let report = Sandbox::new().run(module, |execution| execution.limits.memory_bytes = 4 << 30);
+
+    assert_eq!(report.ending, Ending::Exited(0));
+    assert_eq!(report.memory_bytes, 4 << 30);
+}
+
+#[test]
 fn a_flood_of_output_hits_its_limit_and_its_beginning_is_kept() {
     let report = Sandbox::new().run(fixtures::FLOOD_STDOUT, |execution| execution.limits.output_bytes = 10_000);
 
@@ -265,6 +276,30 @@ fn modules_that_cannot_run_say_why() {
         let id = sandbox.blobs.put(bytes).unwrap().id;
         let reason = sandbox.prepare_id(id).unwrap_err();
         assert!(reason.contains("not a WebAssembly module"), "{reason}");
+    }
+}
+
+#[test]
+fn a_corrupt_module_is_not_compiled() {
+    let sandbox = Sandbox::new();
+    let id = sandbox.store(NOOP);
+    std::fs::write(sandbox.blob_file(id), wat::parse_str(fixtures::EXIT_7).unwrap()).unwrap();
+
+    assert!(sandbox.prepare_id(id).unwrap_err().contains("corrupt"));
+    assert_eq!(sandbox.blobs.stat(id), None);
+}
+
+#[test]
+fn deeply_nested_code_does_not_exhaust_the_compiler() {
+    let depth = 20_000;
+    let nested = format!("(module (func (export \"_start\") {} {}))", "block ".repeat(depth), "end ".repeat(depth));
+    let sums = format!(
+        "(module (global $g (mut i32) (i32.const 1)) (func (export \"_start\") (local i32) {} global.set $g))",
+        "local.get 0 ".to_owned() + &"global.get $g i32.add ".repeat(30_000)
+    );
+
+    for module in [nested, sums] {
+        assert_eq!(Sandbox::new().run(&module, |_| {}).ending, Ending::Exited(0));
     }
 }
 

@@ -121,6 +121,10 @@ impl Sandbox {
         self.config.cache_dir.clone()
     }
 
+    pub(super) fn blob_file(&self, id: BlobId) -> PathBuf {
+        self.dir.path().join("blobs/objects").join(id.to_string().trim_start_matches("b3:"))
+    }
+
     /// Compiles a module and finds the one file that this adds to the cache.
     pub(super) fn artifact_of(&mut self, text: &str) -> PathBuf {
         let files = |dir: PathBuf| -> Vec<PathBuf> { dir.read_dir().unwrap().map(|it| it.unwrap().path()).collect() };
