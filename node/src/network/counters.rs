@@ -1,0 +1,59 @@
+//! What the network has counted since it started.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One counter. The numbers are for people: they need not agree with each other at one instant.
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(super) fn add(&self, count: usize) {
+        self.0.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn one(&self) {
+        self.add(1);
+    }
+}
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        #[derive(Debug, Default)]
+        pub(super) struct Counters { $($(#[doc = $doc])+ pub(super) $name: Counter,)+ }
+
+        impl Counters {
+            pub(super) fn list(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name.0.load(Ordering::Relaxed)),)+]
+            }
+        }
+    };
+}
+
+counters! {
+    /// Control frames handed to the transport.
+    frames_out,
+    /// Their bytes, with lengths.
+    frame_bytes_out,
+    /// Control frames received from admitted peers.
+    frames_in,
+    /// Their bytes, with lengths.
+    frame_bytes_in,
+    /// Bulk streams opened to peers.
+    bulk_out,
+    /// Bulk streams peers opened.
+    bulk_in,
+    /// Bulk streams refused: not admitted, or too many at once.
+    bulk_refused,
+    /// Connections admitted.
+    admitted,
+    /// Connections refused admission.
+    refused,
+    /// Connections closed for bytes no honest peer sends.
+    garbage,
+    /// Neighbours cut off because their queue was full.
+    cut_off,
+    /// Second connections of one pair that were retired.
+    duplicates,
+    /// Events and orders dropped because a queue was full.
+    dropped,
+}

@@ -1,0 +1,64 @@
+//! Bounds of what peers and strangers can make this node hold, and the patience it has with them.
+
+use std::time::Duration;
+
+/// Time a connection has to show a valid certificate.
+pub(super) const ADMISSION_TIMEOUT: Duration = Duration::from_secs(5);
+/// The first frame: a certificate with the most labels allowed is under 10 KiB.
+pub(super) const HELLO_BYTES_MAX: usize = 16 * 1024;
+/// Connections that have not been admitted, together; each lives at most [`ADMISSION_TIMEOUT`].
+pub(super) const UNADMITTED_MAX: usize = 32;
+/// Handshakes of strangers under way.
+pub(super) const PENDING_INCOMING_MAX: u32 = 64;
+/// Dials under way.
+pub(super) const PENDING_OUTGOING_MAX: u32 = 64;
+/// Connections with one peer while duplicates and dead ones of earlier runs are sorted out.
+pub(super) const CONNECTIONS_PER_PEER_MAX: u32 = 6;
+
+/// Bytes waiting for one neighbour, besides the batch that is being written.
+pub(super) const OUTBOX_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Frames waiting for one neighbour.
+pub(super) const OUTBOX_FRAMES_MAX: usize = 32 * 1024;
+/// An emptied buffer larger than this is given back.
+pub(super) const OUTBOX_BYTES_KEPT: usize = 64 * 1024;
+
+/// Events the driver has not taken; neighbours wait when it is full.
+pub(super) const EVENTS_MAX: usize = 512;
+/// Events of the swarm's own that wait for room; the rest are dropped and counted.
+pub(super) const BACKLOG_MAX: usize = 256;
+/// Orders to the swarm that it has not carried out.
+pub(super) const COMMANDS_MAX: usize = 1024;
+/// Addresses of one dial that are tried.
+pub(super) const DIAL_ADDRESSES_MAX: usize = 16;
+/// Discovered addresses that are remembered as reported.
+pub(super) const DISCOVERED_MAX: usize = 512;
+
+/// Bulk streams this node has open to one neighbour at once; more wait.
+pub(super) const BULK_OUT_MAX: usize = 4;
+/// Bulk streams a neighbour may have open to this node; twice [`BULK_OUT_MAX`], since it may close one and open the
+/// next before this side has let go of the first.
+pub(super) const BULK_IN_MAX: usize = 8;
+/// Time to open one.
+pub(super) const BULK_OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Unread bytes of one stream: 70 Mbit/s at 60 ms.
+pub(super) const STREAM_WINDOW_BYTES: u32 = 512 * 1024;
+/// Unread bytes of one connection: when every bulk stream of two honest peers stalls, control frames still pass.
+pub(super) const CONNECTION_WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES * (2 * BULK_OUT_MAX as u32 + 2);
+/// Streams a peer may hold open: bulk, control, identify.
+pub(super) const STREAMS_MAX: u32 = 16;
+/// A connection without any packet is dead after this. The protocol notices silence much earlier.
+pub(super) const CONNECTION_SILENT_MAX: Duration = Duration::from_secs(10);
+/// Keeps an idle connection, and the NAT mapping under it, alive.
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(4);
+
+/// A neighbour heard within this time needs no new connection. The protocol pings four times as often.
+pub(super) const FRESH: Duration = Duration::from_secs(1);
+/// A duplicate is retired this long after its successor was admitted here, when it has long been admitted there too.
+pub(super) const RETIRE_AFTER: Duration = Duration::from_secs(1);
+/// Time a closing connection has to deliver what is queued.
+pub(super) const DRAIN_MAX: Duration = Duration::from_secs(1);
+/// Time the side that was asked to close leaves the asker to close first.
+pub(super) const LINGER: Duration = Duration::from_secs(2);
+/// Time that bulk streams on a retired duplicate have to finish.
+pub(super) const BULK_FINISH_MAX: Duration = Duration::from_secs(30);

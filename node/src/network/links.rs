@@ -1,0 +1,246 @@
+//! Which peers are connected, and by which connection.
+//!
+//! Two peers that dial each other at the same moment end up with two connections. Each side sends on the one it
+//! admitted last and reads both; the side with the lower id then retires the older one, which loses nothing:
+//!
+//! ```text
+//! lower id:  admits the second ── RETIRE_AFTER ──► finishes the first, reads it to its end, closes it
+//! higher id: reads the end of the first ──► writes what it had queued there, finishes it, sends on the second
+//! ```
+//!
+//! One decider needs no agreement on which came first. The newest wins, because only a new connection proves that
+//! its peer is alive: the older one may lead to a process that has crashed.
+//!
+//! **Invariant:** between `Connected` and `Disconnected` of a peer there is one run of that peer, and at least one link.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use libp2p::swarm::ConnectionId;
+use shoal_protocol::PeerId;
+
+use super::admission::Run;
+use super::gate::Gate;
+use super::limits::FRESH;
+use super::outbox::Outbox;
+
+/// Links of one peer that are kept: the newest, and its predecessor until that is retired.
+const LINKS_PER_PEER_MAX: usize = 2;
+
+/// One admitted connection.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) connection: ConnectionId,
+    pub(super) gate: Arc<Gate>,
+    pub(super) outbox: Outbox,
+    started: Instant,
+    heard_ms: AtomicU64,
+    muted: AtomicBool,
+}
+
+impl Link {
+    pub(super) fn new(connection: ConnectionId, gate: Arc<Gate>) -> Self {
+        Self {
+            connection,
+            gate,
+            outbox: Outbox::default(),
+            started: Instant::now(),
+            heard_ms: AtomicU64::new(0),
+            muted: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn has_heard(&self) {
+        let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard_ms.store(ms, Ordering::Relaxed);
+    }
+
+    fn is_fresh(&self) -> bool {
+        let heard = Duration::from_millis(self.heard_ms.load(Ordering::Relaxed));
+        self.outbox.is_open() && self.started.elapsed().saturating_sub(heard) < FRESH
+    }
+
+    /// What it still receives is not delivered.
+    pub(super) fn mute(&self) {
+        self.muted.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_muted(&self) -> bool {
+        self.muted.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Debug)]
+struct Neighbour {
+    run: Run,
+    /// Oldest first.
+    links: Vec<Arc<Link>>,
+}
+
+/// What the arrival of a link means to the driver.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// The peer was not connected.
+    Connected,
+    /// It was, by connections that have ended or belong to an earlier run.
+    Reconnected,
+    /// It is, by an older connection as well; that one is to be retired by this side, or by the other.
+    Duplicate { retire: Option<ConnectionId> },
+    /// There are as many neighbours as there may be; nothing changed.
+    Full,
+}
+
+#[derive(Debug)]
+pub(super) struct Links {
+    local: PeerId,
+    peers_max: usize,
+    neighbours: BTreeMap<PeerId, Neighbour>,
+}
+
+impl Links {
+    pub(super) fn new(local: PeerId, peers_max: usize) -> Self {
+        Self { local, peers_max, neighbours: BTreeMap::new() }
+    }
+
+    pub(super) fn arrive(&mut self, peer: PeerId, run: Run, link: Arc<Link>) -> Arrival {
+        let count = self.neighbours.len();
+        let mut entry = match self.neighbours.entry(peer) {
+            Entry::Vacant(_) if count >= self.peers_max => return Arrival::Full,
+            Entry::Vacant(entry) => {
+                entry.insert(Neighbour { run, links: vec![link] });
+                return Arrival::Connected;
+            }
+            Entry::Occupied(entry) => entry,
+        };
+        let neighbour = entry.get_mut();
+        let other_run = neighbour.run != run;
+        if other_run || neighbour.links.iter().all(|old| !old.outbox.is_open()) {
+            for old in neighbour.links.drain(..) {
+                old.mute();
+                if other_run {
+                    old.outbox.cut();
+                }
+            }
+            *neighbour = Neighbour { run, links: vec![link] };
+            return Arrival::Reconnected;
+        }
+        let retire = (self.local < peer).then(|| neighbour.links.last().map(|old| old.connection)).flatten();
+        neighbour.links.push(link);
+        while neighbour.links.len() > LINKS_PER_PEER_MAX {
+            neighbour.links.remove(0).outbox.cut();
+        }
+        Arrival::Duplicate { retire }
+    }
+
+    /// Forgets a link that has ended; true when it was the peer's last.
+    pub(super) fn depart(&mut self, peer: PeerId, connection: ConnectionId) -> bool {
+        let Entry::Occupied(mut entry) = self.neighbours.entry(peer) else { return false };
+        let links = &mut entry.get_mut().links;
+        let before = links.len();
+        links.retain(|link| link.connection != connection);
+        let was_last = before > 0 && links.is_empty();
+        if was_last {
+            entry.remove();
+        }
+        was_last
+    }
+
+    /// The link to send on.
+    pub(super) fn newest(&self, peer: PeerId) -> Option<&Arc<Link>> {
+        self.neighbours.get(&peer)?.links.last()
+    }
+
+    /// Whether the peer was heard so recently that a new connection to it would be one too many.
+    pub(super) fn is_fresh(&self, peer: PeerId) -> bool {
+        self.newest(peer).is_some_and(|link| link.is_fresh())
+    }
+
+    pub(super) fn of(&self, peer: PeerId) -> &[Arc<Link>] {
+        self.neighbours.get(&peer).map(|neighbour| neighbour.links.as_slice()).unwrap_or_default()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.neighbours.is_empty()
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Link>> {
+        self.neighbours.values().flat_map(|neighbour| &neighbour.links)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOW: PeerId = PeerId([1; 32]);
+    const HIGH: PeerId = PeerId([2; 32]);
+
+    fn link(id: usize) -> Arc<Link> {
+        Arc::new(Link::new(ConnectionId::new_unchecked(id), Arc::new(Gate::new())))
+    }
+
+    fn newest(links: &Links, peer: PeerId) -> Option<ConnectionId> {
+        links.newest(peer).map(|link| link.connection)
+    }
+
+    #[test]
+    fn of_two_connections_only_the_lower_id_retires_the_older() {
+        let mut low = Links::new(LOW, 8);
+        let mut high = Links::new(HIGH, 8);
+        assert_eq!(low.arrive(HIGH, Run(1), link(1)), Arrival::Connected);
+        assert_eq!(high.arrive(LOW, Run(2), link(1)), Arrival::Connected);
+
+        let retire = Some(ConnectionId::new_unchecked(1));
+        assert_eq!(low.arrive(HIGH, Run(1), link(2)), Arrival::Duplicate { retire });
+        assert_eq!(high.arrive(LOW, Run(2), link(2)), Arrival::Duplicate { retire: None });
+        assert_eq!(newest(&low, HIGH), Some(ConnectionId::new_unchecked(2)));
+
+        assert!(!low.depart(HIGH, ConnectionId::new_unchecked(1)));
+        assert!(low.depart(HIGH, ConnectionId::new_unchecked(2)), "the last one");
+    }
+
+    #[test]
+    fn a_new_run_of_a_peer_replaces_the_old_one_at_once() {
+        let mut links = Links::new(HIGH, 8);
+        let old = link(1);
+        links.arrive(LOW, Run(1), Arc::clone(&old));
+
+        assert_eq!(links.arrive(LOW, Run(2), link(2)), Arrival::Reconnected);
+
+        assert!(old.is_muted() && !old.outbox.is_open());
+        assert!(!links.depart(LOW, old.connection), "its end is no longer news");
+        assert_eq!(newest(&links, LOW), Some(ConnectionId::new_unchecked(2)));
+    }
+
+    #[test]
+    fn a_connection_made_while_the_old_one_is_closing_is_a_new_start() {
+        let mut links = Links::new(LOW, 8);
+        let old = link(1);
+        links.arrive(HIGH, Run(1), Arc::clone(&old));
+        old.outbox.close();
+
+        assert_eq!(links.arrive(HIGH, Run(1), link(2)), Arrival::Reconnected);
+    }
+
+    #[test]
+    fn a_peer_over_the_limit_is_not_taken_but_a_known_one_is() {
+        let mut links = Links::new(LOW, 1);
+        links.arrive(HIGH, Run(1), link(1));
+
+        assert_eq!(links.arrive(PeerId([3; 32]), Run(1), link(2)), Arrival::Full);
+        assert_eq!(links.arrive(HIGH, Run(2), link(3)), Arrival::Reconnected);
+    }
+
+    #[test]
+    fn dials_without_end_leave_two_links() {
+        let mut links = Links::new(HIGH, 8);
+        for id in 1..10 {
+            links.arrive(LOW, Run(1), link(id));
+        }
+
+        assert_eq!(links.of(LOW).len(), LINKS_PER_PEER_MAX);
+    }
+}

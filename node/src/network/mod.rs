@@ -1,0 +1,268 @@
+//! Connections to other peers: QUIC, discovery on the local network, admission, frames and bulk streams.
+//!
+//! ```text
+//! driver ── send ─► outbox ─► link ═ control stream ═ link ─► Frame ── driver     (one link per neighbour)
+//!        ── dial, open_bulk ─► swarm ═ connections ═ swarm ─► Discovered, Bulk …  (one swarm per node)
+//! ```
+//!
+//! **Invariant:** nothing outside of this module names a type of libp2p or quinn, and no event carries a word of a
+//! peer whose certificate has not been checked.
+//! **Not here:** what frames mean, and whom to dial: the protocol decides both.
+
+mod admission;
+mod behaviour;
+mod bulk;
+mod counters;
+mod error;
+mod frame;
+mod gate;
+mod handler;
+mod identity;
+mod limits;
+mod link;
+mod links;
+mod outbox;
+mod swarm;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use shoal_protocol::certificate::{MemberCertificate, SecretKey, Signed};
+use shoal_protocol::{Member, MeshId, PeerId};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use admission::{Admission, Run};
+use counters::Counters;
+use limits::{BULK_OPEN_TIMEOUT, COMMANDS_MAX, EVENTS_MAX};
+use links::Links;
+use outbox::Rejected;
+use swarm::{Command, Task};
+
+pub use bulk::BulkStream;
+pub use error::{BulkError, KeyError, KeyLogError, NetworkError, SendError};
+pub use identity::{NodeKey, forget_tls_key_log, load_or_create_node_key};
+
+/// What the network needs to start.
+pub struct NetworkConfig {
+    /// Multiaddresses to listen on, like `/ip4/0.0.0.0/udp/7700/quic-v1`.
+    pub listen: Vec<String>,
+    /// Whether to look for peers on the local network.
+    pub mdns: bool,
+    /// How often to ask the local network.
+    pub mdns_interval: Duration,
+    /// Neighbours at once.
+    pub peers_max: usize,
+    /// The secret that makes this peer this peer.
+    pub node_key: NodeKey,
+    /// The mesh it belongs to.
+    pub mesh: MeshId,
+    /// Its member certificate, as the mesh signed it.
+    pub certificate: Signed,
+}
+
+impl fmt::Debug for NetworkConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NetworkConfig").field("listen", &self.listen).field("mesh", &self.mesh).finish_non_exhaustive()
+    }
+}
+
+/// What the network tells the driver.
+#[derive(Debug)]
+pub enum NetworkEvent {
+    /// This node can be reached there.
+    Listening {
+        /// A multiaddress.
+        address: String,
+    },
+    /// It can no longer.
+    AddressGone {
+        /// A multiaddress.
+        address: String,
+    },
+    /// Somebody on the local network says that a peer is there; it may belong to any mesh.
+    Discovered {
+        /// Who it is said to be.
+        peer: Option<PeerId>,
+        /// A multiaddress.
+        address: String,
+    },
+    /// A member is connected; its certificate has been checked.
+    Connected {
+        /// Who.
+        member: Member,
+        /// What says so.
+        certificate: MemberCertificate,
+        /// Where, when this side dialled.
+        address: Option<String>,
+    },
+    /// A peer that was connected is not any more, or not the same run of it.
+    Disconnected {
+        /// Who.
+        peer: PeerId,
+    },
+    /// A dial has come to nothing.
+    DialFailed {
+        /// Whom we hoped to find, or found.
+        peer: Option<PeerId>,
+        /// Where; none when several addresses were tried.
+        address: Option<String>,
+        /// Why, for people.
+        reason: String,
+    },
+    /// A stranger was cut off.
+    Refused {
+        /// Where it came from, or where we found it.
+        address: String,
+        /// Why, for people.
+        reason: String,
+    },
+    /// A neighbour has said something.
+    Frame {
+        /// Who.
+        from: PeerId,
+        /// The frame without its length.
+        body: Vec<u8>,
+    },
+    /// A neighbour has opened a bulk stream.
+    Bulk {
+        /// Who.
+        from: PeerId,
+        /// The stream.
+        stream: BulkStream,
+    },
+}
+
+/// The way to the other peers. Cheap to clone; when the last clone is gone, the network closes.
+#[derive(Debug, Clone)]
+pub struct Network {
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<Command>,
+}
+
+/// What the handle, the swarm and the links have in common. Its locks are held for a few instructions.
+#[derive(Debug)]
+struct Shared {
+    local: PeerId,
+    admission: Admission,
+    links: Mutex<Links>,
+    addresses: Mutex<Vec<String>>,
+    counters: Arc<Counters>,
+    events: mpsc::Sender<NetworkEvent>,
+}
+
+impl Shared {
+    fn links(&self) -> MutexGuard<'_, Links> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn addresses(&self) -> MutexGuard<'_, Vec<String>> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Network {
+    /// Listens, and answers from then on. Needs a running tokio runtime.
+    pub async fn start(config: NetworkConfig) -> Result<(Self, mpsc::Receiver<NetworkEvent>), NetworkError> {
+        let run = getrandom::u64().map_err(|error| NetworkError::Transport(format!("no randomness: {error}")))?;
+        let local = SecretKey::from_bytes(&config.node_key).peer();
+        let (events, received) = mpsc::channel(EVENTS_MAX);
+        let (commands, orders) = mpsc::channel(COMMANDS_MAX);
+        let shared = Arc::new(Shared {
+            local,
+            admission: Admission::new(config.mesh, config.certificate.clone(), Run(run)),
+            links: Mutex::new(Links::new(local, config.peers_max)),
+            addresses: Mutex::default(),
+            counters: Arc::default(),
+            events,
+        });
+        let mut task = Task::new(&config, Arc::clone(&shared), orders)?;
+        task.listen(&config.listen).await?;
+        tokio::spawn(task.run());
+        Ok((Self { shared, commands }, received))
+    }
+
+    /// This peer.
+    pub fn local_peer(&self) -> PeerId {
+        self.shared.local
+    }
+
+    /// Queues a frame for a neighbour. A neighbour whose queue is full is cut off.
+    pub fn send(&self, to: PeerId, frame_body: Vec<u8>) -> Result<(), SendError> {
+        let links = self.shared.links();
+        let link = links.newest(to).ok_or(SendError::NotConnected(to))?;
+        link.outbox.push(&frame_body).map_err(|rejected| match rejected {
+            Rejected::Closed => SendError::NotConnected(to),
+            Rejected::TooLarge => SendError::TooLarge(frame_body.len()),
+            Rejected::Full => {
+                self.shared.counters.cut_off.one();
+                SendError::Full(to)
+            }
+        })
+    }
+
+    /// Dials a peer at any of the addresses, or whoever is at each of them when no peer is named.
+    ///
+    /// Answered by `Connected` or `DialFailed`; by nothing when that peer is connected already.
+    pub fn dial(&self, peer: Option<PeerId>, addresses: Vec<String>) {
+        if let Err(error) = self.commands.try_send(Command::Dial { peer, addresses }) {
+            self.shared.counters.dropped.one();
+            tracing::warn!(?peer, %error, "a dial was dropped");
+        }
+    }
+
+    /// Closes the connections with a peer once what is queued has been delivered. Answered by `Disconnected`.
+    pub fn disconnect(&self, peer: PeerId, reason: &str) {
+        tracing::debug!(?peer, reason, "disconnecting");
+        for link in self.shared.links().of(peer) {
+            link.mute();
+            link.outbox.close();
+        }
+    }
+
+    /// Opens a fresh stream to a neighbour, which receives it as `Bulk` once something has been written to it.
+    /// Waits while as many are open to it as may be.
+    pub async fn open_bulk(&self, peer: PeerId) -> Result<BulkStream, BulkError> {
+        let link = self.shared.links().newest(peer).filter(|link| link.outbox.is_open()).cloned();
+        let link = link.ok_or(BulkError::NotConnected(peer))?;
+        let gone = || BulkError::NotConnected(peer);
+        let slot = tokio::select! {
+            slot = link.gate.bulk_out() => slot.ok_or_else(gone)?,
+            () = link.gate.closed() => return Err(gone()),
+        };
+        let (reply, opened) = oneshot::channel();
+        let order = Command::OpenBulk { peer, connection: link.connection, reply };
+        self.commands.send(order).await.map_err(|_| gone())?;
+        match timeout(BULK_OPEN_TIMEOUT, opened).await {
+            Ok(Ok(Ok(stream))) => {
+                self.shared.counters.bulk_out.one();
+                Ok(BulkStream::new(peer, stream, slot))
+            }
+            Ok(Ok(Err(why))) => Err(BulkError::Refused { peer, why }),
+            Ok(Err(_)) => Err(gone()),
+            Err(_) => Err(BulkError::TimedOut(peer)),
+        }
+    }
+
+    /// Where this node can be reached, as far as it knows.
+    pub fn local_addresses(&self) -> Vec<String> {
+        self.shared.addresses().clone()
+    }
+
+    /// What was counted since the start, by name.
+    pub fn counters(&self) -> Vec<(&'static str, u64)> {
+        self.shared.counters.list()
+    }
+
+    /// Closes every connection once what is queued has been delivered, or after a second.
+    pub async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.commands.send(Command::Close { done }).await.is_ok() {
+            let _ = closed.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,522 @@
+//! The task that owns libp2p's swarm: dials, listens, accepts, discovers, and starts a link for each control stream.
+//!
+//! **Invariant:** it never waits for the driver, so the driver may wait for it.
+//! **Not here:** frames. Those pass between `link.rs` and the driver directly.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use libp2p::core::ConnectedPoint;
+use libp2p::core::transport::{ListenerId, TransportError};
+use libp2p::core::upgrade::Version;
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionId, DialError, ListenError, SwarmEvent};
+use libp2p::{Multiaddr, Swarm, SwarmBuilder, connection_limits, mdns, quic};
+use nix::errno::Errno;
+use shoal_protocol::PeerId;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::behaviour::{Behaviour, BehaviourEvent, ConnectionNews, Streams};
+use super::error::NetworkError;
+use super::gate::Gate;
+use super::handler::{BulkReply, News};
+use super::identity::{from_libp2p, keypair, to_libp2p};
+use super::limits::*;
+use super::link::{self, End, Opened};
+use super::{NetworkConfig, NetworkEvent, Shared};
+
+/// Time for the system to name the addresses of a wildcard listener.
+const FIRST_ADDRESS_MAX: Duration = Duration::from_secs(1);
+/// Streams that negotiate their protocol on one connection.
+const NEGOTIATING_MAX: usize = 16;
+
+/// What the rest of the network asks of the swarm.
+#[derive(Debug)]
+pub(super) enum Command {
+    Dial { peer: Option<PeerId>, addresses: Vec<String> },
+    OpenBulk { peer: PeerId, connection: ConnectionId, reply: BulkReply },
+    Close { done: oneshot::Sender<()> },
+}
+
+/// A connection that libp2p has established.
+struct Connection {
+    peer: PeerId,
+    address: String,
+    dialled: bool,
+    /// None before there is a control stream.
+    gate: Option<Arc<Gate>>,
+    /// The dial has been answered otherwise than by admission, or the refusal reported.
+    answered: bool,
+}
+
+pub(super) struct Task {
+    swarm: Swarm<Behaviour>,
+    shared: Arc<Shared>,
+    commands: mpsc::Receiver<Command>,
+    links: JoinSet<(ConnectionId, End)>,
+    dials: BTreeMap<ConnectionId, (Option<PeerId>, Option<String>)>,
+    connections: BTreeMap<ConnectionId, Connection>,
+    discovered: BTreeSet<(PeerId, String)>,
+    /// Events for which the driver's queue had no room.
+    backlog: VecDeque<NetworkEvent>,
+}
+
+impl Task {
+    pub(super) fn new(
+        config: &NetworkConfig,
+        shared: Arc<Shared>,
+        commands: mpsc::Receiver<Command>,
+    ) -> Result<Self, NetworkError> {
+        Ok(Self {
+            swarm: build(config, &shared)?,
+            shared,
+            commands,
+            links: JoinSet::new(),
+            dials: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            discovered: BTreeSet::new(),
+            backlog: VecDeque::new(),
+        })
+    }
+
+    /// Opens the configured listeners, and waits until each has an address.
+    pub(super) async fn listen(&mut self, addresses: &[String]) -> Result<(), NetworkError> {
+        let mut unnamed = Vec::new();
+        for address in addresses {
+            unnamed.push(self.listen_on(address)?);
+        }
+        let all_named = async {
+            while !unnamed.is_empty() {
+                let event = self.swarm.select_next_some().await;
+                if let SwarmEvent::NewListenAddr { listener_id, .. } = &event {
+                    unnamed.retain(|id| id != listener_id);
+                }
+                self.on_swarm_event(event);
+            }
+        };
+        // A machine without any network has no address for a wildcard listener yet, and is no error.
+        let _ = timeout(FIRST_ADDRESS_MAX, all_named).await;
+        Ok(())
+    }
+
+    fn listen_on(&mut self, address: &str) -> Result<ListenerId, NetworkError> {
+        let bad = |why: String| NetworkError::BadAddress { address: address.into(), why };
+        let parsed: Multiaddr = address.parse().map_err(|error| bad(format!(": {error}")))?;
+        self.swarm.listen_on(parsed).map_err(|error| match error {
+            TransportError::MultiaddrNotSupported(_) => bad(String::new()),
+            TransportError::Other(error) if is_in_use(&error) => NetworkError::AddressInUse { address: address.into() },
+            TransportError::Other(error) => NetworkError::Listen { address: address.into(), why: root(&error) },
+        })
+    }
+
+    /// Runs until it is told to close, or every handle is gone.
+    pub(super) async fn run(mut self) {
+        let events = self.shared.events.clone();
+        loop {
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.on_swarm_event(event),
+                Some(ended) = self.links.join_next() => match ended {
+                    Ok((connection, end)) => self.on_link_end(connection, end),
+                    Err(error) => tracing::error!(%error, "a link ended by a fault of this program"),
+                },
+                Ok(room) = events.reserve(), if !self.backlog.is_empty() => {
+                    if let Some(event) = self.backlog.pop_front() {
+                        room.send(event);
+                    }
+                }
+                command = self.commands.recv() => match command {
+                    Some(Command::Dial { peer, addresses }) => self.dial(peer, addresses),
+                    Some(Command::OpenBulk { peer, connection, reply }) => self.open_bulk(peer, connection, reply),
+                    Some(Command::Close { done }) => {
+                        self.close().await;
+                        let _ = done.send(());
+                        return;
+                    }
+                    None => return self.close().await,
+                },
+            }
+        }
+    }
+
+    /// Lets the links deliver what they have queued.
+    async fn close(&mut self) {
+        self.shared.links().all().for_each(|link| link.outbox.close());
+        let deadline = sleep(DRAIN_MAX);
+        tokio::pin!(deadline);
+        while !self.shared.links().is_empty() || !self.links.is_empty() {
+            tokio::select! {
+                _ = self.swarm.select_next_some() => {}
+                Some(_) = self.links.join_next() => {}
+                () = &mut deadline => break,
+            }
+        }
+        let connected: Vec<_> = self.connections.keys().copied().collect();
+        for connection in connected {
+            self.swarm.close_connection(connection);
+        }
+        // The close frames leave while the swarm is polled; a peer that misses its own finds out by silence.
+        let _ = timeout(Duration::from_millis(50), async {
+            while self.swarm.network_info().num_peers() > 0 {
+                self.swarm.select_next_some().await;
+            }
+        })
+        .await;
+    }
+
+    fn open_bulk(&mut self, peer: PeerId, connection: ConnectionId, reply: BulkReply) {
+        if let Some(peer) = to_libp2p(peer) {
+            self.swarm.behaviour_mut().streams.open_bulk(peer, connection, reply);
+        }
+    }
+
+    fn dial(&mut self, peer: Option<PeerId>, addresses: Vec<String>) {
+        let mut parsed = Vec::new();
+        let mut named = peer;
+        for address in addresses.into_iter().take(DIAL_ADDRESSES_MAX) {
+            match address.parse::<Multiaddr>() {
+                Ok(multiaddr) => {
+                    if let Some(Protocol::P2p(id)) = multiaddr.iter().last() {
+                        named = named.or_else(|| from_libp2p(&id));
+                    }
+                    parsed.push(multiaddr);
+                }
+                Err(error) => {
+                    let reason = format!("`{address}` is not a multiaddress: {error}");
+                    self.emit(NetworkEvent::DialFailed { peer, address: Some(address), reason });
+                }
+            }
+        }
+        match named {
+            Some(peer) if !parsed.is_empty() => self.dial_peer(peer, parsed),
+            Some(_) => {}
+            None => parsed.into_iter().for_each(|address| self.dial_address(address)),
+        }
+    }
+
+    fn dial_peer(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        if self.shared.links().is_fresh(peer) {
+            return;
+        }
+        let only = match addresses.as_slice() {
+            [only] => Some(only.to_string()),
+            _ => None,
+        };
+        let Some(id) = to_libp2p(peer) else {
+            let reason = "its id is not an Ed25519 key".into();
+            return self.emit(NetworkEvent::DialFailed { peer: Some(peer), address: only, reason });
+        };
+        // A connection that exists and is silent may be dead: it does not keep us from dialling.
+        let dial = DialOpts::peer_id(id).condition(PeerCondition::NotDialing).addresses(addresses).build();
+        self.start_dial(dial, Some(peer), only);
+    }
+
+    fn dial_address(&mut self, address: Multiaddr) {
+        let text = address.to_string();
+        self.start_dial(DialOpts::unknown_peer_id().address(address).build(), None, Some(text));
+    }
+
+    fn start_dial(&mut self, dial: DialOpts, peer: Option<PeerId>, address: Option<String>) {
+        let connection = dial.connection_id();
+        match self.swarm.dial(dial) {
+            Ok(()) => drop(self.dials.insert(connection, (peer, address))),
+            Err(DialError::DialPeerConditionFalse(_)) => {}
+            Err(error) => {
+                let reason = dial_reason(&error);
+                self.emit(NetworkEvent::DialFailed { peer, address, reason });
+            }
+        }
+    }
+
+    fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Streams(news)) => self.on_connection_news(news),
+            SwarmEvent::Behaviour(BehaviourEvent::Mdns(event)) => self.on_mdns(event),
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.on_established(peer_id, connection_id, &endpoint);
+            }
+            SwarmEvent::ConnectionClosed { connection_id, cause, .. } => {
+                let reason = cause.map_or_else(|| "it was closed".to_owned(), |cause| root(&cause));
+                self.unanswered(connection_id, &format!("the connection ended before admission: {reason}"));
+                self.connections.remove(&connection_id);
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
+                let (peer, address) = self.dials.remove(&connection_id).unwrap_or_default();
+                let peer = peer.or_else(|| peer_id.as_ref().and_then(from_libp2p));
+                self.emit(NetworkEvent::DialFailed { peer, address, reason: dial_reason(&error) });
+            }
+            SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
+                self.on_incoming_failed(send_back_addr.to_string(), &error);
+            }
+            SwarmEvent::NewListenAddr { address, .. } => {
+                let address = address.to_string();
+                self.shared.addresses().push(address.clone());
+                self.emit(NetworkEvent::Listening { address });
+            }
+            SwarmEvent::ExpiredListenAddr { address, .. } => self.on_address_gone(&address),
+            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+                if let Err(error) = reason {
+                    tracing::warn!(error = root(&error), "a listener has failed");
+                }
+                addresses.iter().for_each(|address| self.on_address_gone(address));
+            }
+            SwarmEvent::ListenerError { error, .. } => tracing::debug!(error = root(&error), "listener"),
+            // The rest repeats what other events say, or is about behaviours this node does not have.
+            _ => {}
+        }
+    }
+
+    fn on_established(&mut self, peer: libp2p::PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
+        let dialled = self.dials.remove(&connection);
+        let Some(peer) = from_libp2p(&peer) else {
+            // Only Ed25519 keys name peers; the transport accepts others.
+            self.shared.counters.refused.one();
+            self.swarm.close_connection(connection);
+            return;
+        };
+        let address = match dialled {
+            Some((_, Some(address))) => address,
+            Some((_, None)) | None => endpoint.get_remote_address().to_string(),
+        };
+        let dialled = endpoint.is_dialer();
+        self.connections.insert(connection, Connection { peer, address, dialled, gate: None, answered: false });
+    }
+
+    fn on_connection_news(&mut self, ConnectionNews { connection, gate, news }: ConnectionNews) {
+        let Some(known) = self.connections.get_mut(&connection) else { return };
+        match news {
+            News::Control(stream) => {
+                known.gate = Some(Arc::clone(&gate));
+                let dialled = known.dialled.then(|| known.address.clone());
+                let opened = Opened { connection, peer: known.peer, dialled, stream, gate };
+                let shared = Arc::clone(&self.shared);
+                self.links.spawn(async move { (connection, link::run(opened, shared).await) });
+            }
+            News::NoControl(why) => {
+                self.unanswered(connection, &format!("no control stream: {why}"));
+                self.swarm.close_connection(connection);
+            }
+            News::Bulk(stream, slot) => {
+                self.shared.counters.bulk_in.one();
+                let from = known.peer;
+                let stream = super::BulkStream::new(from, stream, slot);
+                self.emit(NetworkEvent::Bulk { from, stream });
+            }
+            News::Overdue => {
+                let reason = format!("it showed no valid certificate within {} s", ADMISSION_TIMEOUT.as_secs());
+                self.refuse(connection, reason);
+            }
+        }
+    }
+
+    fn on_link_end(&mut self, connection: ConnectionId, end: End) {
+        match end {
+            End::Redundant => {
+                self.shared.counters.duplicates.one();
+                self.answered(connection);
+            }
+            End::Refused { reason, garbage } => {
+                if garbage {
+                    self.shared.counters.garbage.one();
+                }
+                self.refuse(connection, reason);
+            }
+            End::ClosedEarly { reason } => {
+                self.unanswered(connection, &format!("it did not admit this peer: {reason}"));
+            }
+            End::Closed => self.answered(connection),
+            End::Garbage { reason } => {
+                self.answered(connection);
+                self.shared.counters.garbage.one();
+                if let Some(known) = self.connections.get(&connection) {
+                    tracing::warn!(peer = ?known.peer, address = known.address, reason, "closed the connection of a peer");
+                }
+            }
+        }
+        self.swarm.close_connection(connection);
+    }
+
+    /// Cuts a stranger off. It is told nothing.
+    fn refuse(&mut self, connection: ConnectionId, reason: String) {
+        let Some(known) = self.connections.get_mut(&connection) else { return };
+        let (peer, address, dialled) = (known.peer, known.address.clone(), known.dialled);
+        let answered = std::mem::replace(&mut known.answered, true);
+        self.swarm.close_connection(connection);
+        if answered {
+            return;
+        }
+        self.shared.counters.refused.one();
+        tracing::warn!(?peer, address, reason, "refused a connection");
+        self.emit(NetworkEvent::Refused { address: address.clone(), reason: reason.clone() });
+        if dialled {
+            self.emit(NetworkEvent::DialFailed { peer: Some(peer), address: Some(address), reason });
+        }
+    }
+
+    fn answered(&mut self, connection: ConnectionId) {
+        if let Some(known) = self.connections.get_mut(&connection) {
+            known.answered = true;
+        }
+    }
+
+    /// Answers the dial that led to this connection, unless that was done.
+    fn unanswered(&mut self, connection: ConnectionId, reason: &str) {
+        let Some(known) = self.connections.get_mut(&connection) else { return };
+        let answered = std::mem::replace(&mut known.answered, true);
+        let (peer, address) = (Some(known.peer), Some(known.address.clone()));
+        let admitted = known.gate.as_ref().is_some_and(|gate| gate.is_open());
+        if known.dialled && !admitted && !answered {
+            self.emit(NetworkEvent::DialFailed { peer, address, reason: reason.into() });
+        }
+    }
+
+    fn on_incoming_failed(&mut self, address: String, error: &ListenError) {
+        if let ListenError::Denied { cause } = error {
+            self.shared.counters.refused.one();
+            return self.emit(NetworkEvent::Refused { address, reason: root(cause) });
+        }
+        tracing::debug!(address, error = root(error), "a handshake has failed");
+    }
+
+    fn on_address_gone(&mut self, address: &Multiaddr) {
+        let address = address.to_string();
+        self.shared.addresses().retain(|known| *known != address);
+        self.emit(NetworkEvent::AddressGone { address });
+    }
+
+    fn on_mdns(&mut self, event: mdns::Event) {
+        match event {
+            mdns::Event::Discovered(found) => found.into_iter().for_each(|(peer, address)| {
+                let Some(peer) = from_libp2p(&peer) else { return };
+                self.discover(peer, address.to_string());
+            }),
+            mdns::Event::Expired(gone) => gone.into_iter().for_each(|(peer, address)| {
+                let Some(peer) = from_libp2p(&peer) else { return };
+                self.discovered.remove(&(peer, address.to_string()));
+            }),
+        }
+    }
+
+    fn discover(&mut self, peer: PeerId, address: String) {
+        if peer == self.shared.local {
+            return;
+        }
+        if self.discovered.len() >= DISCOVERED_MAX {
+            // Whoever floods the local network makes us repeat ourselves, and no more.
+            self.discovered.clear();
+        }
+        if self.discovered.insert((peer, address.clone())) {
+            self.emit(NetworkEvent::Discovered { peer: Some(peer), address });
+        }
+    }
+
+    /// Gives the driver an event without ever waiting for it.
+    fn emit(&mut self, event: NetworkEvent) {
+        let event = if self.backlog.is_empty() {
+            match self.shared.events.try_send(event) {
+                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return,
+                Err(mpsc::error::TrySendError::Full(event)) => event,
+            }
+        } else {
+            event
+        };
+        if self.backlog.len() < BACKLOG_MAX {
+            self.backlog.push_back(event);
+        } else {
+            self.shared.counters.dropped.one();
+        }
+    }
+}
+
+fn build(config: &NetworkConfig, shared: &Shared) -> Result<Swarm<Behaviour>, NetworkError> {
+    let keypair = keypair(&config.node_key)?;
+    let neighbours = u32::try_from(config.peers_max).unwrap_or(u32::MAX);
+    // Twice: while one connection of a pair replaces another, both exist.
+    let connections = neighbours.saturating_mul(2).saturating_add(u32::try_from(UNADMITTED_MAX).unwrap_or(u32::MAX));
+    let limits = connection_limits::ConnectionLimits::default()
+        .with_max_pending_incoming(Some(PENDING_INCOMING_MAX))
+        .with_max_pending_outgoing(Some(PENDING_OUTGOING_MAX))
+        .with_max_established(Some(connections))
+        .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX));
+    let mdns = config.mdns.then(|| discovery(config, keypair.public().to_peer_id())).flatten();
+    let behaviour = Behaviour {
+        limits: connection_limits::Behaviour::new(limits),
+        streams: Streams::new(Arc::clone(&shared.counters)),
+        mdns: Toggle::from(mdns),
+    };
+    let builder = SwarmBuilder::with_existing_identity(keypair)
+        .with_tokio()
+        .with_quic_config(quic_config)
+        .with_behaviour(|_| behaviour)
+        .map_err(|error| NetworkError::Transport(error.to_string()))?;
+    Ok(builder
+        .with_swarm_config(|swarm| {
+            swarm
+                // Saves a round trip for each stream: both sides know what will be agreed on.
+                .with_substream_upgrade_protocol_override(Version::V1Lazy)
+                .with_max_negotiating_inbound_streams(NEGOTIATING_MAX)
+        })
+        .build())
+}
+
+/// A machine without multicast is reached by its addresses; it must start nevertheless.
+fn discovery(config: &NetworkConfig, local: libp2p::PeerId) -> Option<mdns::tokio::Behaviour> {
+    let settings = mdns::Config { query_interval: config.mdns_interval, ..mdns::Config::default() };
+    mdns::tokio::Behaviour::new(settings, local)
+        .inspect_err(|error| tracing::warn!(%error, "no discovery on the local network: mDNS cannot start"))
+        .ok()
+}
+
+fn quic_config(mut config: quic::Config) -> quic::Config {
+    config.max_idle_timeout = u32::try_from(CONNECTION_SILENT_MAX.as_millis()).unwrap_or(u32::MAX);
+    config.keep_alive_interval = KEEP_ALIVE;
+    config.max_concurrent_stream_limit = STREAMS_MAX;
+    config.max_stream_data = STREAM_WINDOW_BYTES;
+    config.max_connection_data = CONNECTION_WINDOW_BYTES;
+    config
+}
+
+/// The transport hides the kind of its errors behind types without names, but not their words.
+fn is_in_use(error: &io::Error) -> bool {
+    root(error).contains(&io::Error::from(Errno::EADDRINUSE).to_string())
+}
+
+/// The innermost words of an error: the layers above repeat each other.
+fn root(error: &(dyn Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+fn dial_reason(error: &DialError) -> String {
+    match error {
+        DialError::LocalPeerId { .. } => "it is this peer's own address".into(),
+        // The swarm leaves out the addresses it listens on itself.
+        DialError::NoAddresses => "no address but this peer's own".into(),
+        DialError::DialPeerConditionFalse(_) | DialError::Aborted => "the dial was given up".into(),
+        DialError::WrongPeerId { obtained, .. } => match from_libp2p(obtained) {
+            Some(peer) => format!("another peer answers there: {peer}"),
+            None => "something else than a peer answers there".into(),
+        },
+        DialError::Denied { cause } => root(cause),
+        DialError::Transport(tried) => {
+            let tried: Vec<_> = tried
+                .iter()
+                .map(|(address, error)| match error {
+                    TransportError::MultiaddrNotSupported(_) => format!("{address} is not a QUIC address"),
+                    TransportError::Other(error) => format!("{address}: {}", root(error)),
+                })
+                .collect();
+            tried.join("; ")
+        }
+    }
+}

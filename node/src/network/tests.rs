@@ -1,0 +1,929 @@
+//! Several networks in one process, over real sockets on loopback.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+
+use futures::future::join_all;
+use shoal_protocol::Role;
+use shoal_protocol::config::FRAME_BYTES_MAX;
+use shoal_protocol::message::Hello;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use zeroize::Zeroizing;
+
+use super::limits::*;
+use super::*;
+
+const LOOPBACK: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
+/// Long enough for two busy cores; a test that waits for it has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[tokio::test(flavor = "current_thread")]
+async fn two_members_connect_and_talk() {
+    let (mut a, mut b) = (Node::start(1).await, Node::start(2).await);
+
+    a.dial(&b);
+    let dialled = a.connected(b.id()).await;
+    let accepted = b.connected(a.id()).await;
+    a.network.send(b.id(), b"ping".to_vec()).unwrap();
+    let heard = b.frame().await;
+    b.network.send(a.id(), vec![7; FRAME_BYTES_MAX]).unwrap();
+    let answered = a.frame().await;
+
+    assert_eq!(dialled.as_deref(), Some(b.address().as_str()));
+    assert_eq!(accepted, None);
+    assert_eq!(heard, (a.id(), b"ping".to_vec()));
+    assert_eq!(answered, (b.id(), vec![7; FRAME_BYTES_MAX]));
+    assert_eq!(a.counter("frames_out"), 1);
+    assert_eq!(a.counter("frames_in"), 1);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn frames_arrive_in_order_and_all_of_them_before_the_end() {
+    let (mut a, mut b) = Node::pair().await;
+    let count = 5_000_u32;
+
+    for i in 0..count {
+        b.network.send(a.id(), i.to_be_bytes().to_vec()).unwrap();
+    }
+    b.network.disconnect(a.id(), "test");
+
+    for i in 0..count {
+        assert_eq!(a.frame().await, (b.id(), i.to_be_bytes().to_vec()));
+    }
+    a.disconnected(b.id()).await;
+    b.disconnected(a.id()).await;
+    assert_eq!(b.network.send(a.id(), vec![1]), Err(SendError::NotConnected(a.id())));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn what_was_sent_before_closing_arrives() {
+    let (mut a, b) = Node::pair().await;
+
+    b.network.send(a.id(), b"leaving".to_vec()).unwrap();
+    b.network.close().await;
+
+    assert_eq!(a.frame().await, (b.id(), b"leaving".to_vec()));
+    a.disconnected(b.id()).await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_member_of_another_mesh_is_refused() {
+    let mesh = key(99);
+    let node = key(2);
+    refused_with(certificate_for(&mesh, &node).sign(&mesh), "belongs to another mesh").await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_member_whose_time_is_over_is_refused() {
+    let certificate = MemberCertificate { expires_unix_s: 1, ..certificate_for(&mesh(), &key(2)) };
+    refused_with(certificate.sign(&mesh()), "expired").await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_peer_with_the_certificate_of_another_is_refused() {
+    refused_with(certificate_for(&mesh(), &key(3)).sign(&mesh()), "was shown by another key").await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_peer_with_a_certificate_it_signed_itself_is_refused() {
+    refused_with(certificate_for(&mesh(), &key(2)).sign(&key(2)), "signature").await;
+}
+
+/// A stranger that holds `certificate` dials a member, and is dialled by one. Neither learns more than a close.
+async fn refused_with(certificate: Signed, reason: &str) {
+    let (mut member, mut stranger) = (Node::start(1).await, Node::start_with(2, certificate).await);
+    // It believes in our mesh, so that it is the member alone who refuses.
+    stranger.dial(&member);
+    let refused = member.refused().await;
+    let (_, failed) = stranger.dial_failed().await;
+    assert!(refused.contains(reason), "{refused}");
+    assert!(failed.contains("did not admit") || failed.contains("before admission"), "{failed}");
+
+    member.dial(&stranger);
+    let (who, failed) = member.dial_failed().await;
+    assert_eq!(who, Some(stranger.id()));
+    assert!(failed.contains(reason), "{failed}");
+
+    assert_eq!(member.network.send(stranger.id(), vec![1]), Err(SendError::NotConnected(stranger.id())));
+    assert_eq!(member.network.open_bulk(stranger.id()).await.unwrap_err(), BulkError::NotConnected(stranger.id()));
+    assert_eq!((member.counter("admitted"), member.counter("refused")), (0, 2));
+    assert_eq!(member.counter("frames_in"), 0);
+    assert!(member.seen.iter().all(|event| !matches!(event, NetworkEvent::Connected { .. })));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_stranger_gets_no_frame_and_no_bulk_stream_through() {
+    let mut member = Node::start(1).await;
+    let mut raw = RawPeer::start(2).await;
+
+    let mut control = raw.control(&member).await;
+    let mut bulk = raw.bulk().await.unwrap();
+    // Whether it fails is a question of who is faster.
+    let _ = bulk.write_all(b"let me in").await;
+    let mesh = key(99);
+    let hello = hello(certificate_for(&mesh, &key(2)).sign(&mesh), mesh.mesh());
+    control.write_all(&framed(&hello)).await.unwrap();
+    control.write_all(&framed(b"hello?")).await.unwrap();
+    let refused = member.refused().await;
+
+    assert!(refused.contains("another mesh"), "{refused}");
+    assert_eq!(raw.said(&mut control).await, b"", "a stranger is told nothing");
+    assert_eq!(raw.said(&mut bulk).await, b"");
+    assert_eq!(member.counter("frames_in"), 0);
+    assert_eq!(member.counter("bulk_in"), 0);
+    assert_eq!(member.counter("bulk_refused"), 1);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_stranger_that_says_nothing_is_cut_off() {
+    let mut member = Node::start(1).await;
+    let mut raw = RawPeer::start(2).await;
+
+    raw.connect(&member).await;
+    let refused = member.refused().await;
+
+    assert!(refused.contains("no valid certificate within"), "{refused}");
+    raw.closed().await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn garbage_instead_of_a_hello_closes_the_connection() {
+    let mut member = Node::start(1).await;
+    let mut raw = RawPeer::start(2).await;
+
+    let mut control = raw.control(&member).await;
+    control.write_all(&framed(b"\x01GET / HTTP/1.1")).await.unwrap();
+    let refused = member.refused().await;
+
+    assert!(refused.contains("not a hello"), "{refused}");
+    assert_eq!(raw.said(&mut control).await, b"");
+    assert_eq!(member.counter("garbage"), 1);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn another_protocol_version_closes_the_connection() {
+    let mut member = Node::start(1).await;
+    let mut raw = RawPeer::start(2).await;
+    let mut hello = hello(certificate_for(&mesh(), &key(2)).sign(&mesh()), mesh().mesh());
+    hello[0] = 9;
+
+    let mut control = raw.control(&member).await;
+    control.write_all(&framed(&hello)).await.unwrap();
+    let refused = member.refused().await;
+
+    assert!(refused.contains("protocol version 9; this peer speaks 1"), "{refused}");
+    raw.closed().await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_first_frame_that_is_too_long_closes_the_connection() {
+    let mut member = Node::start(1).await;
+    let mut raw = RawPeer::start(2).await;
+
+    let mut control = raw.control(&member).await;
+    control.write_all(&(HELLO_BYTES_MAX as u32 + 1).to_be_bytes()).await.unwrap();
+    let refused = member.refused().await;
+
+    assert!(refused.contains("a frame of 16385 bytes was announced"), "{refused}");
+    assert_eq!(member.counter("garbage"), 1);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_member_that_announces_64_kib_and_one_byte_is_disconnected() {
+    let mut member = Node::start(1).await;
+    let mut raw = RawPeer::start(2).await;
+    let hello = hello(certificate_for(&mesh(), &key(2)).sign(&mesh()), mesh().mesh());
+
+    let mut control = raw.control(&member).await;
+    control.write_all(&framed(&hello)).await.unwrap();
+    member.connected(raw.id()).await;
+    control.write_all(&framed(b"honest")).await.unwrap();
+    control.write_all(&(FRAME_BYTES_MAX as u32 + 1).to_be_bytes()).await.unwrap();
+
+    assert_eq!(member.frame().await, (raw.id(), b"honest".to_vec()));
+    member.disconnected(raw.id()).await;
+    raw.closed().await;
+    assert_eq!(member.counter("garbage"), 1);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn peers_that_dial_each_other_at_once_keep_one_connection() {
+    for round in 0..5 {
+        let (mut a, mut b) = (Node::start(1).await, Node::start(2).await);
+
+        // Without names, so that neither side can tell that it is dialling the other.
+        a.network.dial(None, vec![b.address()]);
+        b.network.dial(None, vec![a.address()]);
+        a.connected(b.id()).await;
+        b.connected(a.id()).await;
+        let count = 200_u32;
+        for i in 0..count {
+            // Frames under way while the second connection is retired.
+            a.network.send(b.id(), i.to_be_bytes().to_vec()).unwrap();
+            b.network.send(a.id(), i.to_be_bytes().to_vec()).unwrap();
+            a.pause(Duration::from_millis(10)).await;
+        }
+        let (mut at_a, mut at_b) = (Vec::new(), Vec::new());
+        while at_a.len() < count as usize {
+            at_a.push(a.frame().await.1);
+        }
+        while at_b.len() < count as usize {
+            at_b.push(b.frame().await.1);
+        }
+
+        a.until(|node| node.links() == 1).await;
+        b.until(|node| node.links() == 1).await;
+        let expected: Vec<_> = (0..count).map(|i| i.to_be_bytes().to_vec()).collect();
+        at_a.sort();
+        at_b.sort();
+        assert_eq!(at_a, expected, "round {round}");
+        assert_eq!(at_b, expected, "round {round}");
+        for node in [&a, &b] {
+            assert!(
+                node.seen.iter().all(|event| matches!(event, NetworkEvent::Listening { .. })),
+                "round {round}: {:?}",
+                node.seen
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_dial_to_a_connected_peer_makes_no_second_connection() {
+    let (mut a, b) = Node::pair().await;
+
+    a.network.dial(Some(b.id()), vec![b.address()]);
+    a.network.dial(None, vec![b.address()]);
+    a.until(|node| node.counter("duplicates") == 1).await;
+    a.network.send(b.id(), vec![1]).unwrap();
+
+    assert_eq!((a.links(), b.links()), (1, 1));
+    assert_eq!((a.counter("admitted"), b.counter("admitted")), (1, 1));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_peer_that_starts_again_with_its_key_is_connected_at_once() {
+    // Whatever the order of ids, and whoever dialled before: a connection to a dead process never wins.
+    for (stays, restarts, stays_dials) in [(1, 2, true), (1, 2, false), (2, 1, true), (2, 1, false)] {
+        let mut a = Node::start(stays).await;
+        let id = key(restarts).peer();
+        connect_with_a_peer_that_dies(&mut a, restarts, stays_dials).await;
+        assert_eq!(a.links(), 1, "a sees only silence");
+
+        let mut b = Node::start(restarts).await;
+        b.dial(&a);
+        b.connected(a.id()).await;
+
+        a.disconnected(id).await;
+        a.connected(id).await;
+        a.network.send(id, b"again".to_vec()).unwrap();
+        assert_eq!(b.frame().await, (a.id(), b"again".to_vec()));
+        a.until(|node| node.links() == 1).await;
+    }
+}
+
+/// The peer runs on a thread of its own that stops for good once it is connected: unlike a dropped network, it leaves
+/// no word behind, as a killed process.
+async fn connect_with_a_peer_that_dies(a: &mut Node, seed: u8, a_dials: bool) {
+    let (a_id, a_address) = (a.id(), a.address());
+    let (tell_address, address) = oneshot::channel();
+    let (tell_death, death) = oneshot::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut b = Node::start(seed).await;
+            tell_address.send(b.address()).unwrap();
+            if !a_dials {
+                b.network.dial(Some(a_id), vec![a_address]);
+            }
+            b.connected(a_id).await;
+            std::mem::forget(b);
+        });
+        std::mem::forget(runtime);
+        tell_death.send(()).unwrap();
+    });
+    let id = key(seed).peer();
+    let address = within("its address", address).await.unwrap();
+    if a_dials {
+        a.network.dial(Some(id), vec![address]);
+    }
+    a.connected(id).await;
+    within("its death", death).await.unwrap();
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn bulk_streams_carry_megabytes_both_ways_while_frames_flow() {
+    const BYTES: usize = 8 * 1024 * 1024;
+    let (a, mut b) = Node::pair().await;
+    let (a_id, b_id) = (a.id(), b.id());
+    let sent: Vec<u8> = (0..BYTES).map(|i| (i / 7) as u8).collect();
+
+    let mut near = a.network.open_bulk(b_id).await.unwrap();
+    near.write_all(b"!").await.unwrap();
+    let mut far = b.bulk().await;
+    assert_eq!(far.peer(), a_id);
+    far.read_exact(&mut [0]).await.unwrap();
+    let upload = exchange(near, sent.clone());
+    let download = exchange(far, sent.clone());
+    let frames = async {
+        let mut turns = 0_u32;
+        loop {
+            a.network.send(b_id, turns.to_be_bytes().to_vec()).unwrap();
+            assert_eq!(b.frame().await.1, turns.to_be_bytes());
+            turns += 1;
+        }
+    };
+    let received = tokio::select! {
+        received = join_all([tokio::spawn(upload), tokio::spawn(download)]) => received,
+        () = frames => unreachable!(),
+        () = tokio::time::sleep(PATIENCE) => panic!("not done in time"),
+    };
+
+    assert!(b.counter("frames_in") > 10, "{}", b.counter("frames_in"));
+    for received in received {
+        assert!(received.unwrap() == sent);
+    }
+}
+
+async fn exchange(stream: BulkStream, sent: Vec<u8>) -> Vec<u8> {
+    let (mut reading, mut writing) = tokio::io::split(stream);
+    let write = async {
+        writing.write_all(&sent).await.unwrap();
+        writing.shutdown().await.unwrap();
+    };
+    let mut received = Vec::new();
+    let (read, ()) = tokio::join!(reading.read_to_end(&mut received), write);
+    read.unwrap();
+    received
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_burst_of_bulk_streams_is_served_by_turns() {
+    let (a, mut b) = Node::pair().await;
+    let (a_id, b_id) = (a.id(), b.id());
+    let echo = tokio::spawn(async move {
+        for _ in 0..50 {
+            let mut stream = b.bulk().await;
+            tokio::spawn(async move {
+                let mut said = Vec::new();
+                stream.read_to_end(&mut said).await.unwrap();
+                stream.write_all(&said).await.unwrap();
+                stream.shutdown().await.unwrap();
+            });
+        }
+        b
+    });
+
+    let asked = (0..50_u8).map(|i| {
+        let network = a.network.clone();
+        async move {
+            let mut stream = network.open_bulk(b_id).await.unwrap();
+            stream.write_all(&[i]).await.unwrap();
+            stream.shutdown().await.unwrap();
+            let mut said = Vec::new();
+            stream.read_to_end(&mut said).await.unwrap();
+            assert_eq!(said, [i]);
+        }
+    });
+    within("all answers", join_all(asked)).await;
+
+    let b = within("all streams", echo).await.unwrap();
+    assert_eq!(b.counter("bulk_refused"), 0);
+    assert_eq!(b.id(), b_id);
+    assert_eq!(a.id(), a_id);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_neighbour_that_does_not_read_is_cut_off() {
+    let (mut a, b) = Node::pair().await;
+    let b_id = b.id();
+    let frame = vec![0; FRAME_BYTES_MAX];
+
+    // `b` takes no events; the frames pile up in its sockets, its windows, and then here.
+    let mut sent = 0;
+    let error = loop {
+        match a.network.send(b_id, frame.clone()) {
+            Ok(()) => sent += 1,
+            Err(error) => break error,
+        }
+        assert!(sent < 100_000, "nothing bounds the queue");
+        tokio::task::yield_now().await;
+    };
+
+    assert_eq!(error, SendError::Full(b_id));
+    a.disconnected(b_id).await;
+    assert_eq!(a.counter("cut_off"), 1);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn neighbours_over_the_limit_are_refused() {
+    let mut config = config(1, certificate_for(&mesh(), &key(1)).sign(&mesh()));
+    config.peers_max = 1;
+    let mut a = Node::from_config(config).await;
+    let (mut b, mut c) = (Node::start(2).await, Node::start(3).await);
+
+    b.dial(&a);
+    a.connected(b.id()).await;
+    b.connected(a.id()).await;
+    c.dial(&a);
+    let refused = a.refused().await;
+
+    assert!(refused.contains("as many neighbours"), "{refused}");
+    c.dial_failed().await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_port_in_use_is_a_clear_error() {
+    let a = Node::start(1).await;
+    let mut config = config(2, certificate_for(&mesh(), &key(2)).sign(&mesh()));
+    config.listen = vec![a.address()];
+
+    let error = Network::start(config).await.map(|_| ()).unwrap_err();
+
+    assert!(matches!(error, NetworkError::AddressInUse { .. }), "{error}");
+    assert!(error.to_string().contains(&a.address()), "{error}");
+    assert!(error.hint().contains("another port"), "{}", error.hint());
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn addresses_that_are_no_quic_addresses_are_clear_errors() {
+    for bad in ["127.0.0.1:7700", "/ip4/127.0.0.1/tcp/7700"] {
+        let mut config = config(2, certificate_for(&mesh(), &key(2)).sign(&mesh()));
+        config.listen = vec![bad.into()];
+
+        let error = Network::start(config).await.map(|_| ()).unwrap_err();
+
+        assert!(matches!(error, NetworkError::BadAddress { .. }), "{error}");
+        assert!(error.to_string().contains(bad), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn an_address_of_another_machine_is_a_clear_error() {
+    let mut config = config(2, certificate_for(&mesh(), &key(2)).sign(&mesh()));
+    config.listen = vec!["/ip4/192.0.2.1/udp/0/quic-v1".into()];
+
+    let error = Network::start(config).await.map(|_| ()).unwrap_err();
+
+    assert!(matches!(error, NetworkError::Listen { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn nobody_is_sent_to_who_is_not_connected() {
+    let a = Node::start(1).await;
+    let nobody = key(9).peer();
+
+    assert_eq!(a.network.send(nobody, vec![1]), Err(SendError::NotConnected(nobody)));
+    assert_eq!(a.network.open_bulk(nobody).await.unwrap_err(), BulkError::NotConnected(nobody));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn failed_dials_are_answered() {
+    let (mut a, b) = (Node::start(1).await, Node::start(2).await);
+    let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let silent = format!("/ip4/127.0.0.1/udp/{}/quic-v1", free.local_addr().unwrap().port());
+
+    a.network.dial(Some(key(9).peer()), vec![b.address()]);
+    let (_, other_peer) = a.dial_failed().await;
+    a.network.dial(None, vec!["nonsense".into()]);
+    let (_, nonsense) = a.dial_failed().await;
+    a.network.dial(None, vec![a.address()]);
+    let (_, own) = a.dial_failed().await;
+    a.network.dial(None, vec![silent.clone()]);
+    let (_, nobody) = a.dial_failed().await;
+
+    assert_eq!(other_peer, format!("another peer answers there: {}", b.id()));
+    assert!(nonsense.contains("not a multiaddress"), "{nonsense}");
+    assert!(own.contains("this peer's own"), "{own}");
+    assert!(nobody.contains(&silent), "{nobody}");
+}
+
+fn key(seed: u8) -> SecretKey {
+    SecretKey::from_bytes(&[seed; 32])
+}
+
+fn mesh() -> SecretKey {
+    key(200)
+}
+
+pub(super) fn certificate_for(mesh: &SecretKey, node: &SecretKey) -> MemberCertificate {
+    MemberCertificate {
+        mesh: mesh.mesh(),
+        peer: node.peer(),
+        name: format!("peer-{}", node.peer().short()),
+        role: Role::Edge,
+        labels: BTreeMap::new(),
+        not_before_unix_s: 0,
+        expires_unix_s: u64::MAX,
+        serial: 1,
+    }
+}
+
+fn config(seed: u8, certificate: Signed) -> NetworkConfig {
+    NetworkConfig {
+        listen: vec![LOOPBACK.into()],
+        mdns: false,
+        mdns_interval: Duration::from_secs(2),
+        peers_max: 8,
+        node_key: Zeroizing::new([seed; 32]),
+        mesh: mesh().mesh(),
+        certificate,
+    }
+}
+
+fn hello(certificate: Signed, mesh: MeshId) -> Vec<u8> {
+    Hello { mesh, certificate, software: String::new() }.encode()
+}
+
+fn framed(body: &[u8]) -> Vec<u8> {
+    [&(body.len() as u32).to_be_bytes(), body].concat()
+}
+
+#[track_caller]
+fn within<T>(what: &'static str, future: impl Future<Output = T>) -> impl Future<Output = T> {
+    let caller = std::panic::Location::caller();
+    async move {
+        let result = timeout(PATIENCE, future).await;
+        result.unwrap_or_else(|_| panic!("waited in vain for {what} at {caller}"))
+    }
+}
+
+/// A network with a memory for events that a test has not asked for yet.
+struct Node {
+    network: Network,
+    events: mpsc::Receiver<NetworkEvent>,
+    seen: Vec<NetworkEvent>,
+}
+
+impl Node {
+    async fn start(seed: u8) -> Self {
+        Self::start_with(seed, certificate_for(&mesh(), &key(seed)).sign(&mesh())).await
+    }
+
+    async fn start_with(seed: u8, certificate: Signed) -> Self {
+        Self::from_config(config(seed, certificate)).await
+    }
+
+    async fn from_config(config: NetworkConfig) -> Self {
+        let (network, events) = Network::start(config).await.unwrap();
+        Self { network, events, seen: Vec::new() }
+    }
+
+    async fn pair() -> (Self, Self) {
+        Self::pair_of(1, 2).await
+    }
+
+    async fn pair_of(dialler: u8, listener: u8) -> (Self, Self) {
+        let (mut a, mut b) = (Self::start(dialler).await, Self::start(listener).await);
+        a.dial(&b);
+        a.connected(b.id()).await;
+        b.connected(a.id()).await;
+        (a, b)
+    }
+
+    fn id(&self) -> PeerId {
+        self.network.local_peer()
+    }
+
+    fn address(&self) -> String {
+        self.network.local_addresses()[0].clone()
+    }
+
+    fn dial(&self, other: &Self) {
+        self.network.dial(Some(other.id()), vec![other.address()]);
+    }
+
+    fn counter(&self, name: &str) -> u64 {
+        self.network.counters().into_iter().find(|(counter, _)| *counter == name).unwrap().1
+    }
+
+    fn links(&self) -> usize {
+        self.network.shared.links().all().count()
+    }
+
+    /// The first event that `pick` takes; the others stay for later.
+    #[track_caller]
+    fn next<T>(
+        &mut self,
+        what: &'static str,
+        pick: impl Fn(&NetworkEvent) -> bool,
+        take: impl Fn(NetworkEvent) -> T,
+    ) -> impl Future<Output = T> {
+        let caller = std::panic::Location::caller();
+        async move {
+            if let Some(at) = self.seen.iter().position(&pick) {
+                return take(self.seen.remove(at));
+            }
+            let deadline = tokio::time::Instant::now() + PATIENCE;
+            loop {
+                let event = tokio::time::timeout_at(deadline, self.events.recv()).await;
+                let event = event.unwrap_or_else(|_| panic!("no {what} at {caller}; seen: {:?}", self.seen));
+                let event = event.unwrap_or_else(|| panic!("closed before {what} at {caller}"));
+                if pick(&event) {
+                    return take(event);
+                }
+                self.seen.push(event);
+            }
+        }
+    }
+
+    #[track_caller]
+    fn connected(&mut self, peer: PeerId) -> impl Future<Output = Option<String>> {
+        self.next(
+            "Connected",
+            move |event| matches!(event, NetworkEvent::Connected { member, .. } if member.peer == peer),
+            |event| match event {
+                NetworkEvent::Connected { address, .. } => address,
+                _ => unreachable!(),
+            },
+        )
+    }
+
+    #[track_caller]
+    fn disconnected(&mut self, gone: PeerId) -> impl Future<Output = ()> {
+        self.next(
+            "Disconnected",
+            move |event| matches!(event, NetworkEvent::Disconnected { peer } if *peer == gone),
+            |_| (),
+        )
+    }
+
+    #[track_caller]
+    fn frame(&mut self) -> impl Future<Output = (PeerId, Vec<u8>)> {
+        self.next(
+            "Frame",
+            |event| matches!(event, NetworkEvent::Frame { .. }),
+            |event| match event {
+                NetworkEvent::Frame { from, body } => (from, body),
+                _ => unreachable!(),
+            },
+        )
+    }
+
+    #[track_caller]
+    fn bulk(&mut self) -> impl Future<Output = BulkStream> {
+        self.next(
+            "Bulk",
+            |event| matches!(event, NetworkEvent::Bulk { .. }),
+            |event| match event {
+                NetworkEvent::Bulk { stream, .. } => stream,
+                _ => unreachable!(),
+            },
+        )
+    }
+
+    #[track_caller]
+    fn refused(&mut self) -> impl Future<Output = String> {
+        self.next(
+            "Refused",
+            |event| matches!(event, NetworkEvent::Refused { .. }),
+            |event| match event {
+                NetworkEvent::Refused { reason, .. } => reason,
+                _ => unreachable!(),
+            },
+        )
+    }
+
+    #[track_caller]
+    fn dial_failed(&mut self) -> impl Future<Output = (Option<PeerId>, String)> {
+        self.next(
+            "DialFailed",
+            |event| matches!(event, NetworkEvent::DialFailed { .. }),
+            |event| match event {
+                NetworkEvent::DialFailed { peer, reason, .. } => (peer, reason),
+                _ => unreachable!(),
+            },
+        )
+    }
+
+    /// Waits until something is so, whatever else happens meanwhile.
+    async fn until(&mut self, is_so: impl Fn(&Self) -> bool) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !is_so(self) {
+            assert!(tokio::time::Instant::now() < deadline, "it never became so; seen: {:?}", self.seen);
+            self.pause(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Lets time pass while events come in.
+    async fn pause(&mut self, time: Duration) {
+        while let Ok(Some(event)) = timeout(time, self.events.recv()).await {
+            self.seen.push(event);
+        }
+    }
+}
+
+/// A peer that says whatever a test wants, on a plain libp2p node.
+struct RawPeer {
+    id: PeerId,
+    swarm: libp2p::Swarm<raw::Behaviour>,
+}
+
+impl RawPeer {
+    async fn start(seed: u8) -> Self {
+        let keypair = identity::keypair(&Zeroizing::new([seed; 32])).unwrap();
+        let swarm = libp2p::SwarmBuilder::with_existing_identity(keypair)
+            .with_tokio()
+            .with_quic()
+            .with_behaviour(|_| raw::Behaviour::default())
+            .unwrap()
+            .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(PATIENCE * 2))
+            .build();
+        Self { id: key(seed).peer(), swarm }
+    }
+
+    fn id(&self) -> PeerId {
+        self.id
+    }
+
+    async fn connect(&mut self, to: &Node) {
+        self.swarm.dial(to.address().parse::<libp2p::Multiaddr>().unwrap()).unwrap();
+        self.until("a connection", |event| {
+            matches!(event, libp2p::swarm::SwarmEvent::ConnectionEstablished { .. }).then_some(())
+        })
+        .await;
+    }
+
+    async fn control(&mut self, to: &Node) -> raw::Wire {
+        self.connect(to).await;
+        self.open("/shoal/control/1").await.unwrap()
+    }
+
+    async fn bulk(&mut self) -> Option<raw::Wire> {
+        self.open("/shoal/bulk/1").await
+    }
+
+    async fn open(&mut self, protocol: &'static str) -> Option<raw::Wire> {
+        self.swarm.behaviour_mut().open(protocol);
+        self.until("a stream", |event| match event {
+            libp2p::swarm::SwarmEvent::Behaviour(stream) => Some(stream),
+            _ => None,
+        })
+        .await
+    }
+
+    /// All that comes until the end of the stream or the connection.
+    async fn said(&mut self, stream: &mut raw::Wire) -> Vec<u8> {
+        let mut said = Vec::new();
+        within("the end of a stream", async {
+            loop {
+                tokio::select! {
+                    _ = futures::StreamExt::select_next_some(&mut self.swarm) => {}
+                    // A stream that was reset has said what it has said.
+                    _ = stream.read_to_end(&mut said) => break,
+                }
+            }
+        })
+        .await;
+        said
+    }
+
+    async fn closed(&mut self) {
+        self.until("the close", |event| {
+            matches!(event, libp2p::swarm::SwarmEvent::ConnectionClosed { .. }).then_some(())
+        })
+        .await;
+    }
+
+    async fn until<T>(
+        &mut self,
+        what: &'static str,
+        pick: impl Fn(libp2p::swarm::SwarmEvent<Option<raw::Wire>>) -> Option<T>,
+    ) -> T {
+        within(what, async {
+            loop {
+                if let Some(found) = pick(futures::StreamExt::select_next_some(&mut self.swarm).await) {
+                    return found;
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// The least a libp2p node needs to open streams of any protocol.
+mod raw {
+    use std::collections::VecDeque;
+    use std::task::{Context, Poll};
+
+    use libp2p::core::transport::PortUse;
+    use libp2p::core::upgrade::ReadyUpgrade;
+    use libp2p::core::{Endpoint, Multiaddr};
+    use libp2p::swarm::handler::ConnectionEvent;
+    use libp2p::swarm::*;
+    use libp2p::{PeerId, StreamProtocol};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::super::bulk::BulkStream;
+
+    pub(super) struct Wire(BulkStream);
+
+    impl Wire {
+        pub(super) async fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+            self.0.write_all(bytes).await?;
+            self.0.flush().await
+        }
+
+        pub(super) async fn read_to_end(&mut self, into: &mut Vec<u8>) -> std::io::Result<usize> {
+            self.0.read_to_end(into).await
+        }
+    }
+
+    #[derive(Default)]
+    pub(super) struct Behaviour {
+        peer: Option<(PeerId, ConnectionId)>,
+        queue: VecDeque<ToSwarm<Option<Wire>, &'static str>>,
+    }
+
+    impl Behaviour {
+        pub(super) fn open(&mut self, protocol: &'static str) {
+            let (peer_id, connection) = self.peer.unwrap();
+            let handler = NotifyHandler::One(connection);
+            self.queue.push_back(ToSwarm::NotifyHandler { peer_id, handler, event: protocol });
+        }
+    }
+
+    impl NetworkBehaviour for Behaviour {
+        type ConnectionHandler = Handler;
+        type ToSwarm = Option<Wire>;
+
+        fn handle_established_inbound_connection(
+            &mut self,
+            _: ConnectionId,
+            _: PeerId,
+            _: &Multiaddr,
+            _: &Multiaddr,
+        ) -> Result<Handler, ConnectionDenied> {
+            Ok(Handler::default())
+        }
+
+        fn handle_established_outbound_connection(
+            &mut self,
+            connection: ConnectionId,
+            peer: PeerId,
+            _: &Multiaddr,
+            _: Endpoint,
+            _: PortUse,
+        ) -> Result<Handler, ConnectionDenied> {
+            self.peer = Some((peer, connection));
+            Ok(Handler::default())
+        }
+
+        fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
+
+        fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, stream: Option<Stream>) {
+            let wire = stream.map(|stream| {
+                let slots = std::sync::Arc::new(tokio::sync::Semaphore::new(1));
+                Wire(BulkStream::new(shoal_protocol::PeerId([0; 32]), stream, slots.try_acquire_owned().unwrap()))
+            });
+            self.queue.push_back(ToSwarm::GenerateEvent(wire));
+        }
+
+        fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Option<Wire>, &'static str>> {
+            self.queue.pop_front().map_or(Poll::Pending, Poll::Ready)
+        }
+    }
+
+    type HandlerEvent = ConnectionHandlerEvent<ReadyUpgrade<StreamProtocol>, (), Option<Stream>>;
+
+    #[derive(Default)]
+    pub(super) struct Handler(VecDeque<HandlerEvent>);
+
+    impl ConnectionHandler for Handler {
+        type FromBehaviour = &'static str;
+        type ToBehaviour = Option<Stream>;
+        type InboundProtocol = ReadyUpgrade<StreamProtocol>;
+        type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
+        type InboundOpenInfo = ();
+        type OutboundOpenInfo = ();
+
+        fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol> {
+            SubstreamProtocol::new(ReadyUpgrade::new(StreamProtocol::new("/raw")), ())
+        }
+
+        fn connection_keep_alive(&self) -> bool {
+            true
+        }
+
+        fn poll(&mut self, _: &mut Context<'_>) -> Poll<HandlerEvent> {
+            self.0.pop_front().map_or(Poll::Pending, Poll::Ready)
+        }
+
+        fn on_behaviour_event(&mut self, protocol: &'static str) {
+            let protocol = SubstreamProtocol::new(ReadyUpgrade::new(StreamProtocol::new(protocol)), ());
+            self.0.push_back(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
+        }
+
+        fn on_connection_event(&mut self, event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol>) {
+            match event {
+                ConnectionEvent::FullyNegotiatedOutbound(opened) => {
+                    self.0.push_back(ConnectionHandlerEvent::NotifyBehaviour(Some(opened.protocol)));
+                }
+                ConnectionEvent::DialUpgradeError(_) => {
+                    self.0.push_back(ConnectionHandlerEvent::NotifyBehaviour(None));
+                }
+                _ => {}
+            }
+        }
+    }
+}
