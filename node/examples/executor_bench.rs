@@ -138,6 +138,7 @@ fn throughput(executor: &Executor, events: &Receiver<ExecutorEvent>, module: Blo
     Ok(())
 }
 
+/// The times have two humps on a busy machine, so their median says little; look at the tail.
 /// From the abort of endless runs on every thread to the report of an empty command that waited behind them.
 fn aborts(
     executor: &Executor,
@@ -151,7 +152,7 @@ fn aborts(
     for number in 0..50 {
         let runs = [2 * number, 2 * number + 1].map(|number| execution(number, endless, &[]));
         runs.iter().for_each(|run| executor.execute(run.clone()));
-        // Another moment between two ticks of the epoch each time; a whole number of ticks would always hit the same one.
+        // Another moment between two ticks of the epoch each time.
         std::thread::sleep(Duration::from_millis(20) + Duration::from_micros(100) * number);
         let began = Instant::now();
         runs.iter().for_each(|run| executor.abort(run.attempt));
