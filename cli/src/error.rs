@@ -54,9 +54,6 @@ pub(crate) mod own {
     pub(crate) const NO_MODULE: &str = "SH0112";
     pub(crate) const ARGUMENT: &str = "SH0113";
     pub(crate) const CHANGED: &str = "SH0114";
-    pub(crate) const EXITED: &str = "SH0120";
-    pub(crate) const LIMIT: &str = "SH0121";
-    pub(crate) const FAILED: &str = "SH0122";
     pub(crate) const INTERRUPTED: &str = "SH0130";
     pub(crate) const PROGRAM: &str = "SH0140";
     pub(crate) const NOT_STARTED: &str = "SH0141";
@@ -141,42 +138,23 @@ impl Failure {
 
     /// How a task that has ended failed, if it did.
     pub(crate) fn of_task(view: &TaskView) -> Option<Self> {
-        let id = crate::format::task(view.task);
-        let next = format!("see what it wrote: shoal logs {id}");
-        if let Some(problem) = &view.problem {
-            let failure = Self::from(problem.clone());
-            // A problem that speaks of the run and not of the mesh is the task's own failure.
-            let exit = match view.limit {
-                Some(LimitKind::Wall) => Exit::TimedOut,
-                Some(LimitKind::Memory | LimitKind::Output) => Exit::TaskFailed,
-                None => failure.exit,
-            };
-            let fix = if failure.fix.is_empty() { next.into() } else { failure.fix.clone() };
-            return Some(Self { exit, fix, guest_exit_code: view.exit_code, ..failure });
-        }
-        if let Some(limit) = view.limit {
-            let (exit, flag) = match limit {
-                LimitKind::Memory => (Exit::TaskFailed, "--mem"),
-                LimitKind::Wall => (Exit::TimedOut, "--timeout"),
-                LimitKind::Output => (Exit::TaskFailed, "--output-max"),
-            };
-            let name = crate::format::limit(limit);
-            return Some(
-                Self::new(exit, own::LIMIT, format!("the task hit its {name} limit"))
-                    .fix(format!("give it more with {flag}, or {next}")),
-            );
-        }
-        match (view.state, view.exit_code) {
-            (TaskState::Done, None | Some(0)) => None,
-            (TaskState::Done, Some(code)) => Some(Self {
-                why: last_line(&view.log).into(),
-                fix: next.into(),
-                guest_exit_code: Some(code),
-                ..Self::new(Exit::TaskFailed, own::EXITED, format!("the task exited with code {code}"))
-            }),
-            (TaskState::Cancelled, _) => Some(Self::new(Exit::Interrupted, codes::CANCELLED, "the task was cancelled")),
-            _ => Some(Self::new(Exit::TaskFailed, own::FAILED, "the task has no result").fix(next)),
-        }
+        let next = format!("see what it wrote: shoal logs {}", crate::format::task(view.task));
+        let failure = match (&view.problem, view.state, view.exit_code) {
+            (Some(problem), _, _) => Self::from(problem.clone()),
+            (None, TaskState::Done, None | Some(0)) => return None,
+            (None, TaskState::Done, Some(code)) => {
+                Self::new(Exit::TaskFailed, codes::TASK_FAILED, format!("the module exited with code {code}"))
+            }
+            (None, TaskState::Cancelled, _) => Self::new(Exit::Interrupted, codes::CANCELLED, "the task was cancelled"),
+            (None, _, _) => Self::new(Exit::TaskFailed, codes::INTERNAL, "the task has no result"),
+        };
+        let exit = match view.limit {
+            Some(LimitKind::Wall) => Exit::TimedOut,
+            Some(LimitKind::Memory | LimitKind::Output) | None => failure.exit,
+        };
+        let why = if failure.why.is_empty() { last_line(&view.log).into() } else { failure.why.clone() };
+        let fix = if failure.fix.is_empty() { next.into() } else { failure.fix.clone() };
+        Some(Self { exit, why, fix, guest_exit_code: view.exit_code, ..failure })
     }
 
     /// The Ctrl-C that ended the command.
@@ -228,7 +206,7 @@ impl From<Problem> for Failure {
             | codes::ATTEMPTS_EXHAUSTED => Exit::NoCapacity,
             codes::CANCELLED => Exit::Interrupted,
             codes::INTERNAL | codes::STORE => Exit::Unreachable,
-            codes::INVALID_MODULE => Exit::TaskFailed,
+            codes::INVALID_MODULE | codes::TASK_FAILED | codes::TRAPPED | codes::LIMIT_HIT => Exit::TaskFailed,
             _ if problem.retryable => Exit::NoCapacity,
             _ => Exit::TaskFailed,
         };
@@ -277,6 +255,3 @@ pub(crate) fn plain(error: &io::Error) -> String {
 fn last_line(log: &str) -> String {
     log.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().chars().take(300).collect()
 }
-
-#[cfg(test)]
-mod tests;

@@ -12,30 +12,62 @@ const EVENT_BYTES_MAX: usize = 1024 * 1024;
 pub struct EventStream {
     download: Download,
     lines: Lines,
+    kind: String,
+    missed: u64,
 }
 
 impl EventStream {
     pub(super) fn new(download: Download) -> Self {
-        Self { download, lines: Lines::default() }
+        Self { download, lines: Lines::default(), kind: String::new(), missed: 0 }
+    }
+
+    /// Events that were dropped because this end was too slow to take them.
+    pub fn missed(&self) -> u64 {
+        self.missed
     }
 
     /// The next event, or nothing when the daemon ends the stream.
     pub async fn next(&mut self) -> Result<Option<EventView>, ClientError> {
         loop {
             while let Some(line) = self.lines.next() {
-                // Each event is one `data` line of JSON; comments keep the connection open.
-                let Some(data) = line.strip_prefix("data:") else { continue };
-                let event: EventView = serde_json::from_str(data.trim_start())
-                    .map_err(|error| ClientError::Malformed { why: error.to_string() })?;
-                if event.schema != SCHEMA {
-                    return Err(ClientError::Schema { theirs: event.schema });
+                if let Some(event) = self.line(&line)? {
+                    return Ok(Some(event));
                 }
-                return Ok(Some(event));
             }
             let Some(bytes) = self.download.chunk().await? else { return Ok(None) };
             self.lines.push(&bytes)?;
         }
     }
+
+    /// Each event is one `data` line of JSON, with its kind before it when it is no news; comments keep the line open.
+    fn line(&mut self, line: &str) -> Result<Option<EventView>, ClientError> {
+        if line.is_empty() {
+            self.kind.clear();
+        } else if let Some(kind) = line.strip_prefix("event:") {
+            self.kind = kind.trim().to_owned();
+        } else if let Some(data) = line.strip_prefix("data:") {
+            match self.kind.as_str() {
+                "" | "message" => return event(data).map(Some),
+                "lagged" => self.missed = self.missed.saturating_add(lagged(data)),
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn event(data: &str) -> Result<EventView, ClientError> {
+    let event: EventView =
+        serde_json::from_str(data).map_err(|error| ClientError::Malformed { why: error.to_string() })?;
+    if event.schema == SCHEMA { Ok(event) } else { Err(ClientError::Schema { theirs: event.schema }) }
+}
+
+fn lagged(data: &str) -> u64 {
+    #[derive(serde::Deserialize)]
+    struct Lagged {
+        missed: u64,
+    }
+    serde_json::from_str::<Lagged>(data).map_or(1, |lagged| lagged.missed)
 }
 
 /// Cuts a stream of bytes into lines.

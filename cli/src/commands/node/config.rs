@@ -9,7 +9,7 @@ use serde::Serialize;
 use shoal_protocol::api::{ConfigView, schema};
 
 use crate::Printer;
-use crate::client::Client;
+use crate::client::{Client, ClientError};
 use crate::error::{Exit, Failure, own, plain};
 use crate::programs;
 use crate::table::{Cell, Table};
@@ -29,7 +29,7 @@ impl Verb {
     }
 }
 
-/// Show the configuration the daemon runs with
+/// Show the configuration the daemon runs with, or would
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  shoal config show --origin")]
 pub struct Show {
@@ -40,8 +40,22 @@ pub struct Show {
 
 impl Show {
     async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
-        printer.show(&Values { view: client.config().await?, origin: self.origin })
+        let view = match client.config().await {
+            Err(error @ ClientError::Unreachable { .. }) => {
+                let view = unstarted().ok_or(error)?;
+                printer.say("shoald does not run; this is what it would run with");
+                view
+            }
+            answer => answer?,
+        };
+        printer.show(&Values { view, origin: self.origin })
     }
+}
+
+/// What a daemon started now would run with.
+fn unstarted() -> Option<ConfigView> {
+    let shown = Process::new(programs::beside("shoald").ok()?).arg("config-show").output().ok()?;
+    serde_json::from_slice(&shown.stdout).ok()
 }
 
 #[derive(Debug, Serialize)]

@@ -32,11 +32,16 @@ impl Events {
         let mut events = client.events().await?;
         printer.say("following events; Ctrl-C ends");
         let mut left = self.count.unwrap_or(u64::MAX);
+        let mut missed = 0;
         while left > 0 {
             let Some(event) = events.next().await? else {
                 return Err(Failure::new(Exit::Unreachable, own::BROKEN, "shoald ended the stream of events")
                     .fix("see whether it still runs: shoal status"));
             };
+            if events.missed() > missed {
+                printer.say(format_args!("{} events were missed", events.missed() - missed));
+                missed = events.missed();
+            }
             printer.show_line(&Line(event))?;
             left -= 1;
         }

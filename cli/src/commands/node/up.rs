@@ -43,7 +43,7 @@ pub struct Up {
     #[command(flatten)]
     member: MemberArguments,
     /// The daemon's configuration
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "SHOAL_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
     /// Where this peer keeps its files
     #[arg(long, value_name = "DIR", env = "SHOAL_NODE_DATA_DIR", hide_env_values = true)]

@@ -5,6 +5,7 @@ use core::fmt;
 use owo_colors::Style;
 use serde::Serialize;
 use shoal_protocol::api::{Listing, TaskView};
+use shoal_protocol::config::{FINISHED_TASKS_MAX, HOME_TASKS_MAX};
 use shoal_protocol::task::TaskState;
 
 use crate::Printer;
@@ -36,7 +37,7 @@ fn parse_state(text: &str) -> Result<TaskState, String> {
 
 impl List {
     pub(crate) async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
-        let mut tasks = client.tasks().await?;
+        let mut tasks = client.tasks(HOME_TASKS_MAX + FINISHED_TASKS_MAX).await?;
         tasks.items.retain(|task| self.state.is_none_or(|state| task.state == state));
         let more = tasks.items.len().saturating_sub(self.limit);
         tasks.items.truncate(self.limit);

@@ -41,7 +41,7 @@ impl Verb {
 fn failure(error: ClientError) -> Failure {
     let unknown = error.code() == Some(codes::NO_TASK);
     let failure = Failure::from(error);
-    if unknown { failure.fix("see the tasks there are: shoal task ls") } else { failure }
+    if unknown && failure.fix.is_empty() { failure.fix("see the tasks there are: shoal task ls") } else { failure }
 }
 
 /// A submission that failed for the name of a peer deserves the names there are.

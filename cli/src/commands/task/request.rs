@@ -26,7 +26,7 @@ pub(super) struct TaskArguments {
     timeout: Option<Duration>,
     /// Bytes it may write to standard output, as in 4Mi
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
-    output_max: Option<u64>,
+    output_limit: Option<u64>,
     /// When its answer is wanted, as in 200ms; placement avoids being late
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     deadline: Option<Duration>,
@@ -144,7 +144,7 @@ impl TaskArguments {
             inputs: inputs.requests,
             memory_bytes: self.mem,
             wall_ms: self.timeout.map(whole_millis),
-            output_bytes: self.output_max,
+            output_bytes: self.output_limit,
             deadline_ms: self.deadline.map(whole_millis),
             labels,
             role: self.role,

@@ -1,0 +1,11 @@
+//! The `shoal` command as a person meets it: the built program against a daemon that gives prepared answers.
+
+#![allow(clippy::expect_used)] // the helpers of tests are tests too
+
+mod errors;
+mod fake;
+mod fixtures;
+mod help;
+mod listings;
+mod mesh;
+mod running;

@@ -1,0 +1,118 @@
+//! Founding a mesh and admitting peers, without a daemon.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use serde_json::Value;
+use shoal_protocol::certificate::{MemberCertificate, Role, SecretKey, Signed};
+
+use crate::fake::{Ran, shoal};
+
+fn run(arguments: &[&str]) -> Ran {
+    Ran::of(shoal(arguments).output().expect("shoal runs"))
+}
+
+fn json(ran: &Ran) -> Value {
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    serde_json::from_str(&ran.out).expect("JSON")
+}
+
+fn key(path: &Path) -> SecretKey {
+    assert_eq!(std::fs::metadata(path).expect("there").permissions().mode() & 0o777, 0o600, "{}", path.display());
+    SecretKey::from_bytes(&std::fs::read(path).expect("readable").try_into().expect("32 bytes"))
+}
+
+fn now_unix_s() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs()
+}
+
+#[test]
+fn a_mesh_is_founded_once_and_its_first_member_is_believed() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let data = dir.path().join("data");
+    let text = data.display().to_string();
+
+    let founded =
+        json(&run(&["mesh", "init", "lab", "--name", "nas", "--label", "site=a", "--data-dir", &text, "--json"]));
+
+    let (mesh, node) = (key(&data.join("mesh.key")), key(&data.join("node.key")));
+    assert_eq!(founded["mesh"], mesh.mesh().to_string());
+    let signed =
+        Signed::from_bytes(&std::fs::read(data.join("member.cert")).expect("readable")).expect("a certificate");
+    let certificate = MemberCertificate::verify(&signed, mesh.mesh(), node.peer(), now_unix_s()).expect("believed");
+    assert_eq!((certificate.name.as_str(), certificate.role), ("nas", Role::Edge));
+    assert_eq!(certificate.labels.get("site").map(String::as_str), Some("a"));
+
+    let again = run(&["mesh", "init", "--data-dir", &text]);
+    assert_eq!(again.code, 2);
+    assert_eq!(key(&data.join("mesh.key")).mesh(), mesh.mesh(), "the key was left alone");
+
+    let status = json(&run(&["mesh", "status", "--data-dir", &text, "--json"]));
+    assert_eq!(status["peer"], node.peer().to_string());
+    assert_eq!(status["member"]["mesh"], mesh.mesh().to_string());
+    assert_eq!(status["can_admit"], true);
+}
+
+#[test]
+fn a_peer_is_admitted_by_its_public_key() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    run(&["mesh", "init", "--name", "nas", "--data-dir", &path("founder")]);
+    let stranger = json(&run(&["mesh", "status", "--data-dir", &path("joiner"), "--json"]));
+    let peer = stranger["peer"].as_str().expect("an id").to_owned();
+    assert!(stranger["member"].is_null());
+
+    let certificate = path("joiner/member.cert");
+    let admitted = run(&[
+        "mesh",
+        "admit",
+        "--key",
+        &peer,
+        "--name",
+        "cam-17",
+        "--role",
+        "cloud",
+        "--days",
+        "7",
+        "-o",
+        &certificate,
+        "--data-dir",
+        &path("founder"),
+    ]);
+
+    assert_eq!(admitted.code, 0, "{}", admitted.err);
+    let member = json(&run(&["mesh", "status", "--data-dir", &path("joiner"), "--json"]));
+    assert_eq!(member["member"]["name"], "cam-17");
+    assert_eq!(member["member"]["role"], "cloud");
+    assert_eq!(member["can_admit"], false);
+    let days = member["member"]["valid_for_s"].as_u64().expect("a number") as f64 / 86_400.0;
+    assert!((6.9..=7.0).contains(&days), "{days}");
+}
+
+#[test]
+fn only_the_holder_of_the_key_admits() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let text = dir.path().display().to_string();
+    let key = "ab".repeat(32);
+
+    let ran = run(&["mesh", "admit", "--key", &key, "--name", "x", "--data-dir", &text]);
+
+    assert_eq!(ran.code, 77);
+    assert!(ran.err.starts_with("error[SH0150]: the key of the mesh is not here"), "{}", ran.err);
+}
+
+#[test]
+fn damaged_files_are_named() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let text = dir.path().display().to_string();
+    assert_eq!(run(&["mesh", "init", "--name", "nas", "--data-dir", &text]).code, 0);
+
+    std::fs::write(dir.path().join("member.cert"), b"garbage").expect("written");
+    let certificate = run(&["mesh", "status", "--data-dir", &text]);
+    std::fs::set_permissions(dir.path().join("node.key"), PermissionsExt::from_mode(0o644)).expect("changed");
+    let readable = run(&["mesh", "status", "--data-dir", &text]);
+
+    assert_eq!((certificate.code, readable.code), (78, 78));
+    assert!(certificate.err.contains("member.cert"), "{}", certificate.err);
+    assert!(readable.err.contains("others can read it (mode 0644)"), "{}", readable.err);
+}
