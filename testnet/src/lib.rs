@@ -1,11 +1,18 @@
 //! Many Shoal peers on one machine, for demonstrations and tests.
 //!
+//! - [`Cluster`]: a mesh of real `shoald` processes, and what can be done to it.
 //! - [`Emulator`]: network namespaces joined by links with delay, jitter, loss and bandwidth.
 //! - [`sandbox`]: nothing the tool starts outlives it.
 
+pub mod cluster;
 pub mod emulator;
 mod keeper;
 pub mod sandbox;
 pub mod sim;
 
+pub use cluster::{Cluster, ClusterConfig, ClusterError, Discovery, Network, Peer, PeerPlan, Where};
 pub use emulator::{Emulator, EmulatorError, Link, Links, LinksError, Node};
+pub use shoal_protocol::output::PeerState;
+
+/// In the directory of a mesh whose tool runs detached: what the tool says.
+pub const DETACHED_LOG: &str = "testnet.log";

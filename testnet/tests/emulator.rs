@@ -5,14 +5,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // in a test, a failure is the answer
 
+mod support;
+
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use shoal_testnet::emulator::Counts;
-use shoal_testnet::{Emulator, EmulatorError, Link, Links, Node, sandbox};
+use shoal_testnet::{Emulator, EmulatorError, Link, Links, Node};
+use support::emulated;
 
 const PORT: u16 = 7_000;
 const LONG: Duration = Duration::from_secs(10);
@@ -224,24 +226,4 @@ fn mistakes_are_errors_that_say_what_to_do() {
         assert!(matches!(emulator.partition(&[&[0, 1], &[1]]), Err(EmulatorError::NotAPartition { node: 1 })));
         assert_eq!(emulator.spawn_in(7, Command::new("true")).unwrap_err().kind(), ErrorKind::InvalidInput);
     });
-}
-
-/// Runs a test here if links can be emulated here, otherwise as root of a user namespace.
-fn emulated(name: &str, test: impl FnOnce()) {
-    const INSIDE: &str = "SHOAL_TESTNET_INSIDE_USER_NAMESPACE";
-    let Some(reason) = Emulator::unavailable() else { return test() };
-    if std::env::var_os(INSIDE).is_some() {
-        eprintln!("\n*** SKIPPED {name}: links cannot be emulated on this machine: {reason} ***\n");
-        return;
-    }
-    let mut again = Command::new(std::env::current_exe().unwrap());
-    again.args(["--exact", name, "--nocapture"]).env(INSIDE, "1");
-    #[allow(unsafe_code)] // the child has one thread; what it allocates is a few bytes that no lock of ours guards
-    unsafe {
-        again.pre_exec(|| sandbox::become_root_in_user_namespace().map_err(std::io::Error::other));
-    }
-    match again.status() {
-        Ok(status) => assert!(status.success(), "{name} failed in its user namespace: {status}"),
-        Err(error) => eprintln!("\n*** SKIPPED {name}: {reason}; and no user namespace: {error} ***\n"),
-    }
 }

@@ -2,16 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // in a test, a failure is the answer
 
+mod support;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use shoal_testnet::Emulator;
-
-const LONG: Duration = Duration::from_secs(10);
+use support::{arguments, children_of, descendants, is_gone, network_of, processes, wait_for};
 
 /// The grandchild has a session of its own, so no process group and no death signal of its parent reaches it.
 const SCRIPT: &str = r#"setsid sleep 600.25 & echo ready; wait"#;
@@ -65,48 +65,4 @@ fn check(end: impl FnOnce(&Child)) {
     let left: Vec<u32> =
         processes().filter(|pid| network_of(*pid).is_some_and(|net| networks.contains(&net))).collect();
     assert_eq!(left, [] as [u32; 0], "processes still hold the namespaces");
-}
-
-fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + LONG;
-    loop {
-        if let Some(value) = ready() {
-            return value;
-        }
-        assert!(Instant::now() < deadline, "waited {LONG:?} for {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn descendants(of: u32) -> Vec<u32> {
-    let children = children_of(of);
-    let mut all = children.clone();
-    all.extend(children.into_iter().flat_map(descendants));
-    all
-}
-
-fn children_of(parent: u32) -> Vec<u32> {
-    processes().filter(|pid| status_field(*pid, "PPid:").as_deref() == Some(&parent.to_string())).collect()
-}
-
-fn processes() -> impl Iterator<Item = u32> {
-    fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-}
-
-fn status_field(pid: u32, field: &str) -> Option<String> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix(field)).map(|value| value.trim().to_owned())
-}
-
-/// A process nobody has waited for yet is as good as gone: its memory, files and namespaces are.
-fn is_gone(pid: u32) -> bool {
-    status_field(pid, "State:").is_none_or(|state| state.starts_with('Z'))
-}
-
-fn arguments(pid: u32) -> String {
-    fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default()
-}
-
-fn network_of(pid: u32) -> Option<PathBuf> {
-    fs::read_link(Path::new("/proc").join(pid.to_string()).join("ns/net")).ok()
 }

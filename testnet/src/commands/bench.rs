@@ -1,0 +1,53 @@
+//! `shoal-testnet bench`: two peers on loopback, measured by `shoal bench`.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitCode;
+
+use shoal_testnet::cluster::beside_or_on_path;
+use shoal_testnet::{Cluster, ClusterConfig, PeerPlan, sandbox};
+
+use super::{Failure, runtime};
+
+/// Measure what a task costs when it does nothing: here, and at a neighbour on loopback
+///
+/// Starts two peers and runs `shoal bench` at one of them.
+/// Example: shoal-testnet bench --json
+#[derive(clap::Args)]
+pub(crate) struct Bench {
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+    /// How long each measurement lasts; the default is that of `shoal bench`
+    #[arg(long)]
+    seconds: Option<f64>,
+}
+
+impl Bench {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let shoal = beside_or_on_path("shoal")?;
+        // Without it each peer still ends with the tool.
+        let _ = sandbox::enter();
+        runtime()?.block_on(async {
+            let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(64) as u16);
+            let peer = |name| PeerPlan { cores, slowdown: 1.0, queue_max: 1_024, ..PeerPlan::edge(name) };
+            let config = ClusterConfig {
+                peers: vec![peer("here"), peer("neighbour")],
+                log: "warn".into(),
+                show_progress: true,
+                ..ClusterConfig::new(0, 0).on_loopback()
+            };
+            let cluster = Cluster::start(config).await?;
+            anstream::eprintln!("two peers up in {:.1} s on loopback", cluster.formed_in().as_secs_f64());
+            let mut command = tokio::process::Command::new(&shoal);
+            command.arg("--api").arg(cluster.peers()[0].api()).args(self.json.then_some("--json")).arg("bench");
+            if let Some(seconds) = self.seconds {
+                command.arg("--seconds").arg(seconds.to_string());
+            }
+            let status = command.kill_on_drop(true).status().await;
+            let status = status.map_err(|error| Failure::cannot_run("shoal", &error))?;
+            cluster.shutdown().await;
+            let code = status.code().unwrap_or(128 + status.signal().unwrap_or_default());
+            Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+        })
+    }
+}

@@ -1,0 +1,3 @@
+#!/bin/sh
+echo "no room in the harbour"
+exit 3
