@@ -1,0 +1,83 @@
+//! The node's key and the certificate that makes it a member.
+//!
+//! **Invariant:** an [`Identity`] that exists was valid when it was loaded: key, certificate and configuration agree.
+//! **Not here:** the key's file. `crate::network` makes it, and refuses one that others could have read.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use shoal_protocol::certificate::{CertificateError, MemberCertificate, SecretKey, Signed};
+use shoal_protocol::{MeshId, cbor};
+
+use super::Config;
+use super::error::IdentityError;
+use crate::network::load_or_create_node_key;
+
+/// Who this peer is.
+#[derive(Debug)]
+pub struct Identity {
+    /// Its private key.
+    pub key: SecretKey,
+    /// Its mesh.
+    pub mesh: MeshId,
+    /// The certificate as it is shown to others.
+    pub signed: Signed,
+    /// What it says.
+    pub certificate: MemberCertificate,
+}
+
+/// No certificate comes near this.
+const CERTIFICATE_BYTES_MAX: u64 = 64 * 1024;
+
+impl Identity {
+    /// Reads key and certificate; makes a key where there is none yet, so that it can be admitted.
+    pub fn load(config: &Config, now_unix_s: u64) -> Result<Self, IdentityError> {
+        let key = SecretKey::from_bytes(&*load_or_create_node_key(&config.node_key)?);
+        let signed = load_certificate(&config.certificate, &key)?;
+        let bad = |source| IdentityError::BadCertificate { path: config.certificate.clone(), source };
+        let mesh = claimed_mesh(&signed).map_err(bad)?;
+        let certificate = MemberCertificate::verify(&signed, mesh, key.peer(), now_unix_s).map_err(bad)?;
+        agree("node.name", config.name.as_deref(), &certificate.name)?;
+        agree("node.role", config.role.map(|role| role.to_string()).as_deref(), &certificate.role.to_string())?;
+        Ok(Self { key, mesh, signed, certificate })
+    }
+}
+
+fn agree(key: &'static str, configured: Option<&str>, certified: &str) -> Result<(), IdentityError> {
+    match configured {
+        Some(configured) if configured != certified => {
+            Err(IdentityError::Contradiction { key, configured: configured.into(), certified: certified.into() })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn load_certificate(path: &Path, key: &SecretKey) -> Result<Signed, IdentityError> {
+    let file = |source| IdentityError::File { doing: "read", path: path.to_owned(), source };
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.len() > CERTIFICATE_BYTES_MAX => {
+            let source = CertificateError::TooLarge { what: "certificate", limit: CERTIFICATE_BYTES_MAX as usize };
+            return Err(IdentityError::BadCertificate { path: path.to_owned(), source });
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(IdentityError::NoCertificate { path: path.to_owned(), peer: key.peer() });
+        }
+        Err(error) => return Err(file(error)),
+    }
+    let bytes = std::fs::read(path).map_err(file)?;
+    Signed::from_bytes(&bytes).map_err(|source| IdentityError::BadCertificate { path: path.to_owned(), source })
+}
+
+/// The mesh that our own certificate claims: it is what the signature is then checked against.
+fn claimed_mesh(signed: &Signed) -> Result<MeshId, CertificateError> {
+    #[derive(Deserialize)]
+    struct Envelope {
+        #[serde(rename = "p", with = "serde_bytes")]
+        payload: Vec<u8>,
+    }
+    let unreadable = |why: String| CertificateError::Unreadable { what: "member certificate", why };
+    let envelope: Envelope = cbor::decode(&signed.to_bytes()).map_err(|error| unreadable(error.to_string()))?;
+    let claim: MemberCertificate = cbor::decode(&envelope.payload).map_err(|error| unreadable(error.to_string()))?;
+    Ok(claim.mesh)
+}
