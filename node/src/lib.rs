@@ -1,7 +1,14 @@
-//! What turns the decisions of one peer into I/O: network, sandbox, disk and the measuring of the host.
+//! shoald: drives one `shoal_protocol::Peer` with a real network, disk, sandbox and local API.
+//!
+//! `daemon.rs` wires the rooms together; `driver/` owns the peer; the others each own one piece of the world.
 
+mod api;
 pub mod blobs;
+pub mod config;
+pub mod daemon;
+mod driver;
 pub mod executor;
 pub mod load_sampler;
 pub mod network;
 pub mod speed;
+pub mod telemetry;

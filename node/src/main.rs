@@ -1,1 +1,189 @@
-fn main() {}
+//! `shoald`: arguments, configuration, start, signals.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use shoal_node::config::{self, Config, ConfigError, Flags, Host, Sources};
+use shoal_node::{daemon, network, telemetry};
+use shoal_protocol::api::ConfigView;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// A bad configuration (sysexits' EX_CONFIG).
+const EXIT_CONFIG: u8 = 78;
+
+/// The daemon of a Shoal mesh: one peer on this machine.
+#[derive(Debug, Parser)]
+#[command(
+    name = "shoald",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "Example: shoald --listen /ip4/0.0.0.0/udp/7600/quic-v1 --bootstrap /ip4/192.0.2.7/udp/7600/quic-v1"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: Run,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon (what happens without a command, too)
+    Run(Run),
+    /// Print the configuration as JSON, with the origin of each value; for tools
+    #[command(hide = true)]
+    ConfigShow(Run),
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// Read this file instead of /etc/shoal/shoal.toml and ~/.config/shoal/config.toml
+    #[arg(long, env = "SHOAL_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Listen here, e.g. /ip4/0.0.0.0/udp/7600/quic-v1; may be repeated
+    #[arg(long, value_name = "MULTIADDR")]
+    listen: Vec<String>,
+    /// Find the mesh through this peer; may be repeated
+    #[arg(long, value_name = "MULTIADDR")]
+    bootstrap: Vec<String>,
+    /// The role the certificate must have
+    #[arg(long, value_name = "edge|cloud")]
+    role: Option<String>,
+    /// The name the certificate must have
+    #[arg(long)]
+    name: Option<String>,
+    /// Serve the local API here
+    #[arg(long, value_name = "unix:PATH")]
+    api: Option<String>,
+    /// Keep keys, blobs and compiled modules here
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Only check the configuration
+    #[arg(long)]
+    check_config: bool,
+}
+
+fn main() -> ExitCode {
+    // Before anything else: it needs to be the only thread.
+    if let Err(error) = network::forget_tls_key_log() {
+        return fail(&error, error.hint(), 1);
+    }
+    let Arguments { command, run } = Arguments::parse();
+    match command {
+        Some(Command::ConfigShow(run)) => show(&run),
+        Some(Command::Run(run)) => start(&run),
+        None => start(&run),
+    }
+}
+
+fn load(run: &Run) -> Result<(Config, ConfigView), ConfigError> {
+    let variables: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let variable = |name: &str| variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+    let host = Host {
+        uid: nix::unistd::geteuid().as_raw(),
+        home: variable("HOME"),
+        xdg_config_home: variable("XDG_CONFIG_HOME"),
+        xdg_data_home: variable("XDG_DATA_HOME"),
+        xdg_runtime_dir: variable("XDG_RUNTIME_DIR"),
+        cores: std::thread::available_parallelism().map_or(1, |cores| u16::try_from(cores.get()).unwrap_or(u16::MAX)),
+        memory_bytes: memory_bytes(),
+    };
+    config::load(&Sources {
+        files: run.config.clone().map_or_else(|| config::default_files(&host), |file| vec![file]),
+        files_required: run.config.is_some(),
+        host,
+        flags: Flags {
+            listen: run.listen.clone(),
+            bootstrap: run.bootstrap.clone(),
+            role: run.role.clone(),
+            name: run.name.clone(),
+            api: run.api.clone(),
+            data_dir: run.data_dir.clone(),
+        },
+        variables,
+    })
+}
+
+/// Of the machine, or of the control group where that is less.
+fn memory_bytes() -> u64 {
+    let Ok(mut system) = sysinfo::System::new() else { return 0 };
+    system.refresh_memory_specifics(sysinfo::MemoryRefreshKind::nothing().with_ram());
+    let group = system.cgroup_limits().map_or(u64::MAX, |limits| limits.total_memory);
+    system.total_memory().min(group)
+}
+
+fn show(run: &Run) -> ExitCode {
+    match load(run) {
+        Ok((_, view)) => {
+            println!("{}", serde_json::to_string(&view).unwrap_or_default());
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail_config(&error),
+    }
+}
+
+fn start(run: &Run) -> ExitCode {
+    let (config, view) = match load(run) {
+        Ok(loaded) => loaded,
+        Err(error) => return fail_config(&error),
+    };
+    if run.check_config {
+        println!("ok");
+        return ExitCode::SUCCESS;
+    }
+    telemetry::start(&config.log, config.log_format);
+    raise_file_limit();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error, "check the limits on open files and threads", 1),
+    };
+    let ended = runtime.block_on(async {
+        let stop = signals().map_err(|error| fail(&error, "the system refused a signal handler", 1))?;
+        daemon::run(config, view, stop).await.map_err(|error| fail(&error, error.hint(), error.exit_code()))
+    });
+    // A thread that still writes a blob must not hold the process.
+    runtime.shutdown_background();
+    ended.err().unwrap_or(ExitCode::SUCCESS)
+}
+
+/// One message for each SIGTERM or SIGINT.
+fn signals() -> std::io::Result<mpsc::Receiver<()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (asked, stop) = mpsc::channel(2);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            // Twice is all that means anything.
+            let _ = asked.try_send(());
+        }
+    });
+    Ok(stop)
+}
+
+/// Connections, blobs and API clients each hold a descriptor; the default of 1,024 is soon too few.
+fn raise_file_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(soft, hard)| if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) });
+    if let Err(error) = raised {
+        tracing::debug!(%error, "the limit on open files stays as it is");
+    }
+}
+
+fn fail_config(error: &ConfigError) -> ExitCode {
+    eprintln!("{error}");
+    ExitCode::from(EXIT_CONFIG)
+}
+
+fn fail(error: &dyn std::error::Error, hint: impl AsRef<str>, code: u8) -> ExitCode {
+    eprintln!("error: {error}\n  fix   {}", hint.as_ref());
+    ExitCode::from(code)
+}

@@ -1,0 +1,110 @@
+//! The local HTTP API on a Unix socket; its routes and types are in `shoal_protocol::api`.
+//!
+//! **Invariant:** only the user the daemon runs as can open the socket, so there is no other admission here.
+//! **Not here:** answers. The driver has them; this turns HTTP into requests to it and back.
+
+mod blobs;
+mod body;
+mod events;
+mod peers;
+mod problem;
+mod socket;
+mod spec;
+mod tasks;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use shoal_protocol::PeerId;
+use shoal_protocol::api::{ConfigView, Problem, Status, codes};
+use shoal_protocol::task::spec::CloudUse;
+use tokio::net::UnixListener;
+
+use crate::blobs::BlobStore;
+use crate::driver::handle::Handle;
+use body::Json;
+use problem::{ApiError, ApiResult};
+
+pub(crate) use socket::SocketError;
+pub(crate) use socket::bind;
+
+/// What every route may need.
+#[derive(Debug, Clone)]
+pub(crate) struct Api {
+    pub(crate) driver: Handle,
+    pub(crate) blobs: BlobStore,
+    pub(crate) config: Arc<ConfigView>,
+    pub(crate) me: PeerId,
+    /// How tasks use cloud peers when they do not say.
+    pub(crate) cloud: CloudUse,
+}
+
+/// Answers until `ended` is done and open requests are answered.
+pub(crate) async fn serve(listener: UnixListener, api: Api, ended: impl Future<Output = ()> + Send + 'static) {
+    // The listener's errors are retried inside; there is no other end than `ended`.
+    if let Err(error) = axum::serve(listener, routes(api)).with_graceful_shutdown(ended).await {
+        tracing::warn!(%error, "the API ended");
+    }
+}
+
+fn routes(api: Api) -> Router {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/peers", get(peers::list))
+        .route("/v1/peers/{peer}/ping", post(peers::ping))
+        .route("/v1/rtt", get(peers::rtt))
+        .route("/v1/tasks", get(tasks::list).post(tasks::submit))
+        .route("/v1/tasks/{id}", get(tasks::show))
+        .route("/v1/tasks/{id}/cancel", post(tasks::cancel))
+        .route("/v1/tasks/{id}/result", get(tasks::result))
+        .route("/v1/tasks/{id}/logs", get(tasks::logs))
+        .route("/v1/tasks/{id}/explain", get(tasks::explain))
+        .route("/v1/blobs", get(blobs::list).post(blobs::put))
+        .route("/v1/blobs/{id}", get(blobs::get))
+        .route("/v1/events", get(events::follow))
+        .route("/v1/config", get(config))
+        .route("/v1/shutdown", post(shut_down))
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(api)
+}
+
+async fn status(State(api): State<Api>) -> ApiResult<Json<Status>> {
+    Ok(Json(api.driver.read(|driver| driver.status()).await?))
+}
+
+async fn config(State(api): State<Api>) -> Json<ConfigView> {
+    Json(ConfigView::clone(&api.config))
+}
+
+async fn shut_down(State(api): State<Api>) -> ApiResult<StatusCode> {
+    api.driver.shut_down().await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+async fn unknown_route(uri: axum::http::Uri) -> ApiError {
+    ApiError(Problem {
+        code: codes::BAD_REQUEST.into(),
+        status: 404,
+        title: format!("there is nothing at {}", uri.path()),
+        detail: String::new(),
+        hint: "`shoal version` tells whether `shoal` and `shoald` are of the same release".into(),
+        retryable: false,
+        retry_after_ms: None,
+    })
+}
+
+async fn wrong_method(method: axum::http::Method, uri: axum::http::Uri) -> ApiError {
+    ApiError(Problem {
+        code: codes::BAD_REQUEST.into(),
+        status: 405,
+        title: format!("{method} is not what {} is for", uri.path()),
+        detail: String::new(),
+        hint: "see the table in shoal_protocol::api".into(),
+        retryable: false,
+        retry_after_ms: None,
+    })
+}

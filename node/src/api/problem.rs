@@ -1,0 +1,173 @@
+//! Errors as HTTP answers: `application/problem+json` with a stable code, the reason and the fix.
+
+use std::time::Duration;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use shoal_protocol::api::{Problem, codes};
+use shoal_protocol::output::TaskError;
+use shoal_protocol::task::spec::SpecError;
+use shoal_protocol::{BlobId, FindError};
+
+use crate::blobs::BlobError;
+use crate::driver::handle::Refusal;
+
+/// A request that has no answer.
+#[derive(Debug)]
+pub(crate) struct ApiError(pub(crate) Problem);
+
+pub(crate) type ApiResult<T> = Result<T, ApiError>;
+
+impl ApiError {
+    pub(crate) fn new(code: &str, status: StatusCode, title: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self(Problem {
+            code: code.into(),
+            status: status.as_u16(),
+            title: title.into(),
+            detail: String::new(),
+            hint: hint.into(),
+            retryable: false,
+            retry_after_ms: None,
+        })
+    }
+
+    pub(crate) fn bad_request(title: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(codes::BAD_REQUEST, StatusCode::BAD_REQUEST, title, hint)
+    }
+
+    pub(crate) fn no_blob(id: BlobId, what: &str) -> Self {
+        let title = format!("{what} {id} is not in this peer's store");
+        Self::new(codes::NO_BLOB, StatusCode::NOT_FOUND, title, "store it first: `shoal blob put FILE`")
+    }
+
+    pub(crate) fn because(mut self, detail: impl Into<String>) -> Self {
+        self.0.detail = detail.into();
+        self
+    }
+
+    fn retry_after(mut self, after: Option<Duration>) -> Self {
+        self.0.retryable = true;
+        self.0.retry_after_ms = after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+        self
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self.0).unwrap_or_default();
+        let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
+        if let Some(ms) = self.0.retry_after_ms {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1_000)));
+        }
+        response
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let title = refusal.to_string();
+        match refusal {
+            Refusal::Find(error) => not_found(&error),
+            Refusal::Task(error) => of_task(&error),
+            Refusal::TooManyWaiters => {
+                Self::new(codes::OVERLOADED, StatusCode::TOO_MANY_REQUESTS, title, "ask for its state instead")
+                    .retry_after(None)
+            }
+            Refusal::NoBlob { id, why } => Self::new(
+                codes::NO_BLOB,
+                StatusCode::NOT_FOUND,
+                format!("blob {id} could not be had"),
+                "name a peer that holds it with `--from PEER`, or store it with `shoal blob put FILE`",
+            )
+            .because(why),
+            Refusal::IsMe => Self::bad_request(title, "name another peer; `shoal peers` lists them"),
+            Refusal::Forgotten => {
+                Self::new(codes::NO_TASK, StatusCode::GONE, title, "`shoal task ls` lists the tasks that are kept")
+            }
+            Refusal::NoEntropy(_) => {
+                Self::new(codes::INTERNAL, StatusCode::INTERNAL_SERVER_ERROR, title, "try again").retry_after(None)
+            }
+            Refusal::Stopping => stopping(title),
+        }
+    }
+}
+
+fn stopping(title: String) -> ApiError {
+    let hint = "start it again, or submit at another peer";
+    ApiError::new(codes::SHUTTING_DOWN, StatusCode::SERVICE_UNAVAILABLE, title, hint).retry_after(None)
+}
+
+fn not_found(error: &FindError) -> ApiError {
+    let what = match error {
+        FindError::None { what, .. } | FindError::Ambiguous { what, .. } => *what,
+    };
+    let (code, hint) = match what {
+        "task" => (codes::NO_TASK, "`shoal task ls` lists the tasks of this peer"),
+        _ => (codes::NO_PEER, "`shoal peers` lists the peers this one knows"),
+    };
+    match error {
+        FindError::None { .. } => ApiError::new(code, StatusCode::NOT_FOUND, error.to_string(), hint),
+        FindError::Ambiguous { .. } => {
+            ApiError::new(codes::AMBIGUOUS, StatusCode::CONFLICT, error.to_string(), "write more of its id")
+        }
+    }
+}
+
+/// Tasks that were never taken on; those that failed later are views with a problem inside.
+fn of_task(error: &TaskError) -> ApiError {
+    let title = error.to_string();
+    match error {
+        TaskError::Overloaded { retry_after, .. } => {
+            let hint = "wait, or cancel tasks nobody needs: `shoal task ls`";
+            ApiError::new(codes::OVERLOADED, StatusCode::TOO_MANY_REQUESTS, title, hint).retry_after(Some(*retry_after))
+        }
+        TaskError::ShuttingDown => stopping(title),
+        TaskError::NoCandidate { .. } => {
+            let hint = "see who was excluded and why: `shoal explain last`";
+            ApiError::new(codes::NO_CANDIDATE, StatusCode::SERVICE_UNAVAILABLE, title, hint).retry_after(None)
+        }
+        TaskError::AllDeclined { .. } => {
+            let hint = "see every answer: `shoal explain last`";
+            ApiError::new(codes::ALL_DECLINED, StatusCode::SERVICE_UNAVAILABLE, title, hint).retry_after(None)
+        }
+        TaskError::Cancelled => ApiError::new(codes::CANCELLED, StatusCode::CONFLICT, title, "submit it again"),
+        TaskError::AttemptsExhausted { .. } => {
+            let hint = "see each attempt: `shoal explain last`";
+            ApiError::new(codes::ATTEMPTS_EXHAUSTED, StatusCode::SERVICE_UNAVAILABLE, title, hint).retry_after(None)
+        }
+    }
+}
+
+impl From<SpecError> for ApiError {
+    fn from(error: SpecError) -> Self {
+        let (code, status) = match error {
+            SpecError::TooLarge { .. } => (codes::TOO_LARGE, StatusCode::PAYLOAD_TOO_LARGE),
+            SpecError::Variants { .. } | SpecError::Number { .. } => (codes::BAD_REQUEST, StatusCode::BAD_REQUEST),
+        };
+        Self::new(code, status, error.to_string(), error.hint())
+    }
+}
+
+impl From<BlobError> for ApiError {
+    fn from(error: BlobError) -> Self {
+        let (code, status) = match error {
+            BlobError::NotFound { .. } => (codes::NO_BLOB, StatusCode::NOT_FOUND),
+            BlobError::WrongContent { .. } | BlobError::WrongSize { .. } => {
+                (codes::BAD_REQUEST, StatusCode::BAD_REQUEST)
+            }
+            BlobError::NoRoom { .. } | BlobError::DiskFull { .. } => (codes::STORE, StatusCode::INSUFFICIENT_STORAGE),
+            BlobError::Corrupt { .. } | BlobError::Io { .. } => (codes::STORE, StatusCode::INTERNAL_SERVER_ERROR),
+        };
+        Self::new(code, status, error.to_string(), error.hint())
+    }
+}
+
+/// Work on a blocking thread was cut short.
+impl From<tokio::task::JoinError> for ApiError {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Self::new(codes::INTERNAL, StatusCode::INTERNAL_SERVER_ERROR, "the daemon could not finish this", "try again")
+            .because(error.to_string())
+            .retry_after(None)
+    }
+}

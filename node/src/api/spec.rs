@@ -1,0 +1,121 @@
+//! From what a user writes to a task that can be placed: sizes filled in, large inputs stored, limits checked.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use shoal_protocol::TaskSpec;
+use shoal_protocol::api::{InputRequest, TaskRequest};
+use shoal_protocol::config::{INLINE_BYTES_MAX, INPUTS_MAX, NAME_BYTES_MAX, VARIANTS_MAX};
+use shoal_protocol::task::spec::{BlobRef, CloudUse, Limits, Payload, Policy, SpecError, Variant};
+use tokio::task::spawn_blocking;
+
+use super::Api;
+use super::problem::{ApiError, ApiResult};
+use crate::blobs::BlobStore;
+
+/// An idempotency key is a name, not a document.
+const KEY_BYTES_MAX: usize = 256;
+
+/// The task that is asked for, or why it cannot be.
+pub(super) async fn build(api: &Api, request: &mut TaskRequest) -> ApiResult<TaskSpec> {
+    check_names(request)?;
+    let variants = variants(&api.blobs, request)?;
+    let inputs = inputs(api, std::mem::take(&mut request.inputs)).await?;
+    let defaults = Limits::default();
+    let spec = TaskSpec {
+        variants,
+        args: std::mem::take(&mut request.args),
+        inputs,
+        limits: Limits {
+            memory_bytes: request.memory_bytes.unwrap_or(defaults.memory_bytes),
+            wall: request.wall_ms.map_or(defaults.wall, Duration::from_millis),
+            output_bytes: request.output_bytes.unwrap_or(defaults.output_bytes),
+        },
+        policy: Policy {
+            labels: std::mem::take(&mut request.labels),
+            role: request.role,
+            // What a user does not say is what the owner of this peer says.
+            cloud: if request.cloud == CloudUse::default() { api.cloud } else { request.cloud },
+            local_only: request.local_only,
+            peer: None,
+            loss_max: request.loss_max.map(Into::into),
+        },
+        deadline: request.deadline_ms.map(Duration::from_millis),
+        lambda: request.lambda,
+    };
+    spec.check()?;
+    Ok(spec)
+}
+
+fn check_names(request: &TaskRequest) -> ApiResult<()> {
+    if request.name.len() > NAME_BYTES_MAX {
+        return Err(ApiError::bad_request(
+            format!("the task's name has {} bytes", request.name.len()),
+            format!("use at most {NAME_BYTES_MAX}"),
+        ));
+    }
+    match request.idempotency_key.as_deref() {
+        Some(key) if key.is_empty() || key.len() > KEY_BYTES_MAX => Err(ApiError::bad_request(
+            format!("the idempotency key has {} bytes", key.len()),
+            format!("use 1 to {KEY_BYTES_MAX}"),
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn variants(store: &BlobStore, request: &TaskRequest) -> ApiResult<Vec<Variant>> {
+    if request.variants.is_empty() || request.variants.len() > VARIANTS_MAX {
+        return Err(SpecError::Variants { count: request.variants.len(), limit: VARIANTS_MAX }.into());
+    }
+    let with_size = |variant: &shoal_protocol::api::VariantRequest| {
+        let module_bytes = store.stat(variant.module).ok_or_else(|| ApiError::no_blob(variant.module, "the module"))?;
+        Ok(Variant { name: variant.name.clone(), module: variant.module, module_bytes, loss: variant.loss })
+    };
+    request.variants.iter().map(with_size).collect()
+}
+
+async fn inputs(api: &Api, requests: Vec<InputRequest>) -> ApiResult<Vec<Payload>> {
+    if requests.len() as u64 > INPUTS_MAX {
+        let size = requests.len() as u64;
+        return Err(SpecError::TooLarge { what: "number of inputs", size, limit: INPUTS_MAX }.into());
+    }
+    let mut inputs = Vec::with_capacity(requests.len());
+    for request in requests {
+        inputs.push(match request {
+            InputRequest::Text(text) => Payload::Inline(text.into_bytes()),
+            InputRequest::Base64(text) => Payload::Inline(STANDARD.decode(&text).map_err(|error| {
+                ApiError::bad_request("an input is not base64", "use the standard alphabet with padding")
+                    .because(error.to_string())
+            })?),
+            InputRequest::Blob(id) => {
+                let bytes = api.blobs.stat(id).ok_or_else(|| ApiError::no_blob(id, "the input"))?;
+                Payload::Blob(BlobRef { id, bytes, holder: api.me })
+            }
+        });
+    }
+    let inline: u64 = inputs.iter().map(inline_bytes).sum();
+    if inline <= INLINE_BYTES_MAX { Ok(inputs) } else { store_inline(api, inputs).await }
+}
+
+fn inline_bytes(input: &Payload) -> u64 {
+    match input {
+        Payload::Inline(bytes) => bytes.len() as u64,
+        Payload::Blob(_) => 0,
+    }
+}
+
+/// What does not fit a frame travels as blobs.
+async fn store_inline(api: &Api, inputs: Vec<Payload>) -> ApiResult<Vec<Payload>> {
+    let (store, me) = (api.blobs.clone(), api.me);
+    let stored = spawn_blocking(move || {
+        let store_one = |input| match input {
+            Payload::Inline(bytes) => store
+                .put(&bytes)
+                .map(|stored| Payload::Blob(BlobRef { id: stored.id, bytes: stored.bytes, holder: me })),
+            Payload::Blob(blob) => Ok(Payload::Blob(blob)),
+        };
+        inputs.into_iter().map(store_one).collect::<Result<_, _>>()
+    });
+    Ok(stored.await??)
+}

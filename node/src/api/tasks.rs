@@ -1,0 +1,142 @@
+//! Tasks: handed in, followed, withdrawn, explained.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use shoal_protocol::api::{Explanation, Listing, OutputView, TaskRequest, TaskView, codes};
+
+use super::body::{self, Json};
+use super::problem::{ApiError, ApiResult};
+use super::{Api, blobs, spec};
+use crate::driver::handle::{Refusal, Submission};
+
+/// A request with its inputs; larger inputs are put as blobs first.
+const REQUEST_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Tasks in a listing when nobody says how many.
+const LISTED_DEFAULT: usize = 100;
+/// Longest that one request waits for the end of a task.
+const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
+
+pub(super) async fn submit(State(api): State<Api>, headers: HeaderMap, request: Request) -> ApiResult<Response> {
+    let request = with_limit(request);
+    let body: Result<Bytes, BytesRejection> = Bytes::from_request(request, &()).await;
+    let mut request: TaskRequest = body::read(body, REQUEST_BYTES_MAX)?;
+    if request.idempotency_key.is_none() {
+        let key = headers.get("idempotency-key").map(|key| key.to_str().map(str::to_owned));
+        request.idempotency_key =
+            key.transpose().map_err(|_| ApiError::bad_request("the Idempotency-Key is not text", "use ASCII"))?;
+    }
+    let spec = spec::build(&api, &mut request).await?;
+    if request.dry_run {
+        let pinned = request.peer.take();
+        let decision = api.driver.read(move |driver| driver.dry_run(spec, pinned.as_deref())).await??;
+        return Ok(Json(decision).into_response());
+    }
+    let wait = request.wait;
+    let submission =
+        Submission { name: request.name, spec, pinned: request.peer, idempotency_key: request.idempotency_key, wait };
+    let view = api.driver.submit(submission).await?;
+    let status = if wait { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok((status, Json(view)).into_response())
+}
+
+/// The limit stands here and not at the route, beside the constant that the error names.
+fn with_limit(mut request: Request) -> Request {
+    DefaultBodyLimit::max(REQUEST_BYTES_MAX).apply(&mut request);
+    request
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Page {
+    limit: Option<usize>,
+}
+
+pub(super) async fn list(State(api): State<Api>, Query(page): Query<Page>) -> ApiResult<Json<Listing<TaskView>>> {
+    let limit = page.limit.unwrap_or(LISTED_DEFAULT);
+    let tasks = api.driver.read(move |driver| driver.peer().tasks(driver.now(), limit)).await?;
+    Ok(Json(Listing::new(tasks)))
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Patience {
+    #[serde(default)]
+    wait_ms: u64,
+}
+
+pub(super) async fn show(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Query(patience): Query<Patience>,
+) -> ApiResult<Json<TaskView>> {
+    if patience.wait_ms > 0 {
+        let patience = Duration::from_millis(patience.wait_ms).min(WAIT_MAX);
+        if let Ok(ended) = tokio::time::timeout(patience, api.driver.await_end(id.clone())).await {
+            return Ok(Json(ended?));
+        }
+    }
+    Ok(Json(view(&api, id).await?))
+}
+
+async fn view(api: &Api, id: String) -> ApiResult<TaskView> {
+    let found = api.driver.read(move |driver| {
+        let task = driver.peer().find_task(&id)?;
+        driver.peer().task(driver.now(), task).ok_or(Refusal::Forgotten)
+    });
+    Ok(found.await??)
+}
+
+pub(super) async fn cancel(State(api): State<Api>, Path(id): Path<String>) -> ApiResult<Json<TaskView>> {
+    Ok(Json(api.driver.cancel(id).await?))
+}
+
+pub(super) async fn result(State(api): State<Api>, Path(id): Path<String>) -> ApiResult<Response> {
+    let view = view(&api, id).await?;
+    let bytes = match view.output {
+        Some(OutputView::Text(text)) => text.into_bytes(),
+        Some(OutputView::Base64(text)) => STANDARD.decode(text).unwrap_or_default(),
+        Some(OutputView::Blob { id, .. }) => {
+            if api.blobs.stat(id).is_none() {
+                api.driver.fetch_blob(id, view.executor.map(|executor| executor.peer.to_string())).await?;
+            }
+            return blobs::send(&api.blobs, id).await;
+        }
+        None => return Err(without_output(view)),
+    };
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
+}
+
+/// Why there is nothing to hand out; the task's own problem when it has one.
+fn without_output(view: TaskView) -> ApiError {
+    match view.problem {
+        Some(problem) => ApiError(problem),
+        None if view.state.is_final() => {
+            let title = format!("the output of {} is no longer kept", view.task);
+            ApiError::new(codes::NO_TASK, StatusCode::GONE, title, "run it again")
+        }
+        None => {
+            let title = format!("{} has not ended yet", view.task);
+            let hint = format!("wait for it: `shoal task show {}`, or `shoal events -f`", view.task);
+            ApiError::new(codes::NO_TASK, StatusCode::CONFLICT, title, hint)
+        }
+    }
+}
+
+pub(super) async fn logs(State(api): State<Api>, Path(id): Path<String>) -> ApiResult<Response> {
+    let view = view(&api, id).await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], view.log).into_response())
+}
+
+pub(super) async fn explain(State(api): State<Api>, Path(id): Path<String>) -> ApiResult<Json<Explanation>> {
+    let found = api.driver.read(move |driver| {
+        let task = driver.peer().find_task(&id)?;
+        Ok::<_, Refusal>(driver.peer().explain(task))
+    });
+    Ok(Json(Listing::new(found.await??)))
+}

@@ -1,0 +1,187 @@
+//! One daemon from start to end: takes what it needs, wires the rooms together, and lets go in order.
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use shoal_protocol::api::ConfigView;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::api::{self, Api, SocketError};
+use crate::blobs::{BlobError, BlobStore};
+use crate::config::{Config, Identity, IdentityError};
+use crate::driver::handle::Handle;
+use crate::driver::{Driver, Parts, Sources, unix_time};
+use crate::executor::{Executor, ExecutorConfig, ExecutorError};
+use crate::load_sampler::{LoadError, LoadSampler};
+use crate::network::{Network, NetworkConfig, NetworkError};
+use crate::speed;
+
+/// Time that answers already begun have at the end.
+const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(1);
+/// Share of the disk quota that compiled modules may take, beside the blobs.
+const COMPILED_SHARE: u64 = 4;
+
+/// Why the daemon does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Who this peer is cannot be told.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The data directory cannot be used.
+    #[error("cannot use the data directory {}: {source}", path.display())]
+    DataDir {
+        /// Which.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// Another daemon uses it.
+    #[error("another shoald uses the data directory {}", .0.display())]
+    DataDirTaken(PathBuf),
+    /// The API's socket cannot be had.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// The network does not start.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+    /// The sandbox cannot be set up.
+    #[error(transparent)]
+    Executor(#[from] ExecutorError),
+    /// The host's load cannot be measured.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The system has no randomness.
+    #[error("the operating system gave no randomness: {0}")]
+    NoEntropy(String),
+}
+
+impl StartError {
+    /// What a person can do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Identity(error) => error.hint(),
+            Self::DataDir { .. } => {
+                "make it a directory of the user shoald runs as, or choose another: --data-dir DIR".into()
+            }
+            Self::DataDirTaken(_) => {
+                "use that one (`shoal status`), stop it first, or choose another: --data-dir DIR".into()
+            }
+            Self::Socket(error) => error.hint(),
+            Self::Network(error) => error.hint(),
+            Self::Blobs(error) => error.hint().into(),
+            Self::Executor(error) => error.hint().into(),
+            Self::Load(error) => error.hint().into(),
+            Self::NoEntropy(_) => "start it again once the system has finished booting".into(),
+        }
+    }
+
+    /// What the process ends with.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            // EX_CONFIG: a person has to change something that is written down.
+            Self::Identity(_) | Self::Network(NetworkError::BadAddress { .. }) => 78,
+            Self::DataDir { .. }
+            | Self::DataDirTaken(_)
+            | Self::Socket(_)
+            | Self::Network(_)
+            | Self::Blobs(_)
+            | Self::Executor(_)
+            | Self::Load(_)
+            | Self::NoEntropy(_) => 1,
+        }
+    }
+}
+
+/// Runs a daemon until a message on `stop` (or the API) asks it to end; a second message ends it at once.
+pub async fn run(config: Config, view: ConfigView, stop: mpsc::Receiver<()>) -> Result<(), StartError> {
+    let _data_dir = take_data_dir(&config.data_dir)?;
+    let identity = Identity::load(&config, unix_time().as_secs())?;
+    let (listener, socket) = api::bind(&config.socket)?;
+    let blobs = BlobStore::open(&config.data_dir.join("blobs"), config.disk_bytes)?;
+    let (executor, executor_events) = start_executor(&config, &identity, &blobs)?;
+    let speed = match config.speed {
+        Some(speed) => speed,
+        None => speed::core_speed(&config.data_dir).await,
+    };
+    let seed = getrandom::u64().map_err(|error| StartError::NoEntropy(error.to_string()))?;
+    let (network, network_events) = Network::start(NetworkConfig {
+        listen: config.listen.clone(),
+        mdns: config.mdns,
+        mdns_interval: config.mdns_interval,
+        peers_max: config.peers_max,
+        node_key: identity.key.to_bytes(),
+        mesh: identity.mesh,
+        certificate: identity.signed.clone(),
+    })
+    .await?;
+
+    let (handle, requests) = Handle::new();
+    let api = Api {
+        driver: handle,
+        blobs: blobs.clone(),
+        config: Arc::new(view),
+        me: identity.certificate.peer,
+        cloud: config.cloud,
+    };
+    let (end_api, api_ends) = oneshot::channel::<()>();
+    let serving = tokio::spawn(api::serve(listener, api, async {
+        // Also when the driver is gone without a word.
+        let _ = api_ends.await;
+    }));
+
+    let sampler = LoadSampler::new()?;
+    let driver = Driver::new(Parts { config, identity, speed, seed, network, executor, blobs });
+    driver.run(Sources { network: network_events, executor: executor_events, requests, stop }, sampler).await;
+
+    drop(socket);
+    drop(end_api);
+    // Followers of events never end by themselves.
+    let _ = tokio::time::timeout(LAST_ANSWERS_TIMEOUT, serving).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Holds the directory for as long as the file lives; the lock goes with the process, however it ends.
+fn take_data_dir(path: &Path) -> Result<File, StartError> {
+    let failed = |source| StartError::DataDir { path: path.to_owned(), source };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    let lock = File::options().create(true).truncate(false).write(true).open(path.join("lock")).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StartError::DataDirTaken(path.to_owned())),
+        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+type ExecutorEvents = mpsc::UnboundedReceiver<crate::executor::ExecutorEvent>;
+
+fn start_executor(
+    config: &Config,
+    identity: &Identity,
+    blobs: &BlobStore,
+) -> Result<(Executor, ExecutorEvents), StartError> {
+    // Unbounded in form only: there is one event for each run or preparation handed over, and those are bounded.
+    // A bounded one could block the driver's own thread when the sandbox refuses an order at once.
+    let (events, received) = mpsc::unbounded_channel();
+    let sandbox = ExecutorConfig {
+        threads: usize::from(config.cores),
+        memory_bytes_max: config.memory_bytes,
+        slowdown: config.slowdown,
+        cache_bytes_max: config.disk_bytes / COMPILED_SHARE,
+        ..ExecutorConfig::new(identity.certificate.peer, config.data_dir.join("compiled"))
+    };
+    let executor = Executor::start(sandbox, blobs.clone(), move |event| {
+        // Nobody receives once the daemon is ending.
+        let _ = events.send(event);
+    })?;
+    Ok((executor, received))
+}

@@ -1,0 +1,42 @@
+//! Work that takes a while, done beside the loop on the same thread; its end is a fact for the peer.
+
+use std::fmt;
+
+use futures::StreamExt;
+use futures::future::LocalBoxFuture;
+use futures::stream::FuturesUnordered;
+use shoal_protocol::message::TaskRef;
+use shoal_protocol::task::spec::BlobRef;
+
+use super::records::Verified;
+
+/// What was done.
+pub(crate) enum Done {
+    /// The blobs of an attempt are here, or cannot be had.
+    Fetched { attempt: TaskRef, blobs: Vec<BlobRef>, result: Result<(), String> },
+    /// The records that were to be believed.
+    Verified(Vec<Verified>),
+    /// Something whose outcome only its caller wanted.
+    Answered,
+}
+
+/// Bounded by what orders it: attempts admitted here, messages of records, requests of the API.
+#[derive(Default)]
+pub(crate) struct Beside(FuturesUnordered<LocalBoxFuture<'static, Done>>);
+
+impl fmt::Debug for Beside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Beside").field(&self.0.len()).finish()
+    }
+}
+
+impl Beside {
+    pub(crate) fn start(&self, work: impl Future<Output = Done> + 'static) {
+        self.0.push(Box::pin(work));
+    }
+
+    /// The next that is done; nothing while there is no work.
+    pub(crate) async fn next(&mut self) -> Option<Done> {
+        self.0.next().await
+    }
+}

@@ -1,0 +1,139 @@
+//! What the API asks of the driver: one bounded queue of requests, each with its way back.
+//!
+//! **Not here:** HTTP. `crate::api` turns requests and refusals into that.
+
+use std::time::Duration;
+
+use shoal_protocol::api::TaskView;
+use shoal_protocol::output::TaskError;
+use shoal_protocol::{BlobId, FindError, PeerId, TaskSpec};
+use tokio::sync::{mpsc, oneshot};
+
+use super::Driver;
+use super::news::Following;
+use super::waiters::TaskReply;
+
+/// Requests that wait for the driver; beyond this callers wait to hand theirs in.
+const REQUESTS_MAX: usize = 1_024;
+
+/// Why a request has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error(transparent)]
+    Find(#[from] FindError),
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    #[error("too many callers wait for this task")]
+    TooManyWaiters,
+    #[error("{id} could not be had: {why}")]
+    NoBlob { id: BlobId, why: String },
+    #[error("that is this peer itself")]
+    IsMe,
+    #[error("the task ended, and its result is no longer kept")]
+    Forgotten,
+    #[error("no randomness for a task id: {0}")]
+    NoEntropy(String),
+    #[error("this peer is shutting down")]
+    Stopping,
+}
+
+/// A task as a user hands it in.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    pub(crate) name: String,
+    pub(crate) spec: TaskSpec,
+    /// The only peer it may run at: a name, an id, or a prefix.
+    pub(crate) pinned: Option<String>,
+    pub(crate) idempotency_key: Option<String>,
+    /// Answer when it has ended.
+    pub(crate) wait: bool,
+}
+
+/// A question that changes nothing.
+type Question = Box<dyn FnOnce(&Driver) + Send>;
+
+pub(crate) enum Request {
+    Read(Question),
+    Submit(Box<Submission>, TaskReply),
+    /// Answered when the task has ended.
+    AwaitEnd(String, TaskReply),
+    Cancel(String, TaskReply),
+    Ping(String, oneshot::Sender<Result<Pinging, Refusal>>),
+    FetchBlob {
+        id: BlobId,
+        from: Option<String>,
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    },
+    Follow {
+        since: Option<u64>,
+        reply: oneshot::Sender<Following>,
+    },
+    ShutDown,
+}
+
+/// A ping on its way.
+#[derive(Debug)]
+pub(crate) struct Pinging {
+    pub(crate) peer: PeerId,
+    pub(crate) name: String,
+    pub(crate) answer: oneshot::Receiver<Option<Duration>>,
+}
+
+/// The API's way to the driver.
+#[derive(Debug, Clone)]
+pub(crate) struct Handle(mpsc::Sender<Request>);
+
+impl Handle {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Request>) {
+        let (sender, receiver) = mpsc::channel(REQUESTS_MAX);
+        (Self(sender), receiver)
+    }
+
+    /// Asks something that changes nothing.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Driver) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.ask(|reply| {
+            Request::Read(Box::new(move |driver| {
+                // Whoever asked may have gone.
+                let _ = reply.send(question(driver));
+            }))
+        })
+        .await
+    }
+
+    pub(crate) async fn submit(&self, submission: Submission) -> Result<TaskView, Refusal> {
+        self.ask(|reply| Request::Submit(Box::new(submission), reply)).await?
+    }
+
+    pub(crate) async fn await_end(&self, task: String) -> Result<TaskView, Refusal> {
+        self.ask(|reply| Request::AwaitEnd(task, reply)).await?
+    }
+
+    pub(crate) async fn cancel(&self, task: String) -> Result<TaskView, Refusal> {
+        self.ask(|reply| Request::Cancel(task, reply)).await?
+    }
+
+    pub(crate) async fn ping(&self, peer: String) -> Result<Pinging, Refusal> {
+        self.ask(|reply| Request::Ping(peer, reply)).await?
+    }
+
+    pub(crate) async fn fetch_blob(&self, id: BlobId, from: Option<String>) -> Result<(), Refusal> {
+        self.ask(|reply| Request::FetchBlob { id, from, reply }).await?
+    }
+
+    pub(crate) async fn follow(&self, since: Option<u64>) -> Result<Following, Refusal> {
+        self.ask(|reply| Request::Follow { since, reply }).await
+    }
+
+    pub(crate) async fn shut_down(&self) -> Result<(), Refusal> {
+        self.0.send(Request::ShutDown).await.map_err(|_| Refusal::Stopping)
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(request(reply)).await.map_err(|_| Refusal::Stopping)?;
+        answer.await.map_err(|_| Refusal::Stopping)
+    }
+}

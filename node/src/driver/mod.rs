@@ -1,0 +1,352 @@
+//! Drives the one [`Peer`]: facts go in with the time they happened, orders come out and are carried out.
+//!
+//! ```text
+//! network ─┐                                  ┌─ outputs.rs: network, executor, blobs, waiters, news
+//! executor ┼─► select ─► Peer::handle ─► drain ┤
+//! API ─────┤             (one at a time)       └─ beside.rs: slow work, whose end is the next fact
+//! timer ───┘
+//! ```
+//!
+//! **Invariant:** nobody else calls [`Peer::handle`], and after each call every order is taken before the next fact.
+//! **Not here:** decisions. What to do about a fact is the protocol's business.
+
+mod beside;
+mod clock;
+mod fetch;
+pub(crate) mod handle;
+pub(crate) mod news;
+mod outputs;
+mod records;
+mod requests;
+mod status;
+mod waiters;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use shoal_protocol::message::TaskRef;
+use shoal_protocol::{Input, Message, Peer, PeerId, TaskId, Time};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
+
+use crate::blobs::{BlobServer, BlobStore, Pin, ServeLimits};
+use crate::config::{Config, Identity};
+use crate::executor::{Executor, ExecutorEvent};
+use crate::load_sampler::{LoadSampler, SAMPLE_EVERY};
+use crate::network::{BulkStream, Network, NetworkEvent};
+
+use beside::Beside;
+use clock::Clock;
+pub(crate) use clock::unix_time;
+use fetch::Fetcher;
+use handle::Request;
+use news::News;
+use records::Records;
+use waiters::Waiters;
+
+/// Unreadable frames a neighbour may send in the life of a connection.
+const STRIKES_MAX: u8 = 3;
+/// Time that handing work back may take at the end.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time that the last frames have to leave.
+const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// What the driver is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) identity: Identity,
+    pub(crate) speed: f64,
+    pub(crate) seed: u64,
+    pub(crate) network: Network,
+    pub(crate) executor: Executor,
+    pub(crate) blobs: BlobStore,
+}
+
+/// Where facts come from.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    pub(crate) network: mpsc::Receiver<NetworkEvent>,
+    /// Bounded by the runs and preparations that are handed over.
+    pub(crate) executor: mpsc::UnboundedReceiver<ExecutorEvent>,
+    pub(crate) requests: mpsc::Receiver<Request>,
+    /// One message for each signal that asks to stop.
+    pub(crate) stop: mpsc::Receiver<()>,
+}
+
+/// How the end was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stopping {
+    No,
+    /// Work is being handed back, until then at the latest.
+    Until(Time),
+    Ready,
+}
+
+/// Owner of the peer.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    peer: Peer,
+    clock: Clock,
+    config: Config,
+    identity: Identity,
+    network: Network,
+    executor: Executor,
+    blobs: BlobStore,
+    server: BlobServer,
+    fetcher: Fetcher,
+    beside: Beside,
+    waiters: Waiters,
+    news: News,
+    records: Records,
+    /// Facts that carrying out orders brought about at once.
+    inputs: VecDeque<Input>,
+    /// Blobs of unfinished tasks of users here.
+    pinned_at_home: BTreeMap<TaskId, Vec<Pin>>,
+    /// Blobs of attempts that wait or run here.
+    pinned_for_runs: BTreeMap<TaskRef, Vec<Pin>>,
+    connected: BTreeSet<PeerId>,
+    strikes: BTreeMap<PeerId, u8>,
+    stopping: Stopping,
+    announced: bool,
+    garbage: u64,
+    strangers: u64,
+}
+
+impl Driver {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { config, identity, speed, seed, network, executor, blobs } = parts;
+        let clock = Clock::start();
+        let member = identity.certificate.member();
+        let mut news = News::new();
+        news.learn_name(member.peer, &member.name);
+        Self {
+            records: Records::new(member.peer, &config.data_dir),
+            peer: Peer::new(member, config.peer(speed), seed, clock.now()),
+            server: BlobServer::new(blobs.clone(), ServeLimits::default()),
+            fetcher: Fetcher::new(network.clone(), blobs.clone()),
+            beside: Beside::default(),
+            waiters: Waiters::default(),
+            inputs: VecDeque::new(),
+            pinned_at_home: BTreeMap::new(),
+            pinned_for_runs: BTreeMap::new(),
+            connected: BTreeSet::new(),
+            strikes: BTreeMap::new(),
+            stopping: Stopping::No,
+            announced: false,
+            garbage: 0,
+            strangers: 0,
+            clock,
+            config,
+            identity,
+            network,
+            executor,
+            blobs,
+            news,
+        }
+    }
+
+    /// Runs until the peer is asked to stop and has handed back what it could.
+    pub(crate) async fn run(mut self, mut sources: Sources, mut sampler: LoadSampler) {
+        self.begin();
+        let mut every_second = interval(SAMPLE_EVERY);
+        every_second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first reading only sets the mark.
+        every_second.tick().await;
+        let wake = sleep_until(tokio::time::Instant::now());
+        tokio::pin!(wake);
+        while !self.is_over() {
+            let deadline = self.deadline();
+            if let Some(deadline) = deadline {
+                let deadline = self.clock.instant(deadline);
+                if wake.deadline() != deadline {
+                    wake.as_mut().reset(deadline);
+                }
+            }
+            tokio::select! {
+                Some(event) = sources.network.recv() => self.on_network(event),
+                Some(event) = sources.executor.recv() => self.on_executor(event),
+                Some(request) = sources.requests.recv() => self.on_request(request),
+                Some(done) = self.beside.next() => self.on_done(done),
+                () = &mut wake, if deadline.is_some() => self.handle(Input::TimerFired),
+                _ = every_second.tick() => self.on_second(&mut sampler),
+                Some(()) = sources.stop.recv() => self.stop(),
+            }
+        }
+        self.end(&mut sources.network).await;
+    }
+
+    fn begin(&mut self) {
+        for address in self.config.bootstrap.clone() {
+            self.handle(Input::Discovered { peer: None, address, bootstrap: true });
+        }
+        let remembered = self.records.load();
+        tracing::debug!(peers = remembered.len(), "remembered peers");
+        self.verify(remembered);
+    }
+
+    /// Hands one fact to the peer and carries out what it orders, until there is nothing more to do.
+    fn handle(&mut self, input: Input) {
+        self.inputs.push_back(input);
+        while let Some(input) = self.inputs.pop_front() {
+            self.peer.handle(self.clock.now(), input);
+            while let Some(output) = self.peer.poll_output() {
+                self.carry_out(output);
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        let peer = self.peer.poll_timeout().map(|(time, _why)| time);
+        let stopping = match self.stopping {
+            Stopping::Until(time) => Some(time),
+            Stopping::No | Stopping::Ready => None,
+        };
+        peer.into_iter().chain(stopping).min()
+    }
+
+    fn on_network(&mut self, event: NetworkEvent) {
+        match event {
+            NetworkEvent::Listening { address } => {
+                tracing::debug!(address, "listening");
+                self.addresses_changed();
+            }
+            NetworkEvent::AddressGone { address } => {
+                tracing::info!(address, "an address of this machine is gone");
+                self.addresses_changed();
+            }
+            NetworkEvent::Discovered { peer, address } => {
+                self.handle(Input::Discovered { peer, address, bootstrap: false });
+            }
+            NetworkEvent::Connected { member, certificate: _, address } => {
+                self.connected.insert(member.peer);
+                self.strikes.remove(&member.peer);
+                self.news.learn_name(member.peer, &member.name);
+                if let Some(address) = &address {
+                    self.fetcher.learn_addresses(member.peer, std::slice::from_ref(address));
+                }
+                self.handle(Input::Connected { member, address });
+            }
+            NetworkEvent::Disconnected { peer } => {
+                self.connected.remove(&peer);
+                self.strikes.remove(&peer);
+                self.handle(Input::Disconnected { peer });
+            }
+            NetworkEvent::DialFailed { peer, address, reason } => {
+                tracing::debug!(?peer, address, reason, "a dial came to nothing");
+                self.handle(Input::DialFailed { peer, address, reason });
+            }
+            NetworkEvent::Refused { address, reason } => {
+                self.strangers += 1;
+                tracing::warn!(address, reason, "a stranger was refused");
+            }
+            NetworkEvent::Frame { from, body } => self.on_frame(from, &body),
+            NetworkEvent::Bulk { from, stream } => self.serve(from, stream),
+        }
+    }
+
+    fn on_frame(&mut self, from: PeerId, body: &[u8]) {
+        match Message::decode(body) {
+            Ok(message) => self.handle(Input::Received { from, message }),
+            Err(error) => {
+                self.garbage += 1;
+                let strikes = self.strikes.entry(from).or_insert(0);
+                *strikes = strikes.saturating_add(1);
+                tracing::warn!(peer = ?from, strikes, %error, "an unreadable frame");
+                if *strikes >= STRIKES_MAX {
+                    self.network.disconnect(from, "it sends frames that cannot be read");
+                }
+            }
+        }
+    }
+
+    /// Answers a request for a blob; the network bounds how many streams are open, the server how many are answered.
+    fn serve(&self, from: PeerId, mut stream: BulkStream) {
+        let server = self.server.clone();
+        tokio::spawn(async move {
+            match server.serve(from, &mut stream).await {
+                Ok(bytes) => tracing::debug!(peer = ?from, bytes, "served a blob"),
+                Err(error) => tracing::debug!(peer = ?from, %error, "a blob was not served"),
+            }
+        });
+    }
+
+    fn on_executor(&mut self, event: ExecutorEvent) {
+        match event {
+            ExecutorEvent::Prepared { module, result } => self.handle(Input::Prepared { module, result }),
+            ExecutorEvent::Finished { attempt, report } => {
+                self.handle(Input::Finished { attempt, report });
+                self.pinned_for_runs.remove(&attempt);
+            }
+        }
+    }
+
+    fn on_second(&mut self, sampler: &mut LoadSampler) {
+        self.handle(Input::LoadSampled(sampler.sample()));
+        if let Some((path, bytes)) = self.records.due(self.clock.now()) {
+            // Nobody waits for it, and an error is logged where it happens.
+            let _written = tokio::task::spawn_blocking(move || records::write(&path, &bytes));
+        }
+    }
+
+    fn addresses_changed(&mut self) {
+        let addresses = self.network.local_addresses();
+        if !self.announced && !addresses.is_empty() {
+            self.announced = true;
+            let certificate = &self.identity.certificate;
+            tracing::info!(
+                name = certificate.name, role = %certificate.role, peer = %certificate.peer, mesh = %self.identity.mesh,
+                addresses = addresses.join(" "), api = %self.config.socket.display(), "ready",
+            );
+        }
+        let record = self.records.sign_own(&self.identity, addresses, unix_time());
+        self.handle(Input::RecordSigned(record));
+    }
+
+    /// Lets the peer hand back its work; asked again, it ends at once.
+    fn stop(&mut self) {
+        match self.stopping {
+            Stopping::No => {
+                tracing::info!("shutting down; ask again to end at once");
+                self.stopping = Stopping::Until(self.clock.now() + SHUTDOWN_TIMEOUT);
+                self.handle(Input::ShutdownRequested);
+            }
+            Stopping::Until(_) | Stopping::Ready => self.stopping = Stopping::Ready,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match self.stopping {
+            Stopping::No => false,
+            Stopping::Until(time) => {
+                let late = self.clock.now() >= time;
+                if late {
+                    tracing::warn!("not everything could be handed back in time");
+                }
+                late
+            }
+            Stopping::Ready => true,
+        }
+    }
+
+    /// Last frames leave, and what is known of peers is kept.
+    async fn end(mut self, events: &mut mpsc::Receiver<NetworkEvent>) {
+        for peer in &self.connected {
+            self.network.disconnect(*peer, "this peer is shutting down");
+        }
+        let goodbyes = async {
+            while !self.connected.is_empty() {
+                match events.recv().await {
+                    Some(NetworkEvent::Disconnected { peer }) => drop(self.connected.remove(&peer)),
+                    Some(_) => {}
+                    None => return,
+                }
+            }
+        };
+        // Whoever does not hear the goodbye will find out by silence.
+        let _ = tokio::time::timeout(GOODBYE_TIMEOUT, goodbyes).await;
+        if let Some((path, bytes)) = self.records.unsaved() {
+            records::write(&path, &bytes);
+        }
+    }
+}

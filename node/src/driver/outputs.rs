@@ -1,0 +1,124 @@
+//! Carrying out what the peer orders, and taking in what came of it.
+
+use shoal_protocol::certificate::SignedRecord;
+use shoal_protocol::message::TaskRef;
+use shoal_protocol::output::{TaskError, TaskResult};
+use shoal_protocol::task::spec::BlobRef;
+use shoal_protocol::{BlobId, Input, Message, Output, PeerId, TaskId};
+
+use super::beside::Done;
+use super::handle::Refusal;
+use super::{Driver, Stopping, records, unix_time};
+
+/// Attempts whose blobs are held in the store; the queue and what runs are fewer.
+const PINNED_RUNS_MAX: usize = 65_536 + 1_024;
+
+impl Driver {
+    pub(super) fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Send { to, message } => self.send(to, &message),
+            Output::Dial { peer, addresses } => self.network.dial(peer, addresses),
+            Output::Disconnect { peer, reason } => self.network.disconnect(peer, &reason),
+            Output::VerifyRecords(records) => self.verify(records),
+            Output::Fetch { attempt, blobs } => self.fetch(attempt, blobs),
+            Output::Prepare { module } => self.prepare(module),
+            Output::Execute(execution) => self.executor.execute(*execution),
+            Output::Abort(attempt) => {
+                self.executor.abort(attempt);
+                self.pinned_for_runs.remove(&attempt);
+            }
+            Output::Finish { task, result } => self.finish(task, result),
+            Output::PingAnswered { ticket, rtt } => self.waiters.answer_ping(ticket, rtt),
+            Output::Notify(event) => self.news.tell(self.clock.now(), event),
+            Output::ShutdownReady => self.stopping = Stopping::Ready,
+        }
+    }
+
+    pub(super) fn on_done(&mut self, done: Done) {
+        match done {
+            Done::Fetched { attempt, blobs, result } => {
+                if result.is_ok() {
+                    self.pin_for_run(attempt, &blobs);
+                }
+                self.handle(Input::Fetched { attempt, result });
+            }
+            Done::Verified(verified) => {
+                let now = self.clock.now();
+                for verified in verified {
+                    self.records.remember(now, &verified);
+                    self.news.learn_name(verified.member.peer, &verified.member.name);
+                    self.fetcher.learn_addresses(verified.member.peer, &verified.addresses);
+                    self.handle(verified.input());
+                }
+            }
+            Done::Answered => {}
+        }
+    }
+
+    fn send(&self, to: PeerId, message: &Message) {
+        // A neighbour that is gone or was cut off is told to the peer as `Disconnected`; nothing is to be done here.
+        if let Err(error) = self.network.send(to, message.encode()) {
+            tracing::debug!(peer = ?to, %error, "a frame was not sent");
+        }
+    }
+
+    /// Two signatures a record are too slow for the loop; those known already are answered at once.
+    pub(super) fn verify(&mut self, records: Vec<SignedRecord>) {
+        let now_unix_s = unix_time().as_secs();
+        let (known, unknown) = self.records.sort(records, now_unix_s);
+        self.inputs.extend(known);
+        if unknown.is_empty() {
+            return;
+        }
+        let mesh = self.identity.mesh;
+        self.beside.start(async move {
+            let verified = tokio::task::spawn_blocking(move || records::verify(unknown, mesh, now_unix_s)).await;
+            Done::Verified(verified.unwrap_or_default())
+        });
+    }
+
+    fn fetch(&mut self, attempt: TaskRef, blobs: Vec<BlobRef>) {
+        if self.fetcher.has_all(&blobs) {
+            self.pin_for_run(attempt, &blobs);
+            self.inputs.push_back(Input::Fetched { attempt, result: Ok(()) });
+            return;
+        }
+        let fetcher = self.fetcher.clone();
+        self.beside.start(async move {
+            let result = fetcher.fetch_all(blobs.clone()).await;
+            Done::Fetched { attempt, blobs, result }
+        });
+    }
+
+    /// Keeps the store from making room at the cost of a task that waits.
+    fn pin_for_run(&mut self, attempt: TaskRef, blobs: &[BlobRef]) {
+        let pins = blobs.iter().filter_map(|blob| self.blobs.pin(blob.id).ok()).collect();
+        if self.pinned_for_runs.len() < PINNED_RUNS_MAX {
+            self.pinned_for_runs.insert(attempt, pins);
+        }
+    }
+
+    fn prepare(&mut self, module: BlobId) {
+        if self.executor.is_prepared(module) {
+            self.inputs.push_back(Input::Prepared { module, result: Ok(std::time::Duration::ZERO) });
+        } else {
+            self.executor.prepare(module);
+        }
+    }
+
+    fn finish(&mut self, task: TaskId, result: Result<TaskResult, TaskError>) {
+        for reply in self.waiters.take(task) {
+            let answer = match (&result, self.peer.task(self.clock.now(), task)) {
+                // What was never taken on is a refusal, not a task that failed.
+                (Err(error @ (TaskError::Overloaded { .. } | TaskError::ShuttingDown)), _) | (Err(error), None) => {
+                    Err(Refusal::Task(error.clone()))
+                }
+                (Ok(_) | Err(_), Some(view)) => Ok(view),
+                (Ok(_), None) => Err(Refusal::Forgotten),
+            };
+            // Whoever asked may have gone.
+            let _ = reply.send(answer);
+        }
+        self.pinned_at_home.remove(&task);
+    }
+}

@@ -1,0 +1,144 @@
+//! What users of this peer ask of it.
+
+use shoal_protocol::task::spec::Payload;
+use shoal_protocol::{Input, PeerId, TaskId, TaskSpec};
+use tokio::sync::oneshot;
+
+use super::Driver;
+use super::beside::Done;
+use super::handle::{Pinging, Refusal, Request, Submission};
+use super::waiters::TaskReply;
+use crate::blobs::Pin;
+
+/// Neighbours asked in turn for a blob that nobody was named for.
+const ASKED_MAX: usize = 8;
+
+impl Driver {
+    pub(super) fn on_request(&mut self, request: Request) {
+        match request {
+            Request::Read(question) => question(self),
+            Request::Submit(submission, reply) => self.submit(*submission, reply),
+            Request::AwaitEnd(task, reply) => self.await_end(&task, reply),
+            Request::Cancel(task, reply) => self.cancel(&task, reply),
+            // Whoever asked may have gone, here and below.
+            Request::Ping(peer, reply) => drop(reply.send(self.ping(&peer))),
+            Request::FetchBlob { id, from, reply } => match self.holders(from.as_deref()) {
+                Ok(holders) => {
+                    let fetcher = self.fetcher.clone();
+                    self.beside.start(async move {
+                        let found = fetcher.find(id, holders).await;
+                        let _ = reply.send(found.map_err(|why| Refusal::NoBlob { id, why }));
+                        Done::Answered
+                    });
+                }
+                Err(refusal) => drop(reply.send(Err(refusal))),
+            },
+            Request::Follow { since, reply } => drop(reply.send(self.news.follow(since))),
+            Request::ShutDown => self.stop(),
+        }
+    }
+
+    fn submit(&mut self, submission: Submission, reply: TaskReply) {
+        let Submission { name, mut spec, pinned, idempotency_key, wait } = submission;
+        let prepared =
+            self.constrain(&mut spec, pinned.as_deref()).and_then(|()| self.task_id(idempotency_key.as_deref()));
+        let task = match prepared {
+            Ok(task) => task,
+            Err(refusal) => return drop(reply.send(Err(refusal))),
+        };
+        let known = idempotency_key.is_some().then(|| self.peer.task(self.clock.now(), task)).flatten();
+        match known {
+            Some(view) if view.state.is_final() || !wait => return drop(reply.send(Ok(view))),
+            Some(_) => return self.wait(task, reply),
+            None => {}
+        }
+        // Waits even when the caller does not want the end, so that a refusal reaches it.
+        self.wait(task, reply);
+        self.pinned_at_home.insert(task, self.pins(&spec));
+        self.handle(Input::Submitted { task, name, spec });
+        if !wait {
+            for reply in self.waiters.take(task) {
+                let _ = reply.send(self.peer.task(self.clock.now(), task).ok_or(Refusal::Forgotten));
+            }
+        }
+    }
+
+    fn constrain(&self, spec: &mut TaskSpec, pinned: Option<&str>) -> Result<(), Refusal> {
+        if let Some(text) = pinned {
+            spec.policy.peer = Some(self.peer.find_peer(text)?);
+        }
+        Ok(())
+    }
+
+    fn task_id(&self, key: Option<&str>) -> Result<TaskId, Refusal> {
+        let me = self.identity.certificate.peer;
+        match key {
+            Some(key) => Ok(TaskId::derive(me, key.as_bytes())),
+            None => {
+                let mut random = [0; 16];
+                getrandom::fill(&mut random).map_err(|error| Refusal::NoEntropy(error.to_string()))?;
+                Ok(TaskId::derive(me, &random))
+            }
+        }
+    }
+
+    /// Module and input must be here for whoever fetches them, until the task has ended.
+    fn pins(&self, spec: &TaskSpec) -> Vec<Pin> {
+        let modules = spec.variants.iter().map(|variant| variant.module);
+        let inputs = spec.inputs.iter().filter_map(|input| match input {
+            Payload::Blob(blob) => Some(blob.id),
+            Payload::Inline(_) => None,
+        });
+        modules.chain(inputs).filter_map(|id| self.blobs.pin(id).ok()).collect()
+    }
+
+    fn wait(&mut self, task: TaskId, reply: TaskReply) {
+        if let Err(reply) = self.waiters.wait(task, reply) {
+            let _ = reply.send(Err(Refusal::TooManyWaiters));
+        }
+    }
+
+    fn await_end(&mut self, text: &str, reply: TaskReply) {
+        let now = self.clock.now();
+        match self.peer.find_task(text).map(|task| (task, self.peer.task(now, task))) {
+            Ok((task, Some(view))) if !view.state.is_final() => self.wait(task, reply),
+            Ok((_, Some(view))) => drop(reply.send(Ok(view))),
+            Ok((_, None)) => drop(reply.send(Err(Refusal::Forgotten))),
+            Err(error) => drop(reply.send(Err(error.into()))),
+        }
+    }
+
+    fn cancel(&mut self, text: &str, reply: TaskReply) {
+        let answer = match self.peer.find_task(text) {
+            Ok(task) => {
+                self.handle(Input::Cancelled(task));
+                self.peer.task(self.clock.now(), task).ok_or(Refusal::Forgotten)
+            }
+            Err(error) => Err(error.into()),
+        };
+        let _ = reply.send(answer);
+    }
+
+    fn ping(&mut self, text: &str) -> Result<Pinging, Refusal> {
+        let peer = self.peer.find_peer(text)?;
+        if peer == self.identity.certificate.peer {
+            return Err(Refusal::IsMe);
+        }
+        let name = self.name_of(peer);
+        let (reply, answer) = oneshot::channel();
+        let ticket = self.waiters.ping(reply);
+        self.handle(Input::PingRequested { peer, ticket });
+        Ok(Pinging { peer, name, answer })
+    }
+
+    /// Who to ask for a blob: the one that was named, or a few neighbours, nearest first.
+    fn holders(&self, from: Option<&str>) -> Result<Vec<PeerId>, Refusal> {
+        match from {
+            Some(text) => Ok(vec![self.peer.find_peer(text)?]),
+            None => {
+                let near = self.peer.peers(self.clock.now()).into_iter().map(|view| view.peer);
+                Ok(near.filter(|peer| self.connected.contains(peer)).take(ASKED_MAX).collect())
+            }
+        }
+    }
+}

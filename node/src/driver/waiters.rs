@@ -1,0 +1,112 @@
+//! Who waits for the end of which task, and for which ping.
+//!
+//! **Invariant:** whoever is taken out is answered; who has gone away is forgotten.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use shoal_protocol::TaskId;
+use shoal_protocol::api::TaskView;
+use tokio::sync::oneshot;
+
+use super::handle::Refusal;
+
+/// Answers one request about a task.
+pub(crate) type TaskReply = oneshot::Sender<Result<TaskView, Refusal>>;
+
+/// Callers that may wait for one task.
+const PER_TASK_MAX: usize = 256;
+
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    tasks: BTreeMap<TaskId, Vec<TaskReply>>,
+    pings: BTreeMap<u64, oneshot::Sender<Option<Duration>>>,
+    next_ticket: u64,
+}
+
+impl Waiters {
+    /// Answers `reply` when the task ends; gives it back when too many wait for that task already.
+    pub(crate) fn wait(&mut self, task: TaskId, reply: TaskReply) -> Result<(), TaskReply> {
+        let waiting = self.tasks.entry(task).or_default();
+        waiting.retain(|reply| !reply.is_closed());
+        if waiting.len() >= PER_TASK_MAX {
+            return Err(reply);
+        }
+        waiting.push(reply);
+        Ok(())
+    }
+
+    /// Those who waited for a task that has ended, or that its submitter does not wait for.
+    pub(crate) fn take(&mut self, task: TaskId) -> Vec<TaskReply> {
+        self.tasks.remove(&task).unwrap_or_default()
+    }
+
+    /// A ticket for a ping.
+    pub(crate) fn ping(&mut self, reply: oneshot::Sender<Option<Duration>>) -> u64 {
+        self.pings.retain(|_, reply| !reply.is_closed());
+        self.next_ticket += 1;
+        self.pings.insert(self.next_ticket, reply);
+        self.next_ticket
+    }
+
+    pub(crate) fn answer_ping(&mut self, ticket: u64, rtt: Option<Duration>) {
+        if let Some(reply) = self.pings.remove(&ticket) {
+            // Whoever asked may have given up.
+            let _ = reply.send(rtt);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TASK: TaskId = TaskId([1; 16]);
+
+    #[test]
+    fn everyone_who_waits_for_a_task_is_taken_out_once() {
+        let mut waiters = Waiters::default();
+        let (first, _a) = oneshot::channel();
+        let (second, _b) = oneshot::channel();
+        let (other, _c) = oneshot::channel();
+        waiters.wait(TASK, first).unwrap();
+        waiters.wait(TASK, second).unwrap();
+        waiters.wait(TaskId([2; 16]), other).unwrap();
+
+        assert_eq!(waiters.take(TASK).len(), 2);
+        assert_eq!(waiters.take(TASK).len(), 0);
+        assert_eq!(waiters.tasks.len(), 1);
+    }
+
+    #[test]
+    fn who_went_away_makes_room_for_others() {
+        let mut waiters = Waiters::default();
+        let mut patient = Vec::new();
+        for _ in 0..PER_TASK_MAX {
+            let (reply, answer) = oneshot::channel();
+            waiters.wait(TASK, reply).unwrap();
+            patient.push(answer);
+        }
+        let (late, _answer) = oneshot::channel();
+        let late = waiters.wait(TASK, late).unwrap_err();
+        patient.pop();
+
+        assert!(waiters.wait(TASK, late).is_ok());
+        assert_eq!(waiters.take(TASK).len(), PER_TASK_MAX);
+    }
+
+    #[test]
+    fn a_ping_is_answered_by_its_ticket() {
+        let mut waiters = Waiters::default();
+        let (first, mut a) = oneshot::channel();
+        let (second, mut b) = oneshot::channel();
+        let first = waiters.ping(first);
+        let second = waiters.ping(second);
+
+        waiters.answer_ping(second, Some(Duration::from_millis(2)));
+        waiters.answer_ping(first, None);
+        waiters.answer_ping(99, None);
+
+        assert_eq!((a.try_recv(), b.try_recv()), (Ok(None), Ok(Some(Duration::from_millis(2)))));
+    }
+}
