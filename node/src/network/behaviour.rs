@@ -3,7 +3,7 @@
 //! **Invariant:** at most `UNADMITTED_MAX` connections are waiting for admission.
 //! **Not here:** who is admitted (`link.rs`), and whom to dial: the protocol decides that.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -17,6 +17,7 @@ use libp2p::{PeerId, connection_limits, mdns};
 
 use super::counters::Counters;
 use super::gate::Gate;
+use super::gated::{Gates, Identify};
 use super::handler::{BulkReply, Handler, News, Wish};
 use super::limits::UNADMITTED_MAX;
 
@@ -25,6 +26,8 @@ use super::limits::UNADMITTED_MAX;
 pub(super) struct Behaviour {
     pub(super) limits: connection_limits::Behaviour,
     pub(super) streams: Streams,
+    // After `streams`, which makes the gates.
+    pub(super) identify: Identify,
     pub(super) mdns: libp2p::swarm::behaviour::toggle::Toggle<mdns::tokio::Behaviour>,
 }
 
@@ -39,7 +42,7 @@ pub(super) struct ConnectionNews {
 /// Control and bulk streams.
 pub(super) struct Streams {
     counters: Arc<Counters>,
-    gates: BTreeMap<ConnectionId, Arc<Gate>>,
+    gates: Gates,
     queue: VecDeque<ToSwarm<ConnectionNews, Wish>>,
 }
 
@@ -48,8 +51,8 @@ pub(super) struct Streams {
 struct TooManyUnadmitted;
 
 impl Streams {
-    pub(super) fn new(counters: Arc<Counters>) -> Self {
-        Self { counters, gates: BTreeMap::new(), queue: VecDeque::new() }
+    pub(super) fn new(counters: Arc<Counters>, gates: Gates) -> Self {
+        Self { counters, gates, queue: VecDeque::new() }
     }
 
     /// Asks for a bulk stream on a connection; the reply is dropped when the connection is gone.
@@ -63,13 +66,10 @@ impl Streams {
     }
 
     fn handler(&mut self, connection: ConnectionId, dialled: bool) -> Result<Handler, ConnectionDenied> {
-        let unadmitted = self.gates.values().filter(|gate| !gate.is_open()).count();
-        if unadmitted >= UNADMITTED_MAX && !dialled {
+        if self.gates.unadmitted() >= UNADMITTED_MAX && !dialled {
             return Err(ConnectionDenied::new(TooManyUnadmitted));
         }
-        let gate = Arc::new(Gate::new());
-        self.gates.insert(connection, Arc::clone(&gate));
-        Ok(Handler::new(dialled, gate, Arc::clone(&self.counters)))
+        Ok(Handler::new(dialled, self.gates.make(connection), Arc::clone(&self.counters)))
     }
 }
 
@@ -106,14 +106,13 @@ impl NetworkBehaviour for Streams {
             FromSwarm::DialFailure(failure) => failure.connection_id,
             _ => return,
         };
-        if let Some(gate) = self.gates.remove(&gone) {
+        if let Some(gate) = self.gates.remove(gone) {
             gate.close();
         }
     }
 
     fn on_connection_handler_event(&mut self, _: PeerId, connection: ConnectionId, news: THandlerOutEvent<Self>) {
-        if let Some(gate) = self.gates.get(&connection) {
-            let gate = Arc::clone(gate);
+        if let Some(gate) = self.gates.of(connection) {
             self.queue.push_back(ToSwarm::GenerateEvent(ConnectionNews { connection, gate, news }));
         }
     }

@@ -33,6 +33,9 @@ pub(super) const DIAL_ADDRESSES_MAX: usize = 16;
 /// Discovered addresses that are remembered as reported.
 pub(super) const DISCOVERED_MAX: usize = 512;
 
+/// How often neighbours tell each other their addresses anew.
+pub(super) const IDENTIFY_INTERVAL: Duration = Duration::from_secs(300);
+
 /// Bulk streams this node has open to one neighbour at once; more wait.
 pub(super) const BULK_OUT_MAX: usize = 4;
 /// Bulk streams a neighbour may have open to this node; twice [`BULK_OUT_MAX`], since it may close one and open the

@@ -16,6 +16,7 @@ mod counters;
 mod error;
 mod frame;
 mod gate;
+mod gated;
 mod handler;
 mod identity;
 mod limits;
@@ -81,7 +82,8 @@ pub enum NetworkEvent {
         /// A multiaddress.
         address: String,
     },
-    /// Somebody on the local network says that a peer is there; it may belong to any mesh.
+    /// A peer is said to be there: by somebody on the local network, who may belong to any mesh, or by a neighbour of
+    /// itself.
     Discovered {
         /// Who it is said to be.
         peer: Option<PeerId>,

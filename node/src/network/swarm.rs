@@ -17,9 +17,10 @@ use libp2p::multiaddr::Protocol;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, ListenError, SwarmEvent};
-use libp2p::{Multiaddr, Swarm, SwarmBuilder, connection_limits, mdns, quic};
+use libp2p::{Multiaddr, Swarm, SwarmBuilder, connection_limits, identify, mdns, quic};
 use nix::errno::Errno;
 use shoal_protocol::PeerId;
+use shoal_protocol::config::ADDRESSES_MAX;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -27,6 +28,7 @@ use tokio::time::{sleep, timeout};
 use super::behaviour::{Behaviour, BehaviourEvent, ConnectionNews, Streams};
 use super::error::NetworkError;
 use super::gate::Gate;
+use super::gated::{Gates, Identify};
 use super::handler::{BulkReply, News};
 use super::identity::{from_libp2p, keypair, to_libp2p};
 use super::limits::*;
@@ -239,6 +241,7 @@ impl Task {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Streams(news)) => self.on_connection_news(news),
             SwarmEvent::Behaviour(BehaviourEvent::Mdns(event)) => self.on_mdns(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_established(peer_id, connection_id, &endpoint);
             }
@@ -404,6 +407,19 @@ impl Task {
         }
     }
 
+    fn on_identify(&mut self, event: identify::Event) {
+        let identify::Event::Received { connection_id, info, .. } = event else { return };
+        let Some(known) = self.connections.get(&connection_id) else { return };
+        let (peer, near) = (known.peer, is_loopback(&known.address));
+        for address in info.listen_addrs.into_iter().take(ADDRESSES_MAX) {
+            let address = address.to_string();
+            // Another machine's loopback is not ours.
+            if near || !is_loopback(&address) {
+                self.discover(peer, address);
+            }
+        }
+    }
+
     fn discover(&mut self, peer: PeerId, address: String) {
         if peer == self.shared.local {
             return;
@@ -446,9 +462,17 @@ fn build(config: &NetworkConfig, shared: &Shared) -> Result<Swarm<Behaviour>, Ne
         .with_max_established(Some(connections))
         .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX));
     let mdns = config.mdns.then(|| discovery(config, keypair.public().to_peer_id())).flatten();
+    let gates = Gates::default();
+    let identify = identify::Config::new("shoal/1".into(), keypair.public())
+        .with_agent_version(concat!("shoald ", env!("CARGO_PKG_VERSION")).into())
+        .with_interval(IDENTIFY_INTERVAL)
+        .with_push_listen_addr_updates(true)
+        // It would offer what it knows for every dial; whom to dial where is the protocol's to say.
+        .with_cache_size(0);
     let behaviour = Behaviour {
         limits: connection_limits::Behaviour::new(limits),
-        streams: Streams::new(Arc::clone(&shared.counters)),
+        streams: Streams::new(Arc::clone(&shared.counters), gates.clone()),
+        identify: Identify::new(identify::Behaviour::new(identify), gates),
         mdns: Toggle::from(mdns),
     };
     let builder = SwarmBuilder::with_existing_identity(keypair)
@@ -481,6 +505,14 @@ fn quic_config(mut config: quic::Config) -> quic::Config {
     config.max_stream_data = STREAM_WINDOW_BYTES;
     config.max_connection_data = CONNECTION_WINDOW_BYTES;
     config
+}
+
+fn is_loopback(address: &str) -> bool {
+    address.parse::<Multiaddr>().is_ok_and(|address| match address.iter().next() {
+        Some(Protocol::Ip4(ip)) => ip.is_loopback(),
+        Some(Protocol::Ip6(ip)) => ip.is_loopback(),
+        _ => false,
+    })
 }
 
 /// The transport hides the kind of its errors behind types without names, but not their words.

@@ -38,6 +38,44 @@ async fn two_members_connect_and_talk() {
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn a_neighbour_tells_where_it_listens() {
+    let (mut a, mut b) = Node::pair().await;
+
+    assert_eq!(b.discovered().await, (Some(a.id()), a.address()));
+    assert_eq!(a.discovered().await, (Some(b.id()), b.address()));
+}
+
+/// mDNS leaves loopback out, so this needs an interface with multicast.
+#[tokio::test(flavor = "current_thread")]
+#[ignore = "needs a network interface with multicast"]
+async fn peers_on_the_local_network_discover_each_other() {
+    let on_the_network = |seed| {
+        let mut config = config(seed, certificate_for(&mesh(), &key(seed)).sign(&mesh()));
+        config.listen = vec!["/ip4/0.0.0.0/udp/0/quic-v1".into()];
+        config.mdns = true;
+        config
+    };
+    let (mut a, mut b) = (Node::from_config(on_the_network(1)).await, Node::from_config(on_the_network(2)).await);
+
+    let (found, address) = a.discovered().await;
+    a.network.dial(found, vec![address]);
+
+    assert_eq!(found, Some(b.id()));
+    a.connected(b.id()).await;
+    b.connected(a.id()).await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_stranger_does_not_learn_where_a_member_listens() {
+    let member = Node::start(1).await;
+    let mut raw = RawPeer::start(2).await;
+
+    raw.connect(&member).await;
+
+    assert!(raw.open("/ipfs/id/1.0.0").await.is_none());
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn frames_arrive_in_order_and_all_of_them_before_the_end() {
     let (mut a, mut b) = Node::pair().await;
     let count = 5_000_u32;
@@ -240,7 +278,9 @@ async fn peers_that_dial_each_other_at_once_keep_one_connection() {
         assert_eq!(at_b, expected, "round {round}");
         for node in [&a, &b] {
             assert!(
-                node.seen.iter().all(|event| matches!(event, NetworkEvent::Listening { .. })),
+                node.seen
+                    .iter()
+                    .all(|event| { matches!(event, NetworkEvent::Listening { .. } | NetworkEvent::Discovered { .. }) }),
                 "round {round}: {:?}",
                 node.seen
             );
@@ -461,7 +501,7 @@ async fn addresses_that_are_no_quic_addresses_are_clear_errors() {
 #[tokio::test(flavor = "current_thread")]
 async fn an_address_of_another_machine_is_a_clear_error() {
     let mut config = config(2, certificate_for(&mesh(), &key(2)).sign(&mesh()));
-    config.listen = vec!["/ip4/192.0.2.1/udp/0/quic-v1".into()];
+    config.listen = vec!["/ip4/203.0.113.77/udp/0/quic-v1".into()];
 
     let error = Network::start(config).await.map(|_| ()).unwrap_err();
 
@@ -667,6 +707,18 @@ impl Node {
             |event| matches!(event, NetworkEvent::Bulk { .. }),
             |event| match event {
                 NetworkEvent::Bulk { stream, .. } => stream,
+                _ => unreachable!(),
+            },
+        )
+    }
+
+    #[track_caller]
+    fn discovered(&mut self) -> impl Future<Output = (Option<PeerId>, String)> {
+        self.next(
+            "Discovered",
+            |event| matches!(event, NetworkEvent::Discovered { .. }),
+            |event| match event {
+                NetworkEvent::Discovered { peer, address } => (peer, address),
                 _ => unreachable!(),
             },
         )
