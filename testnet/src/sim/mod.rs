@@ -305,7 +305,10 @@ impl Sim {
             return;
         }
         self.network.connect(index, there);
-        let (here, other) = (self.nodes.get(index).map(|node| node.member.clone()), self.nodes.get(there).map(|node| node.member.clone()));
+        let (here, other) = (
+            self.nodes.get(index).map(|node| node.member.clone()),
+            self.nodes.get(there).map(|node| node.member.clone()),
+        );
         if let (Some(here), Some(other)) = (here, other) {
             self.give(index, Input::Connected { member: other, address: Some(address) });
             self.give(there, Input::Connected { member: here, address: None });
@@ -360,7 +363,11 @@ impl Sim {
                 let all = holders.iter().all(reachable);
                 let rtt = holders.iter().filter_map(|there| self.network.rtt(index, *there)).max();
                 let result = if all { Ok(()) } else { Err("the holder is not connected".to_owned()) };
-                self.events.add(self.now + rtt.unwrap_or_default(), index, Event::Given(Input::Fetched { attempt, result }));
+                self.events.add(
+                    self.now + rtt.unwrap_or_default(),
+                    index,
+                    Event::Given(Input::Fetched { attempt, result }),
+                );
             }
             Output::Prepare { module } => {
                 let took = Duration::from_millis(40);
@@ -395,7 +402,11 @@ impl Sim {
         if !self.network.disconnect(index, there) {
             return;
         }
-        let delay = if self.network.reachable(index, there) { self.network.rtt(index, there).unwrap_or_default() / 2 } else { IDLE_TIMEOUT };
+        let delay = if self.network.reachable(index, there) {
+            self.network.rtt(index, there).unwrap_or_default() / 2
+        } else {
+            IDLE_TIMEOUT
+        };
         let me = self.id(index);
         self.events.add(self.now, index, Event::Given(Input::Disconnected { peer }));
         self.events.add(self.now + delay, there, Event::Given(Input::Disconnected { peer: me }));

@@ -127,7 +127,14 @@ impl Network {
     }
 
     /// Sends a message over the connection there is: when it arrives, and over which connection.
-    pub(super) fn transmit(&mut self, now: Time, from: usize, to: usize, bytes: usize, rng: &mut impl Rng) -> Option<(Time, u64)> {
+    pub(super) fn transmit(
+        &mut self,
+        now: Time,
+        from: usize,
+        to: usize,
+        bytes: usize,
+        rng: &mut impl Rng,
+    ) -> Option<(Time, u64)> {
         let number = *self.connections.get(&pair(from, to))?;
         self.messages += 1;
         self.bytes += bytes as u64;
