@@ -516,3 +516,7 @@ pub struct Outcome {
     #[serde(rename = "l")]
     pub load: LoadDigest,
 }
+
+#[cfg(test)]
+#[path = "message_tests.rs"]
+mod tests;

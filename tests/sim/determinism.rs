@@ -9,10 +9,10 @@ fn eventful_hour(seed: u64) -> Sim {
     let mut sim = Sim::new(seed, lossy);
     sim.add_many(6, Role::Cloud, &cores(8));
     sim.add_many(54, Role::Edge, &cores(2));
-    sim.run_for(secs(8));
+    sim.run_for(secs(5));
 
     let mut tasks = Vec::new();
-    for round in 0..200 {
+    for round in 0..100 {
         tasks.push(sim.submit(6 + round % 50, millis(20 + 7 * (round as u64 % 40)), |_: &mut TaskSpec| ()));
         sim.run_for(millis(20));
     }
@@ -21,7 +21,7 @@ fn eventful_hour(seed: u64) -> Sim {
     sim.network().partition(&left, &right);
     sim.run_for(secs(5));
     sim.network().heal();
-    sim.run_for(secs(15));
+    sim.run_for(secs(10));
     assert_done(&sim, &tasks);
     sim
 }

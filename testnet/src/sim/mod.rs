@@ -332,7 +332,11 @@ impl Sim {
             self.events.add(at, index, Event::Wake { process: node.process });
         }
         for output in outputs {
-            self.trace.update(format!("{:?} {index} {output:?}\n", self.now).as_bytes());
+            self.trace.update(&self.now.as_micros().to_le_bytes()).update(&index.to_le_bytes());
+            // Messages enter the trace as the bytes that are sent, in `send`: printing them would cost most of a run.
+            if !matches!(output, Output::Send { .. }) {
+                self.trace.update(format!("{output:?}\n").as_bytes());
+            }
             self.carry_out(index, output);
         }
     }
@@ -392,6 +396,7 @@ impl Sim {
     fn send(&mut self, from: usize, to: PeerId, message: &Message) {
         let Some(to) = self.index(to) else { return };
         let bytes = message.encode();
+        self.trace.update(&to.to_le_bytes()).update(&bytes);
         if let Some((at, process)) = self.network.transmit(self.now, from, to, bytes.len(), &mut self.rng) {
             self.events.add(at, to, Event::Arrived { from, process, bytes });
         }

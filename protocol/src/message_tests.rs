@@ -1,0 +1,233 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::id::BlobId;
+use crate::output::PeerState;
+use crate::task::spec::{Ending, LimitKind, Limits, Payload, Policy, Variant};
+
+const TASK: TaskRef = TaskRef { task: TaskId([1; 16]), epoch: 2 };
+const PEER: PeerId = PeerId([3; 32]);
+
+fn load() -> LoadDigest {
+    LoadDigest {
+        sequence: 9,
+        start_in: Duration::from_millis(4),
+        cores: 2,
+        running: 1,
+        queued: 0,
+        queue_max: 128,
+        cpu_percent: 50,
+        speed: 1.5,
+        memory_free_bytes: 1 << 20,
+        memory_bytes: 1 << 29,
+        uplink_bits_per_s: 100_000_000,
+        weights: Weights::default(),
+        price: 0.0,
+    }
+}
+
+fn coordinate() -> Coordinate {
+    Coordinate { position_ms: [1.0; 8], height_ms: 0.5, adjustment_ms: 0.0, error: 0.25 }
+}
+
+fn offer() -> Offer {
+    Offer {
+        attempt: TASK,
+        variant: 0,
+        start_in: Duration::from_millis(1),
+        run: Duration::from_millis(2),
+        expires_in: Duration::from_millis(3),
+        has_module: true,
+        load: load(),
+    }
+}
+
+fn spec() -> TaskSpec {
+    TaskSpec {
+        variants: vec![Variant { name: "int8".into(), module: BlobId([4; 32]), module_bytes: 5, loss: 0.5 }],
+        args: vec!["-v".into()],
+        inputs: vec![Payload::Inline(vec![1, 2, 3])],
+        limits: Limits::default(),
+        policy: Policy { role: Some(crate::Role::Cloud), ..Policy::default() },
+        deadline: Some(Duration::from_secs(1)),
+        lambda: None,
+    }
+}
+
+fn record() -> SignedRecord {
+    use crate::certificate::{MemberCertificate, PeerRecord, Role, SecretKey};
+    let (mesh, node) = (SecretKey::from_bytes(&[1; 32]), SecretKey::from_bytes(&[2; 32]));
+    let certificate = MemberCertificate {
+        mesh: mesh.mesh(),
+        peer: node.peer(),
+        name: "nas".into(),
+        role: Role::Edge,
+        labels: [("site".to_owned(), "a".to_owned())].into(),
+        not_before_unix_s: 1,
+        expires_unix_s: 2,
+        serial: 3,
+    };
+    PeerRecord { certificate: certificate.sign(&mesh), addresses: vec!["/ip4/127.0.0.1".into()], sequence: 4 }
+        .sign(&node)
+}
+
+/// One of each, with the beginning of the hash of its bytes. Whoever changes a hash changes what peers of other
+/// versions read: raise `VERSION`, or add a field with a default instead.
+fn golden() -> Vec<(Message, usize, &'static str)> {
+    let report = RunReport {
+        ending: Ending::LimitHit(LimitKind::Wall),
+        output: Payload::Inline(vec![7]),
+        log: b"late".to_vec(),
+        run: Duration::from_secs(1),
+        memory_bytes: 65_536,
+    };
+    let award = Award {
+        attempt: TASK,
+        home: PEER,
+        variant: 0,
+        spec: spec(),
+        work: Duration::from_millis(50),
+        expected_start: Duration::ZERO,
+        firm: false,
+        hops: 1,
+        alternatives: vec![PEER],
+    };
+    let ask = Ask {
+        attempt: TASK,
+        variants: vec![AskVariant { module: BlobId([4; 32]), module_bytes: 5, work: Duration::from_millis(6) }],
+        input_bytes: 7,
+        memory_bytes: 8,
+        deadline_in: None,
+    };
+    let outcome =
+        Outcome { attempt: TASK, report, speed: 2.0, prepare: Duration::ZERO, queued: Duration::ZERO, load: load() };
+    let ping = Ping { sequence: 1, incarnation: 2, coordinate: Some(coordinate()), load: None };
+    let pong = Pong { sequence: 1, incarnation: 2, coordinate: None, load: Some(load()) };
+    let declined = |reason| Message::Declined(Declined { attempt: TASK, reason, load: None });
+    vec![
+        (Message::Ping(ping), 57, "fc20fced"),
+        (Message::Pong(pong), 90, "dd3ecfb0"),
+        (Message::ProbeRequest(ProbeRequest { sequence: 1, target: PEER }), 45, "c691f49b"),
+        (Message::ProbeAnswered(ProbeAnswered { sequence: 1, target: PEER, incarnation: 2 }), 48, "faea4eb3"),
+        (Message::Rumour(Rumour { peer: PEER, incarnation: 1, state: RumourState::Suspect }), 49, "674189a4"),
+        (Message::Records(Records { records: vec![record()] }), 323, "ebad0ddd"),
+        (Message::Load(load()), 81, "e97a9729"),
+        (Message::Ask(ask), 85, "ddcea448"),
+        (Message::Offer(offer()), 130, "d18fddf8"),
+        (Message::Release(TASK), 28, "c08314d3"),
+        (Message::Award(Box::new(award)), 263, "613ff64a"),
+        (Message::Accepted(Accepted { attempt: TASK, start_in: Duration::ZERO, load: load() }), 112, "379dafab"),
+        (declined(DeclineReason::QueueFull), 35, "347a7506"),
+        (declined(DeclineReason::Memory { wanted_bytes: 1, free_bytes: 2 }), 43, "15b14fb1"),
+        (declined(DeclineReason::Counter(Box::new(offer()))), 161, "a505bae9"),
+        (Message::Forwarded(Forwarded { attempt: TASK, to: PEER, load: load() }), 145, "96eb3cfa"),
+        (Message::Progress(Progress { attempt: TASK, state: TaskState::Running }), 41, "d83c49b9"),
+        (Message::Query(TASK), 28, "1f5aa362"),
+        (Message::Outcome(Box::new(outcome)), 161, "93609474"),
+        (Message::OutcomeReceived(TASK), 28, "153039bf"),
+        (Message::Cancel(TASK), 28, "b13b4bff"),
+        (Message::Leaving, 4, "998d92bb"),
+    ]
+}
+
+#[test]
+fn every_message_has_the_bytes_it_always_had_and_reads_back() {
+    for (message, bytes, hash) in golden() {
+        let body = message.encode();
+
+        assert_eq!(Message::decode(&body).as_ref(), Ok(&message));
+        let actual = (body.len(), blake3::hash(&body).to_hex().chars().take(8).collect::<String>());
+        assert_eq!(actual, (bytes, hash.to_owned()), "{message:?}");
+    }
+}
+
+#[test]
+fn a_small_message_is_these_very_bytes() {
+    let rumour = Message::Rumour(Rumour { peer: PeerId([0xab; 32]), incarnation: 7, state: RumourState::Alive });
+
+    let mut expected = vec![VERSION, 0xa1, 0x62, b'r', b'u', 0xa3, 0x61, b'p', 0x58, 32];
+    expected.extend([0xab; 32]);
+    expected.extend([0x61, b'i', 7, 0x61, b's', 0x61, b'a']);
+    assert_eq!(rumour.encode(), expected);
+}
+
+#[test]
+fn a_field_from_a_newer_peer_is_skipped() {
+    #[derive(Serialize)]
+    enum Newer {
+        #[serde(rename = "pr")]
+        ProbeRequest {
+            #[serde(rename = "q")]
+            sequence: u32,
+            #[serde(rename = "t")]
+            target: PeerId,
+            #[serde(rename = "zz")]
+            news: Vec<(u8, String)>,
+        },
+    }
+    let newer = Newer::ProbeRequest { sequence: 1, target: PEER, news: vec![(1, "hello".into())] };
+
+    let read = Message::decode(&encode_body(&newer));
+
+    assert_eq!(read, Ok(Message::ProbeRequest(ProbeRequest { sequence: 1, target: PEER })));
+}
+
+#[test]
+fn what_is_not_a_message_of_this_version_is_an_error() {
+    let body = Message::Leaving.encode();
+    let other = [&[VERSION + 1], &body[1..]].concat();
+
+    assert_eq!(Message::decode(&[]), Err(DecodeError::Empty));
+    assert_eq!(Message::decode(&other), Err(DecodeError::OtherVersion { theirs: VERSION + 1 }));
+    assert_eq!(Message::decode(&vec![VERSION; FRAME_BYTES_MAX + 1]), Err(DecodeError::TooLarge(FRAME_BYTES_MAX + 1)));
+    let trailing = [body.as_slice(), &[0]].concat();
+    assert_eq!(Message::decode(&trailing), Err(DecodeError::Body(CborError::Trailing(1))));
+}
+
+#[test]
+fn the_largest_award_that_may_exist_fits_its_frame() {
+    let mut spec = spec();
+    spec.variants = vec![Variant { name: "x".repeat(128), ..spec.variants[0].clone() }; crate::config::VARIANTS_MAX];
+    spec.args = vec!["y".repeat(crate::config::ARGUMENT_BYTES_MAX as usize - 1)];
+    spec.inputs = vec![Payload::Inline(vec![0xff; crate::config::INLINE_BYTES_MAX as usize])];
+    spec.policy.labels.insert("l".into(), "z".repeat(crate::config::ARGUMENT_BYTES_MAX as usize - 1));
+    assert_eq!(spec.check(), Ok(()));
+    let award = Award {
+        attempt: TASK,
+        home: PEER,
+        variant: 0,
+        spec,
+        work: Duration::MAX,
+        expected_start: Duration::MAX,
+        firm: true,
+        hops: 2,
+        alternatives: vec![PEER; 8],
+    };
+
+    assert!(Message::Award(Box::new(award)).encode().len() <= FRAME_BYTES_MAX);
+}
+
+#[test]
+fn states_of_peers_have_names_people_read() {
+    assert_eq!(serde_json::to_string(&PeerState::Suspect).expect("an enum is JSON"), "\"suspect\"");
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_decoding_panic(mut body in proptest::collection::vec(any::<u8>(), 0..512)) {
+        let _ = Message::decode(&body);
+        if let Some(version) = body.first_mut() {
+            *version = VERSION;
+            let _ = Message::decode(&body);
+            let _ = Hello::decode(&body);
+        }
+    }
+
+    #[test]
+    fn a_damaged_message_is_read_as_some_message_or_refused(at in 0..4096usize, bit in 0..8u8, which in 0..22usize) {
+        let mut body = golden()[which].0.encode();
+        let at = at % body.len();
+        body[at] ^= 1 << bit;
+        let _ = Message::decode(&body);
+    }
+}
