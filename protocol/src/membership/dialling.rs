@@ -29,6 +29,10 @@ const AWAY_AT_PAUSE_MAX: usize = 8;
 /// A dial the driver never answered counts as failed.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
 const STRANGER_DIALS_MAX: u32 = 5;
+/// Short connections to one peer in a row, after which it is called with pauses.
+const CLOSED_IN_A_ROW: u32 = 2;
+/// Failed calls after which a peer that nobody watches is given up.
+const CALLS_TO_GIVE_UP: u32 = 2;
 /// A connection that lasted this long was a success.
 const LASTING: Duration = Duration::from_secs(10);
 /// When both ends lose a connection, or learn of each other, one of them waits this long for the call of the other.
@@ -54,6 +58,11 @@ impl Backoff {
 
     pub(super) fn is_under_way(&self, now: Time) -> bool {
         self.under_way.is_some_and(|since| now < since + ANSWER_MAX)
+    }
+
+    /// A place is kept for a call that may yet be answered.
+    pub(super) fn is_calling(&self) -> bool {
+        self.under_way.is_some()
     }
 
     pub(super) fn started(&mut self, now: Time) {
@@ -166,10 +175,11 @@ impl Membership {
         if let Some(address) = address {
             self.prospects.failed(lent.now, address, longest, lent.rng);
         }
-        if let Some(known) = peer.and_then(|peer| self.known.get_mut(&peer)) {
+        if let Some((peer, known)) = peer.and_then(|peer| Some((peer, self.known.get_mut(&peer)?))) {
             if !known.connected {
                 known.backoff.failed(lent.now, longest, lent.rng);
             }
+            self.give_up_if_gone(lent, peer);
         } else if let (Some(peer), None) = (peer, address) {
             let at: Vec<String> = self.prospects.of(peer);
             for address in at {
@@ -177,6 +187,16 @@ impl Membership {
             }
         }
         self.dial_due(lent);
+    }
+
+    /// A peer that was here, is not watched for want of a place, and cannot be reached is not here any more.
+    fn give_up_if_gone(&mut self, lent: &mut Lent<'_>, peer: PeerId) {
+        let Some(known) = self.known.get(&peer) else { return };
+        let was_here = known.heard.is_some() && matches!(known.state, PeerState::Alive | PeerState::Suspect);
+        let is_out_of_sight = !known.connected && !self.detector.watches(peer);
+        if was_here && is_out_of_sight && known.backoff.failures >= CALLS_TO_GIVE_UP {
+            self.enter(lent, peer, PeerState::Dead);
+        }
     }
 
     /// A connection came up: nobody else need be called for this peer.
@@ -189,15 +209,23 @@ impl Membership {
         }
     }
 
-    /// A connection was lost: call at once if it was a lasting one, else after a pause.
+    /// A connection was lost: call at once, unless the peer keeps closing what was just opened.
     pub(super) fn redial(&mut self, now: Time, peer: PeerId, rng: &mut Rng) {
         let (longest, yields) = (self.longest_pause_for(peer), self.me.peer > peer);
         let Some(known) = self.known.get_mut(&peer) else { return };
-        if now.since(known.connection_since) >= LASTING {
-            known.backoff.renew(if yields { now + YIELD } else { now });
-        } else {
+        let failures = if now.since(known.connection_since) >= LASTING { 0 } else { known.backoff.failures + 1 };
+        if failures > CLOSED_IN_A_ROW {
             known.backoff.failed(now, longest, rng);
+        } else {
+            known.backoff.renew(if yields { now + YIELD } else { now });
+            known.backoff.failures = failures;
         }
+    }
+
+    /// Whether a peer that just closed has closed again and again what was opened: it lives, and has no place for us.
+    pub(super) fn refuses(&self, now: Time, known: &Neighbour) -> bool {
+        let was_short = now.since(known.connection_since) < LASTING;
+        was_short && (known.backoff.failures >= CLOSED_IN_A_ROW || !self.whole_mesh_fits())
     }
 
     /// A member was learnt of that may learn of us at the same moment.
@@ -226,19 +254,21 @@ impl Membership {
 
     fn dial_members(&mut self, lent: &mut Lent<'_>) {
         let now = lent.now;
+        let mut room = self.room();
         let mut due: Vec<(Time, PeerId)> = self
             .known
             .iter()
-            .filter(|(_, known)| self.calls(known) && known.backoff.due() <= now)
+            .filter(|(_, known)| known.backoff.due() <= now && room.calls(known))
             .map(|(peer, known)| (known.backoff.due(), *peer))
             .collect();
         due.sort_unstable();
+        let mut free = DIALS_MAX.saturating_sub(self.dials_under_way(now));
         for (_, peer) in due {
             // Asked anew for each: the call before may have taken the last place.
-            let still_wanted = self.known.get(&peer).is_some_and(|known| self.calls(known));
-            if still_wanted && self.dials_under_way(now) < DIALS_MAX {
-                self.dial(lent, peer);
-            }
+            let Some(known) = self.known.get(&peer).filter(|known| free > 0 && room.calls(known)) else { continue };
+            room.take(known.member.role);
+            free -= 1;
+            self.dial(lent, peer);
         }
     }
 
@@ -263,8 +293,12 @@ impl Membership {
         }
     }
 
+    /// Once it is known who lives at an address, that peer is called as a member, until it is given up.
     fn calls_prospect(&self, prospect: &Prospect) -> bool {
-        !prospect.peer.is_some_and(|peer| peer == self.me.peer || self.known.get(&peer).is_some_and(|it| it.connected))
+        match prospect.peer.and_then(|peer| self.known.get(&peer)) {
+            Some(known) => prospect.bootstrap && !known.connected && known.state == PeerState::Dead,
+            None => prospect.peer != Some(self.me.peer),
+        }
     }
 
     fn dials_under_way(&self, now: Time) -> usize {
@@ -273,7 +307,8 @@ impl Membership {
     }
 
     fn earliest_dial(&self, now: Time) -> Option<Time> {
-        let members = self.known.values().filter(|known| self.calls(known)).map(|known| known.backoff.due());
+        let room = self.room();
+        let members = self.known.values().filter(|known| room.calls(known)).map(|known| known.backoff.due());
         let prospects = self.prospects.0.values().filter(|it| self.calls_prospect(it)).map(|it| it.backoff.due());
         let earliest = members.chain(prospects).min()?;
         // What is due but found all dials busy waits for one of them to end, or a moment.
@@ -296,6 +331,11 @@ impl Membership {
 }
 
 impl Prospects {
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     fn of(&self, peer: PeerId) -> Vec<String> {
         self.0.iter().filter(|(_, prospect)| prospect.peer == Some(peer)).map(|(address, _)| address.clone()).collect()
     }

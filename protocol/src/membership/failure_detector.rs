@@ -75,7 +75,7 @@ struct Watch {
     jitter: Duration,
     /// Listened to at the full beat.
     close: bool,
-    /// There was a sign beyond silence: a suspicion needs less time.
+    /// Somebody else found it gone before us: a suspicion needs less time.
     hasty: bool,
     checked: Option<Time>,
     /// Allowance for the way there and back.
@@ -128,7 +128,6 @@ impl FailureDetector {
         let Some(watch) = self.watches.get_mut(&peer) else { return Vec::new() };
         watch.connected = false;
         watch.lost = now;
-        watch.hasty = true;
         if watch.phase != Phase::Steady {
             return Vec::new();
         }
@@ -141,6 +140,11 @@ impl FailureDetector {
     /// Nobody asks about the peer any more.
     pub(super) fn forget(&mut self, peer: PeerId) {
         self.watches.remove(&peer);
+    }
+
+    /// Whether the detector would find out if the peer went.
+    pub(super) fn watches(&self, peer: PeerId) -> bool {
+        self.watches.contains_key(&peer)
     }
 
     /// The peer said something itself.

@@ -143,6 +143,7 @@ impl Membership {
         let known = self.known.entry(peer).or_insert_with(|| Neighbour::new(lent.now, member.clone()));
         known.member = member;
         known.connected = true;
+        known.lost = false;
         known.connection_since = lent.now;
         known.heard = Some(lent.now);
         known.address = address.clone();
@@ -156,18 +157,25 @@ impl Membership {
         self.enter(lent, peer, PeerState::Alive);
         self.greet(lent, peer);
         self.ping(lent, peer, None);
-        self.trim(lent);
+        self.keep_below_limit(lent, peer);
         self.dial_due(lent);
     }
 
     /// The last connection to a neighbour closed: a hint, not a death.
     pub fn disconnected(&mut self, lent: &mut Lent<'_>, peer: PeerId) {
-        let Some(known) = self.known.get_mut(&peer).filter(|known| known.connected) else { return };
+        let Some(known) = self.known.get(&peer).filter(|known| known.connected) else { return };
+        let refuses = self.refuses(lent.now, known);
+        let Some(known) = self.known.get_mut(&peer) else { return };
         known.connected = false;
         known.address = None;
         let said_goodbye = known.state == PeerState::Left;
+        known.lost = !said_goodbye && !refuses;
         if !said_goodbye {
             self.redial(lent.now, peer, lent.rng);
+        }
+        if refuses && !said_goodbye {
+            self.release(lent.now, peer);
+        } else if !said_goodbye {
             let steps = self.detector.closed(lent.now, peer);
             self.carry_out(lent, steps);
         }
@@ -245,7 +253,9 @@ impl Membership {
         self.asked.remove(&answer.target);
         let steps = self.detector.vouched(lent.now, answer.target);
         self.carry_out(lent, steps);
-        self.release_if_spare(lent, answer.target);
+        if !self.whole_mesh_fits() {
+            self.release(lent.now, answer.target);
+        }
     }
 
     /// A neighbour said goodbye.
@@ -406,6 +416,7 @@ impl Membership {
         self.tell_death(lent, peer);
         let Some(known) = self.known.get_mut(&peer) else { return };
         let was_connected = core::mem::replace(&mut known.connected, false);
+        known.lost = false;
         known.accusers.clear();
         if was_connected {
             known.address = None;
@@ -421,11 +432,15 @@ impl Membership {
         self.dial_due(lent);
     }
 
-    /// In a mesh larger than the view, a neighbour that closed and lives has most likely let us go.
-    fn release_if_spare(&mut self, lent: &mut Lent<'_>, peer: PeerId) {
+    /// A neighbour that closes and lives has let us go: it is not watched, and in a mesh larger than the view not called
+    /// for a while.
+    fn release(&mut self, now: Time, peer: PeerId) {
         let fits = self.whole_mesh_fits();
-        let Some(known) = self.known.get_mut(&peer).filter(|known| !known.connected && !fits) else { return };
-        known.backoff.rest(lent.now + dialling::LET_GO_REST);
+        let Some(known) = self.known.get_mut(&peer).filter(|known| !known.connected) else { return };
+        known.lost = false;
+        if !fits {
+            known.backoff.rest(now + dialling::LET_GO_REST);
+        }
         self.detector.forget(peer);
     }
 

@@ -25,6 +25,8 @@ pub struct Neighbour {
     pub address: Option<String>,
     /// When the connection came up or went down.
     pub(super) connection_since: Time,
+    /// The connection was lost and it is not known why: it is called whether the view has room or not.
+    pub(super) lost: bool,
     /// Where it may be reached, best first.
     pub(super) addresses: Vec<String>,
     /// When to call it again.
@@ -78,6 +80,7 @@ impl Neighbour {
             heard: None,
             address: None,
             connection_since: now,
+            lost: false,
             addresses: Vec::new(),
             backoff: Backoff::default(),
             record: None,

@@ -20,22 +20,14 @@ use crate::output::{Output, PeerState};
 const SETTLING: Duration = Duration::from_secs(3);
 
 impl Membership {
-    /// Whether a peer that is not connected should be.
-    pub(super) fn calls(&self, known: &Neighbour) -> bool {
-        if known.connected || known.addresses.is_empty() {
-            return false;
-        }
-        match known.state {
-            // The other side of a partition, or a machine that restarts: found by calling it.
-            PeerState::Dead => true,
-            PeerState::Alive | PeerState::Suspect | PeerState::Left => self.has_room_for(known.member.role),
-        }
-    }
-
-    /// Whether the view wants more peers of a role; calls under way count as filled places.
-    pub(super) fn has_room_for(&self, role: Role) -> bool {
-        let taken = self.of_role(role).filter(|known| known.connected).count();
-        taken < wanted(role)
+    /// The places the view has left; a call under way keeps one.
+    pub(super) fn room(&self) -> Room {
+        let taken = |role| {
+            let of_role = self.known.values().filter(|known| known.member.role == role);
+            of_role.filter(|known| known.connected || known.backoff.is_calling()).count()
+        };
+        let left = |role| wanted(role).saturating_sub(taken(role));
+        Room { edge: left(Role::Edge), cloud: left(Role::Cloud) }
     }
 
     /// Whether all peers there are find a place.
@@ -45,14 +37,20 @@ impl Membership {
 
     /// Lets the worst neighbour go where there are too many.
     pub(super) fn trim(&mut self, lent: &mut Lent<'_>) {
-        let mut worst = [Role::Edge, Role::Cloud].into_iter().filter_map(|role| self.one_too_many(role, lent)).next();
-        let connected = self.known.values().filter(|known| known.connected).count();
-        if worst.is_none() && connected > CONNECTED_MAX {
-            worst = self.worst_of(Role::Edge, lent.latency, |_| true);
-        }
+        let worst = [Role::Edge, Role::Cloud].into_iter().find_map(|role| self.one_too_many(role, lent));
         if let Some(peer) = worst {
             self.let_go(lent, peer);
         }
+    }
+
+    /// A newcomer takes the place of the worst neighbour when all are taken, or finds none.
+    pub(super) fn keep_below_limit(&mut self, lent: &mut Lent<'_>, newcomer: PeerId) {
+        if self.known.values().filter(|known| known.connected).count() <= CONNECTED_MAX {
+            return;
+        }
+        let worst = self.worst_of(Role::Edge, lent.latency, |_| true);
+        let worst = worst.or_else(|| self.worst_of(Role::Cloud, lent.latency, |_| true));
+        self.let_go(lent, worst.unwrap_or(newcomer));
     }
 
     /// The order in which neighbours are listened to closely: the same at both ends of most pairs.
@@ -102,6 +100,41 @@ impl Membership {
 
     fn of_role(&self, role: Role) -> impl Iterator<Item = &Neighbour> {
         self.known.values().filter(move |known| known.member.role == role && !is_gone(known))
+    }
+}
+
+/// Places left in the view.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    edge: usize,
+    cloud: usize,
+}
+
+impl Room {
+    /// Whether a peer that is not connected should be.
+    pub(super) fn calls(&self, known: &Neighbour) -> bool {
+        if known.connected || known.addresses.is_empty() {
+            return false;
+        }
+        let has_room = match known.member.role {
+            Role::Edge => self.edge > 0,
+            Role::Cloud => self.cloud > 0,
+        };
+        match known.state {
+            // The other side of a partition, or a machine that restarts: found by calling it.
+            PeerState::Dead => true,
+            PeerState::Alive | PeerState::Suspect | PeerState::Left => {
+                has_room || known.lost || known.backoff.is_calling()
+            }
+        }
+    }
+
+    pub(super) fn take(&mut self, role: Role) {
+        let places = match role {
+            Role::Edge => &mut self.edge,
+            Role::Cloud => &mut self.cloud,
+        };
+        *places = places.saturating_sub(1);
     }
 }
 

@@ -47,6 +47,7 @@ pub(super) struct Mesh {
     pub(super) messages: u64,
     pub(super) bytes: u64,
     pub(super) closed_by_order: u64,
+    pub(super) dials: u64,
     pub(super) trace: blake3::Hasher,
 }
 
@@ -128,6 +129,7 @@ impl Mesh {
             messages: 0,
             bytes: 0,
             closed_by_order: 0,
+            dials: 0,
             trace: blake3::Hasher::new(),
         };
         for (member, record) in members().iter().take(count) {
@@ -378,6 +380,7 @@ impl Mesh {
     }
 
     fn dial(&mut self, from: PeerId, named: Option<PeerId>, addresses: Vec<String>) {
+        self.dials += 1;
         let address = addresses.first().cloned();
         let there =
             address.as_ref().and_then(|it| self.ids.get(it.strip_prefix("at ")?.parse::<usize>().ok()?)).copied();
