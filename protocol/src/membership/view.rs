@@ -35,11 +35,12 @@ impl Membership {
         [Role::Edge, Role::Cloud].into_iter().all(|role| self.of_role(role).count() <= wanted(role))
     }
 
-    /// Lets the worst neighbour go where there are too many.
+    /// Lets the worst neighbours go where there are too many.
     pub(super) fn trim(&mut self, lent: &mut Lent<'_>) {
-        let worst = [Role::Edge, Role::Cloud].into_iter().find_map(|role| self.one_too_many(role, lent));
-        if let Some(peer) = worst {
-            self.let_go(lent, peer);
+        for role in [Role::Edge, Role::Cloud] {
+            while let Some(peer) = self.one_too_many(role, lent) {
+                self.let_go(lent, peer);
+            }
         }
     }
 

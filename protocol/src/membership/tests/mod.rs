@@ -208,7 +208,7 @@ fn a_large_mesh_keeps_a_bounded_view_that_is_one_mesh_and_does_not_flap() {
     let mut mesh = Mesh::new(PEERS, 9);
     mesh.one_way = |a, b| Duration::from_micros(500 + 300 * a.abs_diff(b) as u64);
     mesh.bootstrap_all();
-    mesh.run_for(secs(30));
+    mesh.run_for(secs(60));
     let (closed, dials) = (mesh.closed_by_order, mesh.dials);
 
     mesh.run_for(secs(30));
