@@ -175,6 +175,7 @@ impl Membership {
         let least = self.known.iter().filter(|(_, known)| !known.connected).min_by_key(|(_, known)| known.worth());
         let Some(least) = least.map(|(peer, _)| *peer) else { return false };
         self.known.remove(&least);
+        self.asked.remove(&least);
         self.detector.forget(least);
         true
     }

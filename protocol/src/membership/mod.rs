@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `neighbour.rs` | what is remembered of one peer? |
 //! | `failure_detector.rs` | is it there? |
+//! | `probes.rs` | which pings are under way, and for whom? |
 //! | `local_health.rs` | or is it us who are slow? |
 //! | `dialling.rs` | whom to call, and when again? |
 //! | `view.rs` | whom to stay connected to? |

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use rand::{RngExt, SeedableRng};
 
-use crate::certificate::{MemberCertificate, PeerRecord, SecretKey};
+use crate::certificate::{MemberCertificate, PeerRecord, Role, SecretKey};
 use crate::config::{WALL_MAX, Weights};
 use crate::membership::*;
 
@@ -80,8 +80,6 @@ fn members() -> &'static [(Member, SignedRecord)] {
             .collect()
     })
 }
-
-use crate::certificate::Role;
 
 pub(super) fn digest() -> LoadDigest {
     LoadDigest {

@@ -302,18 +302,23 @@ mod arbitrary {
     }
 
     fn member(n: u16) -> Member {
-        let role = if n % 3 == 0 { Role::Cloud } else { Role::Edge };
+        let role = if n.is_multiple_of(3) { Role::Cloud } else { Role::Edge };
         Member { peer: id(n), name: n.to_string(), role, labels: Default::default() }
     }
 
     fn act(membership: &mut Membership, lent: &mut Lent<'_>, what: u8, a: u16, b: u16, number: u32) {
         let state = [RumourState::Alive, RumourState::Suspect, RumourState::Dead][usize::from(what % 3)];
         match what % 12 {
-            0 | 1 => membership.connected(lent, member(a), (b % 2 == 0).then(|| format!("at {b}"))),
+            0 | 1 => membership.connected(lent, member(a), (b.is_multiple_of(2)).then(|| format!("at {b}"))),
             2 => membership.disconnected(lent, id(a)),
             3 => membership.dial_failed(lent, Some(id(a)), None),
             4 => membership.dial_failed(lent, None, Some(&format!("at {b}"))),
-            5 => membership.discovered(lent, (b % 2 == 0).then(|| id(a)), format!("at {b}"), b % 5 == 0),
+            5 => membership.discovered(
+                lent,
+                (b.is_multiple_of(2)).then(|| id(a)),
+                format!("at {b}"),
+                b.is_multiple_of(5),
+            ),
             6 => {
                 let ping = Ping { sequence: number, incarnation: number, coordinate: None, load: None };
                 mesh::receive(membership, lent, id(a), Message::Ping(ping));
