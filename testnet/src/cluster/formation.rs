@@ -13,16 +13,29 @@ use super::{Cluster, LOOK};
 /// A healthy peer answers within milliseconds; one that is frozen must not hold up the look at the others.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Waits until every peer that runs and is not frozen sees all the others of its kind alive.
-pub(super) async fn wait_all_alive(cluster: &Cluster, patience: Duration, show: bool) -> Result<(), ClusterError> {
+/// The peers that run and are not frozen.
+pub(super) fn awake(cluster: &Cluster) -> Vec<usize> {
+    let is_awake = |index: &usize| {
+        let process = &cluster.processes[*index];
+        process.pid().is_some() && !process.is_frozen()
+    };
+    (0..cluster.peers.len()).filter(is_awake).collect()
+}
+
+/// Waits until each of these peers sees all the others of them alive.
+pub(super) async fn wait_all_alive(
+    cluster: &Cluster,
+    awaited: &[usize],
+    patience: Duration,
+    show: bool,
+) -> Result<(), ClusterError> {
     let began = Instant::now();
     let progress = if show { spinner() } else { ProgressBar::hidden() };
-    let awaited: Vec<usize> = (0..cluster.peers.len()).filter(|index| is_awaited(cluster, *index)).collect();
     loop {
         let mut missing = Vec::new();
-        for &index in &awaited {
+        for &index in awaited {
             check_alive(cluster, index)?;
-            if let Some(lack) = lacking(cluster, index, &awaited).await {
+            if let Some(lack) = lacking(cluster, index, awaited).await {
                 missing.push(lack);
             }
         }
@@ -70,11 +83,6 @@ pub(super) async fn wait_for_state(
         give_up_after(cluster, began, patience, missing)?;
         tokio::time::sleep(LOOK).await;
     }
-}
-
-fn is_awaited(cluster: &Cluster, index: usize) -> bool {
-    let process = &cluster.processes[index];
-    process.pid().is_some() && !process.is_frozen()
 }
 
 /// A peer that has ended will never be seen; its last words say more than a timeout.

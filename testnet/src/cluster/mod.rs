@@ -113,7 +113,9 @@ impl Cluster {
         for index in 0..cluster.peers.len() {
             cluster.processes[index].start(|command| cluster.place.spawn(index, command))?;
         }
-        formation::wait_all_alive(&cluster, config.patience, config.show_progress).await?;
+        // All of them, so that one which has ended already is told.
+        let all: Vec<usize> = (0..cluster.peers.len()).collect();
+        formation::wait_all_alive(&cluster, &all, config.patience, config.show_progress).await?;
         cluster.formed_in = began.elapsed();
         Ok(cluster)
     }
@@ -222,7 +224,7 @@ impl Cluster {
 
     /// Waits until every peer that runs and is not frozen sees all the others of its kind alive.
     pub async fn wait_all_alive(&self, patience: Duration) -> Result<(), ClusterError> {
-        formation::wait_all_alive(self, patience, false).await
+        formation::wait_all_alive(self, &formation::awake(self), patience, false).await
     }
 
     /// Waits until one peer believes this of another, and says how long that took.
