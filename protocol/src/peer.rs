@@ -189,6 +189,7 @@ impl Peer {
                 self.requester.handle_accepted(now, from, &accepted, &mut self.outbox);
             }
             Message::Declined(declined) => {
+                self.loads.settled(from, declined.attempt);
                 if let Some(load) = declined.load.clone() {
                     self.loaded(now, from, load);
                 }
@@ -200,6 +201,8 @@ impl Peer {
             }
             Message::Progress(progress) => self.requester.handle_progress(now, from, progress, &mut self.outbox),
             Message::Outcome(outcome) => {
+                // The digest inside does not count the attempt any more, so our own reckoning must not either.
+                self.loads.settled(from, outcome.attempt);
                 self.loaded(now, from, outcome.load.clone());
                 let learnt =
                     self.with_requester(now, |r, around, out| r.handle_outcome(now, from, *outcome, around, out));

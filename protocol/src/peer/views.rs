@@ -88,6 +88,8 @@ impl Peer {
         let mut views: Vec<_> = self
             .membership
             .known()
+            // Who is known from a record only may be long gone.
+            .filter(|neighbour| neighbour.heard.is_some())
             .map(|neighbour| {
                 let member = &neighbour.member;
                 let rtt = self.latency.percentiles(member.peer);
