@@ -10,7 +10,11 @@ use crate::config::LogFormat;
 
 /// Starts logging; the filter has been checked with the configuration.
 pub fn start(filter: &str, format: LogFormat) {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = match filter {
+        // What the transport says at this level, ids of its own kind among it, means nothing to a user.
+        "info" => EnvFilter::new("info,libp2p_swarm=warn,libp2p_mdns=warn"),
+        filter => EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info")),
+    };
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second start (tests in one process) leaves the first as it is.
     let _ = match format {

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use super::Api;
-use super::body::{Json, too_large};
+use super::body::{Json, check_announced, too_large};
 use super::problem::{ApiError, ApiResult};
 use crate::blobs::{BlobError, BlobStore, Stored};
 
@@ -33,10 +33,7 @@ pub(super) async fn list(State(api): State<Api>) -> ApiResult<Json<Listing<BlobV
 }
 
 pub(super) async fn put(State(api): State<Api>, headers: HeaderMap, body: Body) -> ApiResult<Response> {
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|bytes| bytes > INPUT_BYTES_MAX) {
-        return Err(too_large(INPUT_BYTES_MAX));
-    }
+    check_announced(&headers, INPUT_BYTES_MAX)?;
     let Stored { id, bytes } = receive(&api.blobs, body).await?;
     Ok((StatusCode::CREATED, Json(BlobView { schema: schema(), id, bytes, is_module: false })).into_response())
 }

@@ -2,7 +2,7 @@
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -36,6 +36,12 @@ pub(super) fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>, lim
         ApiError::bad_request("the body is not the JSON this route wants", "correct it and send it again")
             .because(error.to_string())
     })
+}
+
+/// Refuses what announces itself as too large, before it is sent.
+pub(super) fn check_announced(headers: &HeaderMap, limit: u64) -> ApiResult<()> {
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|bytes| bytes > limit) { Err(too_large(limit)) } else { Ok(()) }
 }
 
 fn too_large_or_broken(rejection: &BytesRejection, limit: usize) -> ApiError {

@@ -25,6 +25,7 @@ const LISTED_DEFAULT: usize = 100;
 const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) async fn submit(State(api): State<Api>, headers: HeaderMap, request: Request) -> ApiResult<Response> {
+    body::check_announced(&headers, REQUEST_BYTES_MAX as u64)?;
     let request = with_limit(request);
     let body: Result<Bytes, BytesRejection> = Bytes::from_request(request, &()).await;
     let mut request: TaskRequest = body::read(body, REQUEST_BYTES_MAX)?;

@@ -225,11 +225,14 @@ fn the_status_names_this_peer_and_a_second_daemon_is_refused() {
 
 #[test]
 fn a_daemon_asked_to_stop_ends_and_leaves_no_socket() {
-    let (daemon, ended) = daemon();
-    ended.block_on(async |ended| {
-        let reply = daemon.post("/v1/shutdown", b"").await;
-        assert_eq!(reply.status, 202, "{reply:?}");
-        ended.await.unwrap();
+    let (daemon, running) = daemon();
+    running.block_on(async |ended| {
+        let stopping = async {
+            let reply = daemon.post("/v1/shutdown", b"").await;
+            assert_eq!(reply.status, 202, "{reply:?}");
+        };
+        let (ended, ()) = tokio::join!(ended, stopping);
+        ended.unwrap();
         assert!(!daemon.socket().exists());
     });
 }

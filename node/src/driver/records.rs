@@ -257,7 +257,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (a, stranger) = (identity(3), identity(4));
         let mut records = records(dir.path());
-        let forged = SignedRecord { peer: a.key.peer(), ..record(&stranger, 9) };
+        let mut forged = record(&stranger, 9);
+        forged.peer = a.key.peer();
         for verified in verify(vec![record(&a, 1), forged.clone()], a.mesh, NOW) {
             records.remember(Time::ZERO, &verified);
         }
