@@ -13,27 +13,38 @@ const CHUNK_BYTES: usize = 128 * 1024;
 
 /// The body of a request.
 pub(super) enum Body {
-    /// Bytes in hand.
-    Full(Option<Bytes>),
+    /// Bytes in hand, and whether they are a JSON document.
+    Full { bytes: Option<Bytes>, is_json: bool },
     /// Bytes still to be read, and how many.
     Reader { reader: Pin<Box<dyn AsyncRead + Send>>, left: u64, chunk: Box<[u8]> },
 }
 
 impl Body {
     pub(super) fn empty() -> Self {
-        Self::Full(None)
+        Self::full(Bytes::new())
     }
 
     pub(super) fn full(bytes: Bytes) -> Self {
-        Self::Full(Some(bytes).filter(|bytes| !bytes.is_empty()))
+        Self::Full { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()), is_json: false }
     }
 
     pub(super) fn json<T: Serialize>(value: &T) -> Self {
-        Self::full(super::to_json(value))
+        Self::Full { bytes: Some(super::to_json(value)), is_json: true }
     }
 
     pub(super) fn reader(reader: impl AsyncRead + Send + 'static, length: u64) -> Self {
         Self::Reader { reader: Box::pin(reader), left: length, chunk: vec![0; CHUNK_BYTES].into() }
+    }
+}
+
+impl Body {
+    /// What the daemon is told it is.
+    pub(super) fn content_type(&self) -> Option<&'static str> {
+        match self {
+            Self::Full { bytes: None, .. } => None,
+            Self::Full { is_json: true, .. } => Some("application/json"),
+            Self::Full { is_json: false, .. } | Self::Reader { .. } => Some("application/octet-stream"),
+        }
     }
 }
 
@@ -43,7 +54,7 @@ impl hyper::body::Body for Body {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match self.get_mut() {
-            Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Full { bytes, .. } => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Reader { left: 0, .. } => Poll::Ready(None),
             Self::Reader { reader, left, chunk } => {
                 let mut buffer = ReadBuf::new(chunk);
@@ -62,14 +73,14 @@ impl hyper::body::Body for Body {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Full(bytes) => bytes.is_none(),
+            Self::Full { bytes, .. } => bytes.is_none(),
             Self::Reader { left, .. } => *left == 0,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Full { bytes, .. } => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Self::Reader { left, .. } => SizeHint::with_exact(*left),
         }
     }

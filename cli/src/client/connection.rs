@@ -46,12 +46,15 @@ impl Pool {
 
     /// Sends a request and returns when the answer's head is here.
     pub(super) async fn send(&self, method: Method, path: &str, body: Body) -> Result<Download, ClientError> {
+        let content_type = body.content_type();
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() =
             path.parse().map_err(|_| ClientError::Malformed { why: format!("`{path}` is not a path") })?;
         request.headers_mut().insert(HOST, HeaderValue::from_static("shoald"));
-        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(content_type) = content_type {
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        }
 
         while let Some(mut sender) = self.take_idle() {
             // The daemon may have closed a kept connection; a request it never saw is safe to send again.

@@ -40,6 +40,11 @@ impl DataDir {
         self.0.join("member.cert")
     }
 
+    /// What people here call the mesh; no more than a name, so it is kept apart from what is signed.
+    pub(crate) fn mesh_name(&self) -> PathBuf {
+        self.0.join("mesh.name")
+    }
+
     /// Makes it, for its owner only.
     pub(crate) fn create(&self) -> Result<(), Failure> {
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0);

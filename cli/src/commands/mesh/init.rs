@@ -104,6 +104,8 @@ pub(crate) fn found(dir: &DataDir, mesh_name: &str, member: &MemberArguments) ->
             return Err(failure);
         }
     };
+    let name = dir.mesh_name();
+    std::fs::write(&name, format!("{mesh_name}\n")).map_err(|error| Failure::write(&name, &error))?;
     files::write_certificate(&dir.certificate(), &signed)?;
     Ok(Founded {
         schema: schema(),

@@ -47,8 +47,8 @@ impl fmt::Display for Overview {
         let count = |state| status.peers.iter().filter(|peer| peer.state == state).count();
         writeln!(
             f,
-            "mesh {} ({}…)   peers {} alive · {} suspect   you: {} {}   tasks {} running · {} waiting · {} done · {} failed",
-            status.mesh_name.bold(),
+            "mesh {}({}…)   peers {} alive · {} suspect   you: {} {}   tasks {} running · {} waiting · {} done · {} failed",
+            if status.mesh_name.is_empty() { String::new() } else { format!("{} ", status.mesh_name.bold()) },
             &status.mesh.short()[..4],
             // This peer is alive too: it answers.
             count(PeerState::Alive) + 1,

@@ -78,6 +78,9 @@ impl Up {
             printer.say(format_args!("founded {founded}"));
         }
         let mut daemon = self.daemon(client.socket())?;
+        if let Some(name) = self.mesh_name(&dir) {
+            daemon.env("SHOAL_MESH_NAME", name);
+        }
         if !self.detach {
             let error = daemon.exec();
             return Err(not_started(daemon.get_program(), &error));
@@ -92,6 +95,14 @@ impl Up {
     fn is_configured(&self) -> bool {
         self.config.is_some()
             || (self.data_dir.is_none() && home::configuration_files().iter().any(|file| file.exists()))
+    }
+
+    /// The name `shoal mesh init` was given, unless somebody else says it.
+    fn mesh_name(&self, dir: &DataDir) -> Option<String> {
+        if self.is_configured() || std::env::var_os("SHOAL_MESH_NAME").is_some() {
+            return None;
+        }
+        std::fs::read_to_string(dir.mesh_name()).ok().map(|name| name.trim().to_owned())
     }
 
     fn daemon(&self, socket: &Path) -> Result<Process, Failure> {

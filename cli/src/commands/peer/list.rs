@@ -5,6 +5,7 @@ use core::fmt;
 use owo_colors::Style;
 use serde::Serialize;
 use shoal_protocol::api::{Listing, PeerView, Status};
+use shoal_protocol::id::PeerId;
 use shoal_protocol::output::PeerState;
 
 use crate::Printer;
@@ -53,13 +54,13 @@ impl List {
 pub(crate) struct Peers {
     listing: Listing<PeerView>,
     #[serde(skip)]
-    me: String,
+    me: PeerId,
 }
 
 impl Peers {
     /// This peer, and the others.
     pub(crate) fn of(status: Status, others: Vec<PeerView>) -> Self {
-        let me = status.me.name.clone();
+        let me = status.me.peer;
         let others = others.into_iter().filter(|peer| peer.peer != status.me.peer);
         let items = core::iter::once(status.me.clone()).chain(others).collect();
         Self { listing: Listing::new(items), me }
@@ -71,9 +72,9 @@ impl Peers {
     }
 
     fn sorted(mut self, by: Sort) -> Self {
-        let me = self.me.clone();
+        let me = self.me;
         let distance = |peer: &PeerView| {
-            if peer.name == me { 0.0 } else { peer.rtt_p50_ms.or(peer.rtt_predicted_ms).unwrap_or(f64::MAX) }
+            if peer.peer == me { 0.0 } else { peer.rtt_p50_ms.or(peer.rtt_predicted_ms).unwrap_or(f64::MAX) }
         };
         let wait = |peer: &PeerView| peer.load.as_ref().map_or(f64::MAX, |load| load.start_in_ms);
         self.listing.items.sort_by(|a, b| match by {
@@ -90,7 +91,7 @@ impl fmt::Display for Peers {
         let header = ["PEER", "ROLE", "STATE", "RTT(p50/p99)", "CPU", "MEM", "QUEUE", "OK%", "LABELS", "ID"];
         let mut table = Table::new(header);
         for peer in &self.listing.items {
-            let mine = peer.name == self.me;
+            let mine = peer.peer == self.me;
             let load = peer.load.as_ref();
             let labels: Vec<_> = peer.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
             table.row([
