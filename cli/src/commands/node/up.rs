@@ -132,6 +132,9 @@ impl Up {
         testnet.arg("up");
         testnet.arg("--cloud").arg(self.cloud.unwrap_or(0).to_string());
         testnet.arg("--edge").arg(self.edge.unwrap_or(0).to_string());
+        if self.detach {
+            testnet.arg("--keep");
+        }
         testnet.args(self.rest);
         let error = testnet.exec();
         Err(not_started(testnet.get_program(), &error))
