@@ -106,6 +106,19 @@ fn a_dry_run_of_explain_needs_no_task() {
 }
 
 #[test]
+fn a_dry_run_names_the_build_each_peer_would_run() {
+    let mut decision = fixtures::decision();
+    decision.candidates[0].variant = 1;
+    let fake = Fake::new().on("POST /v1/tasks", Reply::json(&decision));
+    fake.file("m.wasm", b"\0asm\x01\0\0\0");
+
+    let ran = fake.run(&["explain", "--dry-run", "m.wasm", "--variant", "int8=m.wasm:0.03"]);
+
+    assert!(ran.out.contains("build int8; holds 94% of the input"), "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("build full; 4.2 MB would cross the WAN"), "{}", ran.out);
+}
+
+#[test]
 fn tasks_are_listed_with_how_they_ended() {
     let mut exited = fixtures::done(OutputView::Text(String::new()));
     exited.exit_code = Some(3);

@@ -155,7 +155,6 @@ fn a_task_that_fails_is_told_apart_from_a_mesh_that_fails() {
     reading
     no header in line 1
     error[SH0420]: the module exited with code 3
-      why   no header in line 1
       fix   see what it wrote: shoal logs sLDDSz4D
     ");
 

@@ -4,7 +4,7 @@ use core::fmt;
 
 use owo_colors::{OwoColorize, Style};
 use serde::Serialize;
-use shoal_protocol::api::{Explanation, Listing, TaskView};
+use shoal_protocol::api::{Explanation, Listing, TaskRequest, TaskView};
 use shoal_protocol::placement::explain::{Candidate, Decision, Method, Verdict};
 
 use super::inputs::with_uploads;
@@ -41,7 +41,7 @@ impl Explain {
                 Ok(decision) => decision,
                 Err(failure) => return Err(super::refused(client, failure, &request).await),
             };
-            return printer.show(&Explained::new(Subject::DryRun(request.name), vec![decision]));
+            return printer.show(&Explained::new(Subject::dry_run(request), vec![decision]));
         }
         let task = client.task(&self.subject).await.map_err(super::failure)?;
         let decisions = client.explain(&task.task.to_string()).await.map_err(super::failure)?;
@@ -57,8 +57,24 @@ impl Explain {
 pub(super) enum Subject {
     /// A task that was handed in.
     Task(Box<TaskView>),
-    /// A module that would be.
-    DryRun(String),
+    /// A module that would be, and the names of its builds.
+    DryRun { module: String, builds: Vec<String> },
+}
+
+impl Subject {
+    pub(super) fn dry_run(request: TaskRequest) -> Self {
+        let builds = request.variants.into_iter().map(|variant| variant.name).collect();
+        Self::DryRun { module: request.name, builds }
+    }
+
+    /// What to call a build: its name where that is known, its number otherwise.
+    fn build(&self, index: u8) -> String {
+        match self {
+            Self::DryRun { builds, .. } => builds.get(usize::from(index)).cloned(),
+            Self::Task(_) => None,
+        }
+        .unwrap_or_else(|| format!("#{index}"))
+    }
 }
 
 /// The decisions of one task, an attempt each.
@@ -78,7 +94,7 @@ impl Explained {
     fn headline(&self, decision: &Decision) -> String {
         let mut line = match &self.subject {
             Subject::Task(task) => format!("task {} {}", format::task(task.task), task.name),
-            Subject::DryRun(module) => format!("{module} would go"),
+            Subject::DryRun { module, .. } => format!("{module} would go"),
         };
         if self.decisions.items.len() > 1 {
             line.push_str(&format!(", attempt {}", decision.epoch));
@@ -89,6 +105,38 @@ impl Explained {
             (None, Some(peer)) => format!("{line} → {}", peer.short()),
             (None, None) => format!("{line} → nowhere"),
         }
+    }
+
+    fn candidates(&self, decision: &Decision) -> Table {
+        let header = ["PEER", "VERDICT", "cost", "= loss", "+ wait", "+ transfer", "+ compute", "home in", "note"];
+        let mut table = Table::new(header).indented("  ");
+        // Costs are compared down a column, so they share their number of decimals.
+        let decimals = if decision.candidates.iter().any(small) { 2 } else { 1 };
+        let number = |value: f64| if value == 0.0 { "0".to_owned() } else { format!("{value:.decimals$}") };
+        let has_builds = decision.candidates.iter().any(|candidate| candidate.variant > 0);
+        for candidate in &decision.candidates {
+            let note = match &candidate.note {
+                note if !has_builds || candidate.cost.is_none() => note.clone(),
+                note if note.is_empty() => format!("build {}", self.subject.build(candidate.variant)),
+                note => format!("build {}; {note}", self.subject.build(candidate.variant)),
+            };
+            let term = |sign: &str, value: Option<f64>| {
+                Cell::from(value.map_or(String::new(), |value| format!("{sign} {}", number(value))))
+            };
+            let cost = candidate.cost;
+            table.row([
+                Cell::from(candidate.name.as_str()),
+                Cell::styled(verdict(candidate.verdict), verdict_style(candidate.verdict)),
+                Cell::from(cost.map_or("-".to_owned(), |cost| number(cost.total()))),
+                term("=", cost.map(|cost| cost.loss)),
+                term("+", cost.map(|cost| cost.wait)),
+                term("+", cost.map(|cost| cost.transfer)),
+                term("+", cost.map(|cost| cost.compute)),
+                Cell::from(cost.map_or(String::new(), |cost| format!("{} ms", short_number(cost.completion_ms)))),
+                Cell::from(note),
+            ]);
+        }
+        table
     }
 }
 
@@ -107,7 +155,7 @@ impl fmt::Display for Explained {
                 format::micros(decision.decided_in_us),
                 short_number(decision.lambda),
             )?;
-            write!(f, "{}", candidates(decision))?;
+            write!(f, "{}", self.candidates(decision))?;
             for (index, sentence) in decision.counterfactuals.iter().enumerate() {
                 let lead = if index == 0 { "what would change it: " } else { "                      " };
                 writeln!(f, "{lead}{sentence}")?;
@@ -115,32 +163,6 @@ impl fmt::Display for Explained {
         }
         Ok(())
     }
-}
-
-fn candidates(decision: &Decision) -> Table {
-    let header = ["PEER", "VERDICT", "cost", "= loss", "+ wait", "+ transfer", "+ compute", "home in", "note"];
-    let mut table = Table::new(header).indented("  ");
-    // Costs are compared down a column, so they share their number of decimals.
-    let decimals = if decision.candidates.iter().any(small) { 2 } else { 1 };
-    let number = |value: f64| if value == 0.0 { "0".to_owned() } else { format!("{value:.decimals$}") };
-    for candidate in &decision.candidates {
-        let term = |sign: &str, value: Option<f64>| {
-            Cell::from(value.map_or(String::new(), |value| format!("{sign} {}", number(value))))
-        };
-        let cost = candidate.cost;
-        table.row([
-            Cell::from(candidate.name.as_str()),
-            Cell::styled(verdict(candidate.verdict), verdict_style(candidate.verdict)),
-            Cell::from(cost.map_or("-".to_owned(), |cost| number(cost.total()))),
-            term("=", cost.map(|cost| cost.loss)),
-            term("+", cost.map(|cost| cost.wait)),
-            term("+", cost.map(|cost| cost.transfer)),
-            term("+", cost.map(|cost| cost.compute)),
-            Cell::from(cost.map_or(String::new(), |cost| format!("{} ms", short_number(cost.completion_ms)))),
-            Cell::from(candidate.note.as_str()),
-        ]);
-    }
-    table
 }
 
 fn small(candidate: &Candidate) -> bool {

@@ -14,6 +14,9 @@ use crate::error::Failure;
 use crate::format;
 use crate::table::{Cell, Table};
 
+/// Tasks shown when nobody says how many.
+const LISTED: usize = 50;
+
 /// List the tasks of this peer's users, newest first
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  shoal task ls --state running")]
@@ -21,9 +24,9 @@ pub struct List {
     /// Only those in this state
     #[arg(long, value_parser = parse_state)]
     state: Option<TaskState>,
-    /// At most this many
-    #[arg(short = 'n', long, default_value_t = 50)]
-    limit: usize,
+    /// At most this many; 50 when absent
+    #[arg(short = 'n', long)]
+    limit: Option<usize>,
 }
 
 fn parse_state(text: &str) -> Result<TaskState, String> {
@@ -39,14 +42,14 @@ impl List {
     pub(crate) async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
         let mut tasks = client.tasks(HOME_TASKS_MAX + FINISHED_TASKS_MAX).await?;
         tasks.items.retain(|task| self.state.is_none_or(|state| task.state == state));
-        let more = tasks.items.len().saturating_sub(self.limit);
-        tasks.items.truncate(self.limit);
+        let found = tasks.items.len();
+        tasks.items.truncate(self.limit.unwrap_or(LISTED));
         if tasks.items.is_empty() {
             printer.say("no tasks   → shoal run wordcount -i README.md");
         }
         printer.show(&Tasks(tasks))?;
-        if more > 0 {
-            printer.say(format_args!("{more} more   → shoal task ls -n {}", self.limit + more));
+        if self.limit.is_none() && found > LISTED {
+            printer.say(format_args!("{} more   → shoal task ls -n {found}", found - LISTED));
         }
         Ok(())
     }

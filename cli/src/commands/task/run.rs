@@ -64,7 +64,7 @@ impl Run {
                 Ok(decision) => decision,
                 Err(failure) => return Err(super::refused(client, failure, &request).await),
             };
-            return printer.show(&Explained::new(Subject::DryRun(request.name), vec![decision]));
+            return printer.show(&Explained::new(Subject::dry_run(request), vec![decision]));
         }
 
         // Subscribed before the task exists, so that its first step is not missed.
@@ -118,22 +118,23 @@ async fn ended(
         }
     };
     let mut following = core::pin::pin!(following);
-    let waiting = wait(client, printer, &id, accepted.state);
+    let waiting = wait(client, printer, &id);
     tokio::select! {
         view = waiting => {
             // The last events are on their way when the answer is; a stream that lags is not waited for long.
             let _ = tokio::time::timeout(LAST_EVENTS, &mut following).await;
             view
         }
-        () = &mut following => wait(client, printer, &id, accepted.state).await,
+        () = &mut following => wait(client, printer, &id).await,
     }
 }
 
 const LAST_EVENTS: Duration = Duration::from_millis(50);
 
-async fn wait(client: &Client, printer: Printer, id: &str, mut state: TaskState) -> Result<TaskView, Failure> {
-    let spinner: Option<ProgressBar> = printer.is_watched().then(|| printer.spinner(format::task_state(state)));
+async fn wait(client: &Client, printer: Printer, id: &str) -> Result<TaskView, Failure> {
     let look = if printer.is_watched() { LOOK } else { LOOK_UNWATCHED };
+    // Only a wait that lasts deserves a spinner; most tasks have ended by the first look.
+    let mut spinner: Option<ProgressBar> = None;
     loop {
         let view = client.task_after(id, look).await?;
         if view.state.is_final() {
@@ -142,25 +143,24 @@ async fn wait(client: &Client, printer: Printer, id: &str, mut state: TaskState)
             }
             return Ok(view);
         }
-        if let Some(spinner) = &spinner
-            && view.state != state
-        {
-            let place = view.executor.as_ref().map(|executor| format!(" at {}", executor.name)).unwrap_or_default();
-            spinner.set_message(format!("{}{place}", format::task_state(view.state)));
-        }
-        state = view.state;
+        let place = view.executor.as_ref().map(|executor| format!(" at {}", executor.name)).unwrap_or_default();
+        let doing = format!("{}{place}", format::task_state(view.state));
+        spinner.get_or_insert_with(|| printer.spinner("")).set_message(doing);
     }
 }
 
 /// Hands over what the task wrote, and says how it went.
 async fn report(client: &Client, printer: Printer, view: TaskView, file: Option<PathBuf>) -> Result<(), Failure> {
-    let failure = Failure::of_task(&view);
+    let mut failure = Failure::of_task(&view);
     // A module that exits with an error has still written what it wrote.
     if view.state == TaskState::Done && !(printer.is_json() && file.is_none()) {
         deliver(client, printer, &view, file.as_deref()).await?;
     }
     if !view.log.is_empty() && !printer.is_json() {
-        printer.say(view.log.trim_end());
+        let log = view.log.trim_end();
+        printer.say(log);
+        // What the reader has just seen need not be said again.
+        failure = failure.map(|failure| if log.ends_with(&*failure.why) { failure.why("") } else { failure });
     }
     if printer.is_json() {
         printer.show(&TaskDetails(view.clone()))?;
