@@ -215,6 +215,7 @@ pub(super) fn check(figment: &Figment, settings: &Settings) -> Result<Config, Co
         log_format,
         slowdown: at.real("testnet.slowdown", testnet.slowdown, 1.0, 1000.0),
         speed: Some(at.real("testnet.speed", testnet.speed, 0.0, 1000.0)).filter(|speed| *speed > 0.0),
+        host_load: testnet.host_load,
         data_dir,
     };
     if at.faults.is_empty() { Ok(config) } else { Err(ConfigError { faults: at.faults }) }

@@ -89,6 +89,8 @@ pub struct Config {
     pub slowdown: f64,
     /// Stands in for the measured speed of a core.
     pub speed: Option<f64>,
+    /// Whether other programs of this machine make the peer slower.
+    pub host_load: bool,
 }
 
 impl Config {

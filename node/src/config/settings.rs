@@ -44,6 +44,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("telemetry.format", Kind::Text),
     ("testnet.slowdown", Kind::Number),
     ("testnet.speed", Kind::Number),
+    ("testnet.host_load", Kind::Switch),
 ];
 
 /// What the defaults depend on.
@@ -156,6 +157,8 @@ pub(super) struct Testnet {
     pub(super) slowdown: f64,
     /// 0: measured.
     pub(super) speed: f64,
+    /// Whether other programs of this machine make the peer slower; the other peers of a testnet are such programs.
+    pub(super) host_load: bool,
 }
 
 /// `536870912` or `"512Mi"`.
@@ -205,7 +208,7 @@ impl Settings {
                 uplink: Amount::Text("100Mbit".into()),
             },
             telemetry: Telemetry { log: "info".into(), format: "text".into() },
-            testnet: Testnet { slowdown: 1.0, speed: 0.0 },
+            testnet: Testnet { slowdown: 1.0, speed: 0.0, host_load: true },
         }
     }
 }

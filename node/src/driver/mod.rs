@@ -282,7 +282,11 @@ impl Driver {
     }
 
     fn on_second(&mut self, sampler: &mut LoadSampler) {
-        self.handle(Input::LoadSampled(sampler.sample()));
+        let mut sample = sampler.sample();
+        if !self.config.host_load {
+            sample.foreign_cores = 0.0;
+        }
+        self.handle(Input::LoadSampled(sample));
         if let Some((path, bytes)) = self.records.due(self.clock.now()) {
             // Nobody waits for it, and an error is logged where it happens.
             let _written = tokio::task::spawn_blocking(move || records::write(&path, &bytes));
