@@ -135,7 +135,7 @@ fn a_guest_that_fails_is_a_result_and_not_an_error_of_the_api() {
 #[test]
 fn blobs_come_back_as_they_went_in() {
     in_daemon(|daemon| async move {
-        let bytes: Vec<u8> = (0..3_000_000_u32).map(|i| (i * 2_654_435_761 >> 24) as u8).collect();
+        let bytes: Vec<u8> = (0..3_000_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
 
         let blob = put(&daemon, &bytes).await;
 

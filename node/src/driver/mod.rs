@@ -16,6 +16,7 @@ mod fetch;
 pub(crate) mod handle;
 pub(crate) mod news;
 mod outputs;
+mod pins;
 mod records;
 mod requests;
 mod status;
@@ -24,12 +25,11 @@ mod waiters;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use shoal_protocol::message::TaskRef;
-use shoal_protocol::{Input, Message, Peer, PeerId, TaskId, Time};
+use shoal_protocol::{Input, Message, Peer, PeerId, Time};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
-use crate::blobs::{BlobServer, BlobStore, Pin, ServeLimits};
+use crate::blobs::{BlobServer, BlobStore, ServeLimits};
 use crate::config::{Config, Identity};
 use crate::executor::{Executor, ExecutorEvent};
 use crate::load_sampler::{LoadSampler, SAMPLE_EVERY};
@@ -41,6 +41,7 @@ pub(crate) use clock::unix_time;
 use fetch::Fetcher;
 use handle::Request;
 use news::News;
+use pins::Pins;
 use records::Records;
 use waiters::Waiters;
 
@@ -92,7 +93,6 @@ pub(crate) struct Driver {
     identity: Identity,
     network: Network,
     executor: Executor,
-    blobs: BlobStore,
     server: BlobServer,
     fetcher: Fetcher,
     beside: Beside,
@@ -101,10 +101,7 @@ pub(crate) struct Driver {
     records: Records,
     /// Facts that carrying out orders brought about at once.
     inputs: VecDeque<Input>,
-    /// Blobs of unfinished tasks of users here.
-    pinned_at_home: BTreeMap<TaskId, Vec<Pin>>,
-    /// Blobs of attempts that wait or run here.
-    pinned_for_runs: BTreeMap<TaskRef, Vec<Pin>>,
+    pins: Pins,
     connected: BTreeSet<PeerId>,
     strikes: BTreeMap<PeerId, u8>,
     stopping: Stopping,
@@ -125,11 +122,10 @@ impl Driver {
             peer: Peer::new(member, config.peer(speed), seed, clock.now()),
             server: BlobServer::new(blobs.clone(), ServeLimits::default()),
             fetcher: Fetcher::new(network.clone(), blobs.clone()),
+            pins: Pins::new(blobs),
             beside: Beside::default(),
             waiters: Waiters::default(),
             inputs: VecDeque::new(),
-            pinned_at_home: BTreeMap::new(),
-            pinned_for_runs: BTreeMap::new(),
             connected: BTreeSet::new(),
             strikes: BTreeMap::new(),
             stopping: Stopping::No,
@@ -141,7 +137,6 @@ impl Driver {
             identity,
             network,
             executor,
-            blobs,
             news,
         }
     }
@@ -273,10 +268,15 @@ impl Driver {
 
     fn on_executor(&mut self, event: ExecutorEvent) {
         match event {
-            ExecutorEvent::Prepared { module, result } => self.handle(Input::Prepared { module, result }),
+            ExecutorEvent::Prepared { module, result } => {
+                if result.is_err() {
+                    self.pins.module_refused(module);
+                }
+                self.handle(Input::Prepared { module, result });
+            }
             ExecutorEvent::Finished { attempt, report } => {
                 self.handle(Input::Finished { attempt, report });
-                self.pinned_for_runs.remove(&attempt);
+                self.pins.attempt_ended(attempt);
             }
         }
     }

@@ -10,9 +10,6 @@ use super::beside::Done;
 use super::handle::Refusal;
 use super::{Driver, Stopping, records, unix_time};
 
-/// Attempts whose blobs are held in the store; the queue and what runs are fewer.
-const PINNED_RUNS_MAX: usize = 65_536 + 1_024;
-
 impl Driver {
     pub(super) fn carry_out(&mut self, output: Output) {
         match output {
@@ -25,7 +22,7 @@ impl Driver {
             Output::Execute(execution) => self.executor.execute(*execution),
             Output::Abort(attempt) => {
                 self.executor.abort(attempt);
-                self.pinned_for_runs.remove(&attempt);
+                self.pins.attempt_ended(attempt);
             }
             Output::Finish { task, result } => self.finish(task, result),
             Output::PingAnswered { ticket, rtt } => self.waiters.answer_ping(ticket, rtt),
@@ -37,9 +34,7 @@ impl Driver {
     pub(super) fn on_done(&mut self, done: Done) {
         match done {
             Done::Fetched { attempt, blobs, result } => {
-                if result.is_ok() {
-                    self.pin_for_run(attempt, &blobs);
-                }
+                self.pins.fetch_ended(attempt, result.is_ok().then_some(&blobs));
                 self.handle(Input::Fetched { attempt, result });
             }
             Done::Verified(verified) => {
@@ -78,8 +73,9 @@ impl Driver {
     }
 
     fn fetch(&mut self, attempt: TaskRef, blobs: Vec<BlobRef>) {
+        self.pins.fetch_began(attempt);
         if self.fetcher.has_all(&blobs) {
-            self.pin_for_run(attempt, &blobs);
+            self.pins.fetch_ended(attempt, Some(&blobs));
             self.inputs.push_back(Input::Fetched { attempt, result: Ok(()) });
             return;
         }
@@ -88,14 +84,6 @@ impl Driver {
             let result = fetcher.fetch_all(blobs.clone()).await;
             Done::Fetched { attempt, blobs, result }
         });
-    }
-
-    /// Keeps the store from making room at the cost of a task that waits.
-    fn pin_for_run(&mut self, attempt: TaskRef, blobs: &[BlobRef]) {
-        let pins = blobs.iter().filter_map(|blob| self.blobs.pin(blob.id).ok()).collect();
-        if self.pinned_for_runs.len() < PINNED_RUNS_MAX {
-            self.pinned_for_runs.insert(attempt, pins);
-        }
     }
 
     fn prepare(&mut self, module: BlobId) {
@@ -119,6 +107,6 @@ impl Driver {
             // Whoever asked may have gone.
             let _ = reply.send(answer);
         }
-        self.pinned_at_home.remove(&task);
+        self.pins.task_ended(task);
     }
 }

@@ -1,6 +1,5 @@
 //! What users of this peer ask of it.
 
-use shoal_protocol::task::spec::Payload;
 use shoal_protocol::{Input, PeerId, TaskId, TaskSpec};
 use tokio::sync::oneshot;
 
@@ -8,7 +7,6 @@ use super::Driver;
 use super::beside::Done;
 use super::handle::{Pinging, Refusal, Request, Submission};
 use super::waiters::TaskReply;
-use crate::blobs::Pin;
 
 /// Neighbours asked in turn for a blob that nobody was named for.
 const ASKED_MAX: usize = 8;
@@ -54,7 +52,7 @@ impl Driver {
         }
         // Waits even when the caller does not want the end, so that a refusal reaches it.
         self.wait(task, reply);
-        self.pinned_at_home.insert(task, self.pins(&spec));
+        self.pins.submitted(task, &spec);
         self.handle(Input::Submitted { task, name, spec });
         if !wait {
             for reply in self.waiters.take(task) {
@@ -80,16 +78,6 @@ impl Driver {
                 Ok(TaskId::derive(me, &random))
             }
         }
-    }
-
-    /// Module and input must be here for whoever fetches them, until the task has ended.
-    fn pins(&self, spec: &TaskSpec) -> Vec<Pin> {
-        let modules = spec.variants.iter().map(|variant| variant.module);
-        let inputs = spec.inputs.iter().filter_map(|input| match input {
-            Payload::Blob(blob) => Some(blob.id),
-            Payload::Inline(_) => None,
-        });
-        modules.chain(inputs).filter_map(|id| self.blobs.pin(id).ok()).collect()
     }
 
     fn wait(&mut self, task: TaskId, reply: TaskReply) {

@@ -1,0 +1,159 @@
+//! Blobs that must stay in the store: those of attempts that wait or run here, and of unfinished tasks of users here.
+//!
+//! **Invariant:** an attempt holds pins only between its fetch and its end; what ends while it is fetched gets none.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shoal_protocol::message::TaskRef;
+use shoal_protocol::task::spec::{BlobRef, Payload};
+use shoal_protocol::{BlobId, TaskId, TaskSpec};
+
+use crate::blobs::{BlobStore, Pin};
+
+/// Attempts whose blobs are held; the queue and what runs are fewer.
+const ATTEMPTS_MAX: usize = 65_536 + 1_024;
+
+#[derive(Debug)]
+pub(super) struct Pins {
+    store: BlobStore,
+    fetching: BTreeSet<TaskRef>,
+    attempts: BTreeMap<TaskRef, Vec<(BlobId, Pin)>>,
+    tasks: BTreeMap<TaskId, Vec<Pin>>,
+}
+
+impl Pins {
+    pub(super) fn new(store: BlobStore) -> Self {
+        Self { store, fetching: BTreeSet::new(), attempts: BTreeMap::new(), tasks: BTreeMap::new() }
+    }
+
+    /// Module and input of a task from here must be here for whoever fetches them, until it has ended.
+    pub(super) fn submitted(&mut self, task: TaskId, spec: &TaskSpec) {
+        let modules = spec.variants.iter().map(|variant| variant.module);
+        let inputs = spec.inputs.iter().filter_map(|input| match input {
+            Payload::Blob(blob) => Some(blob.id),
+            Payload::Inline(_) => None,
+        });
+        let pins = modules.chain(inputs).filter_map(|id| self.store.pin(id).ok()).collect();
+        self.tasks.insert(task, pins);
+    }
+
+    pub(super) fn fetch_began(&mut self, attempt: TaskRef) {
+        self.fetching.insert(attempt);
+    }
+
+    /// The blobs are here, or cannot be had.
+    pub(super) fn fetch_ended(&mut self, attempt: TaskRef, fetched: Option<&[BlobRef]>) {
+        let wanted = self.fetching.remove(&attempt);
+        if let Some(blobs) = fetched
+            && wanted
+            && self.attempts.len() < ATTEMPTS_MAX
+        {
+            let pins = blobs.iter().filter_map(|blob| Some((blob.id, self.store.pin(blob.id).ok()?))).collect();
+            self.attempts.insert(attempt, pins);
+        }
+    }
+
+    /// It ran, or never will.
+    pub(super) fn attempt_ended(&mut self, attempt: TaskRef) {
+        self.fetching.remove(&attempt);
+        self.attempts.remove(&attempt);
+    }
+
+    /// A module that cannot be run ends every attempt that waited for it.
+    pub(super) fn module_refused(&mut self, module: BlobId) {
+        self.attempts.retain(|_, pins| pins.iter().all(|(id, _)| *id != module));
+    }
+
+    /// Also of its attempts: a large output was fetched in the name of one.
+    pub(super) fn task_ended(&mut self, task: TaskId) {
+        self.tasks.remove(&task);
+        let attempts = TaskRef { task, epoch: 0 }..=TaskRef { task, epoch: u32::MAX };
+        let ended: Vec<TaskRef> = self.attempts.range(attempts).map(|(attempt, _)| *attempt).collect();
+        for attempt in ended {
+            self.attempts.remove(&attempt);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shoal_protocol::PeerId;
+
+    use super::*;
+
+    const TASK: TaskId = TaskId([1; 16]);
+    const ATTEMPT: TaskRef = TaskRef { task: TASK, epoch: 1 };
+
+    struct Fixture {
+        _dir: tempfile::TempDir,
+        store: BlobStore,
+        pins: Pins,
+        blob: BlobRef,
+    }
+
+    /// A store with room for one blob of 1,000 bytes, which is there.
+    fn fixture() -> Fixture {
+        let dir = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(dir.path(), 1_500).unwrap();
+        let stored = store.put(&[1; 1_000]).unwrap();
+        let blob = BlobRef { id: stored.id, bytes: stored.bytes, holder: PeerId([1; 32]) };
+        Fixture { _dir: dir, pins: Pins::new(store.clone()), store, blob }
+    }
+
+    impl Fixture {
+        /// Whether another blob finds no room because the first one is held.
+        fn is_held(&self) -> bool {
+            let held = self.store.put(&[2; 1_000]).is_err();
+            assert_eq!(self.store.stat(self.blob.id).is_some(), held);
+            held
+        }
+    }
+
+    #[test]
+    fn what_waits_to_run_is_held_until_it_has_run() {
+        let mut at = fixture();
+
+        at.pins.fetch_began(ATTEMPT);
+        at.pins.fetch_ended(ATTEMPT, Some(&[at.blob]));
+        assert!(at.is_held());
+
+        at.pins.attempt_ended(ATTEMPT);
+        assert!(!at.is_held());
+    }
+
+    #[test]
+    fn an_attempt_withdrawn_while_it_is_fetched_holds_nothing() {
+        let mut at = fixture();
+
+        at.pins.fetch_began(ATTEMPT);
+        at.pins.attempt_ended(ATTEMPT);
+        at.pins.fetch_ended(ATTEMPT, Some(&[at.blob]));
+
+        assert!(!at.is_held());
+    }
+
+    #[test]
+    fn a_refused_module_frees_all_that_waited_for_it() {
+        let mut at = fixture();
+        at.pins.fetch_began(ATTEMPT);
+        at.pins.fetch_ended(ATTEMPT, Some(&[at.blob]));
+
+        at.pins.module_refused(BlobId([9; 32]));
+        assert!(at.is_held());
+
+        at.pins.module_refused(at.blob.id);
+        assert!(!at.is_held());
+    }
+
+    #[test]
+    fn the_module_of_an_unfinished_task_stays() {
+        let mut at = fixture();
+        at.pins.submitted(TASK, &TaskSpec::of_module(at.blob.id, at.blob.bytes));
+        at.pins.fetch_began(ATTEMPT);
+        at.pins.fetch_ended(ATTEMPT, Some(&[at.blob]));
+        assert!(at.is_held());
+
+        at.pins.task_ended(TASK);
+        assert!(!at.is_held());
+    }
+}
