@@ -1,10 +1,12 @@
 //! Many Shoal peers on one machine, for demonstrations and tests.
 //!
 //! - [`Cluster`]: a mesh of real `shoald` processes, and what can be done to it.
+//! - [`demo`]: such a mesh at work, and what came of it in numbers.
 //! - [`Emulator`]: network namespaces joined by links with delay, jitter, loss and bandwidth.
 //! - [`sandbox`]: nothing the tool starts outlives it.
 
 pub mod cluster;
+pub mod demo;
 pub mod emulator;
 mod keeper;
 pub mod sandbox;

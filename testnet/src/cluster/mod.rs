@@ -30,7 +30,7 @@ mod files;
 mod formation;
 mod place;
 mod process;
-mod program;
+pub(crate) mod program;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::error::ClusterError;
 
 /// The daemon: the one named, or in `SHOALD_BIN`, or beside this program, or on the search path.
-pub(super) fn shoald(named: Option<&Path>) -> Result<PathBuf, ClusterError> {
+pub(crate) fn shoald(named: Option<&Path>) -> Result<PathBuf, ClusterError> {
     let from_environment = || std::env::var_os("SHOALD_BIN").filter(|path| !path.is_empty()).map(PathBuf::from);
     match named.map(Path::to_owned).or_else(from_environment) {
         Some(path) if path.is_file() => Ok(path),

@@ -1,6 +1,7 @@
 //! One file per verb.
 
 mod bench;
+mod demo;
 mod down;
 mod exec;
 mod links;
@@ -26,6 +27,7 @@ pub(crate) enum Command {
     Up(up::Up),
     Down(down::Down),
     Bench(bench::Bench),
+    Demo(demo::Demo),
     Exec(exec::Exec),
     Links(links::PrintLinks),
 }
@@ -36,6 +38,7 @@ impl Command {
             Self::Up(up) => up.run(),
             Self::Down(down) => down.run(),
             Self::Bench(bench) => bench.run(),
+            Self::Demo(demo) => demo.run(),
             Self::Exec(exec) => exec.run(),
             Self::Links(links) => links.run(),
         }

@@ -226,15 +226,15 @@ fn program(name: &'static str) -> String {
 }
 
 /// The ways a person or a shell ends this command.
-struct EndSignals([tokio::signal::unix::Signal; 3]);
+pub(super) struct EndSignals([tokio::signal::unix::Signal; 3]);
 
 impl EndSignals {
-    fn new() -> Result<Self, Failure> {
+    pub(super) fn new() -> Result<Self, Failure> {
         let listen = |kind| signal(kind).map_err(|error| Failure::cannot_run("the signal handler", &error));
         Ok(Self([listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?]))
     }
 
-    async fn received(&mut self) {
+    pub(super) async fn received(&mut self) {
         let [interrupt, terminate, hangup] = &mut self.0;
         tokio::select! {
             _ = interrupt.recv() => {}
