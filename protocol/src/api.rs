@@ -264,9 +264,9 @@ pub struct TaskRequest {
     /// The role it must have.
     #[serde(default)]
     pub role: Option<Role>,
-    /// How cloud peers may be used.
+    /// How cloud peers may be used; the peer's own configuration where absent.
     #[serde(default)]
-    pub cloud: CloudUse,
+    pub cloud: Option<CloudUse>,
     /// Only here.
     #[serde(default)]
     pub local_only: bool,

@@ -414,6 +414,9 @@ pub struct Accepted {
     /// Which attempt.
     #[serde(rename = "t")]
     pub attempt: TaskRef,
+    /// Where it stands: fetching what it lacks, queued, or running.
+    #[serde(rename = "g")]
+    pub state: TaskState,
     /// It will start in this time.
     #[serde(rename = "s", with = "duration_us")]
     pub start_in: Duration,

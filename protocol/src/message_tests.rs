@@ -116,7 +116,16 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         (Message::Offer(offer()), 130, "d18fddf8"),
         (Message::Release(TASK), 28, "c08314d3"),
         (Message::Award(Box::new(award)), 263, "613ff64a"),
-        (Message::Accepted(Accepted { attempt: TASK, start_in: Duration::ZERO, load: load() }), 112, "379dafab"),
+        (
+            Message::Accepted(Accepted {
+                attempt: TASK,
+                state: TaskState::Queued,
+                start_in: Duration::ZERO,
+                load: load(),
+            }),
+            112,
+            "379dafab",
+        ),
         (declined(DeclineReason::QueueFull), 35, "347a7506"),
         (declined(DeclineReason::Memory { wanted_bytes: 1, free_bytes: 2 }), 43, "15b14fb1"),
         (declined(DeclineReason::Counter(Box::new(offer()))), 161, "a505bae9"),

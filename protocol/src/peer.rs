@@ -381,3 +381,6 @@ fn sites<'a>(
 
 /// Taken for a neighbour before its first answer: that of another continent, so that it is not preferred unmeasured.
 const UNMEASURED_RTT: Duration = Duration::from_millis(150);
+
+#[cfg(test)]
+mod tests;

@@ -90,7 +90,7 @@ fn without_the_cloud_everything_stays_at_the_edge_and_local_only_at_home() {
         let request = task_of(&client, example("spin"), &["10000000"], "").await;
         let mut ids = Vec::new();
         for n in 0..12 {
-            let cloud = CloudUse::Never;
+            let cloud = Some(CloudUse::Never);
             let request = TaskRequest { cloud, local_only: n % 2 == 0, ..request.clone() };
             ids.push((n, client.submit(&request).await.unwrap().task.to_string()));
         }

@@ -36,7 +36,7 @@ pub(super) async fn build(api: &Api, request: &mut TaskRequest) -> ApiResult<Tas
             labels: std::mem::take(&mut request.labels),
             role: request.role,
             // What a user does not say is what the owner of this peer says.
-            cloud: if request.cloud == CloudUse::default() { api.cloud } else { request.cloud },
+            cloud: request.cloud.unwrap_or(api.cloud),
             local_only: request.local_only,
             peer: None,
             loss_max: request.loss_max.map(Into::into),

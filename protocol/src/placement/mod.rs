@@ -141,7 +141,7 @@ pub struct Circumstances<'a> {
 /// Every candidate with its cost or the reason of its exclusion; the cheapest admissible one first, excluded ones last.
 pub fn assess(spec: &TaskSpec, sites: &[Site<'_>], circumstances: &Circumstances<'_>) -> Vec<Assessment> {
     let mut assessments: Vec<_> = sites.iter().map(|site| assess_site(spec, site, circumstances)).collect();
-    hold_back_cloud(spec, sites, circumstances, &mut assessments);
+    hold_back_cloud(spec, sites, &mut assessments);
     assessments.sort_by(|a, b| {
         let key = |a: &Assessment| (!a.is_admissible(), a.total());
         let ((a_out, a_cost), (b_out, b_cost)) = (key(a), key(b));
@@ -204,21 +204,18 @@ fn assess_site(spec: &TaskSpec, site: &Site<'_>, circumstances: &Circumstances<'
         .unwrap_or_else(|| Assessment::excluded(site, Exclusion::LossTooGreat))
 }
 
-/// `cloud = fallback`: while an edge peer starts the task soon and meets its deadline, cloud peers are not asked.
-fn hold_back_cloud(
-    spec: &TaskSpec,
-    sites: &[Site<'_>],
-    circumstances: &Circumstances<'_>,
-    assessments: &mut [Assessment],
-) {
+/// `cloud = fallback`: while an edge peer starts the task soon and its answer is worth no less, cloud peers are not asked.
+fn hold_back_cloud(spec: &TaskSpec, sites: &[Site<'_>], assessments: &mut [Assessment]) {
     if spec.policy.cloud != CloudUse::Fallback || spec.policy.role == Some(Role::Cloud) || spec.policy.peer.is_some() {
         return;
     }
+    // A deadline missed, or met only by a poorer build, is not room.
+    let worth_less = |assessment: &Assessment| assessment.cost.map_or(f64::INFINITY, |cost| cost.loss);
+    let in_cloud = |assessment: &&Assessment| assessment.is_admissible() && assessment.role == Role::Cloud;
+    let cloud = assessments.iter().filter(in_cloud).map(worth_less).fold(f64::INFINITY, f64::min);
     let edge_has_room = sites.iter().zip(assessments.iter()).any(|(site, assessment)| {
-        let in_time = circumstances.deadline_in.is_none_or(|deadline| {
-            assessment.cost.is_some_and(|cost| cost.completion_ms <= crate::time::millis(deadline))
-        });
-        assessment.is_admissible() && assessment.role == Role::Edge && site.start_in <= EDGE_ROOM_WAIT && in_time
+        let is_edge = assessment.is_admissible() && assessment.role == Role::Edge;
+        is_edge && site.start_in <= EDGE_ROOM_WAIT && worth_less(assessment) <= cloud
     });
     if !edge_has_room {
         return;
@@ -393,6 +390,22 @@ mod tests {
         assert_eq!(learnt.assess(&spec)[0].variant, 1, "1 % is not too much for a second");
         spec.policy.loss_max = Some(0.001.into());
         assert_eq!(learnt.assess(&spec)[0].variant, 0, "unless it is forbidden");
+    }
+
+    #[test]
+    fn an_edge_that_meets_the_deadline_only_with_a_poorer_build_has_no_room() {
+        let mut world = World::new();
+        let mut spec = spec();
+        spec.variants.push(Variant { name: "int8".into(), module: BlobId([9; 32]), module_bytes: 0, loss: 0.03 });
+        for (module, ms) in [(BlobId([0; 32]), 100), (BlobId([9; 32]), 10)] {
+            let run = Duration::from_millis(ms);
+            world.estimates.learn(&Run { module, args: &[], input_bytes: 1_000, output_bytes: 0, run, speed: 1.0 });
+            [HOME, NEAR, CLOUD].iter().for_each(|peer| world.estimates.holds(*peer, module));
+        }
+        // 25 ms of work and 30 ms of way in the cloud; 100 ms at the edge, or 10 with a loss worth 300.
+        world.deadline_in = Some(Duration::from_millis(60));
+
+        assert_eq!(world.chosen(&spec), Some(CLOUD));
     }
 
     #[test]

@@ -302,17 +302,14 @@ impl Executing {
         };
         let waits = !matches!(stage, Stage::Queued) || !start_in.is_zero();
         let confirmed = home == self.me || waits || run > UNCONFIRMED_RUN;
-        if confirmed {
-            let load = self.digest(now);
-            out.send(home, Message::Accepted(Accepted { attempt, start_in, load }));
-        }
         self.turns += 1;
         let job = Job { award, stage, arrived: now, ready: now, turn: self.turns, run, due, confirmed };
+        if confirmed {
+            let (state, load) = (job.state(), self.digest(now));
+            out.send(home, Message::Accepted(Accepted { attempt, state, start_in, load }));
+        }
         match job.stage {
-            Stage::Fetching => {
-                out.send(home, Message::Progress(Progress { attempt, state: TaskState::Fetching }));
-                out.push(Output::Fetch { attempt, blobs });
-            }
+            Stage::Fetching => out.push(Output::Fetch { attempt, blobs }),
             Stage::Preparing => out.push(Output::Prepare { module }),
             Stage::Queued | Stage::Running { .. } => {}
         }

@@ -188,7 +188,7 @@ fn an_unknown_module_is_fetched_and_prepared_before_it_runs() {
     let mut bench = Bench::cold();
 
     let begun = bench.award(1, 1, |award| award.firm = true);
-    assert_eq!(kinds(&begun), ["accepted 1", "progress 1 Fetching", "fetch"]);
+    assert_eq!(kinds(&begun), ["accepted 1", "fetch"]);
     bench.executing.fetched(bench.now, attempt(1, 1), Ok(()), &mut bench.out);
     assert_eq!(kinds(&bench.out.drain()), ["prepare"]);
     bench.executing.prepared(bench.now, MODULE, Ok(Duration::ZERO), &mut bench.out);

@@ -475,11 +475,14 @@ impl Requester {
         if let Phase::Awarded { unanswered, .. } = &mut entry.phase {
             *unanswered = 0;
         }
-        let changed = entry.state == TaskState::Placing;
-        entry.state = TaskState::Queued;
+        // A task that was told to run before it was told to be accepted does not go back.
+        let changed = entry.state == TaskState::Placing && !accepted.state.is_final();
+        if changed {
+            entry.state = accepted.state;
+        }
         self.deadlines.set(accepted.attempt.task, now + LEASE);
         if changed {
-            self.tell(accepted.attempt.task, TaskState::Queued, None, out);
+            self.tell(accepted.attempt.task, accepted.state, None, out);
         }
     }
 

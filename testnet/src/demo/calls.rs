@@ -82,10 +82,10 @@ impl Modules {
             inputs: vec![input(&item.input)],
             deadline_ms: Some(deadline_of(item.user).as_millis() as u64),
             role: (mode == Mode::Cloud).then_some(Role::Cloud),
-            cloud: match mode {
+            cloud: Some(match mode {
                 Mode::Mesh | Mode::Local => CloudUse::Fallback,
                 Mode::Cloud => CloudUse::Allow,
-            },
+            }),
             local_only: mode == Mode::Local,
             idempotency_key: Some(key),
             name: format!("{} {}", item.user, item.number),

@@ -148,11 +148,16 @@ impl fmt::Display for Explained {
             }
             let how = method(decision.method);
             let asked = if decision.asked > 0 { format!(", {} asked", decision.asked) } else { String::new() };
+            // Without a question to anybody, a decision takes less than the clock is read for.
+            let decided = match decision.decided_in_us {
+                0 => "at once".to_owned(),
+                us => format!("in {}", format::micros(us)),
+            };
             writeln!(
                 f,
-                "{}   (decided in {} {how}{asked}, λ={})",
+                "{}   (decided {} {how}{asked}, λ={})",
                 self.headline(decision).bold(),
-                format::micros(decision.decided_in_us),
+                decided,
                 short_number(decision.lambda),
             )?;
             write!(f, "{}", self.candidates(decision))?;

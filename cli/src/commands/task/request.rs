@@ -148,7 +148,7 @@ impl TaskArguments {
             deadline_ms: self.deadline.map(whole_millis),
             labels,
             role: self.role,
-            cloud: if self.no_cloud { CloudUse::Never } else { self.cloud.unwrap_or_default() },
+            cloud: if self.no_cloud { Some(CloudUse::Never) } else { self.cloud },
             local_only: self.local_only,
             peer,
             loss_max: self.loss_max,
