@@ -8,7 +8,7 @@
 
 mod in_flight;
 mod publish;
-mod sanity;
+pub(crate) mod sanity;
 
 use core::time::Duration;
 use std::collections::BTreeMap;

@@ -197,7 +197,7 @@ impl Peer {
             }
             Message::Forwarded(forwarded) => {
                 self.loaded(now, from, forwarded.load.clone());
-                self.requester.handle_forwarded(from, &forwarded);
+                self.with_requester(now, |r, around, out| r.handle_forwarded(now, from, &forwarded, around, out));
             }
             Message::Progress(progress) => self.requester.handle_progress(now, from, progress, &mut self.outbox),
             Message::Outcome(outcome) => {

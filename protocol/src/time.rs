@@ -74,7 +74,10 @@ pub fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1_000.0
 }
 
-/// Durations on the wire and in the API: an unsigned count of microseconds.
+/// No duration of ours is longer, and none that is read is taken to be: sums of a few of them cannot overflow then.
+pub const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Durations on the wire and in the API: an unsigned count of microseconds, at most [`DURATION_MAX`] when read.
 pub mod duration_us {
     use core::time::Duration;
 
@@ -87,7 +90,7 @@ pub mod duration_us {
 
     /// Reads whole microseconds.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        u64::deserialize(deserializer).map(Duration::from_micros)
+        u64::deserialize(deserializer).map(|us| Duration::from_micros(us).min(super::DURATION_MAX))
     }
 }
 
@@ -107,6 +110,7 @@ pub mod optional_duration_us {
 
     /// Reads whole microseconds or nothing.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-        Option::<u64>::deserialize(deserializer).map(|us| us.map(Duration::from_micros))
+        let micros = Option::<u64>::deserialize(deserializer)?;
+        Ok(micros.map(|us| Duration::from_micros(us).min(super::DURATION_MAX)))
     }
 }

@@ -230,7 +230,11 @@ impl Watched {
     fn do_deed(&mut self, deed: Deed) {
         match deed {
             Deed::Fact(input) => self.tell(input),
-            Deed::Said(from, message) => self.tell(Input::Received { from: id(from), message }),
+            Deed::Said(from, message) => {
+                // As it would come from the wire, which is where hostile values are bounded.
+                let message = Message::decode(&message.encode()).expect("what was encoded can be read");
+                self.tell(Input::Received { from: id(from), message });
+            }
             Deed::Answered(which, well) => self.answer(which, well),
         }
     }
@@ -251,6 +255,37 @@ impl Watched {
             self.tell(Input::Finished { attempt, report: RunReport { output, ..report(ending) } });
         }
     }
+}
+
+/// A task is passed on to a peer that its home already knows to be gone: home places it anew at once.
+#[test]
+fn a_task_passed_on_to_a_peer_that_is_gone_is_placed_anew() {
+    let mut peer = Peer::new(member(1), PeerConfig::default(), 1, Time::ZERO);
+    let mut tell = |input| {
+        peer.handle(Time::from_millis(10), input);
+        core::iter::from_fn(|| peer.poll_output()).collect::<Vec<_>>()
+    };
+    for n in [2, 4] {
+        tell(Input::Connected { member: member(n), address: None });
+        tell(Input::Received { from: id(n), message: Message::Load(load(1, 0)) });
+    }
+    let awarded = |outputs: &[Output]| {
+        outputs.iter().find_map(|output| match output {
+            Output::Send { to, message: Message::Award(award) } => Some((*to, award.attempt)),
+            _ => None,
+        })
+    };
+    let mut spec = TaskSpec::of_module(MODULE, 1_000);
+    spec.policy.role = Some(Role::Edge);
+    let (first, attempt) = awarded(&tell(Input::Submitted { task: TaskId([1; 16]), name: String::new(), spec }))
+        .expect("one of two takes it");
+    let other = if first == id(2) { id(4) } else { id(2) };
+
+    tell(Input::Received { from: other, message: Message::Leaving });
+    let forwarded = Forwarded { attempt, to: other, load: load(2, 0) };
+    let outputs = tell(Input::Received { from: first, message: Message::Forwarded(forwarded) });
+
+    assert_eq!(awarded(&outputs), Some((first, TaskRef { epoch: attempt.epoch + 1, ..attempt })));
 }
 
 proptest! {

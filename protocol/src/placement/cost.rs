@@ -14,7 +14,7 @@ use core::time::Duration;
 
 use super::explain::Cost;
 use crate::config::Weights;
-use crate::time::millis;
+use crate::time::{DURATION_MAX, millis};
 
 /// What an answer without any worth (loss 1) costs, in milliseconds of waiting for a perfect one.
 pub const LOSS_MS: f64 = 10_000.0;
@@ -71,7 +71,7 @@ pub fn transmission(bytes: u64, bits_per_s: Option<u64>) -> Duration {
         None => Duration::ZERO,
         Some(rate) => {
             let micros = u128::from(bytes) * 8 * 1_000_000 / u128::from(rate.max(1));
-            Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+            Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX)).min(DURATION_MAX)
         }
     }
 }
@@ -79,7 +79,7 @@ pub fn transmission(bytes: u64, bits_per_s: Option<u64>) -> Duration {
 /// The time `work` takes on cores of this speed.
 pub fn run_time(work: Duration, speed: f64) -> Duration {
     let speed = if speed.is_finite() && speed > 0.0 { speed } else { 1.0 };
-    Duration::try_from_secs_f64(work.as_secs_f64() / speed).unwrap_or(Duration::MAX)
+    Duration::try_from_secs_f64(work.as_secs_f64() / speed).map_or(DURATION_MAX, |run| run.min(DURATION_MAX))
 }
 
 /// What running `job` in a place on these `terms` costs.

@@ -18,9 +18,12 @@ use super::TaskState;
 use super::deadlines::Deadlines;
 use super::schedule;
 use super::spec::{BlobRef, Ending, Payload, RunReport};
-use crate::config::{COMPILE_US_PER_BYTE, HOPS_MAX, MODULES_MAX, PeerConfig, RESERVATIONS_MAX, UNACKNOWLEDGED_MAX};
+use crate::config::{
+    COMPILE_US_PER_BYTE, HOPS_MAX, MODULES_MAX, PeerConfig, RESERVATIONS_MAX, UNACKNOWLEDGED_MAX, WALL_MAX,
+};
 use crate::id::{BlobId, PeerId, TaskId};
 use crate::input::HostLoad;
+use crate::load::sanity::START_IN_MAX;
 use crate::message::{
     Accepted, Ask, Award, DeclineReason, Declined, Forwarded, LoadDigest, Message, Offer, Outcome, Progress, TaskRef,
 };
@@ -164,7 +167,7 @@ impl Executing {
             let reason = DeclineReason::Unacceptable("it names no module".into());
             return self.decline(now, from, attempt, reason, out);
         };
-        let run = run.mul_f64(around.estimates.quote_error(self.me));
+        let run = run.mul_f64(around.estimates.quote_error(self.me)).min(WALL_MAX);
         let offer = self.offer(now, attempt, index, variant.module, prepare, run);
         out.send(from, Message::Offer(offer));
     }
@@ -456,7 +459,7 @@ impl Executing {
 
     /// What other programs leave to tasks changed.
     pub fn load_sampled(&mut self, host: HostLoad) {
-        self.host = Some(host);
+        self.host = Some(HostLoad { cpu_percent: host.cpu_percent.min(100), ..host });
         self.changed = true;
     }
 
@@ -534,7 +537,7 @@ impl Executing {
         let running = self.jobs.values().filter(|job| job.is_running()).count();
         LoadDigest {
             sequence: self.digests.get(),
-            start_in: self.start_for_new(now),
+            start_in: self.start_for_new(now).min(START_IN_MAX),
             cores: self.config.cores,
             running: u16::try_from(running).unwrap_or(u16::MAX),
             queued: u16::try_from(self.jobs.len() - running).unwrap_or(u16::MAX),

@@ -72,6 +72,13 @@ pub struct Around<'a> {
     pub rng: &'a mut Rng,
 }
 
+impl Around<'_> {
+    /// Whether a peer is there to be spoken to.
+    fn has(&self, peer: PeerId) -> bool {
+        self.sites.iter().any(|site| site.member.peer == peer)
+    }
+}
+
 /// An award that the load view must reckon with until its receiver's digest does, or that is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Assignment {
@@ -505,7 +512,14 @@ impl Requester {
     }
 
     /// The attempt was passed on to another of the candidates that the award named.
-    pub fn handle_forwarded(&mut self, from: PeerId, forwarded: &Forwarded) {
+    pub fn handle_forwarded(
+        &mut self,
+        now: Time,
+        from: PeerId,
+        forwarded: &Forwarded,
+        around: &mut Around<'_>,
+        out: &mut Outbox,
+    ) {
         let attempt = forwarded.attempt;
         let Some(entry) = self.current(attempt, from) else { return };
         let Phase::Awarded { to, alternatives, run, .. } = &mut entry.phase else { return };
@@ -523,6 +537,10 @@ impl Requester {
         }
         self.assignments.push(Assignment::Settled { to: from, attempt });
         self.assignments.push(Assignment::Given { to: forwarded.to, attempt, run });
+        if !around.has(forwarded.to) {
+            // Who passed it on has not heard yet what we know: nobody will tell us again.
+            self.lose(now, attempt.task, forwarded.to, "it was gone when the task was passed on to it", around, out);
+        }
     }
 
     /// A candidate or the executor says no.
@@ -789,7 +807,8 @@ impl Requester {
                 Phase::Awarded { to, unanswered, .. } => {
                     let to = *to;
                     *unanswered += 1;
-                    if *unanswered > UNANSWERED_MAX {
+                    // A question to somebody who is not there is no question.
+                    if *unanswered > UNANSWERED_MAX || !around.has(to) {
                         out.send(to, Message::Cancel(TaskRef { task, epoch }));
                         self.lose(now, task, to, "it did not answer", around, out);
                     } else {
