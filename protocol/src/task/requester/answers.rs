@@ -1,0 +1,231 @@
+//! What candidates and executors answer: offers, acceptances, refusals.
+
+use super::*;
+
+impl Requester {
+    /// A candidate says when it would start.
+    pub fn handle_offer(&mut self, now: Time, from: PeerId, offer: &Offer, around: &mut Around<'_>, out: &mut Outbox) {
+        let task = offer.attempt.task;
+        let epoch = offer.attempt.epoch;
+        let release = Message::Release(offer.attempt);
+        let Some(entry) = self.book.open(task).filter(|entry| entry.epoch == epoch) else {
+            return out.send(from, release);
+        };
+        let Phase::Asking { candidates, open, offers } = &mut entry.phase else {
+            return out.send(from, release);
+        };
+        open.retain(|peer| *peer != from);
+        let Some(candidate) = candidates.iter().find(|candidate| candidate.peer == from) else {
+            return out.send(from, release);
+        };
+        let mut offered = candidate.starting_in(offer.start_in);
+        offered.variant = offer.variant.min(u8::try_from(entry.spec.variants.len() - 1).unwrap_or(0));
+        offers.push(offered);
+        let others_open = !open.is_empty();
+        let cheapest_open =
+            candidates.iter().filter(|c| open.contains(&c.peer)).map(Assessment::total).fold(f64::INFINITY, f64::min);
+        let good_enough = offer.start_in <= NO_WAIT
+            && offers.iter().any(|o| o.peer == from && o.total() <= cheapest_open * 1.12 + 1.0);
+        if !others_open || good_enough {
+            self.decide_offers(now, task, around, out);
+        }
+    }
+
+    /// Awards the task to the best offer, or to the best candidate when there was none.
+    pub(super) fn decide_offers(&mut self, now: Time, task: TaskId, around: &mut Around<'_>, out: &mut Outbox) {
+        let Some(entry) = self.book.open(task) else { return };
+        let attempt = TaskRef { task, epoch: entry.epoch };
+        let Phase::Asking { candidates, open, offers } = core::mem::replace(&mut entry.phase, Phase::Waiting) else {
+            return;
+        };
+        let best = offers.iter().min_by(|a, b| a.total().total_cmp(&b.total()).then(a.peer.cmp(&b.peer))).cloned();
+        let Some(best) = best else {
+            for peer in open {
+                entry.tried.insert(peer, "silent".into());
+            }
+            return self.place(now, task, around, out);
+        };
+        for other in offers.iter().filter(|other| other.peer != best.peer) {
+            self.negotiation_messages += u64::from(other.peer != self.me);
+            out.send(other.peer, Message::Release(attempt));
+        }
+        if let Some(record) = entry.record() {
+            for offer in &offers {
+                record.verdict(offer.peer, Verdict::Offered, "");
+                if let Some(kept) = record.assessments.iter_mut().find(|kept| kept.peer == offer.peer) {
+                    *kept = Assessment { basis: None, ..offer.clone() };
+                }
+            }
+            record.verdict(best.peer, Verdict::Won, "");
+        }
+        self.award(now, task, best, candidates, true, around, out);
+    }
+
+    /// The attempt stands at its executor.
+    pub fn handle_accepted(&mut self, now: Time, from: PeerId, accepted: &Accepted, out: &mut Outbox) {
+        let Some(entry) = self.current(accepted.attempt, from) else {
+            return out.send(from, Message::Cancel(accepted.attempt));
+        };
+        if let Phase::Awarded { unanswered, .. } = &mut entry.phase {
+            *unanswered = 0;
+        }
+        // A task that was told to run before it was told to be accepted does not go back.
+        let changed = entry.state == TaskState::Placing && !accepted.state.is_final();
+        if changed {
+            entry.state = accepted.state;
+        }
+        self.deadlines.set(accepted.attempt.task, now + LEASE);
+        if changed {
+            self.tell(accepted.attempt.task, accepted.state, None, out);
+        }
+    }
+
+    /// The attempt is somewhere in its life.
+    pub fn handle_progress(&mut self, now: Time, from: PeerId, progress: Progress, out: &mut Outbox) {
+        let Some(entry) = self.current(progress.attempt, from) else {
+            return out.send(from, Message::Cancel(progress.attempt));
+        };
+        if let Phase::Awarded { unanswered, .. } = &mut entry.phase {
+            *unanswered = 0;
+        }
+        let changed = entry.state != progress.state && !progress.state.is_final();
+        if changed {
+            entry.state = progress.state;
+        }
+        self.deadlines.set(progress.attempt.task, now + LEASE);
+        if changed {
+            self.tell(progress.attempt.task, progress.state, None, out);
+        }
+    }
+
+    /// The attempt was passed on to another of the candidates that the award named.
+    pub fn handle_forwarded(
+        &mut self,
+        now: Time,
+        from: PeerId,
+        forwarded: &Forwarded,
+        around: &mut Around<'_>,
+        out: &mut Outbox,
+    ) {
+        let attempt = forwarded.attempt;
+        let Some(entry) = self.current(attempt, from) else { return };
+        let Phase::Awarded { to, alternatives, run, .. } = &mut entry.phase else { return };
+        if !alternatives.contains(&forwarded.to) {
+            return;
+        }
+        *to = forwarded.to;
+        let run = *run;
+        entry.executor = Some(forwarded.to);
+        if let Some(record) = entry.record() {
+            record.method = Method::Forwarded;
+            record.executor = Some(forwarded.to);
+            record.verdict(from, Verdict::Declined, "it was busy, and passed the task on");
+            record.verdict(forwarded.to, Verdict::Won, "the task was passed on to it");
+        }
+        self.assignments.push(Assignment::Settled { to: from, attempt });
+        self.assignments.push(Assignment::Given { to: forwarded.to, attempt, run });
+        if !around.has(forwarded.to) {
+            // Who passed it on has not heard yet what we know: nobody will tell us again.
+            self.lose(now, attempt.task, forwarded.to, "it was gone when the task was passed on to it", around, out);
+        }
+    }
+
+    /// A candidate or the executor says no.
+    pub fn handle_declined(
+        &mut self,
+        now: Time,
+        from: PeerId,
+        declined: &Declined,
+        around: &mut Around<'_>,
+        out: &mut Outbox,
+    ) {
+        let attempt = declined.attempt;
+        let task = attempt.task;
+        let Some(entry) = self.book.open(task).filter(|entry| entry.epoch == attempt.epoch) else { return };
+        if let Phase::Asking { open, .. } = &mut entry.phase {
+            open.retain(|peer| *peer != from);
+            let nobody_left = open.is_empty();
+            note_refusal(entry, from, &declined.reason);
+            if nobody_left {
+                self.decide_offers(now, task, around, out);
+            }
+            return;
+        }
+        if !matches!(&entry.phase, Phase::Awarded { to, .. } if *to == from) {
+            return;
+        }
+        self.assignments.push(Assignment::Settled { to: from, attempt });
+        match &declined.reason {
+            DeclineReason::Counter(offer) => self.handle_counter(now, from, offer, around, out),
+            DeclineReason::Unknown => {
+                self.replacements += 1;
+                entry.failures += 1;
+                if let Some(record) = entry.record() {
+                    record.verdict(from, Verdict::Lost, "it does not know the task any more");
+                }
+                self.retry(now, task, "the executor lost the task", around, out);
+            }
+            DeclineReason::QueueFull
+            | DeclineReason::Memory { .. }
+            | DeclineReason::Leaving
+            | DeclineReason::FetchFailed(_)
+            | DeclineReason::Unacceptable(_) => {
+                note_refusal(entry, from, &declined.reason);
+                self.place(now, task, around, out);
+            }
+        }
+    }
+
+    /// The executor would start later than we believed: still the best, or is the next one?
+    pub(super) fn handle_counter(
+        &mut self,
+        now: Time,
+        from: PeerId,
+        offer: &Offer,
+        around: &mut Around<'_>,
+        out: &mut Outbox,
+    ) {
+        let task = offer.attempt.task;
+        let Some(entry) = self.book.open(task) else { return };
+        let deadline_in = entry.deadline_in(now);
+        let Some(entry) = self.book.get(task) else { return };
+        let circumstances = self.circumstances(now, &entry.spec, deadline_in, &entry.tried, around);
+        let assessments = placement::assess(&entry.spec, &around.sites, &circumstances);
+        let mut candidates = placement::admissible(&assessments).to_vec();
+        let Some(countered) = candidates.iter().position(|candidate| candidate.peer == from) else {
+            return self.place(now, task, around, out);
+        };
+        let real = candidates.remove(countered).starting_in(offer.start_in);
+        let Some(entry) = self.book.open(task) else { return };
+        let better = candidates.first().is_some_and(|next| next.total() < real.total());
+        if let Some(record) = entry.record() {
+            let note = format!("countered: starts in {:.0} ms", crate::time::millis(offer.start_in));
+            record.verdict(from, if better { Verdict::Declined } else { Verdict::Won }, note);
+        }
+        if better {
+            out.send(from, Message::Release(offer.attempt));
+            entry.tried.insert(from, "starts too late".into());
+            self.place(now, task, around, out);
+        } else {
+            self.award(now, task, real, candidates, true, around, out);
+        }
+    }
+}
+
+fn note_refusal(entry: &mut HomeTask, from: PeerId, reason: &DeclineReason) {
+    let why = match reason {
+        DeclineReason::QueueFull => "queue full".to_owned(),
+        DeclineReason::Memory { wanted_bytes, free_bytes } => {
+            format!("needs {} MiB, {} MiB free", wanted_bytes >> 20, free_bytes >> 20)
+        }
+        DeclineReason::Counter(_) => "starts too late".to_owned(),
+        DeclineReason::Leaving => "shutting down".to_owned(),
+        DeclineReason::Unknown => "does not know the task".to_owned(),
+        DeclineReason::FetchFailed(why) => format!("could not fetch: {why}"),
+        DeclineReason::Unacceptable(why) => why.clone(),
+    };
+    if let Some(record) = entry.record() {
+        record.verdict(from, Verdict::Declined, why.clone());
+    }
+    entry.tried.insert(from, why);
+}

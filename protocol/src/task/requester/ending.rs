@@ -1,0 +1,179 @@
+//! The end of an attempt: commit it once, and learn from it.
+
+use super::*;
+
+impl Requester {
+    /// An attempt ended: commit it if it is the current one, and tell its executor in any case.
+    pub fn handle_outcome(
+        &mut self,
+        now: Time,
+        from: PeerId,
+        outcome: Outcome,
+        around: &mut Around<'_>,
+        out: &mut Outbox,
+    ) -> Option<Learnt> {
+        let attempt = outcome.attempt;
+        let elsewhere = from != self.me;
+        self.assignments.push(Assignment::Settled { to: from, attempt });
+        let Some(entry) = self.current(attempt, from) else {
+            self.stale_outcomes += 1;
+            out.send(from, Message::OutcomeReceived(attempt));
+            return None;
+        };
+        if !matches!(entry.phase, Phase::Awarded { .. }) {
+            return None;
+        }
+        if let Ending::HostFailed(why) = &outcome.report.ending {
+            let why = format!("{}: {why}", from.short());
+            entry.failures += 1;
+            entry.tried.insert(from, why.clone());
+            out.send(from, Message::OutcomeReceived(attempt));
+            self.retry(now, attempt.task, &why, around, out);
+            return None;
+        }
+        let learnt = Learnt::from_run(entry, from, &outcome);
+        match outcome.report.output {
+            Payload::Blob(blob) if elsewhere => {
+                entry.phase = Phase::Collecting { from, outcome: Box::new(outcome) };
+                self.deadlines.clear(&attempt.task);
+                out.push(Output::Fetch { attempt, blobs: vec![blob] });
+            }
+            Payload::Blob(_) | Payload::Inline(_) => self.commit(now, from, outcome, out),
+        }
+        learnt
+    }
+
+    /// The large output of an attempt is here, or cannot be had; false when the fetch was not ours.
+    pub fn fetched(
+        &mut self,
+        now: Time,
+        attempt: TaskRef,
+        result: &Result<(), String>,
+        around: &mut Around<'_>,
+        out: &mut Outbox,
+    ) -> bool {
+        let Some(entry) = self.book.open(attempt.task).filter(|entry| entry.epoch == attempt.epoch) else {
+            return false;
+        };
+        if !matches!(entry.phase, Phase::Collecting { .. }) {
+            return false;
+        }
+        let Phase::Collecting { from, outcome } = core::mem::replace(&mut entry.phase, Phase::Waiting) else {
+            return false;
+        };
+        match result {
+            Ok(()) => self.commit(now, from, *outcome, out),
+            Err(why) => {
+                entry.failures += 1;
+                let why = format!("its output could not be fetched: {why}");
+                self.retry(now, attempt.task, &why, around, out);
+            }
+        }
+        true
+    }
+
+    pub(super) fn commit(&mut self, now: Time, from: PeerId, outcome: Outcome, out: &mut Outbox) {
+        let task = outcome.attempt.task;
+        out.send(from, Message::OutcomeReceived(outcome.attempt));
+        self.note_ending(from, true);
+        let Some(entry) = self.book.open(task) else { return };
+        let timings = Timings {
+            placing_us: micros(entry.awarded.since(entry.accepted)),
+            prepare_us: micros(outcome.prepare),
+            queued_us: micros(outcome.queued),
+            run_us: micros(outcome.report.run),
+            total_us: micros(now.since(entry.accepted)),
+        };
+        let state = match outcome.report.ending {
+            Ending::Exited(_) => TaskState::Done,
+            Ending::Trapped(_) | Ending::LimitHit(_) | Ending::Invalid(_) | Ending::HostFailed(_) => TaskState::Failed,
+        };
+        let mut report = outcome.report;
+        if let Payload::Blob(blob) = &mut report.output {
+            blob.holder = self.me;
+        }
+        let result = TaskResult { report, executor: from, variant: entry.variant, attempts: entry.epoch, timings };
+        self.end(task, state, Ok(result), out);
+    }
+
+    pub(super) fn end(
+        &mut self,
+        task: TaskId,
+        state: TaskState,
+        result: Result<TaskResult, TaskError>,
+        out: &mut Outbox,
+    ) {
+        self.deadlines.clear(&task);
+        let note = result.as_ref().err().map(ToString::to_string);
+        self.tell(task, state, note, out);
+        out.push(Output::Finish { task, result: result.clone() });
+        self.book.close(task, state, result);
+    }
+
+    /// Tells whoever was given or asked for the current attempt that it is not wanted any more.
+    pub(super) fn withdraw(&mut self, task: TaskId, out: &mut Outbox) {
+        let Some(entry) = self.book.open(task) else { return };
+        let attempt = TaskRef { task, epoch: entry.epoch };
+        match &entry.phase {
+            Phase::Awarded { to, .. } => {
+                out.send(*to, Message::Cancel(attempt));
+                self.assignments.push(Assignment::Settled { to: *to, attempt });
+            }
+            Phase::Asking { offers, .. } => {
+                for offer in offers {
+                    out.send(offer.peer, Message::Release(attempt));
+                }
+            }
+            Phase::Collecting { from, .. } => out.send(*from, Message::OutcomeReceived(attempt)),
+            Phase::Waiting | Phase::Ended(_) => {}
+        }
+    }
+}
+
+/// What a run teaches.
+#[derive(Debug)]
+pub struct Learnt {
+    executor: PeerId,
+    module: BlobId,
+    args: Vec<String>,
+    input_bytes: u64,
+    output_bytes: u64,
+    run: Duration,
+    expected: Duration,
+    speed: f64,
+}
+
+impl Learnt {
+    /// Nothing is learnt from a run that did not come to its own end.
+    fn from_run(entry: &HomeTask, executor: PeerId, outcome: &Outcome) -> Option<Self> {
+        let Phase::Awarded { run: expected, .. } = &entry.phase else { return None };
+        let module = entry.spec.variants.get(usize::from(entry.variant))?.module;
+        matches!(outcome.report.ending, Ending::Exited(_)).then(|| Self {
+            executor,
+            module,
+            args: entry.spec.args.clone(),
+            input_bytes: entry.spec.input_bytes(),
+            output_bytes: outcome.report.output.bytes(),
+            run: outcome.report.run,
+            expected: *expected,
+            speed: outcome.speed,
+        })
+    }
+
+    /// Adds it to what is known.
+    pub fn teach(&self, estimates: &mut Estimates) {
+        let knew = estimates.knows(self.module);
+        estimates.learn(&Run {
+            module: self.module,
+            args: &self.args,
+            input_bytes: self.input_bytes,
+            output_bytes: self.output_bytes,
+            run: self.run,
+            speed: self.speed,
+        });
+        estimates.holds(self.executor, self.module);
+        if knew {
+            estimates.quoted(self.executor, self.expected, self.run);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! When executors vanish, fall silent or come back.
+
+use super::*;
+
+impl Requester {
+    /// A peer is dead or left: what it held is placed anew, what it was asked is not awaited.
+    pub fn peer_lost(&mut self, now: Time, peer: PeerId, around: &mut Around<'_>, out: &mut Outbox) {
+        let concerned = self.book.open_where(|entry| match &entry.phase {
+            Phase::Awarded { to, .. } => *to == peer,
+            Phase::Asking { open, .. } => open.contains(&peer),
+            Phase::Collecting { from, .. } => *from == peer,
+            Phase::Waiting | Phase::Ended(_) => false,
+        });
+        for task in concerned {
+            self.lose(now, task, peer, "it died", around, out);
+        }
+    }
+
+    pub(super) fn lose(
+        &mut self,
+        now: Time,
+        task: TaskId,
+        peer: PeerId,
+        why: &str,
+        around: &mut Around<'_>,
+        out: &mut Outbox,
+    ) {
+        let Some(entry) = self.book.open(task) else { return };
+        entry.tried.insert(peer, why.to_owned());
+        if let Phase::Asking { open, .. } = &mut entry.phase {
+            open.retain(|asked| *asked != peer);
+            if open.is_empty() {
+                self.decide_offers(now, task, around, out);
+            }
+            return;
+        }
+        entry.failures += 1;
+        let attempt = TaskRef { task, epoch: entry.epoch };
+        if let Some(record) = entry.record() {
+            record.verdict(peer, Verdict::Lost, why);
+        }
+        self.replacements += 1;
+        self.note_ending(peer, false);
+        self.assignments.push(Assignment::Settled { to: peer, attempt });
+        let note = format!("{} was lost: {why}", peer.short());
+        self.retry(now, task, &note, around, out);
+    }
+
+    pub(super) fn retry(&mut self, now: Time, task: TaskId, why: &str, around: &mut Around<'_>, out: &mut Outbox) {
+        let Some(entry) = self.book.open(task) else { return };
+        if entry.failures >= FAILURES_MAX {
+            let error = TaskError::AttemptsExhausted { attempts: entry.failures, last: why.to_owned() };
+            return self.end(task, TaskState::Failed, Err(error), out);
+        }
+        self.tell(task, TaskState::Placing, Some(why.to_owned()), out);
+        self.place(now, task, around, out);
+    }
+
+    /// A peer is connected again: it is asked what became of what it was given, and may be asked for more.
+    pub fn peer_back(&mut self, peer: PeerId, out: &mut Outbox) {
+        let held = self.book.open_where(|entry| matches!(&entry.phase, Phase::Awarded { to, .. } if *to == peer));
+        for task in held {
+            if let Some(entry) = self.book.open(task) {
+                out.send(peer, Message::Query(TaskRef { task, epoch: entry.epoch }));
+            }
+        }
+    }
+
+    /// Does what is due: decides on the offers that came, asks after awards, tries again.
+    pub fn timer(&mut self, now: Time, around: &mut Around<'_>, out: &mut Outbox) {
+        while let Some(task) = self.deadlines.pop_due(now) {
+            let Some(entry) = self.book.open(task) else { continue };
+            let epoch = entry.epoch;
+            match &mut entry.phase {
+                Phase::Waiting => self.place(now, task, around, out),
+                Phase::Asking { .. } => self.decide_offers(now, task, around, out),
+                Phase::Awarded { to, unanswered, .. } => {
+                    let to = *to;
+                    *unanswered += 1;
+                    // A question to somebody who is not there is no question.
+                    if *unanswered > UNANSWERED_MAX || !around.has(to) {
+                        out.send(to, Message::Cancel(TaskRef { task, epoch }));
+                        self.lose(now, task, to, "it did not answer", around, out);
+                    } else {
+                        out.send(to, Message::Query(TaskRef { task, epoch }));
+                        self.deadlines.set(task, now + LEASE);
+                    }
+                }
+                Phase::Collecting { .. } | Phase::Ended(_) => {}
+            }
+        }
+    }
+}

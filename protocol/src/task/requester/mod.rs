@@ -1,0 +1,260 @@
+//! The asking half of negotiation: a home peer finds an executor for each task of its users, and another when it dies.
+//!
+//! ```text
+//! Submitted ─► assess ─┬─ calm ──► Award ─┬─► Accepted ─► Progress… ─► Outcome ─► commit, once
+//!                      └─ busy ──► Ask ───┘      │
+//!                          ▲   Declined, Counter │ executor dead, silent, out of reach
+//!                          └─────────────────────┘ next attempt epoch
+//! ```
+//!
+//! **Invariant:** only an outcome of the current epoch, from the peer that holds the attempt, is committed; an attempt
+//! that was given up is never taken back.
+//! **Not here:** what a candidate costs (`placement/`), and running (`executor.rs`): placing a task at home is an
+//! award to oneself.
+
+mod answers;
+mod ending;
+mod losses;
+mod placing;
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use super::TaskState;
+use super::deadlines::Deadlines;
+use super::home::{Book, HomeTask, Phase};
+use super::spec::{Ending, Payload, TaskSpec};
+use crate::certificate::Member;
+use crate::config::{FAILURES_MAX, HOME_TASKS_MAX, RECORDED_CANDIDATES_MAX};
+use crate::id::{BlobId, PeerId, TaskId};
+use crate::message::{
+    Accepted, Ask, AskVariant, Award, DeclineReason, Declined, Forwarded, Message, Offer, Outcome, Progress, TaskRef,
+};
+use crate::output::{Event, Outbox, Output, TaskError, TaskResult, Timings};
+use crate::placement::cost::transmission;
+use crate::placement::estimates::{Estimates, Run};
+use crate::placement::explain::{Decision, Method, Verdict};
+use crate::placement::{self, Assessment, Circumstances, HomeLink, Record, Site};
+use crate::rng::Rng;
+use crate::time::{Time, micros};
+
+pub use ending::Learnt;
+
+/// Peers asked for an offer at once: three do as well as more (`placement.md`).
+const ASKED: usize = 3;
+/// An offer that starts this soon is as good as an idle peer's: it is taken without waiting for the others.
+const NO_WAIT: Duration = Duration::from_millis(1);
+/// Time for offers beside the round trip: what a busy peer needs to answer.
+const OFFER_PATIENCE: Duration = Duration::from_millis(40);
+/// Time for an award to be confirmed beside the round trip, before its receiver is asked what became of it.
+const AWARD_PATIENCE: Duration = Duration::from_millis(400);
+/// A confirmed attempt is asked after this often: what was lost on the way is found then.
+const LEASE: Duration = Duration::from_secs(2);
+/// Questions without an answer before a peer is taken to have lost the task.
+const UNANSWERED_MAX: u8 = 3;
+/// Candidates named in an award, to which a full executor may pass it on.
+const ALTERNATIVES: usize = 4;
+/// Alternatives cost at most this many times the best.
+const ALTERNATIVE_COST: f64 = 1.5;
+/// A task whose executor was lost and that nobody may run now is tried again this often…
+const RETRY: Duration = Duration::from_millis(300);
+/// …and given up after this long.
+const RETRY_FOR: Duration = Duration::from_secs(10);
+
+/// Peers whose record of well-ended attempts is kept.
+const ENDINGS_MAX: usize = 256;
+
+/// What the requesting half is told of the rest of the peer.
+#[derive(Debug)]
+pub struct Around<'a> {
+    /// Every peer that may run a task, this one included.
+    pub sites: Vec<Site<'a>>,
+    /// What was learnt from earlier runs.
+    pub estimates: &'a Estimates,
+    /// The mesh's λ.
+    pub lambda: f64,
+    /// This peer's uplink, in bits a second.
+    pub uplink_bits_per_s: u64,
+    /// Everything left to chance.
+    pub rng: &'a mut Rng,
+}
+
+impl Around<'_> {
+    /// Whether a peer is there to be spoken to.
+    fn has(&self, peer: PeerId) -> bool {
+        self.sites.iter().any(|site| site.member.peer == peer)
+    }
+}
+
+/// An award that the load view must reckon with until its receiver's digest does, or that is settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Assignment {
+    /// Work went to a peer.
+    Given {
+        /// Whom.
+        to: PeerId,
+        /// Which attempt.
+        attempt: TaskRef,
+        /// How long it is expected to keep a core there.
+        run: Duration,
+    },
+    /// It is no longer there.
+    Settled {
+        /// Where it was.
+        to: PeerId,
+        /// Which attempt.
+        attempt: TaskRef,
+    },
+}
+
+/// The tasks of this peer's users.
+#[derive(Debug)]
+pub struct Requester {
+    me: PeerId,
+    pub(crate) book: Book,
+    deadlines: Deadlines<TaskId>,
+    /// When what was sent so far has left our uplink.
+    uplink_free: Time,
+    assignments: Vec<Assignment>,
+    leaving: bool,
+    /// Attempts that ended well, and all that ended, by peer.
+    endings: BTreeMap<PeerId, (u64, u64)>,
+    /// Outcomes of attempts that had been given up: counted and dropped.
+    pub stale_outcomes: u64,
+    /// Attempts made anew because an executor died, was silent or lost the task.
+    pub replacements: u64,
+    /// Messages sent to place tasks: asks, awards and releases.
+    pub negotiation_messages: u64,
+}
+
+impl Requester {
+    /// Nothing asked for yet.
+    pub fn new(me: PeerId) -> Self {
+        Self {
+            me,
+            book: Book::default(),
+            deadlines: Deadlines::default(),
+            uplink_free: Time::ZERO,
+            assignments: Vec::new(),
+            leaving: false,
+            endings: BTreeMap::new(),
+            stale_outcomes: 0,
+            replacements: 0,
+            negotiation_messages: 0,
+        }
+    }
+
+    /// Awards given and settled since the last call, for the load view.
+    pub fn take_assignments(&mut self) -> Vec<Assignment> {
+        core::mem::take(&mut self.assignments)
+    }
+
+    /// Attempts given to a peer that came back with a result, of all that ended, in percent.
+    pub fn ok_percent(&self, peer: PeerId) -> Option<f64> {
+        self.endings.get(&peer).map(|(well, all)| 100.0 * *well as f64 / (*all).max(1) as f64)
+    }
+
+    fn note_ending(&mut self, peer: PeerId, well: bool) {
+        if self.endings.len() >= ENDINGS_MAX && !self.endings.contains_key(&peer) {
+            self.endings.pop_first();
+        }
+        let (good, all) = self.endings.entry(peer).or_default();
+        *good += u64::from(well);
+        *all += 1;
+    }
+
+    /// When [`Requester::timer`] has something to do.
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.deadlines.next()
+    }
+
+    // ── Users ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Takes a task in; the same id again is the same task, and gets the same answer.
+    pub fn submit(
+        &mut self,
+        now: Time,
+        task: TaskId,
+        name: String,
+        spec: TaskSpec,
+        around: &mut Around<'_>,
+        out: &mut Outbox,
+    ) {
+        if let Some(known) = self.book.get(task) {
+            if let Phase::Ended(result) = &known.phase {
+                out.push(Output::Finish { task, result: result.clone() });
+            }
+            return;
+        }
+        let held = self.book.open_count();
+        if self.leaving || held >= HOME_TASKS_MAX {
+            let overloaded = TaskError::Overloaded { held, retry_after: Duration::from_secs(1) };
+            let error = if self.leaving { TaskError::ShuttingDown } else { overloaded };
+            return out.push(Output::Finish { task, result: Err(error) });
+        }
+        self.book.enter(now, task, name, spec);
+        self.tell(task, TaskState::Accepted, None, out);
+        self.place(now, task, around, out);
+    }
+
+    /// A user withdraws a task.
+    pub fn cancel(&mut self, task: TaskId, out: &mut Outbox) {
+        if self.book.open(task).is_some() {
+            self.withdraw(task, out);
+            self.end(task, TaskState::Cancelled, Err(TaskError::Cancelled), out);
+        }
+    }
+
+    /// Ends every task: this peer is going.
+    pub fn shut_down(&mut self, out: &mut Outbox) {
+        self.leaving = true;
+        for task in self.book.open_where(|_| true) {
+            self.withdraw(task, out);
+            self.end(task, TaskState::Failed, Err(TaskError::ShuttingDown), out);
+        }
+    }
+
+    /// Where a task would run if it were submitted now.
+    pub fn dry_run(
+        &self,
+        now: Time,
+        spec: &TaskSpec,
+        around: &Around<'_>,
+        member: impl Fn(PeerId) -> Option<Member>,
+    ) -> Decision {
+        let task = TaskId([0; 16]);
+        let assessments = placement::assess(
+            spec,
+            &around.sites,
+            &self.circumstances(now, spec, spec.deadline, &BTreeMap::new(), around),
+        );
+        let admissible = placement::admissible(&assessments);
+        let method = self.method(spec, admissible);
+        let executor = admissible.first().map(|best| best.peer);
+        let mut record = self.new_record(0, method, spec, around, &assessments);
+        record.executor = executor;
+        record.explain(task, member)
+    }
+
+    // ── Shared ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// The task of an attempt, if that is the current one and `from` holds it.
+    fn current(&mut self, attempt: TaskRef, from: PeerId) -> Option<&mut HomeTask> {
+        let entry = self.book.open(attempt.task)?;
+        if entry.epoch != attempt.epoch {
+            return None;
+        }
+        let holds = match &entry.phase {
+            // Who got a forwarded attempt may speak before the one that passed it on.
+            Phase::Awarded { to, alternatives, .. } => *to == from || alternatives.contains(&from),
+            Phase::Collecting { from: holder, .. } => *holder == from,
+            Phase::Waiting | Phase::Asking { .. } | Phase::Ended(_) => false,
+        };
+        holds.then_some(entry)
+    }
+
+    fn tell(&self, task: TaskId, state: TaskState, note: Option<String>, out: &mut Outbox) {
+        let (executor, epoch) = self.book.get(task).map_or((None, 0), |entry| (entry.executor, entry.epoch));
+        out.notify(Event::TaskChanged { task, state, executor, epoch, note });
+    }
+}
