@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use shoal_protocol::TaskSpec;
 use shoal_protocol::api::{InputRequest, TaskRequest};
 use shoal_protocol::config::{INLINE_BYTES_MAX, INPUTS_MAX, NAME_BYTES_MAX, VARIANTS_MAX};
-use shoal_protocol::task::spec::{BlobRef, CloudUse, Limits, Payload, Policy, SpecError, Variant};
+use shoal_protocol::task::spec::{BlobRef, Limits, Payload, Policy, SpecError, Variant};
 use tokio::task::spawn_blocking;
 
 use super::Api;
