@@ -114,7 +114,7 @@ fn everything_asked_for_reaches_the_daemon() {
     assert_eq!((request.wall_ms, request.deadline_ms, request.output_bytes), (Some(1500), Some(200), Some(1024)));
     assert_eq!(request.labels.get("site").map(String::as_str), Some("a"));
     assert_eq!(request.peer.as_deref(), Some("nas"));
-    assert_eq!((request.cloud, request.lambda, request.loss_max), (CloudUse::Allow, Some(2.5), Some(0.1)));
+    assert_eq!((request.cloud, request.lambda, request.loss_max), (Some(CloudUse::Allow), Some(2.5), Some(0.1)));
     assert_eq!(request.idempotency_key.as_deref(), Some("k"));
     assert_eq!(request.name, "wordcount.wasm");
     assert!(!request.local_only && !request.wait && !request.dry_run);
