@@ -8,7 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 use shoal_testnet::Emulator;
 use support::{arguments, children_of, descendants, is_gone, network_of, processes, wait_for};
@@ -35,12 +35,20 @@ fn ctrl_c_sent_to_the_outermost_process_ends_the_whole_tree() {
     check(|outer| kill(Pid::from_raw(outer.id() as i32), Signal::SIGINT).unwrap());
 }
 
+/// A shell that runs the tests in the background has them, and what they start, ignore Ctrl-C.
+#[allow(unsafe_code)] // restoring a default is the one thing a signal handler cannot get wrong
+fn heed_ctrl_c() {
+    // SAFETY: no handler is installed.
+    unsafe { signal(Signal::SIGINT, SigHandler::SigDfl) }.unwrap();
+}
+
 #[track_caller]
 fn check(end: impl FnOnce(&Child)) {
     if let Some(reason) = Emulator::unavailable() {
         eprintln!("\n*** SKIPPED: links cannot be emulated on this machine: {reason} ***\n");
         return;
     }
+    heed_ctrl_c();
     let mut outer = Command::new(env!("CARGO_BIN_EXE_shoal-testnet"))
         .args(["exec", "--edge", "2", "--cloud", "1", "edge-1", "--", "sh", "-c", SCRIPT])
         .stdout(Stdio::piped())
