@@ -8,8 +8,11 @@
 //! **Not here:** deciding anything a peer decides.
 
 mod event;
+pub mod input;
+pub mod matrix;
 mod network;
 mod node;
+pub mod place;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
