@@ -27,6 +27,27 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     bytes
 }
 
+/// How many bytes [`encode`] would give.
+pub fn encoded_len<T: Serialize>(value: &T) -> usize {
+    let mut counter = Counter(0);
+    #[allow(clippy::expect_used)] // Counting cannot fail, and no type of this crate refuses to be serialised.
+    ciborium::into_writer(value, &mut counter).expect("a counter accepts every byte");
+    counter.0
+}
+
+struct Counter(usize);
+
+impl std::io::Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Reads exactly one value.
 pub fn decode<T: DeserializeOwned>(mut bytes: &[u8]) -> Result<T, CborError> {
     let value = ciborium::de::from_reader_with_recursion_limit(&mut bytes, NESTING_MAX)

@@ -164,6 +164,37 @@ impl Message {
     pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
         decode_body(body)
     }
+
+    /// How many bytes [`Message::encode`] would give.
+    pub fn encoded_len(&self) -> usize {
+        1 + cbor::encoded_len(self)
+    }
+
+    /// Its kind, for counters and logs.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Ping(_) => "ping",
+            Self::Pong(_) => "pong",
+            Self::ProbeRequest(_) => "probe-request",
+            Self::ProbeAnswered(_) => "probe-answered",
+            Self::Rumour(_) => "rumour",
+            Self::Records(_) => "records",
+            Self::Load(_) => "load",
+            Self::Ask(_) => "ask",
+            Self::Offer(_) => "offer",
+            Self::Release(_) => "release",
+            Self::Award(_) => "award",
+            Self::Accepted(_) => "accepted",
+            Self::Declined(_) => "declined",
+            Self::Forwarded(_) => "forwarded",
+            Self::Progress(_) => "progress",
+            Self::Query(_) => "query",
+            Self::Outcome(_) => "outcome",
+            Self::OutcomeReceived(_) => "outcome-received",
+            Self::Cancel(_) => "cancel",
+            Self::Leaving => "leaving",
+        }
+    }
 }
 
 /// A direct probe; it carries what the receiver's view of the sender may lack.

@@ -17,6 +17,8 @@ const FILTERED: usize = 4;
 pub(super) struct Samples {
     ring_us: Vec<u32>,
     next: usize,
+    /// Asked for far more often than samples come.
+    current: Option<Duration>,
 }
 
 impl Samples {
@@ -31,12 +33,13 @@ impl Samples {
             None => self.ring_us.push(us),
         }
         self.next = (self.next + 1) % RTT_SAMPLES;
+        self.current = percentile(self.newest(RECENT), 50);
         true
     }
 
     /// What the next round trip will most likely take: the median of the newest samples.
     pub(super) fn current(&self) -> Option<Duration> {
-        percentile(self.newest(RECENT), 50)
+        self.current
     }
 
     /// The distance without the queues: a low percentile of the newest samples.

@@ -1,12 +1,18 @@
 //! Many peers in one process under a virtual clock: the very [`Peer`] that `shoald` ships, driven by a seed.
 //!
-//! The simulator plays what a daemon is: network, disk, sandbox and clock. Messages travel as the bytes that would
-//! cross the wire. One event is handled at a time, the earliest first, ties in order of creation.
+//! The simulator plays what a daemon is: network, disk, sandbox and clock. One event is handled at a time, the earliest
+//! first, ties in order of creation.
 //!
-//! **Invariant:** the same seed and script give the same trace hash; checked after every event: no task ends twice, no
-//! peer runs more than its cores.
+//! | | messages | signatures | trace hash |
+//! |---|---|---|---|
+//! | [`Sim::new`] | travel as the bytes that would cross the wire | are checked | yes |
+//! | [`Sim::quick`] | are handed over, their encoded size counted | of known records are taken as checked | no |
+//!
+//! **Invariant:** the same seed and script give the same run; checked after every event: no task ends twice, no peer runs
+//! more than its cores.
 //! **Not here:** deciding anything a peer decides.
 
+mod counts;
 mod event;
 pub mod input;
 pub mod matrix;
@@ -15,18 +21,19 @@ mod node;
 pub mod place;
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use shoal_protocol::certificate::{Role, SecretKey};
+use shoal_protocol::certificate::{Role, SecretKey, SignedRecord};
 use shoal_protocol::config::PeerConfig;
 use shoal_protocol::message::TaskRef;
 use shoal_protocol::output::{PeerState, TaskError, TaskResult};
 use shoal_protocol::task::spec::{Ending, Payload, RunReport};
 use shoal_protocol::{BlobId, Event as News, Input, Message, Output, PeerId, TaskId, TaskSpec, Time};
 
-use self::event::{Event, Events};
+pub use self::counts::{Count, Counts, DATAGRAM_BYTES};
+use self::event::{Carried, Event, Events};
 pub use self::network::{Link, Network};
 use self::node::Node;
 
@@ -46,10 +53,37 @@ pub struct Ended {
     pub result: Result<TaskResult, TaskError>,
 }
 
-/// What a script hands to a peer, and how long it runs on a reference core.
-#[derive(Debug, Clone)]
+/// What a task of the script turns out to be when it is run.
+#[derive(Debug, Clone, Copy)]
 struct Work {
+    /// On a reference core.
     run: Duration,
+    /// Nothing: its own id, so that results can be told apart.
+    output_bytes: Option<u64>,
+}
+
+/// A run in a sandbox, whatever became of its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ran {
+    /// Where.
+    pub index: usize,
+    /// From when.
+    pub start: Time,
+    /// Until when.
+    pub end: Time,
+}
+
+/// A change in what one peer believes of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Belief {
+    /// When.
+    pub at: Time,
+    /// Who believes it.
+    pub index: usize,
+    /// Of whom.
+    pub about: PeerId,
+    /// What.
+    pub state: PeerState,
 }
 
 /// A simulated mesh.
@@ -60,12 +94,18 @@ pub struct Sim {
     rng: Pcg64Mcg,
     mesh_key: SecretKey,
     nodes: Vec<Node>,
-    indices: BTreeMap<PeerId, usize>,
+    indices: HashMap<PeerId, usize>,
     network: Network,
+    counts: Counts,
     events: Events,
-    works: BTreeMap<TaskId, Work>,
-    ended: BTreeMap<TaskId, Ended>,
-    trace: blake3::Hasher,
+    works: HashMap<TaskId, Work>,
+    ended: HashMap<TaskId, Ended>,
+    /// The last run of each task; kept in quick runs only.
+    runs: HashMap<TaskId, Ran>,
+    beliefs: Option<Vec<Belief>>,
+    /// None in quick runs.
+    trace: Option<Box<blake3::Hasher>>,
+    outputs: Vec<Output>,
     handled: u64,
     submitted: u64,
 }
@@ -79,25 +119,60 @@ impl Sim {
             rng: Pcg64Mcg::seed_from_u64(seed),
             mesh_key: SecretKey::from_bytes(blake3::hash(&seed.to_le_bytes()).as_bytes()),
             nodes: Vec::new(),
-            indices: BTreeMap::new(),
+            indices: HashMap::new(),
             network: Network::new(link),
+            counts: Counts::default(),
             events: Events::default(),
-            works: BTreeMap::new(),
-            ended: BTreeMap::new(),
-            trace: blake3::Hasher::new(),
+            works: HashMap::new(),
+            ended: HashMap::new(),
+            runs: HashMap::new(),
+            beliefs: None,
+            trace: Some(Box::default()),
+            outputs: Vec::new(),
             handled: 0,
             submitted: 0,
         }
     }
 
+    /// The same, for many peers or many tasks: see the table above for what is taken on trust.
+    pub fn quick(seed: u64, link: Link) -> Self {
+        Self { trace: None, ..Self::new(seed, link) }
+    }
+
+    fn is_quick(&self) -> bool {
+        self.trace.is_none()
+    }
+
+    /// From now on [`Sim::take_beliefs`] has something to give.
+    pub fn watch_beliefs(&mut self) {
+        self.beliefs = Some(Vec::new());
+    }
+
     /// Adds a peer that knows the first one as its bootstrap address; it starts at once.
     pub fn add(&mut self, role: Role, config: PeerConfig) -> usize {
+        let index = self.add_cold(role, config);
+        self.boot(index);
+        index
+    }
+
+    /// Adds a peer that does not run yet; it starts, knowing nobody, with [`Sim::start`].
+    pub fn add_cold(&mut self, role: Role, config: PeerConfig) -> usize {
         let index = self.nodes.len();
         let node = Node::new(index, role, config, &self.mesh_key, self.seed);
         self.indices.insert(node.member.peer, index);
         self.nodes.push(node);
-        self.boot(index);
         index
+    }
+
+    /// Starts a peer that remembers these others from an earlier life, as a daemon does from its disk. They must have been
+    /// added; those that do not run yet are called as soon as they do.
+    pub fn start(&mut self, index: usize, remembered: &[usize]) {
+        self.boot_process(index);
+        for other in remembered {
+            if let Some(verified) = self.nodes.get_mut(*other).map(|node| node.verified(&self.mesh_key)) {
+                self.events.add(self.now, index, Event::Given(Box::new(verified)));
+            }
+        }
     }
 
     /// Adds `count` like peers.
@@ -105,12 +180,16 @@ impl Sim {
         (0..count).map(|_| self.add(role, config.clone())).collect()
     }
 
-    fn boot(&mut self, index: usize) {
+    fn boot_process(&mut self, index: usize) {
         let seed = self.rng.random();
         let Some(node) = self.nodes.get_mut(index) else { return };
         node.boot(self.now, seed);
         let record = node.record(&self.mesh_key);
         self.give(index, Input::RecordSigned(record));
+    }
+
+    fn boot(&mut self, index: usize) {
+        self.boot_process(index);
         let bootstrap = if index == 0 { 1 } else { 0 };
         let address = node::address(bootstrap);
         self.give(index, Input::Discovered { peer: None, address, bootstrap: true });
@@ -135,9 +214,23 @@ impl Sim {
         let mut spec = TaskSpec::of_module(BlobId([7; 32]), 20_000);
         spec.inputs.push(Payload::Inline(vec![0; 1_000]));
         change(&mut spec);
-        self.works.insert(task, Work { run });
+        self.works.insert(task, Work { run, output_bytes: None });
         self.give(home, Input::Submitted { task, name: "task".into(), spec });
         task
+    }
+
+    /// A user at `home` submits a task that takes `run` on a reference core and writes `output_bytes`.
+    pub fn submit_spec(&mut self, home: usize, spec: TaskSpec, run: Duration, output_bytes: u64) -> TaskId {
+        self.submitted += 1;
+        let task = TaskId::derive(self.id(home), &self.submitted.to_le_bytes());
+        self.works.insert(task, Work { run, output_bytes: Some(output_bytes) });
+        self.give(home, Input::Submitted { task, name: String::new(), spec });
+        task
+    }
+
+    /// Tells a peer a fact that its daemon would tell it.
+    pub fn tell(&mut self, index: usize, input: Input) {
+        self.give(index, input);
     }
 
     /// The peer's process dies without a word.
@@ -147,7 +240,7 @@ impl Sim {
             node.crash();
         }
         for other in self.network.disconnect_all(index) {
-            self.events.add(self.now + IDLE_TIMEOUT, other, Event::Given(Input::Disconnected { peer }));
+            self.given(IDLE_TIMEOUT, other, Input::Disconnected { peer });
         }
     }
 
@@ -220,7 +313,7 @@ impl Sim {
 
     /// Where an attempt at a task runs now.
     pub fn running_at(&self, task: TaskId) -> Option<usize> {
-        self.nodes.iter().position(|node| node.running.keys().any(|attempt| attempt.task == task))
+        self.nodes.iter().position(|node| node.running.iter().any(|attempt| attempt.task == task))
     }
 
     /// Whether every running peer sees every other running peer alive, and nobody else.
@@ -244,7 +337,32 @@ impl Sim {
 
     /// The hash over everything every peer did so far, in order.
     pub fn trace_hash(&self) -> String {
-        self.trace.finalize().to_hex().to_string()
+        self.trace.as_ref().map_or_else(String::new, |trace| trace.finalize().to_hex().to_string())
+    }
+
+    /// The last run of a task, in a quick simulation.
+    pub fn ran(&self, task: TaskId) -> Option<Ran> {
+        self.runs.get(&task).copied()
+    }
+
+    /// What crossed the network.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// What peers came to believe of each other since the last call.
+    pub fn take_beliefs(&mut self) -> Vec<Belief> {
+        self.beliefs.as_mut().map(core::mem::take).unwrap_or_default()
+    }
+
+    /// The peers, running or not.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there is nobody.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
     }
 
     /// Events handled so far.
@@ -261,26 +379,34 @@ impl Sim {
             return node.waiting.push(event);
         }
         match event {
-            Event::Given(input) => self.give(index, input),
-            Event::Arrived { from, process, bytes } => self.arrive(index, from, process, &bytes),
+            Event::Given(input) => self.give(index, *input),
+            Event::Arrived { from, connection, carried } => self.arrive(index, from, connection, carried),
             Event::Wake { process } => self.wake(index, process),
             Event::Answered { address, peer } => self.answer(index, address, peer),
             Event::RunEnded { process, attempt, report } => {
-                if node.process == process && node.running.remove(&attempt).is_some() {
-                    self.give(index, Input::Finished { attempt, report });
+                if node.process == process && node.running.remove(&attempt) {
+                    self.give(index, Input::Finished { attempt, report: *report });
                 }
             }
         }
     }
 
-    fn arrive(&mut self, index: usize, from: usize, process: u64, bytes: &[u8]) {
-        if !self.network.connected(from, index, process) {
+    fn arrive(&mut self, index: usize, from: usize, connection: u64, carried: Carried) {
+        if !self.network.connected(from, index, connection) {
             return;
         }
-        match Message::decode(bytes) {
-            Ok(message) => self.give(index, Input::Received { from: self.id(from), message }),
-            Err(error) => panic!("an honest peer's message cannot be read: {error}"),
-        }
+        let message = match carried {
+            Carried::Value(message) => *message,
+            Carried::Bytes(bytes) => match Message::decode(&bytes) {
+                Ok(message) => message,
+                Err(error) => panic!("an honest peer's message cannot be read: {error}"),
+            },
+        };
+        self.give(index, Input::Received { from: self.id(from), message });
+    }
+
+    fn given(&mut self, after: Duration, index: usize, input: Input) {
+        self.events.add(self.now + after, index, Event::Given(Box::new(input)));
     }
 
     fn wake(&mut self, index: usize, process: u64) {
@@ -323,7 +449,7 @@ impl Sim {
         let Some(node) = self.nodes.get_mut(index) else { return };
         let Some(peer) = node.peer.as_mut() else { return };
         peer.handle(self.now, input);
-        let mut outputs = Vec::new();
+        let mut outputs = core::mem::take(&mut self.outputs);
         while let Some(output) = peer.poll_output() {
             outputs.push(output);
         }
@@ -334,19 +460,22 @@ impl Sim {
             node.wake_at = Some(at);
             self.events.add(at, index, Event::Wake { process: node.process });
         }
-        for output in outputs {
-            self.trace.update(&self.now.as_micros().to_le_bytes()).update(&index.to_le_bytes());
-            // Messages enter the trace as the bytes that are sent, in `send`: printing them would cost most of a run.
-            if !matches!(output, Output::Send { .. }) {
-                self.trace.update(format!("{output:?}\n").as_bytes());
+        for output in outputs.drain(..) {
+            if let Some(trace) = &mut self.trace {
+                trace.update(&self.now.as_micros().to_le_bytes()).update(&index.to_le_bytes());
+                // Messages enter the trace as the bytes that are sent, in `send`: printing them would cost most of a run.
+                if !matches!(output, Output::Send { .. }) {
+                    trace.update(format!("{output:?}\n").as_bytes());
+                }
             }
             self.carry_out(index, output);
         }
+        self.outputs = outputs;
     }
 
     fn carry_out(&mut self, index: usize, output: Output) {
         match output {
-            Output::Send { to, message } => self.send(index, to, &message),
+            Output::Send { to, message } => self.send(index, to, message),
             Output::Dial { peer, addresses } => {
                 let Some(address) = addresses.into_iter().next() else { return };
                 let rtt = node::index_of(&address).and_then(|there| self.network.rtt(index, there));
@@ -356,11 +485,8 @@ impl Sim {
             Output::Disconnect { peer, .. } => self.disconnect(index, peer),
             Output::VerifyRecords(records) => {
                 for record in records {
-                    if let Ok((content, certificate)) = record.verify(self.mesh_key.mesh(), TODAY_UNIX_S) {
-                        let (addresses, sequence) = (content.addresses, content.sequence);
-                        let member = certificate.member();
-                        let verified = Input::RecordVerified { record, member, addresses, sequence };
-                        self.events.add(self.now, index, Event::Given(verified));
+                    if let Some(verified) = self.verify(record) {
+                        self.given(Duration::ZERO, index, verified);
                     }
                 }
             }
@@ -370,16 +496,11 @@ impl Sim {
                 let all = holders.iter().all(reachable);
                 let rtt = holders.iter().filter_map(|there| self.network.rtt(index, *there)).max();
                 let result = if all { Ok(()) } else { Err("the holder is not connected".to_owned()) };
-                self.events.add(
-                    self.now + rtt.unwrap_or_default(),
-                    index,
-                    Event::Given(Input::Fetched { attempt, result }),
-                );
+                self.given(rtt.unwrap_or_default(), index, Input::Fetched { attempt, result });
             }
             Output::Prepare { module } => {
                 let took = Duration::from_millis(40);
-                let prepared = Input::Prepared { module, result: Ok(took) };
-                self.events.add(self.now + took, index, Event::Given(prepared));
+                self.given(took, index, Input::Prepared { module, result: Ok(took) });
             }
             Output::Execute(execution) => self.execute(index, execution.attempt),
             Output::Abort(attempt) => {
@@ -387,22 +508,63 @@ impl Sim {
                     node.running.remove(&attempt);
                 }
             }
-            Output::Finish { task, result } => {
+            Output::Finish { task, mut result } => {
+                if self.is_quick()
+                    && let Ok(result) = &mut result
+                {
+                    result.report.output = Payload::Inline(Vec::new());
+                }
                 let twice = self.ended.insert(task, Ended { at: self.now, result });
                 assert!(twice.is_none(), "seed {}: {task} ended twice", self.seed);
             }
-            Output::Notify(News::TaskChanged { .. } | News::PeerChanged { .. }) => {}
+            Output::Notify(News::PeerChanged { peer: about, state, .. }) => {
+                let at = self.now;
+                self.beliefs.iter_mut().for_each(|beliefs| beliefs.push(Belief { at, index, about, state }));
+            }
+            Output::Notify(News::TaskChanged { .. }) => {}
             Output::PingAnswered { .. } | Output::ShutdownReady => {}
         }
     }
 
-    fn send(&mut self, from: usize, to: PeerId, message: &Message) {
+    fn send(&mut self, from: usize, to: PeerId, message: Message) {
         let Some(to) = self.index(to) else { return };
-        let bytes = message.encode();
-        self.trace.update(&to.to_le_bytes()).update(&bytes);
-        if let Some((at, process)) = self.network.transmit(self.now, from, to, bytes.len(), &mut self.rng) {
-            self.events.add(at, to, Event::Arrived { from, process, bytes });
+        let (carried, bytes, bulk) = match &mut self.trace {
+            Some(trace) => {
+                let bytes = message.encode();
+                trace.update(&to.to_le_bytes()).update(&bytes);
+                self.counts.sent(from, &message, bytes.len());
+                let (size, bulk) = (bytes.len(), counts::bulk(&message));
+                (Carried::Bytes(bytes), size, bulk)
+            }
+            None => {
+                let size = message.encoded_len();
+                self.counts.sent(from, &message, size);
+                let bulk = counts::bulk(&message);
+                (Carried::Value(Box::new(message)), size, bulk)
+            }
+        };
+        let sent = if bulk > 0 && self.network.models_uplinks() {
+            let bits_per_s = self.nodes.get(from).map_or(1, |node| node.config.uplink_bits_per_s);
+            self.network.transmit_bulk(self.now, (from, to), (bytes, bulk), bits_per_s, &mut self.rng)
+        } else {
+            self.network.transmit(self.now, from, to, bytes, &mut self.rng)
+        };
+        if let Some((at, connection)) = sent {
+            self.events.add(at, to, Event::Arrived { from, connection, carried });
         }
+    }
+
+    /// The verdict on a record that a neighbour sent.
+    fn verify(&mut self, record: SignedRecord) -> Option<Input> {
+        if self.is_quick()
+            && let Some(node) = self.index(record.peer).and_then(|index| self.nodes.get_mut(index))
+            && node.is_current(&record)
+        {
+            return Some(node.verified(&self.mesh_key));
+        }
+        let (content, certificate) = record.verify(self.mesh_key.mesh(), TODAY_UNIX_S).ok()?;
+        let (addresses, sequence) = (content.addresses, content.sequence);
+        Some(Input::RecordVerified { record, member: certificate.member(), addresses, sequence })
     }
 
     fn disconnect(&mut self, index: usize, peer: PeerId) {
@@ -410,26 +572,31 @@ impl Sim {
         if !self.network.disconnect(index, there) {
             return;
         }
-        let delay = if self.network.reachable(index, there) {
-            self.network.rtt(index, there).unwrap_or_default() / 2
-        } else {
-            IDLE_TIMEOUT
-        };
+        let delay = if self.network.reachable(index, there) { self.network.delay(index, there) } else { IDLE_TIMEOUT };
         let me = self.id(index);
-        self.events.add(self.now, index, Event::Given(Input::Disconnected { peer }));
-        self.events.add(self.now + delay, there, Event::Given(Input::Disconnected { peer: me }));
+        self.given(Duration::ZERO, index, Input::Disconnected { peer });
+        self.given(delay, there, Input::Disconnected { peer: me });
     }
 
     fn execute(&mut self, index: usize, attempt: TaskRef) {
-        let work = self.works.get(&attempt.task).map_or(Duration::from_millis(1), |work| work.run);
+        let unscripted = Work { run: Duration::from_millis(1), output_bytes: None };
+        let work = self.works.get(&attempt.task).copied().unwrap_or(unscripted);
+        let quick = self.is_quick();
         let Some(node) = self.nodes.get_mut(index) else { return };
-        let run = work.div_f64(node.config.speed);
-        node.running.insert(attempt, ());
+        let run = network::run_time(work.run, node.config.speed);
+        node.running.insert(attempt);
         let cores = usize::from(node.config.cores);
         assert!(node.running.len() <= cores, "seed {}: peer {index} runs more than {cores}", self.seed);
-        let output = Payload::Inline(attempt.task.0.to_vec());
-        let report = RunReport { ending: Ending::Exited(0), output, log: Vec::new(), run, memory_bytes: 0 };
+        let output = match work.output_bytes {
+            Some(bytes) => vec![0; bytes as usize],
+            None => attempt.task.0.to_vec(),
+        };
+        let output = Payload::Inline(output);
+        let report = Box::new(RunReport { ending: Ending::Exited(0), output, log: Vec::new(), run, memory_bytes: 0 });
         let process = node.process;
+        if quick {
+            self.runs.insert(attempt.task, Ran { index, start: self.now, end: self.now + run });
+        }
         self.events.add(self.now + run, index, Event::RunEnded { process, attempt, report });
     }
 }

@@ -1,13 +1,16 @@
-//! The simulated network: connections, delay, jitter, loss, partitions.
+//! The simulated network: connections, delay, jitter, loss, partitions, uplinks.
 //!
 //! A connection is a stream: what was sent over it arrives in order, or, when `loss` strikes, late by a retransmission
-//! and everything behind it too, as on QUIC. What is sent into a partition is gone.
+//! and everything behind it too, as on QUIC. What is sent into a partition is gone. Bulk (a task's input) has streams of
+//! its own: it waits for the sender's uplink, first in, first out, and nothing waits for it.
 
+use core::fmt;
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{HashMap, HashSet};
 
 use rand::{Rng, RngExt};
 use shoal_protocol::Time;
+use shoal_protocol::time::micros;
 
 /// The way between two peers.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,37 +30,67 @@ impl Link {
     }
 }
 
+/// The one-way delay from a peer to another.
+type Delays = Box<dyn Fn(usize, usize) -> Duration>;
+
 /// All links and connections.
-#[derive(Debug)]
 pub struct Network {
     default: Link,
-    links: BTreeMap<(usize, usize), Link>,
-    cut: BTreeSet<(usize, usize)>,
-    connections: BTreeMap<(usize, usize), u64>,
-    last_arrival: BTreeMap<(usize, usize), Time>,
+    delays: Option<Delays>,
+    links: HashMap<(usize, usize), Link>,
+    cut: HashSet<(usize, usize)>,
+    connections: HashMap<(usize, usize), Connection>,
+    neighbours: Vec<Vec<usize>>,
     opened: u64,
+    /// When what each peer sends in bulk has left; unused while uplinks are not modelled.
+    uplinks: Option<Vec<Time>>,
     /// Messages sent.
     pub messages: u64,
     /// Bytes of their frames.
     pub bytes: u64,
 }
 
+#[derive(Debug)]
+struct Connection {
+    number: u64,
+    /// When the last message arrives at the lower and at the higher index.
+    last_arrival: [Time; 2],
+}
+
 fn pair(a: usize, b: usize) -> (usize, usize) {
     (a.min(b), a.max(b))
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Network").field("default", &self.default).finish_non_exhaustive()
+    }
 }
 
 impl Network {
     pub(super) fn new(default: Link) -> Self {
         Self {
             default,
-            links: BTreeMap::new(),
-            cut: BTreeSet::new(),
-            connections: BTreeMap::new(),
-            last_arrival: BTreeMap::new(),
+            delays: None,
+            links: HashMap::new(),
+            cut: HashSet::new(),
+            connections: HashMap::new(),
+            neighbours: Vec::new(),
             opened: 0,
+            uplinks: None,
             messages: 0,
             bytes: 0,
         }
+    }
+
+    /// Takes the one-way delay of every pair from a function, as of a measured matrix; jitter and loss stay.
+    pub fn set_delays(&mut self, delays: impl Fn(usize, usize) -> Duration + 'static) {
+        self.delays = Some(Box::new(delays));
+    }
+
+    /// From now on bulk waits for, and takes, the sender's uplink.
+    pub fn model_uplinks(&mut self) {
+        self.uplinks = Some(Vec::new());
     }
 
     /// Sets both directions between two peers.
@@ -87,7 +120,20 @@ impl Network {
     }
 
     fn link(&self, from: usize, to: usize) -> Link {
-        self.links.get(&(from, to)).copied().unwrap_or(self.default)
+        if !self.links.is_empty()
+            && let Some(link) = self.links.get(&(from, to))
+        {
+            return *link;
+        }
+        match &self.delays {
+            Some(delays) => Link { delay: delays(from, to), ..self.default },
+            None => self.default,
+        }
+    }
+
+    /// The delay of one direction, without jitter and loss.
+    pub(super) fn delay(&self, from: usize, to: usize) -> Duration {
+        self.link(from, to).delay
     }
 
     pub(super) fn rtt(&self, a: usize, b: usize) -> Option<Duration> {
@@ -95,12 +141,19 @@ impl Network {
     }
 
     pub(super) fn reachable(&self, a: usize, b: usize) -> bool {
-        !self.cut.contains(&(a, b)) && !self.cut.contains(&(b, a))
+        self.cut.is_empty() || (!self.cut.contains(&(a, b)) && !self.cut.contains(&(b, a)))
     }
 
     pub(super) fn connect(&mut self, a: usize, b: usize) {
         self.opened += 1;
-        self.connections.insert(pair(a, b), self.opened);
+        let connection = Connection { number: self.opened, last_arrival: [Time::ZERO; 2] };
+        if self.connections.insert(pair(a, b), connection).is_none() {
+            let nodes = self.neighbours.len().max(a.max(b) + 1);
+            self.neighbours.resize_with(nodes, Vec::new);
+            for (here, there) in [(a, b), (b, a)] {
+                self.neighbours.get_mut(here).into_iter().for_each(|list| list.push(there));
+            }
+        }
     }
 
     pub(super) fn is_connected(&self, a: usize, b: usize) -> bool {
@@ -109,19 +162,28 @@ impl Network {
 
     /// Whether that very connection is still open.
     pub(super) fn connected(&self, a: usize, b: usize, number: u64) -> bool {
-        self.connections.get(&pair(a, b)) == Some(&number)
+        self.connections.get(&pair(a, b)).is_some_and(|connection| connection.number == number)
     }
 
     pub(super) fn disconnect(&mut self, a: usize, b: usize) -> bool {
-        self.connections.remove(&pair(a, b)).is_some()
+        let was_open = self.connections.remove(&pair(a, b)).is_some();
+        if was_open {
+            for (here, there) in [(a, b), (b, a)] {
+                self.neighbours.get_mut(here).into_iter().for_each(|list| list.retain(|other| *other != there));
+            }
+        }
+        was_open
     }
 
     /// Drops every connection of a peer; who was at their other ends.
     pub(super) fn disconnect_all(&mut self, index: usize) -> Vec<usize> {
-        let others = self.connections.keys().filter(|(a, b)| *a == index || *b == index);
-        let others: Vec<_> = others.map(|(a, b)| if *a == index { *b } else { *a }).collect();
+        let mut others = self.neighbours.get(index).cloned().unwrap_or_default();
+        others.sort_unstable();
         for other in &others {
             self.disconnect(index, *other);
+        }
+        if let Some(uplink) = self.uplinks.as_mut().and_then(|uplinks| uplinks.get_mut(index)) {
+            *uplink = Time::ZERO;
         }
         others
     }
@@ -135,20 +197,72 @@ impl Network {
         bytes: usize,
         rng: &mut impl Rng,
     ) -> Option<(Time, u64)> {
-        let number = *self.connections.get(&pair(from, to))?;
+        let number = self.connections.get(&pair(from, to))?.number;
         self.messages += 1;
         self.bytes += bytes as u64;
-        if self.cut.contains(&(from, to)) {
-            return None;
-        }
-        let link = self.link(from, to);
-        let mut delay = link.delay + link.jitter.mul_f64(rng.random::<f64>());
-        while link.loss > 0.0 && rng.random_bool(link.loss.min(0.9)) {
-            delay += link.delay * 2 + Duration::from_millis(25);
-        }
-        let last = self.last_arrival.entry((from, to)).or_default();
-        let at = (now + delay).max(*last);
+        let at = now + self.travel(from, to, rng)?;
+        let last = self.connections.get_mut(&pair(from, to))?.last_arrival.get_mut(usize::from(from < to))?;
+        let at = at.max(*last);
         *last = at;
         Some((at, number))
     }
+
+    /// Sends a message that carries `bulk` bytes: it leaves when they have left, and arrives with them.
+    pub(super) fn transmit_bulk(
+        &mut self,
+        now: Time,
+        (from, to): (usize, usize),
+        (bytes, bulk): (usize, u64),
+        bits_per_s: u64,
+        rng: &mut impl Rng,
+    ) -> Option<(Time, u64)> {
+        let number = self.connections.get(&pair(from, to))?.number;
+        self.messages += 1;
+        self.bytes += bytes as u64;
+        let left = self.leave(now, from, bulk, bits_per_s);
+        Some((left + self.travel(from, to, rng)?, number))
+    }
+
+    /// When `bulk` bytes that enter a peer's uplink now have left it.
+    pub(super) fn leave(&mut self, now: Time, from: usize, bulk: u64, bits_per_s: u64) -> Time {
+        let Some(uplinks) = &mut self.uplinks else { return now };
+        if uplinks.len() <= from {
+            uplinks.resize(from + 1, Time::ZERO);
+        }
+        let Some(free) = uplinks.get_mut(from) else { return now };
+        *free = now.max(*free) + on_the_wire(bulk, bits_per_s);
+        *free
+    }
+
+    /// Whether bulk takes time.
+    pub(super) fn models_uplinks(&self) -> bool {
+        self.uplinks.is_some()
+    }
+
+    /// How long a message travels; nothing when it is lost for good.
+    fn travel(&self, from: usize, to: usize, rng: &mut impl Rng) -> Option<Duration> {
+        if !self.cut.is_empty() && self.cut.contains(&(from, to)) {
+            return None;
+        }
+        let link = self.link(from, to);
+        let mut delay = link.delay;
+        if !link.jitter.is_zero() {
+            delay += link.jitter.mul_f64(rng.random::<f64>());
+        }
+        while link.loss > 0.0 && rng.random_bool(link.loss.min(0.9)) {
+            delay += link.delay * 2 + Duration::from_millis(25);
+        }
+        Some(delay)
+    }
+}
+
+/// The time bytes take on a link, in whole microseconds, never too few.
+pub(super) fn on_the_wire(bytes: u64, bits_per_s: u64) -> Duration {
+    let micros = (u128::from(bytes) * 8_000_000).div_ceil(u128::from(bits_per_s.max(1)));
+    Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+}
+
+/// What `work` takes at this speed, in whole microseconds, never too few.
+pub(super) fn run_time(work: Duration, speed: f64) -> Duration {
+    Duration::from_micros((micros(work) as f64 / speed - 1e-6).ceil().max(0.0) as u64)
 }

@@ -1,11 +1,11 @@
 //! One simulated machine: an identity that outlives its processes, and the process that runs now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use shoal_protocol::certificate::{Member, MemberCertificate, PeerRecord, Role, SecretKey, SignedRecord};
 use shoal_protocol::config::PeerConfig;
 use shoal_protocol::message::TaskRef;
-use shoal_protocol::{Peer, Time};
+use shoal_protocol::{Input, Peer, Time};
 
 use super::TODAY_UNIX_S;
 use super::event::Event;
@@ -31,7 +31,9 @@ pub(super) struct Node {
     /// Counts processes, so that what was meant for an earlier one does not reach a later one.
     pub(super) process: u64,
     pub(super) wake_at: Option<Time>,
-    pub(super) running: BTreeMap<TaskRef, ()>,
+    pub(super) running: BTreeSet<TaskRef>,
+    /// The record of the current process.
+    record: Option<SignedRecord>,
     pub(super) frozen: bool,
     /// What reached it while frozen.
     pub(super) waiting: Vec<Event>,
@@ -52,7 +54,8 @@ impl Node {
             peer: None,
             process: 0,
             wake_at: None,
-            running: BTreeMap::new(),
+            running: BTreeSet::new(),
+            record: None,
             frozen: false,
             waiting: Vec::new(),
         }
@@ -60,6 +63,9 @@ impl Node {
 
     pub(super) fn boot(&mut self, now: Time, seed: u64) {
         self.process += 1;
+        if self.process > 1 {
+            self.record = None;
+        }
         self.frozen = false;
         self.peer = Some(Peer::new(self.member.clone(), self.config.clone(), seed, now));
     }
@@ -74,7 +80,10 @@ impl Node {
     }
 
     /// Its signed record; each process says a newer one.
-    pub(super) fn record(&self, mesh_key: &SecretKey) -> SignedRecord {
+    pub(super) fn record(&mut self, mesh_key: &SecretKey) -> SignedRecord {
+        if let Some(record) = &self.record {
+            return record.clone();
+        }
         let certificate = MemberCertificate {
             mesh: mesh_key.mesh(),
             peer: self.member.peer,
@@ -86,6 +95,24 @@ impl Node {
             serial: 0,
         };
         let certificate = certificate.sign(mesh_key);
-        PeerRecord { certificate, addresses: vec![address(self.index)], sequence: self.process }.sign(&self.key)
+        let record = PeerRecord { certificate, addresses: vec![address(self.index)], sequence: self.sequence() };
+        self.record.insert(record.sign(&self.key)).clone()
+    }
+
+    /// Whether that is the record it says now.
+    pub(super) fn is_current(&self, record: &SignedRecord) -> bool {
+        self.record.as_ref() == Some(record)
+    }
+
+    /// What a driver says of its record, once the signatures were checked.
+    pub(super) fn verified(&mut self, mesh_key: &SecretKey) -> Input {
+        let record = self.record(mesh_key);
+        let addresses = vec![address(self.index)];
+        Input::RecordVerified { record, member: self.member.clone(), addresses, sequence: self.sequence() }
+    }
+
+    /// Known before its first process runs, so that others can remember it.
+    fn sequence(&self) -> u64 {
+        self.process.max(1)
     }
 }
