@@ -3,12 +3,14 @@
 //! - [`Cluster`]: a mesh of real `shoald` processes, and what can be done to it.
 //! - [`demo`]: such a mesh at work, and what came of it in numbers.
 //! - [`Emulator`]: network namespaces joined by links with delay, jitter, loss and bandwidth.
+//! - [`recovery`]: how long an answer takes whose executor vanishes.
 //! - [`sandbox`]: nothing the tool starts outlives it.
 
 pub mod cluster;
 pub mod demo;
 pub mod emulator;
 mod keeper;
+pub mod recovery;
 pub mod sandbox;
 pub mod sim;
 

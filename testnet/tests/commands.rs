@@ -96,3 +96,19 @@ fn a_kept_mesh_runs_until_down() {
     assert_eq!(of_mesh(&dir), [] as [u32; 0]);
     assert_eq!(again.status.code(), Some(69), "{}", said(&again));
 }
+
+#[test]
+fn an_interrupted_task_is_answered_by_a_second_run_and_its_times_are_told_apart() {
+    let mut recovery = Command::new(env!("CARGO_BIN_EXE_shoal-testnet"));
+    recovery.args(["recovery", "--runs", "1", "--json"]);
+    let output = output(recovery);
+
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let recoveries = told["recoveries"].as_array().unwrap();
+    assert_eq!(recoveries.iter().map(|one| one["fault"].as_str().unwrap()).collect::<Vec<_>>(), ["killed", "frozen"]);
+    for one in recoveries {
+        assert!(one["attempts"].as_u64().unwrap() >= 2, "{one}");
+        assert!(one["answered_ms"].as_f64() >= one["run_ms"].as_f64(), "{one}");
+    }
+}

@@ -5,6 +5,7 @@ mod demo;
 mod down;
 mod exec;
 mod links;
+mod recovery;
 mod running;
 mod up;
 
@@ -30,6 +31,7 @@ pub(crate) enum Command {
     Demo(demo::Demo),
     Exec(exec::Exec),
     Links(links::PrintLinks),
+    Recovery(recovery::Recovery),
 }
 
 impl Command {
@@ -41,6 +43,7 @@ impl Command {
             Self::Demo(demo) => demo.run(),
             Self::Exec(exec) => exec.run(),
             Self::Links(links) => links.run(),
+            Self::Recovery(recovery) => recovery.run(),
         }
     }
 }

@@ -12,7 +12,7 @@ use shoal_protocol::task::spec::CloudUse;
 use shoal_protocol::{BlobId, PeerId, TaskId};
 
 use super::error::DemoError;
-use super::report::Mode;
+use super::mode::Mode;
 use super::work::{Job, Work, deadline_of, home_of};
 use crate::cluster::{Cluster, ClusterError};
 

@@ -14,12 +14,8 @@ pub enum DemoError {
     Refused { peer: String, doing: &'static str, why: String },
     #[error("the computation of {user} cannot be made natively: {why}")]
     Native { user: &'static str, why: String },
-    #[error(
-        "{seconds} seconds of work were asked for: {} to {} can be shown",
-        super::story::SECONDS_MIN,
-        super::story::SECONDS_MAX
-    )]
-    Seconds { seconds: u64 },
+    #[error("{seconds} seconds of work were asked for: {min} to {max} can be shown")]
+    Seconds { seconds: u64, min: u64, max: u64 },
 }
 
 impl DemoError {

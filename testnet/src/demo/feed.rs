@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::board::{Board, Place};
 use super::calls::{self, Home, Modules};
 use super::live::Live;
-use super::report::Mode;
+use super::mode::Mode;
 use super::usage::Usage;
 use super::work::Work;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::board::{Board, Place};
-use super::report::Mode;
+use super::mode::Mode;
 use super::work;
 
 /// Time between two lines where there is no terminal.

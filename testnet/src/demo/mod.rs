@@ -15,6 +15,7 @@ mod error;
 mod fault;
 mod feed;
 mod live;
+mod mode;
 mod percentiles;
 pub mod report;
 mod story;

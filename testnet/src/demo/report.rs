@@ -1,14 +1,14 @@
 //! What a demonstration came to, as programs read it; `text` is how people do.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::board::Place;
 use super::decisions::Told;
 use super::feed::{Answer, Fed, Miss, Outcome};
+pub use super::mode::Mode;
 use super::percentiles::{Latency, millis};
 use super::stranger::Stranger;
 use super::usage::Used;
@@ -17,28 +17,6 @@ use crate::cluster::Network;
 
 /// Reasons of failed tasks that are told one by one.
 const FAILURES_TOLD_MAX: usize = 5;
-
-/// Where the jobs of a phase may run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Wherever the peers see fit.
-    Mesh,
-    /// Only at cloud peers.
-    Cloud,
-    /// Only at the peer it was handed in at.
-    Local,
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Mesh => "mesh",
-            Self::Cloud => "all cloud",
-            Self::Local => "all local",
-        })
-    }
-}
 
 /// The whole demonstration.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -15,15 +15,16 @@ use super::error::DemoError;
 use super::fault::{self, Killed};
 use super::feed::{Fed, Stage, feed};
 use super::live::Live;
+use super::mode::Mode;
 use super::percentiles::millis;
-use super::report::{self, Goal, Machine, Mode, Phase, Report, Slots};
+use super::report::{self, Goal, Machine, Phase, Report, Slots};
 use super::stranger;
 use super::usage::Usage;
 use super::work::{Work, home_of};
 use crate::cluster::{Cluster, ClusterConfig, PeerPlan, Where};
 
-pub(super) const SECONDS_MIN: u64 = 2;
-pub(super) const SECONDS_MAX: u64 = 600;
+const SECONDS_MIN: u64 = 2;
+const SECONDS_MAX: u64 = 600;
 const CLOUDS: usize = 3;
 const EDGES: usize = 2;
 /// How many times longer a run holds its slot than it took: an edge machine's cores are half as fast as a cloud one's.
@@ -64,7 +65,7 @@ impl Default for DemoConfig {
 /// Shows it, talking on standard error, and returns what it came to.
 pub async fn run(config: DemoConfig) -> Result<Report, DemoError> {
     if !(SECONDS_MIN..=SECONDS_MAX).contains(&config.seconds) {
-        return Err(DemoError::Seconds { seconds: config.seconds });
+        return Err(DemoError::Seconds { seconds: config.seconds, min: SECONDS_MIN, max: SECONDS_MAX });
     }
     let began = Instant::now();
     let live = Live::new();
