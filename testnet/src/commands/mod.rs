@@ -7,6 +7,7 @@ mod exec;
 mod links;
 mod recovery;
 mod running;
+mod sim;
 mod up;
 
 use std::io;
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Exec(exec::Exec),
     Links(links::PrintLinks),
     Recovery(recovery::Recovery),
+    #[command(subcommand)]
+    Sim(sim::Sim),
 }
 
 impl Command {
@@ -44,6 +47,7 @@ impl Command {
             Self::Exec(exec) => exec.run(),
             Self::Links(links) => links.run(),
             Self::Recovery(recovery) => recovery.run(),
+            Self::Sim(sim) => sim.run(),
         }
     }
 }

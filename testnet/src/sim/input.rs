@@ -143,6 +143,10 @@ impl Line<'_> {
         InputError::Field { file: self.file.to_owned(), line: self.number, field, problem: problem.into() }
     }
 
+    pub(super) fn no_column(&self, field: &str) -> InputError {
+        InputError::NoColumn { file: self.file.to_owned(), line: self.number, field: field.to_owned() }
+    }
+
     pub(super) fn wrong_length(&self, needed: usize) -> InputError {
         InputError::FieldCount { file: self.file.to_owned(), line: self.number, found: self.len(), needed }
     }

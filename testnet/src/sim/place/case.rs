@@ -91,6 +91,13 @@ impl Case {
         self.nodes.iter().map(|node| f64::from(node.cores) * node.speed).sum()
     }
 
+    /// Offered work over capacity, from the first arrival to the last; 0 where they are one.
+    pub fn offered_load(&self) -> f64 {
+        let span_ms = self.last_arrival_ms() - self.tasks.first().map_or(0.0, |task| task.arrival_ms);
+        let work_ms: f64 = self.tasks.iter().map(|task| task.work_ms).sum();
+        if span_ms > 0.0 { work_ms / span_ms / self.capacity() } else { 0.0 }
+    }
+
     /// Index of the first task that is counted.
     pub fn first_counted(&self) -> usize {
         self.tasks.len() / WARM_UP_ONE_IN

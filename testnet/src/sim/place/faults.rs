@@ -6,6 +6,8 @@
 //! A task whose origin is down when it arises is not offered. A task whose origin crashes before its result is there is
 //! lost with it: nobody waits for the answer. Both are counted apart, and every other task must complete.
 
+use std::collections::BTreeMap;
+
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
@@ -36,6 +38,8 @@ pub struct Fault {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Faults {
     list: Vec<Fault>,
+    /// For each node that ever goes down, from when until when.
+    down: BTreeMap<usize, Vec<(f64, f64)>>,
 }
 
 impl Faults {
@@ -62,7 +66,7 @@ impl Faults {
     pub fn churn(mut self, case: &Case, percent_per_minute: f64, seed: u64) -> Self {
         let mut rng = Pcg64Mcg::seed_from_u64(seed ^ 0xc0ffee);
         let span_ms = case.last_arrival_ms();
-        let per_ms = case.nodes.len() as f64 * percent_per_minute / 100.0 / MINUTE_MS;
+        let per_ms = case.nodes.len() as f64 * percent_per_minute.max(0.0) / 100.0 / MINUTE_MS;
         let mut back_at_ms = vec![0.0; case.nodes.len()];
         let mut at_ms = 0.0;
         loop {
@@ -81,8 +85,25 @@ impl Faults {
         self.sorted()
     }
 
+    /// One node goes down for good.
+    pub fn down_for_good(node: usize, at_ms: f64) -> Self {
+        Self { list: vec![Fault { at_ms, node, change: Change::Down }], ..Self::default() }.sorted()
+    }
+
     fn sorted(mut self) -> Self {
         self.list.sort_by(|a, b| a.at_ms.total_cmp(&b.at_ms));
+        self.down.clear();
+        for Fault { at_ms, node, change } in self.list.iter().copied() {
+            let spans = self.down.entry(node).or_default();
+            match change {
+                Change::Down => spans.push((at_ms, f64::INFINITY)),
+                Change::Up => {
+                    if let Some((_, until_ms)) = spans.last_mut() {
+                        *until_ms = at_ms;
+                    }
+                }
+            }
+        }
         self
     }
 
@@ -91,22 +112,27 @@ impl Faults {
         &self.list
     }
 
+    /// How often any node goes down.
+    pub fn crashes(&self) -> usize {
+        self.list.iter().filter(|fault| fault.change == Change::Down).count()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
     /// Whether the node is down at that moment.
     pub fn is_down(&self, node: usize, at_ms: f64) -> bool {
-        let before = self.list.iter().take_while(|fault| fault.at_ms <= at_ms);
-        before.filter(|fault| fault.node == node).last().is_some_and(|fault| fault.change == Change::Down)
+        self.spans(node).any(|(from_ms, until_ms)| from_ms <= at_ms && at_ms < until_ms)
     }
 
-    /// Whether the node goes or is down at any moment after `from_ms` and before `to_ms`.
-    pub fn is_down_within(&self, node: usize, from_ms: f64, to_ms: f64) -> bool {
-        self.is_down(node, from_ms)
-            || self.list.iter().any(|fault| {
-                fault.node == node && fault.change == Change::Down && fault.at_ms > from_ms && fault.at_ms < to_ms
-            })
+    /// Whether the node goes or is down at any moment between the two.
+    pub fn is_down_within(&self, node: usize, from_ms: f64, until_ms: f64) -> bool {
+        self.spans(node).any(|(down_ms, up_ms)| down_ms < until_ms && from_ms < up_ms)
+    }
+
+    fn spans(&self, node: usize) -> impl Iterator<Item = (f64, f64)> + '_ {
+        self.down.get(&node).into_iter().flatten().copied()
     }
 }
 

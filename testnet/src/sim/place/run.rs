@@ -1,7 +1,9 @@
 //! What a policy makes of a case.
 
-use super::DATAGRAM_BYTES;
-use super::case::Case;
+use std::fmt::Write;
+
+use super::case::{Case, quoted};
+use crate::sim::DATAGRAM_BYTES;
 
 /// A run of a task from start to end on one core.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -65,4 +67,18 @@ pub struct Run {
     /// Tasks whose home crashed before their result was there.
     pub lost_with_home: Vec<usize>,
     pub control: Control,
+}
+
+/// The completions as a table, in order of arrival; ids as in the case, times since its start.
+pub fn completions_csv(case: &Case, run: &Run) -> String {
+    let mut completions: Vec<&Completion> = run.completions.iter().collect();
+    completions.sort_by_key(|completion| completion.task);
+    let mut text = "id,executor,start_ms,end_ms,completed_ms\n".to_owned();
+    for Completion { task, executor, start_ms, end_ms, completed_ms } in completions {
+        if let (Some(task), Some(node)) = (case.tasks.get(*task), case.nodes.get(*executor)) {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{},{},{start_ms},{end_ms},{completed_ms}", quoted(&task.id), quoted(&node.id));
+        }
+    }
+    text
 }

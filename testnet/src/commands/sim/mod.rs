@@ -1,0 +1,35 @@
+//! `shoal-testnet sim`: experiments under a virtual clock, without a network. One file per verb.
+
+mod case;
+mod place;
+
+use std::process::ExitCode;
+
+use shoal_testnet::sim::input::InputError;
+
+use super::{BAD_CONFIGURATION, Failure, USAGE};
+
+/// The experiment is done and its outcome is not what it has to be.
+const NOT_RIGHT: u8 = 1;
+
+/// Experiments under a virtual clock: the peers that shoald ships, and what they are compared with
+#[derive(clap::Subcommand)]
+pub(crate) enum Sim {
+    Place(place::PlaceTasks),
+    Case(case::MakeCase),
+}
+
+impl Sim {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        match self {
+            Self::Place(place) => place.run(),
+            Self::Case(case) => case.run(),
+        }
+    }
+}
+
+impl From<InputError> for Failure {
+    fn from(error: InputError) -> Self {
+        Self::new(BAD_CONFIGURATION, &error, error.hint())
+    }
+}

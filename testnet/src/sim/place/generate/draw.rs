@@ -1,0 +1,42 @@
+//! Random quantities.
+
+use std::f64::consts::TAU;
+
+use rand::{Rng, RngExt};
+
+/// Lognormal: its logarithm is normal with this mean and deviation.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lognormal {
+    mu: f64,
+    sigma: f64,
+}
+
+impl Lognormal {
+    pub(super) fn with_mean(mean: f64, sigma: f64) -> Self {
+        Self { mu: mean.ln() - sigma * sigma / 2.0, sigma }
+    }
+
+    pub(super) fn with_median(median: f64, sigma: f64) -> Self {
+        Self { mu: median.ln(), sigma }
+    }
+
+    pub(super) fn draw(&self, rng: &mut impl Rng) -> f64 {
+        // Box and Muller; 1 - [0, 1) keeps the logarithm finite.
+        let (a, b) = (1.0 - rng.random::<f64>(), rng.random::<f64>());
+        let normal = (-2.0 * a.ln()).sqrt() * (TAU * b).cos();
+        (self.mu + self.sigma * normal).exp()
+    }
+}
+
+/// From a number in [0, 1) to an index, each as likely as its weight says.
+pub(super) fn weighted(weights: &[f64]) -> impl Fn(f64) -> usize + use<> {
+    let mut sum = 0.0;
+    let sums: Vec<f64> = weights
+        .iter()
+        .map(|weight| {
+            sum += weight;
+            sum
+        })
+        .collect();
+    move |at| sums.partition_point(|upto| *upto <= at * sum).min(sums.len().saturating_sub(1))
+}
