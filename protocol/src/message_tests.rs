@@ -27,7 +27,7 @@ fn load() -> LoadDigest {
 }
 
 fn coordinate() -> Coordinate {
-    Coordinate { position_ms: [1.0; 8], height_ms: 0.5, adjustment_ms: 0.0, error: 0.25 }
+    Coordinate { position_ms: [1.0; 8], height_ms: 0.5, error: 0.2 }
 }
 
 fn offer() -> Offer {
@@ -105,7 +105,7 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
     let pong = Pong { sequence: 1, incarnation: 2, coordinate: None, load: Some(load()) };
     let declined = |reason| Message::Declined(Declined { attempt: TASK, reason, load: None });
     vec![
-        (Message::Ping(ping), 57, "fc20fced"),
+        (Message::Ping(ping), 34, "4a823dbe"),
         (Message::Pong(pong), 90, "dd3ecfb0"),
         (Message::ProbeRequest(ProbeRequest { sequence: 1, target: PEER }), 45, "c691f49b"),
         (Message::ProbeAnswered(ProbeAnswered { sequence: 1, target: PEER, incarnation: 2 }), 48, "faea4eb3"),

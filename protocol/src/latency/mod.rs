@@ -1,45 +1,52 @@
 //! How far other peers are: measured round trips, and coordinates for everyone else.
 //!
+//! | file | one question |
+//! |---|---|
+//! | `rtt.rs` | what do the round trips measured to one peer say? |
+//! | `springs.rs` | which of them does the own coordinate learn from? |
+//! | `coordinate.rs` | what is a place, and how is it told? |
+//! | `vivaldi.rs` | where are we? |
+//! | `residuals.rs` | what do the own measurements say of a place nobody measured? |
+//! | `telling.rs` | when does a neighbour need to hear where we are? |
+//!
+//! The best figure for a peer is the measured one. Without it, it is what the two coordinates say, corrected by how far
+//! they were off for measured peers that are near *it* ([`Latency::predict`]).
+//!
 //! **Invariant:** at most [`LATENCY_PEERS_MAX`] peers are remembered; nothing a stranger says is used before it is checked.
 //! **Not here:** when to measure. That is the failure detector's heartbeat.
 
-mod coordinates;
+mod coordinate;
+mod residuals;
 mod rtt;
+mod springs;
+mod telling;
+mod vivaldi;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
-use self::coordinates::Vivaldi;
+pub use self::coordinate::{Coordinate, DIMENSIONS};
+pub use self::residuals::Predictor;
 use self::rtt::Samples;
+use self::springs::{PULLS_FOR, Spring, Springs};
+use self::telling::Told;
+use self::vivaldi::Vivaldi;
 use crate::config::LATENCY_PEERS_MAX;
 use crate::id::PeerId;
 use crate::time::Time;
 
-/// A Vivaldi coordinate (Dabek et al., SIGCOMM 2004): eight dimensions and a height, all in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Coordinate {
-    /// Position, in milliseconds.
-    #[serde(rename = "v")]
-    pub position_ms: [f32; 8],
-    /// The part of every path that is the peer's own access link, in milliseconds.
-    #[serde(rename = "h")]
-    pub height_ms: f32,
-    /// A correction learnt from recent residuals (Ledlie et al., NSDI 2007), in milliseconds.
-    #[serde(rename = "a")]
-    pub adjustment_ms: f32,
-    /// How wrong the peer believes this to be: 0 (sure) to 1 (no idea).
-    #[serde(rename = "e")]
-    pub error: f32,
-}
+/// Remembered neighbours whose springs are relaxed beside a fresh one. Springs are cheaper than messages, and a neighbour
+/// that is heard often does not drag the coordinate to itself.
+const RELAXED_BESIDE: usize = 4;
 
 /// What is known of one peer.
 #[derive(Debug, Default)]
 struct Distance {
     samples: Samples,
+    measured: Option<Time>,
     remote: Option<Coordinate>,
     touched: Time,
+    told: Option<Told>,
 }
 
 /// The distances of this peer to others, and of others to each other.
@@ -48,19 +55,33 @@ pub struct Latency {
     me: PeerId,
     vivaldi: Vivaldi,
     peers: BTreeMap<PeerId, Distance>,
-    /// The neighbour whose spring was relaxed last beside a fresh sample; the next one's turn comes after it.
-    relaxed: Option<PeerId>,
+    springs: Springs,
 }
 
 impl Latency {
     /// Knows no distance yet.
     pub fn new(me: PeerId, seed: u64) -> Self {
-        Self { me, vivaldi: Vivaldi::new(seed), peers: BTreeMap::new(), relaxed: None }
+        Self { me, vivaldi: Vivaldi::new(seed), peers: BTreeMap::new(), springs: Springs::default() }
     }
 
-    /// A round trip was measured; whether it was one that any path can have.
+    /// A round trip was measured; whether it was one that any path can have. The own coordinate learns from it when the
+    /// peer said before where it is.
     pub fn sample(&mut self, now: Time, peer: PeerId, rtt: Duration) -> bool {
-        peer != self.me && self.touch(now, peer).samples.push(rtt)
+        if peer == self.me || !Samples::is_possible(rtt) {
+            return false;
+        }
+        let distance = self.touch(now, peer);
+        distance.samples.push(rtt);
+        distance.measured = Some(now);
+        if let (Some(rtt), Some(remote)) = (distance.samples.filtered(), distance.remote) {
+            let spring = Spring { peer, rtt, remote, at: now };
+            self.springs.put(spring);
+            self.vivaldi.pull(&spring, 1.0);
+            for (spring, weight) in self.springs.in_turn(now, RELAXED_BESIDE) {
+                self.vivaldi.pull(&spring, weight);
+            }
+        }
+        true
     }
 
     /// A peer said where it is; whether that can be a place.
@@ -72,20 +93,26 @@ impl Latency {
         true
     }
 
+    /// Somebody else said where a peer is: believed while the peer was not measured lately.
+    pub fn heard_of(&mut self, now: Time, peer: PeerId, remote: Coordinate) -> bool {
+        let is_fresh = |measured: Option<Time>| measured.is_some_and(|at| now.since(at) <= PULLS_FOR);
+        let known = self.peers.get(&peer);
+        known.is_none_or(|known| !is_fresh(known.measured)) && self.located(now, peer, remote)
+    }
+
     /// A round trip was measured to a peer that said where it is: the own coordinate learns from it.
     pub fn observe(&mut self, now: Time, peer: PeerId, rtt: Duration, remote: Coordinate) -> bool {
-        if !remote.is_sane() || !self.sample(now, peer, rtt) {
-            return false;
-        }
-        self.located(now, peer, remote);
-        self.learn_from(peer, 1.0);
-        self.relax_another(now);
-        true
+        Samples::is_possible(rtt) && self.located(now, peer, remote) && self.sample(now, peer, rtt)
     }
 
     /// Where this peer is, for others.
     pub fn coordinate(&self) -> Coordinate {
         self.vivaldi.coordinate()
+    }
+
+    /// Where a peer is, as it said or as others did.
+    pub fn place(&self, peer: PeerId) -> Option<Coordinate> {
+        self.peers.get(&peer)?.remote
     }
 
     /// The round trip to a peer as measured lately; nothing when it was never measured.
@@ -103,9 +130,20 @@ impl Latency {
         self.peers.get(&peer)?.samples.shortest()
     }
 
-    /// What the coordinates say of the round trip between two peers (either may be this one).
+    /// What is to be expected of the round trip between two peers (either may be this one) by the coordinates, and by this
+    /// peer's measurements to others.
     pub fn predict(&self, a: PeerId, b: PeerId) -> Option<Duration> {
-        Some(self.place(a)?.rtt_to(&self.place(b)?))
+        match (a == self.me, b == self.me) {
+            (true, false) => Some(self.predictor().rtt_to(b, &self.place(b)?)),
+            (false, true) => Some(self.predictor().rtt_to(a, &self.place(a)?)),
+            (false, false) => Some(self.place(a)?.rtt_to(&self.place(b)?)),
+            (true, true) => None,
+        }
+    }
+
+    /// Predicts many round trips from here.
+    pub fn predictor(&self) -> Predictor {
+        Predictor::new(self.coordinate(), self.springs.iter())
     }
 
     /// The best figure there is for the round trip to a peer: measured, else predicted.
@@ -113,47 +151,42 @@ impl Latency {
         self.rtt(peer).or_else(|| self.predict(self.me, peer))
     }
 
+    /// The own coordinate, when this neighbour's picture of it is off; the caller sends it.
+    pub fn coordinate_for(&mut self, now: Time, peer: PeerId) -> Option<Coordinate> {
+        let here = self.coordinate();
+        let distance = self.touch(now, peer);
+        let due = distance.told.is_none_or(|told| told.misleads(now, &here, distance.samples.current()));
+        due.then(|| {
+            distance.told = Some(Told { at: now, place: here });
+            here
+        })
+    }
+
+    /// There is a new connection to a peer, which may have forgotten what it was told.
+    pub fn reconnected(&mut self, peer: PeerId) {
+        if let Some(distance) = self.peers.get_mut(&peer) {
+            distance.told = None;
+        }
+    }
+
     /// A peer is gone for good.
     pub fn forget(&mut self, peer: PeerId) {
         self.peers.remove(&peer);
-    }
-
-    fn place(&self, peer: PeerId) -> Option<Coordinate> {
-        if peer == self.me { Some(self.coordinate()) } else { self.peers.get(&peer)?.remote }
-    }
-
-    /// Relaxes the spring to a peer with the filtered distance, and learns the adjustment.
-    fn learn_from(&mut self, peer: PeerId, weight: f64) {
-        let Some(distance) = self.peers.get(&peer) else { return };
-        let (Some(rtt), Some(remote)) = (distance.samples.filtered(), distance.remote) else { return };
-        self.vivaldi.pull(rtt, &remote, weight);
-        self.vivaldi.adjust(rtt, &remote);
-    }
-
-    /// Neighbour decay (Ledlie et al.): beside each fresh sample an older one pulls too, weaker the older it is, so that
-    /// a neighbour that is heard often does not drag the coordinate to itself.
-    fn relax_another(&mut self, now: Time) {
-        let after = self.relaxed.and_then(|last| self.peers.range(last..).nth(1));
-        let Some((peer, distance)) = after.or_else(|| self.peers.iter().next()) else { return };
-        let peer = *peer;
-        let age_s = now.since(distance.touched).as_secs_f64();
-        self.relaxed = Some(peer);
-        self.learn_from(peer, 1.0 / (1.0 + age_s / NEIGHBOUR_HALF_LIFE_S));
+        self.springs.forget(peer);
     }
 
     fn touch(&mut self, now: Time, peer: PeerId) -> &mut Distance {
         if !self.peers.contains_key(&peer) && self.peers.len() >= LATENCY_PEERS_MAX {
-            let oldest = self.peers.iter().min_by_key(|(_, distance)| distance.touched).map(|(peer, _)| *peer);
-            oldest.map(|peer| self.peers.remove(&peer));
+            // Hearsay goes before measurements, so that a flood of names cannot wash them out.
+            let worth = |distance: &Distance| (distance.measured.is_some(), distance.touched);
+            let least = self.peers.iter().min_by_key(|(_, distance)| worth(distance)).map(|(peer, _)| *peer);
+            least.map(|peer| self.peers.remove(&peer));
         }
         let distance = self.peers.entry(peer).or_default();
         distance.touched = now;
         distance
     }
 }
-
-/// Age at which a remembered sample pulls half as much as a fresh one.
-const NEIGHBOUR_HALF_LIFE_S: f64 = 60.0;
 
 #[cfg(test)]
 mod tests;

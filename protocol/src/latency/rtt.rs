@@ -17,15 +17,21 @@ const FILTERED: usize = 4;
 pub(super) struct Samples {
     ring_us: Vec<u32>,
     next: usize,
-    /// Asked for far more often than samples come.
+    /// Reckoned when a sample comes in: every decision of a peer asks for it, of every neighbour.
     current: Option<Duration>,
+    filtered: Option<Duration>,
 }
 
 impl Samples {
-    /// Takes a sample in; whether it is one that any path can have.
-    pub(super) fn push(&mut self, rtt: Duration) -> bool {
-        if rtt > RTT_MAX {
-            return false;
+    /// Whether any path can have this round trip.
+    pub(super) fn is_possible(rtt: Duration) -> bool {
+        rtt <= RTT_MAX
+    }
+
+    /// Takes a sample in, unless no path can have it.
+    pub(super) fn push(&mut self, rtt: Duration) {
+        if !Self::is_possible(rtt) {
+            return;
         }
         let us = u32::try_from(micros(rtt)).unwrap_or(u32::MAX).max(1);
         match self.ring_us.get_mut(self.next) {
@@ -34,7 +40,7 @@ impl Samples {
         }
         self.next = (self.next + 1) % RTT_SAMPLES;
         self.current = percentile(self.newest(RECENT), 50);
-        true
+        self.filtered = percentile(self.newest(FILTERED), 25);
     }
 
     /// What the next round trip will most likely take: the median of the newest samples.
@@ -44,7 +50,7 @@ impl Samples {
 
     /// The distance without the queues: a low percentile of the newest samples.
     pub(super) fn filtered(&self) -> Option<Duration> {
-        percentile(self.newest(FILTERED), 25)
+        self.filtered
     }
 
     /// The median and the 99th percentile of all kept samples.
@@ -122,8 +128,10 @@ mod tests {
     fn times_no_path_has_are_refused() {
         let mut samples = Samples::default();
 
-        assert!(!samples.push(RTT_MAX + Duration::from_micros(1)));
-        assert!(samples.push(Duration::ZERO));
+        samples.push(RTT_MAX + Duration::from_micros(1));
+        assert_eq!(samples.current(), None);
+
+        samples.push(Duration::ZERO);
         assert_eq!(samples.current(), Some(Duration::from_micros(1)));
     }
 }

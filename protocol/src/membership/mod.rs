@@ -105,11 +105,6 @@ struct Asked {
     helpers: Vec<PeerId>,
 }
 
-/// Our coordinate goes with a heartbeat this often; sooner while the pair is young.
-const LOCATE_EVERY: Duration = Duration::from_secs(5);
-const LOCATE_EVERY_YOUNG: Duration = Duration::from_millis(500);
-const YOUNG: Duration = Duration::from_secs(10);
-
 impl Membership {
     /// Knows nobody.
     pub fn new(me: Member, config: DetectorConfig, now: Time) -> Self {
@@ -150,7 +145,7 @@ impl Membership {
         known.address = address.clone();
         known.accusers.clear();
         known.dead_by_hearsay = None;
-        known.located = None;
+        lent.latency.reconnected(peer);
         self.dial_answered(peer, address.as_deref());
         lent.loads.reconnected(peer);
         self.detector.opened(lent.now, peer, lent.rng);
@@ -208,7 +203,7 @@ impl Membership {
         let pong = Pong {
             sequence: ping.sequence,
             incarnation: self.incarnation,
-            coordinate: self.coordinate_for(lent, from),
+            coordinate: lent.latency.coordinate_for(lent.now, from),
             load: lent.loads.publish(lent.now, from, &(lent.digest)()),
         };
         lent.out.send(from, Message::Pong(pong));
@@ -388,7 +383,7 @@ impl Membership {
         let ping = Ping {
             sequence,
             incarnation: self.incarnation,
-            coordinate: self.coordinate_for(lent, peer),
+            coordinate: lent.latency.coordinate_for(lent.now, peer),
             load: lent.loads.publish(lent.now, peer, &(lent.digest)()),
         };
         lent.out.send(peer, Message::Ping(ping));
@@ -459,18 +454,6 @@ impl Membership {
         let watched: Vec<PeerId> = self.known.iter().filter(|(_, it)| it.watched).map(|(peer, _)| *peer).collect();
         let rest: Vec<PeerId> = self.by_rank().into_iter().filter(|peer| !watched.contains(peer)).collect();
         self.detector.listen_closely(now, &watched, &rest);
-    }
-
-    /// Our coordinate, when this neighbour has not been told lately.
-    fn coordinate_for(&mut self, lent: &Lent<'_>, peer: PeerId) -> Option<crate::latency::Coordinate> {
-        let known = self.known.get_mut(&peer)?;
-        let is_young = lent.now.since(known.connection_since) < YOUNG;
-        let pause = if is_young { LOCATE_EVERY_YOUNG } else { LOCATE_EVERY };
-        if known.located.is_some_and(|at| lent.now.since(at) < pause) {
-            return None;
-        }
-        known.located = Some(lent.now);
-        Some(lent.latency.coordinate())
     }
 
     fn others_alive(&self, except: &[PeerId]) -> Vec<PeerId> {

@@ -39,8 +39,6 @@ pub struct Neighbour {
     pub(super) dead_by_hearsay: Option<u32>,
     /// Who suspects it and waits for its refutation.
     pub(super) accusers: Vec<PeerId>,
-    /// When it was last told our coordinate.
-    pub(super) located: Option<Time>,
     /// Records it sent that were given to the driver, since a moment.
     pub(super) records_taken: (Time, usize),
     /// Somebody here waits for its work: it is listened to closely and never let go.
@@ -87,7 +85,6 @@ impl Neighbour {
             told: VecDeque::new(),
             dead_by_hearsay: None,
             accusers: Vec::new(),
-            located: None,
             records_taken: (now, 0),
             watched: false,
         }
