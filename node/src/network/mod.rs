@@ -22,6 +22,7 @@ mod identity;
 mod limits;
 mod link;
 mod links;
+mod lookup;
 mod outbox;
 mod swarm;
 

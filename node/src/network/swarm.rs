@@ -33,6 +33,7 @@ use super::handler::{BulkReply, News};
 use super::identity::{from_libp2p, keypair, to_libp2p};
 use super::limits::*;
 use super::link::{self, End, Opened};
+use super::lookup::{self, LookedUp};
 use super::{NetworkConfig, NetworkEvent, Shared};
 
 /// Time for the system to name the addresses of a wildcard listener.
@@ -64,6 +65,8 @@ pub(super) struct Task {
     shared: Arc<Shared>,
     commands: mpsc::Receiver<Command>,
     links: JoinSet<(ConnectionId, End)>,
+    /// As many as dials the protocol has under way.
+    lookups: JoinSet<LookedUp>,
     dials: BTreeMap<ConnectionId, (Option<PeerId>, Option<String>)>,
     connections: BTreeMap<ConnectionId, Connection>,
     discovered: BTreeSet<(PeerId, String)>,
@@ -82,6 +85,7 @@ impl Task {
             shared,
             commands,
             links: JoinSet::new(),
+            lookups: JoinSet::new(),
             dials: BTreeMap::new(),
             connections: BTreeMap::new(),
             discovered: BTreeSet::new(),
@@ -129,6 +133,7 @@ impl Task {
                     Ok((connection, end)) => self.on_link_end(connection, end),
                     Err(error) => tracing::error!(%error, "a link ended by a fault of this program"),
                 },
+                Some(Ok(looked_up)) = self.lookups.join_next() => self.on_looked_up(looked_up),
                 Ok(room) = events.reserve(), if !self.backlog.is_empty() => {
                     if let Some(event) = self.backlog.pop_front() {
                         room.send(event);
@@ -188,7 +193,10 @@ impl Task {
                     if let Some(Protocol::P2p(id)) = multiaddr.iter().last() {
                         named = named.or_else(|| from_libp2p(&id));
                     }
-                    parsed.push(multiaddr);
+                    match lookup::host(&multiaddr) {
+                        Some(host) => drop(self.lookups.spawn(lookup::look_up(named, host, multiaddr))),
+                        None => parsed.push(multiaddr),
+                    }
                 }
                 Err(error) => {
                     let reason = format!("`{address}` is not a multiaddress: {error}");
@@ -200,6 +208,25 @@ impl Task {
             Some(peer) if !parsed.is_empty() => self.dial_peer(peer, parsed),
             Some(_) => {}
             None => parsed.into_iter().for_each(|address| self.dial_address(address)),
+        }
+    }
+
+    /// The dial goes by the address as it was given, so that the protocol finds it again.
+    fn on_looked_up(&mut self, LookedUp { peer, address, found }: LookedUp) {
+        match (found, peer.and_then(to_libp2p)) {
+            (Ok(found), Some(id)) => {
+                let dial = DialOpts::peer_id(id).condition(PeerCondition::NotDialing).addresses(found).build();
+                self.start_dial(dial, peer, Some(address));
+            }
+            (Ok(found), None) => {
+                // Without a peer's id the swarm takes one address: the one the resolver prefers.
+                let first = found.into_iter().next();
+                first.into_iter().for_each(|number| {
+                    let dial = DialOpts::unknown_peer_id().address(number).build();
+                    self.start_dial(dial, None, Some(address.clone()));
+                });
+            }
+            (Err(reason), _) => self.emit(NetworkEvent::DialFailed { peer, address: Some(address), reason }),
         }
     }
 

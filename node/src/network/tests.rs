@@ -518,6 +518,16 @@ async fn nobody_is_sent_to_who_is_not_connected() {
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn a_host_is_dialled_by_name_and_keeps_the_address_it_was_given() {
+    let (mut a, b) = (Node::start(1).await, Node::start(2).await);
+    let by_name = b.address().replace("/ip4/127.0.0.1/", "/dns4/localhost/");
+
+    a.network.dial(None, vec![by_name.clone()]);
+
+    assert_eq!(a.connected(b.id()).await, Some(by_name));
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn failed_dials_are_answered() {
     let (mut a, b) = (Node::start(1).await, Node::start(2).await);
     let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
