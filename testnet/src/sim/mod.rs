@@ -12,6 +12,7 @@
 //! more than its cores.
 //! **Not here:** deciding anything a peer decides.
 
+pub mod coordinates;
 mod counts;
 mod event;
 pub mod input;

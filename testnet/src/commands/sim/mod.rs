@@ -1,6 +1,7 @@
 //! `shoal-testnet sim`: experiments under a virtual clock, without a network. One file per verb.
 
 mod case;
+mod coordinates;
 mod place;
 
 use std::process::ExitCode;
@@ -17,6 +18,7 @@ const NOT_RIGHT: u8 = 1;
 pub(crate) enum Sim {
     Place(place::PlaceTasks),
     Case(case::MakeCase),
+    Coordinates(coordinates::Coordinates),
 }
 
 impl Sim {
@@ -24,6 +26,7 @@ impl Sim {
         match self {
             Self::Place(place) => place.run(),
             Self::Case(case) => case.run(),
+            Self::Coordinates(coordinates) => coordinates.run(),
         }
     }
 }
