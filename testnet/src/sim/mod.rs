@@ -20,6 +20,7 @@ pub mod matrix;
 mod network;
 mod node;
 pub mod place;
+pub mod report;
 
 use core::time::Duration;
 use std::collections::HashMap;

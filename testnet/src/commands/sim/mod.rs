@@ -3,6 +3,7 @@
 mod case;
 mod coordinates;
 mod place;
+mod report;
 
 use std::process::ExitCode;
 
@@ -19,6 +20,7 @@ pub(crate) enum Sim {
     Place(place::PlaceTasks),
     Case(case::MakeCase),
     Coordinates(coordinates::Coordinates),
+    Report(report::WriteReport),
 }
 
 impl Sim {
@@ -27,6 +29,7 @@ impl Sim {
             Self::Place(place) => place.run(),
             Self::Case(case) => case.run(),
             Self::Coordinates(coordinates) => coordinates.run(),
+            Self::Report(report) => report.run(),
         }
     }
 }
