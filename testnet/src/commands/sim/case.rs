@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use shoal_testnet::sim::matrix::Matrix;
 use shoal_testnet::sim::place::generate::arrivals::{Numbers, load, variation};
-use shoal_testnet::sim::place::generate::{self, Plan, PlanError};
+use shoal_testnet::sim::place::generate::{self, Arrivals, Plan, PlanError};
 
 use super::place::not_negative;
 use super::{Failure, USAGE};
@@ -27,9 +27,9 @@ pub(crate) struct MakeCase {
     /// Offered work over what all cores can do
     #[arg(long, default_value_t = Plan::default().load, value_parser = positive)]
     load: f64,
-    /// Tasks; with --arrivals the default is as many as the trace has
-    #[arg(long)]
-    count: Option<usize>,
+    /// Tasks; a shorter trace of arrivals is repeated, a longer one cut
+    #[arg(long, default_value_t = Plan::default().count)]
+    count: usize,
     /// Decides everything that happens by chance
     #[arg(long, default_value_t = Plan::default().seed)]
     seed: u64,
@@ -66,6 +66,9 @@ pub(crate) struct MakeCase {
     /// Column of that file; found by its name where it has a usual one, else the first
     #[arg(long, value_name = "NAME", requires = "arrivals")]
     arrivals_column: Option<String>,
+    /// Arrivals in bursts: their gaps vary by so many times their mean, 1 being a Poisson process
+    #[arg(long, value_name = "CV", conflicts_with = "arrivals", value_parser = at_least_one)]
+    arrivals_cv: Option<f64>,
     /// The column holds times between arrivals
     #[arg(long, requires = "arrivals")]
     arrivals_are_gaps: bool,
@@ -75,20 +78,28 @@ fn positive(text: &str) -> Result<f64, String> {
     not_negative(text).and_then(|number| if number > 0.0 { Ok(number) } else { Err("not above 0".to_owned()) })
 }
 
+fn at_least_one(text: &str) -> Result<f64, String> {
+    not_negative(text).and_then(|number| if number >= 1.0 { Ok(number) } else { Err("less than 1".to_owned()) })
+}
+
 impl MakeCase {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let matrix = Matrix::load(&self.rtt)?;
         let numbers = if self.arrivals_are_gaps { Numbers::Gaps } else { Numbers::Times };
         let column = self.arrivals_column.as_deref();
         let gaps = self.arrivals.as_deref().map(|path| load(path, column, numbers)).transpose()?;
-        let count = self.count.or(gaps.as_ref().map(Vec::len)).unwrap_or(Plan::default().count);
-        if count == 0 {
+        let arrivals = match (&gaps, self.arrivals_cv) {
+            (Some(gaps), _) => Arrivals::Recorded(gaps),
+            (None, Some(cv)) => Arrivals::Varying(cv),
+            (None, None) => Arrivals::Poisson,
+        };
+        if self.count == 0 {
             return Err(Failure::new(USAGE, "a case without tasks says nothing", "give --count a number above 0"));
         }
         let plan = Plan {
             seed: self.seed,
             load: self.load,
-            count,
+            count: self.count,
             rtt_scale: self.scale,
             clouds: self.clouds,
             work_mean_ms: self.work_mean,
@@ -99,18 +110,19 @@ impl MakeCase {
             output_bytes: self.output,
             origin_sigma: self.origin_sigma,
         };
-        let case = generate::case(&matrix, &plan, gaps.as_deref())?;
+        let case = generate::case(&matrix, &plan, arrivals)?;
         std::fs::create_dir_all(&self.out).map_err(|error| Failure::file("make", &self.out, &error))?;
         write(&self.out.join("nodes.csv"), &case.nodes_csv())?;
         write(&self.out.join("rtt.csv"), &case.rtt.to_csv())?;
         write(&self.out.join("tasks.csv"), &case.tasks_csv())?;
         let times_ms: Vec<f64> = case.tasks.iter().map(|task| task.arrival_ms).collect();
         anstream::eprintln!(
-            "{}: {} nodes, {} of them clouds; {count} tasks in {:.1} s, {:.1} % of {:.0} reference cores; gaps between \
+            "{}: {} nodes, {} of them clouds; {} tasks in {:.1} s, {:.1} % of {:.0} reference cores; gaps between \
              arrivals vary by {:.2} (Poisson: 1)",
             self.out.display(),
             case.nodes.len(),
             case.clouds().count(),
+            case.tasks.len(),
             case.last_arrival_ms() / 1_000.0,
             case.offered_load() * 100.0,
             case.capacity(),

@@ -28,6 +28,20 @@ impl Lognormal {
     }
 }
 
+pub(super) fn exponential<R: Rng>(mean: f64) -> impl Fn(&mut R) -> f64 {
+    move |rng| -(1.0 - rng.random::<f64>()).ln() * mean
+}
+
+/// Of mean 1 and this coefficient of variation, 1 or more: mostly short, now and then long, each making up half of the sum.
+pub(super) fn hyperexponential<R: Rng>(cv: f64) -> impl Fn(&mut R) -> f64 {
+    let squared = cv.max(1.0).powi(2);
+    let short_share = (1.0 + ((squared - 1.0) / (squared + 1.0)).sqrt()) / 2.0;
+    move |rng| {
+        let share = if rng.random::<f64>() < short_share { short_share } else { 1.0 - short_share };
+        exponential(0.5 / share)(rng)
+    }
+}
+
 /// From a number in [0, 1) to an index, each as likely as its weight says.
 pub(super) fn weighted(weights: &[f64]) -> impl Fn(f64) -> usize + use<> {
     let mut sum = 0.0;

@@ -9,7 +9,7 @@ mod draw;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use self::draw::{Lognormal, weighted};
+use self::draw::{Lognormal, exponential, hyperexponential, weighted};
 use super::case::{Case, NodeSpec, TaskLine, Tier};
 use crate::sim::matrix::Matrix;
 
@@ -70,8 +70,19 @@ pub enum PlanError {
     NoEdge { clouds: usize, nodes: usize },
 }
 
-/// Makes a case. `gaps` are the times between arrivals in any unit, repeated as often as needed; none is a Poisson process.
-pub fn case(matrix: &Matrix, plan: &Plan, gaps: Option<&[f64]>) -> Result<Case, PlanError> {
+/// When tasks arise.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Arrivals<'a> {
+    /// Each on its own.
+    Poisson,
+    /// In bursts: gaps vary by so many times their mean.
+    Varying(f64),
+    /// With these gaps in any unit, repeated as often as needed.
+    Recorded(&'a [f64]),
+}
+
+/// Makes a case.
+pub fn case(matrix: &Matrix, plan: &Plan, arrivals: Arrivals<'_>) -> Result<Case, PlanError> {
     if plan.clouds >= matrix.len() {
         return Err(PlanError::NoEdge { clouds: plan.clouds, nodes: matrix.len() });
     }
@@ -82,18 +93,21 @@ pub fn case(matrix: &Matrix, plan: &Plan, gaps: Option<&[f64]>) -> Result<Case, 
     case.tasks = tasks(&case, plan, &mut stream(1));
     let work_ms: f64 = case.tasks.iter().map(|task| task.work_ms).sum();
     let span_ms = work_ms / (plan.load * case.capacity());
-    let arrivals_ms = match gaps {
-        Some(gaps) => arrivals::spread(gaps.iter().copied().cycle().take(plan.count), plan.count, span_ms),
-        None => {
-            let mut rng = stream(2);
-            let gap = || -(1.0 - rng.random::<f64>()).ln();
-            arrivals::spread(std::iter::repeat_with(gap).take(plan.count), plan.count, span_ms)
-        }
+    let mut rng = stream(2);
+    let gaps: Vec<f64> = match arrivals {
+        Arrivals::Poisson => gaps(exponential(1.0), plan.count, &mut rng),
+        Arrivals::Varying(cv) => gaps(hyperexponential(cv), plan.count, &mut rng),
+        Arrivals::Recorded(gaps) => gaps.iter().copied().cycle().take(plan.count).collect(),
     };
+    let arrivals_ms = arrivals::spread(&gaps, span_ms);
     for (task, arrival_ms) in case.tasks.iter_mut().zip(arrivals_ms) {
         task.arrival_ms = arrival_ms;
     }
     Ok(case)
+}
+
+fn gaps<R: Rng>(draw: impl Fn(&mut R) -> f64, count: usize, rng: &mut R) -> Vec<f64> {
+    (0..count).map(|_| draw(rng)).collect()
 }
 
 fn nodes(matrix: &Matrix, plan: &Plan, rng: &mut impl Rng) -> Vec<NodeSpec> {

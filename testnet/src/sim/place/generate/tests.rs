@@ -18,7 +18,7 @@ fn times_ms(case: &Case) -> Vec<f64> {
 
 #[test]
 fn a_case_is_what_the_plan_says() {
-    let case = case(&line(100), &plan(), None).unwrap();
+    let case = case(&line(100), &plan(), Arrivals::Poisson).unwrap();
 
     assert!((case.offered_load() - 0.8).abs() < 1e-3, "{}", case.offered_load());
     let mean = |of: fn(&TaskLine) -> f64| case.tasks.iter().map(of).sum::<f64>() / 20_000.0;
@@ -50,7 +50,7 @@ fn clouds_stand_in_the_middle_but_not_in_one_place() {
 
 #[test]
 fn another_load_has_the_same_machines_and_works() {
-    let at = |load, seed| case(&line(50), &Plan { load, seed, ..plan() }, None).unwrap();
+    let at = |load, seed| case(&line(50), &Plan { load, seed, ..plan() }, Arrivals::Poisson).unwrap();
 
     let (half, full, other) = (at(0.5, 1), at(1.0, 1), at(0.5, 2));
 
@@ -65,7 +65,7 @@ fn another_load_has_the_same_machines_and_works() {
 fn a_trace_gives_the_arrivals_and_is_repeated() {
     let gaps = [1.0, 0.0, 0.0, 97.0];
 
-    let case = case(&line(50), &plan(), Some(&gaps)).unwrap();
+    let case = case(&line(50), &plan(), Arrivals::Recorded(&gaps)).unwrap();
 
     assert!((case.offered_load() - 0.8).abs() < 1e-3, "{}", case.offered_load());
     let times_ms = times_ms(&case);
@@ -75,8 +75,17 @@ fn a_trace_gives_the_arrivals_and_is_repeated() {
 }
 
 #[test]
+fn arrivals_can_come_in_bursts() {
+    let bursty = case(&line(50), &plan(), Arrivals::Varying(10.0)).unwrap();
+
+    assert!((bursty.offered_load() - 0.8).abs() < 1e-3, "{}", bursty.offered_load());
+    let variation = variation(&times_ms(&bursty));
+    assert!((8.0..12.0).contains(&variation), "{variation}");
+}
+
+#[test]
 fn a_case_of_clouds_only_is_refused() {
-    let refused = case(&line(3), &plan(), None).unwrap_err();
+    let refused = case(&line(3), &plan(), Arrivals::Poisson).unwrap_err();
 
     assert_eq!(refused.to_string(), "3 of 3 nodes cannot be clouds: tasks arise at edge nodes");
 }

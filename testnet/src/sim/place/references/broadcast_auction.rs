@@ -2,27 +2,31 @@
 //!
 //! A bid says when a new arrival would start; it reserves nothing.
 
-use std::collections::BTreeMap;
-
 use super::super::case::Case;
 use super::super::run::Run;
 use super::engine::{Policy, World, play};
 use super::view::reachable;
 
 pub(in super::super) fn broadcast_auction(case: &Case) -> Run {
-    let mut bidders = reachable(case);
-    for (origin, others) in bidders.iter_mut().enumerate() {
-        let one_way_ms = |node: usize| case.one_way_ms(origin, node).unwrap_or(f64::INFINITY);
-        others.sort_by(|a, b| one_way_ms(*a).total_cmp(&one_way_ms(*b)));
-    }
-    let round_trip_ms = |origin: usize, node: usize| {
-        case.one_way_ms(origin, node).unwrap_or_default() + case.one_way_ms(node, origin).unwrap_or_default()
+    let one_way_ms = |from: usize, to: usize| case.one_way_ms(from, to).unwrap_or(f64::INFINITY);
+    let bidders_of = |(origin, others): (usize, Vec<usize>)| {
+        let mut bidders: Vec<Bidder> =
+            others.into_iter().map(|node| Bidder { node, one_way_ms: one_way_ms(origin, node) }).collect();
+        bidders.sort_by(|a, b| a.one_way_ms.total_cmp(&b.one_way_ms));
+        bidders
     };
-    let slowest_ms = |(origin, others): (usize, &Vec<usize>)| {
-        others.iter().map(|node| round_trip_ms(origin, *node)).fold(0.0, f64::max)
+    let bidders: Vec<Vec<Bidder>> = reachable(case).into_iter().enumerate().map(bidders_of).collect();
+    let slowest_ms = |(origin, bidders): (usize, &Vec<Bidder>)| {
+        bidders.iter().map(|bidder| bidder.one_way_ms + one_way_ms(bidder.node, origin)).fold(0.0, f64::max)
     };
     let slowest_ms = bidders.iter().enumerate().map(slowest_ms).collect();
-    play(case, &mut BroadcastAuction { bidders, slowest_ms, bids: BTreeMap::new() })
+    play(case, &mut BroadcastAuction { bidders, slowest_ms, bids: vec![Vec::new(); case.tasks.len()] })
+}
+
+/// Somebody else, and how far.
+struct Bidder {
+    node: usize,
+    one_way_ms: f64,
 }
 
 enum Note {
@@ -39,19 +43,17 @@ enum Note {
 
 struct BroadcastAuction {
     /// For each origin everybody else, the nearest first.
-    bidders: Vec<Vec<usize>>,
+    bidders: Vec<Vec<Bidder>>,
     slowest_ms: Vec<f64>,
-    /// For each open auction when a new arrival would start, by number of the bidder.
-    bids: BTreeMap<usize, Vec<f64>>,
+    /// For each task when a new arrival would start, by number of the bidder; empty before and after the auction.
+    bids: Vec<Vec<f64>>,
 }
 
 impl BroadcastAuction {
     fn ask(&self, world: &mut World<'_, Note>, task: usize, number: usize) {
         let line = world.task(task);
-        if let Some(node) = self.bidders[line.origin].get(number)
-            && let Some(one_way_ms) = world.case.one_way_ms(line.origin, *node)
-        {
-            world.later(line.arrival_ms + one_way_ms, Note::Asked { task, number });
+        if let Some(bidder) = self.bidders[line.origin].get(number) {
+            world.later(line.arrival_ms + bidder.one_way_ms, Note::Asked { task, number });
         }
     }
 }
@@ -62,7 +64,7 @@ impl Policy for BroadcastAuction {
     fn arose(&mut self, world: &mut World<'_, Note>, task: usize) {
         let origin = world.task(task).origin;
         world.count(self.bidders[origin].len() as u64);
-        self.bids.insert(task, Vec::with_capacity(self.bidders[origin].len()));
+        self.bids[task].reserve_exact(self.bidders[origin].len());
         self.ask(world, task, 0);
         world.later(world.now_ms + self.slowest_ms[origin], Note::AllAnswered { task });
     }
@@ -70,24 +72,22 @@ impl Policy for BroadcastAuction {
     fn heard(&mut self, world: &mut World<'_, Note>, note: Note) {
         match note {
             Note::Asked { task, number } => {
-                let node = self.bidders[world.task(task).origin][number];
+                let node = self.bidders[world.task(task).origin][number].node;
                 world.count(1);
                 let start_ms = world.start_expected_ms(node);
-                if let Some(bids) = self.bids.get_mut(&task) {
-                    bids.push(start_ms);
-                }
+                self.bids[task].push(start_ms);
                 self.ask(world, task, number + 1);
             }
             Note::AllAnswered { task } => {
                 let origin = world.task(task).origin;
-                let bids = self.bids.remove(&task).unwrap_or_default();
+                let bids = std::mem::take(&mut self.bids[task]);
                 let best = world.decide(|world| {
                     let start_ms = world.start_expected_ms(origin);
                     let mut best = (world.completion_expected_ms(task, origin, start_ms), origin);
-                    for (node, start_ms) in self.bidders[origin].iter().zip(bids) {
-                        let completion_ms = world.completion_expected_ms(task, *node, start_ms);
+                    for (bidder, start_ms) in self.bidders[origin].iter().zip(bids) {
+                        let completion_ms = world.completion_expected_ms(task, bidder.node, start_ms);
                         if completion_ms < best.0 {
-                            best = (completion_ms, *node);
+                            best = (completion_ms, bidder.node);
                         }
                     }
                     best.1

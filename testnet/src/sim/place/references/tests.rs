@@ -1,7 +1,7 @@
 //! The references on cases small enough to reckon by hand, and on one large enough to differ.
 
 use super::super::fixtures::{case_of, task};
-use super::super::generate::{self, Plan};
+use super::super::generate::{self, Arrivals, Plan};
 use super::super::{Case, Faults, Policy, Run, Summary, place};
 use crate::sim::matrix::Matrix;
 
@@ -125,7 +125,7 @@ fn stale_views_send_everything_to_one_place() {
 
 fn made(load: f64) -> Case {
     let matrix = Matrix::from_fn(60, |a, b| Some(5.0 + ((a * 7 + b * 7) % 100) as f64));
-    generate::case(&matrix, &Plan { load, count: 4_000, clouds: 2, ..Plan::default() }, None).unwrap()
+    generate::case(&matrix, &Plan { load, count: 4_000, clouds: 2, ..Plan::default() }, Arrivals::Poisson).unwrap()
 }
 
 #[test]
