@@ -68,7 +68,7 @@ impl PlaceTasks {
             faults = faults.kill_cloud(&case, at_ms, self.seed);
         }
         let run = place(&case, self.policy, &faults, self.seed)?;
-        let mut summary = Summary::of(&case, &faults, &run, self.policy.name(), self.seed);
+        let mut summary = Summary::of(&case, &faults, &run, self.policy, self.seed);
         if let Some(path) = &self.completions {
             let wrote = std::fs::write(path, completions_csv(&case, &run));
             wrote.map_err(|error| Failure::file("write", path, &error))?;
@@ -105,7 +105,9 @@ fn text(summary: &Summary) -> String {
     }
     let (mean, p50) = (ms(summary.mean_ms), ms(summary.p50_ms));
     line("completion", format!("mean {mean}  p50 {p50}  p99 {}  max {}", ms(summary.p99_ms), ms(summary.max_ms)));
-    line("", format!("no policy has a mean below {:.1} ms", summary.lower_bound_mean_ms));
+    if let Some(bound_ms) = summary.lower_bound_mean_ms {
+        line("", format!("no policy has a mean below {bound_ms:.1} ms"));
+    }
     line("moved", format!("{:.1} %", summary.moved_share * 100.0));
     line(
         "control",

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::Policy;
 use super::bounds::mean_ms_min;
 use super::case::Case;
 use super::faults::Faults;
@@ -29,8 +30,9 @@ pub struct Summary {
     pub p50_ms: Option<f64>,
     pub p99_ms: Option<f64>,
     pub max_ms: Option<f64>,
-    /// No policy can have a lower mean.
-    pub lower_bound_mean_ms: f64,
+    /// No policy can have a lower mean; reckoned for the clairvoyant only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lower_bound_mean_ms: Option<f64>,
     /// Share of tasks that did not run where they arose.
     pub moved_share: f64,
     pub messages_per_task: f64,
@@ -45,8 +47,8 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// The figures of a run that was made under this name.
-    pub fn of(case: &Case, faults: &Faults, run: &Run, policy: &'static str, seed: u64) -> Self {
+    /// The figures of a run.
+    pub fn of(case: &Case, faults: &Faults, run: &Run, policy: Policy, seed: u64) -> Self {
         let first = case.first_counted();
         let counted: Vec<&Completion> = run.completions.iter().filter(|completion| completion.task >= first).collect();
         let mut took_ms: Vec<f64> = counted.iter().filter_map(|done| took_ms(case, done)).collect();
@@ -61,7 +63,7 @@ impl Summary {
         let runs = run.completions.len() + run.other_runs.len();
         Self {
             schema: shoal_protocol::api::schema(),
-            policy,
+            policy: policy.name(),
             seed,
             nodes: case.nodes.len(),
             load: case.offered_load(),
@@ -74,7 +76,7 @@ impl Summary {
             p50_ms: rank(&took_ms, 0.50),
             p99_ms: rank(&took_ms, 0.99),
             max_ms: took_ms.last().copied(),
-            lower_bound_mean_ms: mean_ms_min(case),
+            lower_bound_mean_ms: (policy == Policy::Clairvoyant).then(|| mean_ms_min(case)),
             moved_share: share(moved, counted.len()),
             messages_per_task: run.control.messages as f64 / offered_counted.max(1) as f64,
             control_bytes_per_peer_s: if span_s > 0.0 {
@@ -135,10 +137,10 @@ mod tests {
         run.control.count_background(&case, 9_000.0, 3, 36);
         run.control.count(&case, 9_001.0, 4, 36);
 
-        let summary = Summary::of(&case, &Faults::none(), &run, "test", 1);
+        let summary = Summary::of(&case, &Faults::none(), &run, Policy::Clairvoyant, 1);
         let unfinished = summary.all_completed();
         run.completions.push(completion(9));
-        let whole = Summary::of(&case, &Faults::none(), &run, "test", 1);
+        let whole = Summary::of(&case, &Faults::none(), &run, Policy::Clairvoyant, 1);
 
         assert!(!unfinished);
         assert_eq!((summary.mean_ms, summary.moved_share), (Some(100.0), 0.0));
@@ -147,6 +149,7 @@ mod tests {
         assert_eq!((whole.p50_ms, whole.p99_ms, whole.moved_share), (Some(100.0), Some(142.0), 0.125));
         assert_eq!(whole.messages_per_task, 1.0);
         assert_eq!(whole.control_bytes_per_peer_s, 7.0 * 100.0 / 2.0 / 7.0);
-        assert_eq!(whole.lower_bound_mean_ms, 100.0);
+        assert_eq!(whole.lower_bound_mean_ms, Some(100.0));
+        assert_eq!(Summary::of(&case, &Faults::none(), &run, Policy::Local, 1).lower_bound_mean_ms, None);
     }
 }

@@ -1,18 +1,21 @@
 //! What no policy can be better than, whatever it knows.
 
+mod priced;
+
 use std::collections::BinaryHeap;
 
 use super::case::Case;
 use super::physics::{output_ms, run_ms, transfer_ms};
 use super::references::Earliest;
 
-/// A lower bound of the mean completion time of the counted tasks: the larger of two.
+/// A lower bound of the mean completion time of the counted tasks: the largest of three.
 ///
 /// - Each task alone in an idle mesh, at the best node for it.
 /// - All cores pooled into one that does the shortest remaining work first, with no network at all. Tasks that are not
 ///   counted are left out, which can only lower it.
+/// - Each task alone, with a price on core time that is at most what the cores could earn: see `priced`.
 pub fn mean_ms_min(case: &Case) -> f64 {
-    alone_ms(case).max(pooled_ms(case))
+    alone_ms(case).max(pooled_ms(case)).max(priced::priced_ms(case, counted(case)))
 }
 
 fn counted(case: &Case) -> &[super::TaskLine] {
