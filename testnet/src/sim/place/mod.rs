@@ -38,6 +38,8 @@ pub enum Policy {
     Shoal,
     /// Knows every work and every core's next free time; takes what is best for each task as it arises.
     Clairvoyant,
+    /// The same, but minds what a task takes from the others: each node's core time has a price.
+    PricedClairvoyant,
     /// Every task where it arose.
     Local,
     /// Every task at the cloud node that would be fastest if it were idle.
@@ -55,9 +57,10 @@ pub enum Policy {
 }
 
 impl Policy {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Shoal,
         Self::Clairvoyant,
+        Self::PricedClairvoyant,
         Self::Local,
         Self::Cloud,
         Self::Random,
@@ -72,6 +75,7 @@ impl Policy {
         match self {
             Self::Shoal => "shoal",
             Self::Clairvoyant => "clairvoyant",
+            Self::PricedClairvoyant => "priced-clairvoyant",
             Self::Local => "local",
             Self::Cloud => "cloud",
             Self::Random => "random",
@@ -80,6 +84,16 @@ impl Policy {
             Self::StaleArgmin => "stale-argmin",
             Self::BroadcastAuction => "broadcast-auction",
         }
+    }
+
+    /// Whether it knows what nobody can.
+    pub fn is_clairvoyant(self) -> bool {
+        matches!(self, Self::Clairvoyant | Self::PricedClairvoyant)
+    }
+
+    /// Whether it is defined where nodes crash.
+    pub fn stands_crashes(self) -> bool {
+        self == Self::Shoal || self.is_clairvoyant()
     }
 
     /// The policy of that name.
@@ -108,7 +122,7 @@ impl PlaceError {
         match self {
             Self::NotBuilt => "choose one of the reference policies with --policy".into(),
             Self::NoCloud => "give a node the tier `cloud`, or choose another policy".into(),
-            Self::Faults { .. } => "shoal and clairvoyant are; or leave out --kill-cloud-at and --churn".into(),
+            Self::Faults { .. } => "shoal and the clairvoyants are; or leave out --kill-cloud-at and --churn".into(),
             Self::Violation(_) => "report this with the three files, the policy and the seed".into(),
         }
     }
@@ -116,12 +130,13 @@ impl PlaceError {
 
 /// Places the tasks of a case, and checks the result against the model.
 pub fn place(case: &Case, policy: Policy, faults: &Faults, seed: u64) -> Result<Run, PlaceError> {
-    if !faults.is_empty() && !matches!(policy, Policy::Shoal | Policy::Clairvoyant) {
+    if !faults.is_empty() && !policy.stands_crashes() {
         return Err(PlaceError::Faults { policy });
     }
     let run = match policy {
         Policy::Shoal => return Err(PlaceError::NotBuilt),
         Policy::Clairvoyant => references::clairvoyant(case, faults),
+        Policy::PricedClairvoyant => references::priced_clairvoyant(case, faults),
         Policy::Local => references::local(case),
         Policy::Cloud if case.clouds().next().is_none() => return Err(PlaceError::NoCloud),
         Policy::Cloud => references::cloud(case),

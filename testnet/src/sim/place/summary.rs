@@ -30,7 +30,7 @@ pub struct Summary {
     pub p50_ms: Option<f64>,
     pub p99_ms: Option<f64>,
     pub max_ms: Option<f64>,
-    /// No policy can have a lower mean; reckoned for the clairvoyant only.
+    /// No policy can have a lower mean; reckoned for the clairvoyants only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lower_bound_mean_ms: Option<f64>,
     /// Share of tasks that did not run where they arose.
@@ -76,7 +76,7 @@ impl Summary {
             p50_ms: rank(&took_ms, 0.50),
             p99_ms: rank(&took_ms, 0.99),
             max_ms: took_ms.last().copied(),
-            lower_bound_mean_ms: (policy == Policy::Clairvoyant).then(|| mean_ms_min(case)),
+            lower_bound_mean_ms: policy.is_clairvoyant().then(|| mean_ms_min(case)),
             moved_share: share(moved, counted.len()),
             messages_per_task: run.control.messages as f64 / offered_counted.max(1) as f64,
             control_bytes_per_peer_s: if span_s > 0.0 {

@@ -18,6 +18,11 @@ pub fn mean_ms_min(case: &Case) -> f64 {
     alone_ms(case).max(pooled_ms(case)).max(priced::priced_ms(case, counted(case)))
 }
 
+/// For each node what a millisecond of its core time is worth to the others, in milliseconds of their completion.
+pub fn prices(case: &Case) -> Vec<f64> {
+    priced::prices(case, counted(case))
+}
+
 fn counted(case: &Case) -> &[super::TaskLine] {
     case.tasks.get(case.first_counted()..).unwrap_or_default()
 }

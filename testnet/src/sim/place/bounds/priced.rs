@@ -9,30 +9,39 @@
 //! A task alone starts at once, or, where the price is above 1, may do better to wait until nothing has a price. By weak
 //! duality this holds for good prices and bad ones; the best give the bound of a fluid that is split with all knowledge.
 //!
-//! Prices are found by raising those of nodes that are asked too much, and lowering the others, on parts of the tasks in turn.
+//! The first prices are those at which the same work costs the same wherever it is worth paying for: with `level` for a
+//! millisecond of work, `level · speed − 1` for one of core time, and nothing at nodes slower than that. They know nothing of
+//! distances; so then those of nodes that are asked too much rise, and the others fall.
 
 use super::super::case::{Case, TaskLine};
 use super::super::physics::{run_ms, transfer_ms};
 
-const PARTS: usize = 40;
-const ROUNDS: usize = 4;
+/// The level is found on one task in so many; the bound is of all.
+const SAMPLE_ONE_IN: usize = 16;
+const LEVEL_MAX: f64 = 64.0;
+/// Each step of the search keeps two thirds of where the level may be.
+const STEPS: usize = 16;
+const TURNS: usize = 64;
 /// How much a price moves at first, for a node that is asked twice what it has.
-const STEP: f64 = 0.2;
-/// What it moves by grows with it, so that high prices are reached too.
-const PRICE_MAX: f64 = 100.0;
+const STEP: f64 = 0.05;
+const EXCESS_MAX: f64 = 8.0;
 
 /// The bound of the mean completion of these tasks, while they arrive.
 pub(super) fn priced_ms(case: &Case, tasks: &[TaskLine]) -> f64 {
+    Market::new(case, tasks).bound_ms(tasks, &prices(case, tasks))
+}
+
+/// For each node the price of core time that makes the bound high.
+pub(super) fn prices(case: &Case, tasks: &[TaskLine]) -> Vec<f64> {
     let market = Market::new(case, tasks);
-    let prices = market.prices(tasks);
-    market.bound_ms(tasks, &prices)
+    market.adjusted(tasks, market.level(tasks))
 }
 
 struct Market<'c> {
     case: &'c Case,
     from_ms: f64,
     until_ms: f64,
-    /// Core time each node has while tasks are counted.
+    /// Core time each node has for each task while tasks are counted.
     supply_ms: Vec<f64>,
 }
 
@@ -48,7 +57,8 @@ impl<'c> Market<'c> {
     fn new(case: &'c Case, tasks: &[TaskLine]) -> Self {
         let from_ms = tasks.first().map_or(0.0, |task| task.arrival_ms);
         let until_ms = tasks.last().map_or(0.0, |task| task.arrival_ms);
-        let supply_ms = case.nodes.iter().map(|node| f64::from(node.cores) * (until_ms - from_ms)).collect();
+        let span_ms = (until_ms - from_ms) / tasks.len().max(1) as f64;
+        let supply_ms = case.nodes.iter().map(|node| f64::from(node.cores) * span_ms).collect();
         Self { case, from_ms, until_ms, supply_ms }
     }
 
@@ -85,35 +95,54 @@ impl<'c> Market<'c> {
         Choice { node, cost_ms: alone_ms + price * used_ms, used_ms }
     }
 
-    fn prices(&self, tasks: &[TaskLine]) -> Vec<f64> {
-        let count = self.case.nodes.len();
-        let (mut prices, mut sums) = (vec![0.0; count], vec![0.0; count]);
-        let mut summed = 0.0_f64;
-        for turn in 0..PARTS * ROUNDS {
-            let mut demand_ms = vec![0.0; count];
-            for task in tasks.iter().skip(turn % PARTS).step_by(PARTS) {
-                let choice = self.choice(task, &prices);
-                demand_ms[choice.node] += choice.used_ms * PARTS as f64;
-            }
-            let step = STEP / (1.0 + turn as f64 / PARTS as f64);
-            for ((price, demand_ms), supply_ms) in prices.iter_mut().zip(demand_ms).zip(&self.supply_ms) {
-                // As a share, and no more than twice: one long task must not set a price.
-                let excess = (demand_ms / supply_ms.max(1e-9) - 1.0).clamp(-1.0, 1.0);
-                *price = (*price + step * (1.0 + *price) * excess).clamp(0.0, PRICE_MAX);
-            }
-            // The later half has found its level; its mean is better than where it happens to end.
-            if turn >= PARTS * ROUNDS / 2 {
-                sums.iter_mut().zip(&prices).for_each(|(sum, price)| *sum += price);
-                summed += 1.0;
+    fn level(&self, tasks: &[TaskLine]) -> Vec<f64> {
+        let sample: Vec<TaskLine> = tasks.iter().step_by(SAMPLE_ONE_IN).cloned().collect();
+        let prices = |level: f64| -> Vec<f64> {
+            self.case.nodes.iter().map(|node| (level * node.speed - 1.0).max(0.0)).collect()
+        };
+        let bound_ms = |level: f64| self.bound_ms(&sample, &prices(level));
+        let (mut least, mut most) = (0.0, LEVEL_MAX);
+        for _ in 0..STEPS {
+            let (lower, upper) = (least + (most - least) / 3.0, most - (most - least) / 3.0);
+            if bound_ms(lower) < bound_ms(upper) {
+                least = lower;
+            } else {
+                most = upper;
             }
         }
-        sums.into_iter().map(|sum| sum / summed.max(1.0)).collect()
+        prices((least + most) / 2.0)
     }
 
+    fn adjusted(&self, tasks: &[TaskLine], level: Vec<f64>) -> Vec<f64> {
+        let (mut prices, mut sums) = (level.clone(), vec![0.0; level.len()]);
+        for turn in 0..TURNS {
+            let mut demand_ms = vec![0.0; prices.len()];
+            let part = tasks.iter().skip(turn % SAMPLE_ONE_IN).step_by(SAMPLE_ONE_IN);
+            let count = part.len().max(1) as f64;
+            for task in part {
+                let choice = self.choice(task, &prices);
+                demand_ms[choice.node] += choice.used_ms / count;
+            }
+            let step = STEP / (1.0 + turn as f64 / 8.0);
+            for ((price, demand_ms), supply_ms) in prices.iter_mut().zip(demand_ms).zip(&self.supply_ms) {
+                // One long task must not set a price.
+                let excess = (demand_ms / supply_ms.max(1e-9) - 1.0).min(EXCESS_MAX);
+                *price = (*price + step * excess).max(0.0);
+            }
+            // The later half has found its level; its mean is better than where it happens to end.
+            if turn >= TURNS / 2 {
+                sums.iter_mut().zip(&prices).for_each(|(sum, price)| *sum += price * 2.0 / TURNS as f64);
+            }
+        }
+        let sample: Vec<TaskLine> = tasks.iter().step_by(SAMPLE_ONE_IN).cloned().collect();
+        if self.bound_ms(&sample, &sums) > self.bound_ms(&sample, &level) { sums } else { level }
+    }
+
+    /// The bound of the mean at these prices; of a sample, an estimate of it.
     fn bound_ms(&self, tasks: &[TaskLine], prices: &[f64]) -> f64 {
         let cost_ms: f64 = tasks.iter().map(|task| self.choice(task, prices).cost_ms).sum();
         let earned_ms: f64 = prices.iter().zip(&self.supply_ms).map(|(price, supply_ms)| price * supply_ms).sum();
-        (cost_ms - earned_ms) / tasks.len().max(1) as f64
+        cost_ms / tasks.len().max(1) as f64 - earned_ms
     }
 }
 

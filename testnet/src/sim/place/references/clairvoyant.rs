@@ -1,12 +1,14 @@
 //! The yardstick: knows every work, every core's next free time and every uplink, takes for each task as it arises the node
 //! where it is done first, and reserves that core and the uplink.
 //!
-//! It is greedy: what is best for one task may cost the next ones more, so it can be beaten. Of crashes it knows those that
-//! have happened: what a crash undid is placed again at that moment.
+//! It is greedy: what is best for one task may cost the next ones more, so it can be beaten. With a price on each node's core
+//! time, what a task takes from the others is part of what it minds; that is how far a clairvoyant can go that does not plan.
+//! Of crashes both know those that have happened: what a crash undid is placed again at that moment.
 
 use std::collections::BinaryHeap;
 use std::time::Instant;
 
+use super::super::bounds::prices;
 use super::super::case::Case;
 use super::super::faults::{Change, Faults};
 use super::super::physics::{Uplinks, output_ms, run_ms, transfer_ms};
@@ -14,7 +16,16 @@ use super::super::run::{Completion, Execution, Run};
 use super::engine::Earliest;
 
 pub(in super::super) fn clairvoyant(case: &Case, faults: &Faults) -> Run {
-    let mut clairvoyant = Clairvoyant::new(case);
+    run(case, faults, vec![0.0; case.nodes.len()])
+}
+
+/// Minds completion and price · core time, at the prices of the whole case.
+pub(in super::super) fn priced_clairvoyant(case: &Case, faults: &Faults) -> Run {
+    run(case, faults, prices(case))
+}
+
+fn run(case: &Case, faults: &Faults, prices: Vec<f64>) -> Run {
+    let mut clairvoyant = Clairvoyant::new(case, prices);
     let mut faults = faults.list().iter().peekable();
     for (task, line) in case.tasks.iter().enumerate() {
         while let Some(fault) = faults.next_if(|fault| fault.at_ms <= line.arrival_ms) {
@@ -33,6 +44,8 @@ pub(in super::super) fn clairvoyant(case: &Case, faults: &Faults) -> Run {
 
 struct Clairvoyant<'c> {
     case: &'c Case,
+    /// For each node what a millisecond of its core time costs.
+    prices: Vec<f64>,
     uplinks: Uplinks,
     /// For each node when each of its cores is free.
     cores: Vec<BinaryHeap<Earliest>>,
@@ -45,9 +58,10 @@ struct Clairvoyant<'c> {
 }
 
 impl<'c> Clairvoyant<'c> {
-    fn new(case: &'c Case) -> Self {
+    fn new(case: &'c Case, prices: Vec<f64>) -> Self {
         Self {
             case,
+            prices,
             uplinks: Uplinks::new(case),
             cores: case.nodes.iter().map(|node| vec![Earliest(0.0); usize::from(node.cores)].into()).collect(),
             next_free_ms: vec![0.0; case.nodes.len()],
@@ -76,10 +90,11 @@ impl<'c> Clairvoyant<'c> {
     fn best(&self, now_ms: f64, task: usize) -> Option<Completion> {
         let line = &self.case.tasks[task];
         let mut best: Option<Completion> = None;
+        let mut least_cost_ms = f64::INFINITY;
         for (executor, (node, free_ms)) in self.case.nodes.iter().zip(&self.next_free_ms).enumerate() {
             // Most nodes cannot win however near they are; that is seen without their way.
-            let end_ms_min = free_ms.max(now_ms) + line.work_ms / node.speed;
-            if best.is_some_and(|best| best.completed_ms <= end_ms_min) || *free_ms == f64::INFINITY {
+            let end_ms_min = free_ms.max(now_ms) + run_ms(node, line);
+            if least_cost_ms <= end_ms_min || *free_ms == f64::INFINITY {
                 continue;
             }
             let Some(input_ms) = self.uplinks.arrival_ms(self.case, now_ms, line, executor) else { continue };
@@ -87,7 +102,9 @@ impl<'c> Clairvoyant<'c> {
             let start_ms = input_ms.max(*free_ms);
             let end_ms = start_ms + run_ms(node, line);
             let completed_ms = end_ms + output_ms;
-            if best.is_none_or(|best| completed_ms < best.completed_ms) {
+            let cost_ms = completed_ms + self.prices[executor] * run_ms(node, line);
+            if cost_ms < least_cost_ms {
+                least_cost_ms = cost_ms;
                 best = Some(Completion { task, executor, start_ms, end_ms, completed_ms });
             }
         }

@@ -15,7 +15,7 @@ mod view;
 mod tests;
 
 pub(super) use broadcast_auction::broadcast_auction;
-pub(super) use clairvoyant::clairvoyant;
+pub(super) use clairvoyant::{clairvoyant, priced_clairvoyant};
 pub(super) use engine::Earliest;
 pub(super) use oblivious::{cloud, local, random};
 pub(super) use power_of_two::power_of_two;

@@ -143,17 +143,19 @@ fn every_reference_keeps_the_model_and_repeats_itself() {
 }
 
 #[test]
-fn the_clairvoyant_is_ahead_of_every_reference() {
+fn the_clairvoyants_are_ahead_of_every_reference_and_the_bound_ahead_of_them() {
     let case = made(0.8);
     let mean_ms = |policy| {
         let run = place(&case, policy, &Faults::none(), 3).unwrap();
         Summary::of(&case, &Faults::none(), &run, policy, 3).mean_ms.unwrap()
     };
 
-    let best_ms = mean_ms(Policy::Clairvoyant);
+    let (greedy_ms, priced_ms) = (mean_ms(Policy::Clairvoyant), mean_ms(Policy::PricedClairvoyant));
 
-    for policy in Policy::ALL.into_iter().filter(|policy| !matches!(policy, Policy::Shoal | Policy::Clairvoyant)) {
-        assert!(mean_ms(policy) > best_ms, "{policy:?}");
+    assert!(priced_ms < greedy_ms, "{priced_ms} {greedy_ms}");
+    assert!(bounds::mean_ms_min(&case) < priced_ms);
+    for policy in Policy::ALL.into_iter().filter(|policy| *policy != Policy::Shoal && !policy.is_clairvoyant()) {
+        assert!(mean_ms(policy) > greedy_ms, "{policy:?}");
     }
 }
 
