@@ -60,7 +60,6 @@ impl Policy {
     pub const ALL: [Self; 10] = [
         Self::Shoal,
         Self::Clairvoyant,
-        Self::PricedClairvoyant,
         Self::Local,
         Self::Cloud,
         Self::Random,
@@ -68,6 +67,7 @@ impl Policy {
         Self::Sparrow,
         Self::StaleArgmin,
         Self::BroadcastAuction,
+        Self::PricedClairvoyant,
     ];
 
     /// What people call it.

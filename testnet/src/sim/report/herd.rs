@@ -18,7 +18,7 @@ const POLICIES: [Policy; 3] = [Policy::StaleArgmin, Policy::Shoal, Policy::Clair
 
 pub(super) fn section(matrix: &Matrix, plan: &Plan, says: &mut dyn FnMut(&str)) -> Result<Section, ReportError> {
     let count = if plan.quick { TASKS_QUICK } else { TASKS };
-    let case = generate::case(matrix, &case_plan(plan, LOAD, count, matrix.len()), None)?;
+    let case = generate::case(matrix, &case_plan(plan, LOAD, count, matrix.len()), generate::Arrivals::Poisson)?;
     let (mut waits, mut arrivals, mut rows) = (Vec::new(), Vec::new(), Vec::new());
     for policy in POLICIES {
         says(&format!("the herd at {:.0} % load: {}", LOAD * 100.0, policy.name()));

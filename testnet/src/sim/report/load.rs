@@ -15,16 +15,12 @@ pub(super) fn section(matrix: &Matrix, plan: &Plan, says: &mut dyn FnMut(&str)) 
     let count = if plan.quick { TASKS_QUICK } else { TASKS };
     let mut summaries = Vec::new();
     for load in loads {
-        let case = generate::case(matrix, &case_plan(plan, *load, count, matrix.len()), None)?;
+        let case = generate::case(matrix, &case_plan(plan, *load, count, matrix.len()), generate::Arrivals::Poisson)?;
         for policy in Policy::ALL {
             says(&format!("placing {count} tasks at {:.0} % load: {}", load * 100.0, policy.name()));
             match place(&case, policy, &Faults::none(), plan.seed) {
                 Ok(run) => {
-                    summaries.push((
-                        policy,
-                        *load,
-                        Summary::of(&case, &Faults::none(), &run, policy.name(), plan.seed),
-                    ));
+                    summaries.push((policy, *load, Summary::of(&case, &Faults::none(), &run, policy, plan.seed)));
                 }
                 Err(PlaceError::NotBuilt) => {}
                 Err(error) => return Err(error.into()),

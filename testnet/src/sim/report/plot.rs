@@ -9,7 +9,7 @@ use plotters::prelude::*;
 
 const SIZE_PX: (u32, u32) = (860, 460);
 /// Told apart by eye, also by most who cannot tell red from green (Wong, Nature Methods 2011, and two greys).
-const COLOURS: [RGBColor; 9] = [
+const COLOURS: [RGBColor; 10] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -19,6 +19,7 @@ const COLOURS: [RGBColor; 9] = [
     RGBColor(150, 110, 50),
     RGBColor(120, 120, 120),
     RGBColor(0, 0, 0),
+    RGBColor(130, 20, 60),
 ];
 
 /// An axis: what it says, with its unit, and how it grows.

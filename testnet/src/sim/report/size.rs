@@ -28,7 +28,11 @@ pub(super) fn section(matrix: &Matrix, plan: &Plan, says: &mut dyn FnMut(&str)) 
     let mut points = Vec::new();
     for peers in sizes {
         let count = (peers * TASKS_PER_PEER).max(TASKS_MIN);
-        let case = generate::case(&resized(matrix, *peers), &case_plan(plan, LOAD, count, *peers), None)?;
+        let case = generate::case(
+            &resized(matrix, *peers),
+            &case_plan(plan, LOAD, count, *peers),
+            generate::Arrivals::Poisson,
+        )?;
         for policy in POLICIES {
             says(&format!("placing {count} tasks on {peers} peers: {}", policy.name()));
             let run = match place(&case, policy, &Faults::none(), plan.seed) {
@@ -36,7 +40,7 @@ pub(super) fn section(matrix: &Matrix, plan: &Plan, says: &mut dyn FnMut(&str)) 
                 Err(PlaceError::NotBuilt) => continue,
                 Err(error) => return Err(error.into()),
             };
-            let summary = Summary::of(&case, &Faults::none(), &run, policy.name(), plan.seed);
+            let summary = Summary::of(&case, &Faults::none(), &run, policy, plan.seed);
             let waits_ms = waits_ms(&case, &run);
             let wait_ms = waits_ms.iter().sum::<f64>() / waits_ms.len().max(1) as f64;
             points.push(Point { policy, peers: *peers, wait_ms, summary });
