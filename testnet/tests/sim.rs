@@ -110,7 +110,7 @@ fn bad_input_is_named_with_its_place() {
         assert_eq!(code, Some(expected), "{said}");
         assert!(said.contains(why), "{said}");
     };
-    check(ragged, 78, "ragged.csv, line 2: has 1 field where 2 are needed");
+    check(ragged, 78, "ragged.csv, line 2, field 2: is missing");
     check(missing, 78, "cannot read nowhere.csv");
     check(fog, 78, "fog.csv, line 2, field tier: `fog` is not a tier; edge and cloud are");
     check(size, 78, "two.csv has 2 nodes and case/nodes.csv has 12");

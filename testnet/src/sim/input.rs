@@ -15,9 +15,9 @@ pub enum InputError {
     Empty { file: PathBuf },
     #[error("{}, line {line}: there is no column `{field}`", file.display())]
     NoColumn { file: PathBuf, line: u64, field: String },
-    #[error("{}, line {line}: has {found} field{} where {needed} are needed", file.display(), if *found == 1 { "" } else { "s" })]
+    #[error("{}, line {line}, field {}: {}; {needed} are needed", file.display(), found.min(needed) + 1, if found < needed { "is missing" } else { "is one too many" })]
     FieldCount { file: PathBuf, line: u64, found: usize, needed: usize },
-    #[error("{} has {lines} lines of {fields} fields; a matrix has as many lines as fields", file.display())]
+    #[error("{}, line {}: {}; a matrix has as many lines as fields, and its lines have {fields}", file.display(), lines.min(fields) + 1, if lines < fields { "is missing" } else { "is one too many" })]
     NotSquare { file: PathBuf, lines: usize, fields: usize },
     #[error("{}, line {line}, field {field}: {problem}", file.display())]
     Field { file: PathBuf, line: u64, field: String, problem: String },
@@ -85,11 +85,12 @@ impl<R: Read> Lines<R> {
                 match error.into_kind() {
                     csv::ErrorKind::Io(source) => Err(InputError::Read { file: self.file.clone(), source }),
                     other => {
-                        let problem = match other {
-                            csv::ErrorKind::Utf8 { .. } => "is not UTF-8 text".to_owned(),
-                            other => format!("{other:?}"),
+                        let (field, problem) = match other {
+                            csv::ErrorKind::Utf8 { err, .. } => (err.field() + 1, "is not UTF-8 text".to_owned()),
+                            other => (1, format!("{other:?}")),
                         };
-                        Err(InputError::Field { file: self.file.clone(), line, field: "1".into(), problem })
+                        let field = field.to_string();
+                        Err(InputError::Field { file: self.file.clone(), line, field, problem })
                     }
                 }
             }

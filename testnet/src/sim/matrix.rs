@@ -141,8 +141,13 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_with_its_place() {
         check_refused("", "rtt.csv is empty");
-        check_refused("0,1\n1\n", "rtt.csv, line 2: has 1 field where 2 are needed");
-        check_refused("0,1\n1,0\n2,3\n", "rtt.csv has 3 lines of 2 fields; a matrix has as many lines as fields");
+        check_refused("0,1\n1\n", "rtt.csv, line 2, field 2: is missing; 2 are needed");
+        check_refused("0,1\n1,0,3\n", "rtt.csv, line 2, field 3: is one too many; 2 are needed");
+        let square = "a matrix has as many lines as fields, and its lines have 2";
+        check_refused("0,1\n1,0\n2,3\n", &format!("rtt.csv, line 3: is one too many; {square}"));
+        check_refused("0,1\n", &format!("rtt.csv, line 2: is missing; {square}"));
+        let not_text = Matrix::read(&b"0,1\n1,\xff\n"[..], Path::new("rtt.csv")).unwrap_err().to_string();
+        assert_eq!(not_text, "rtt.csv, line 2, field 2: is not UTF-8 text");
         check_refused("0,1\n-4,0\n", "rtt.csv, line 2, field 1: -4 is less than 0");
         check_refused("0,1\nNaN,0\n", "rtt.csv, line 2, field 1: `NaN` is not a number");
         check_refused("0,inf\n1,0\n", "rtt.csv, line 1, field 2: `inf` is not a number");

@@ -274,7 +274,7 @@ mod tests {
         check_refused(with("b,edge,1.5,1,20"), "nodes.csv, line 4, field cores: 1.5 is not a whole number");
         check_refused(with("b,edge,1,-1,20"), "nodes.csv, line 4, field speed: -1 is less than 0.001");
         check_refused(with("b,edge,1,1,"), "nodes.csv, line 4, field uplink_mbps: is empty");
-        check_refused(with("b,edge,1"), "nodes.csv, line 4: has 3 fields where 4 are needed");
+        check_refused(with("b,edge,1"), "nodes.csv, line 4, field 4: is missing; 4 are needed");
         check_refused(with("a,edge,1,1,20"), "nodes.csv, line 4, field id: `a` is the node of line 2 already");
     }
 

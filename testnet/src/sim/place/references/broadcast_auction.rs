@@ -9,13 +9,13 @@ use super::view::reachable;
 
 pub(in super::super) fn broadcast_auction(case: &Case) -> Run {
     let one_way_ms = |from: usize, to: usize| case.one_way_ms(from, to).unwrap_or(f64::INFINITY);
-    let bidders_of = |(origin, others): (usize, Vec<usize>)| {
-        let mut bidders: Vec<Bidder> =
-            others.into_iter().map(|node| Bidder { node, one_way_ms: one_way_ms(origin, node) }).collect();
+    let bidders_of = |origin: usize| {
+        let bidder = |node| Bidder { node, one_way_ms: one_way_ms(origin, node) };
+        let mut bidders: Vec<Bidder> = reachable(case, origin).map(bidder).collect();
         bidders.sort_by(|a, b| a.one_way_ms.total_cmp(&b.one_way_ms));
         bidders
     };
-    let bidders: Vec<Vec<Bidder>> = reachable(case).into_iter().enumerate().map(bidders_of).collect();
+    let bidders: Vec<Vec<Bidder>> = (0..case.nodes.len()).map(bidders_of).collect();
     let slowest_ms = |(origin, bidders): (usize, &Vec<Bidder>)| {
         bidders.iter().map(|bidder| bidder.one_way_ms + one_way_ms(bidder.node, origin)).fold(0.0, f64::max)
     };

@@ -1,12 +1,12 @@
 //! Policies that look at nobody's load.
 
-use rand::{RngExt, SeedableRng};
+use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 
 use super::super::case::Case;
 use super::super::run::Run;
 use super::engine::{Policy, World, play};
-use super::view::reachable;
+use super::view::anybody;
 
 /// Every task where it arose.
 pub(in super::super) fn local(case: &Case) -> Run {
@@ -26,16 +26,14 @@ pub(in super::super) fn cloud(case: &Case) -> Run {
     )
 }
 
-/// Any node within reach, the origin among them.
+/// Any node within reach but the origin.
 pub(in super::super) fn random(case: &Case, seed: u64) -> Run {
-    let reachable = reachable(case);
     let mut rng = Pcg64Mcg::seed_from_u64(seed);
     play(
         case,
         &mut Oblivious(move |world: &World<'_, ()>, task: usize| {
             let origin = world.task(task).origin;
-            let any = rng.random_range(0..=reachable[origin].len());
-            reachable[origin].get(any).copied().unwrap_or(origin)
+            anybody(world.case, &mut rng, origin, None).unwrap_or(origin)
         }),
     )
 }

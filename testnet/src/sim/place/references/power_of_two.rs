@@ -1,16 +1,16 @@
 //! Two random nodes are asked how much they have to do; the one with less gets the task.
 
-use rand::{RngExt, SeedableRng};
+use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 
 use super::super::case::Case;
 use super::super::run::Run;
 use super::engine::{Policy, World, play};
-use super::view::reachable;
+use super::view::anybody;
 
 pub(in super::super) fn power_of_two(case: &Case, seed: u64) -> Run {
     let rng = Pcg64Mcg::seed_from_u64(seed);
-    play(case, &mut PowerOfTwo { rng, reachable: reachable(case), answers: vec![None; case.tasks.len()] })
+    play(case, &mut PowerOfTwo { rng, answers: vec![None; case.tasks.len()] })
 }
 
 enum Note {
@@ -20,7 +20,6 @@ enum Note {
 
 struct PowerOfTwo {
     rng: Pcg64Mcg,
-    reachable: Vec<Vec<usize>>,
     /// For each task the answer that came first.
     answers: Vec<Option<(usize, usize)>>,
 }
@@ -30,11 +29,14 @@ impl Policy for PowerOfTwo {
 
     fn arose(&mut self, world: &mut World<'_, Note>, task: usize) {
         let origin = world.task(task).origin;
-        let others = &self.reachable[origin];
-        let Some(first) = world.decide(|_| pick(&mut self.rng, others, None)) else {
-            return world.award(task, origin);
+        let (case, rng) = (world.case, &mut self.rng);
+        let (first, second) = world.decide(|_| {
+            let first = anybody(case, rng, origin, None);
+            (first, anybody(case, rng, origin, first))
+        });
+        let (Some(first), Some(second)) = (first, second) else {
+            return world.award(task, first.unwrap_or(origin));
         };
-        let Some(second) = pick(&mut self.rng, others, Some(first)) else { return world.award(task, first) };
         world.say(origin, first, Note::Asked { task, node: first });
         world.say(origin, second, Note::Asked { task, node: second });
     }
@@ -52,14 +54,4 @@ impl Policy for PowerOfTwo {
             },
         }
     }
-}
-
-fn pick(rng: &mut Pcg64Mcg, others: &[usize], not: Option<usize>) -> Option<usize> {
-    let left = others.len() - usize::from(not.is_some());
-    if left == 0 {
-        return None;
-    }
-    let any = rng.random_range(0..left);
-    // The last stands in for the one that may not be taken again.
-    others.get(any).filter(|node| Some(**node) != not).or(others.last()).copied()
 }
