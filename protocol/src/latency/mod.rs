@@ -37,7 +37,7 @@ use crate::time::Time;
 
 /// Remembered neighbours whose springs are relaxed beside a fresh one. Springs are cheaper than messages, and a neighbour
 /// that is heard often does not drag the coordinate to itself.
-const RELAXED_BESIDE: usize = 4;
+const RELAXED_BESIDE: usize = 12;
 
 /// What is known of one peer.
 #[derive(Debug, Default)]

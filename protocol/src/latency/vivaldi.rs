@@ -31,7 +31,7 @@ const ERROR_MIN: f64 = 0.02;
 /// A height below this would let two peers of one rack fall into one point.
 const HEIGHT_MS_MIN: f64 = 0.01;
 /// Distance from the origin, in milliseconds, at which the pull back is one millisecond a spring.
-const GRAVITY_RHO_MS: f64 = 500.0;
+const GRAVITY_RHO_MS: f64 = 1_000.0;
 /// Distances below this are noise of the hosts: relative errors are not taken of less.
 const NOISE_MS: f64 = 0.1;
 
