@@ -26,11 +26,11 @@ const YOUNG_PAUSE_MIN: Duration = Duration::from_secs(1);
 /// Between two rounds of telling others of peers and looking for nearer ones, …
 const ROUND: Duration = Duration::from_secs(10);
 /// … which doubles while nobody who was called turns out to be near, up to this.
-const ROUND_MAX: Duration = Duration::from_secs(300);
+const ROUND_MAX: Duration = Duration::from_secs(120);
 /// Peers told of in one round.
-const TOLD_PER_ROUND: usize = 4;
+const TOLD_PER_ROUND: usize = 2;
 /// Peers told of on a new connection.
-const TOLD_AT_FIRST: usize = 15;
+const TOLD_AT_FIRST: usize = 3;
 
 /// With whom the peers begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

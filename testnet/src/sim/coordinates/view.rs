@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use rand::RngExt;
 use rand_pcg::Pcg64Mcg;
 use shoal_protocol::config::{PASSIVE_MAX, VIEW_NEAR_MAX, VIEW_RANDOM_MAX, VIEW_SLACK};
-use shoal_protocol::latency::Latency;
+use shoal_protocol::latency::{Coordinate, Latency};
 use shoal_protocol::{PeerId, Time};
 
 /// Neighbours a view holds.
@@ -73,19 +73,19 @@ impl View {
         (count > 0).then(|| self.connected.keys().nth(rng.random_range(0..count)).copied())?
     }
 
-    /// Some neighbours that `to` was not told of lately, half of them the nearest to it; they count as told.
+    /// Some neighbours that `to` was not told of lately: the nearest to it, the most like it, and others; they count as
+    /// told.
     pub(super) fn untold(&mut self, to: PeerId, count: usize, latency: &Latency, rng: &mut Pcg64Mcg) -> Vec<PeerId> {
         let told = self.told.entry(to).or_default();
         let is_news = |peer: &PeerId| *peer != to && !told.contains(peer);
         let mut others: Vec<PeerId> = self.connected.keys().copied().filter(is_news).collect();
         let mut chosen = Vec::new();
         if let Some(there) = latency.place(to) {
-            let unknown = Duration::MAX;
-            for _ in 0..count / 4 {
-                let place = |peer: &PeerId| latency.place(*peer);
-                take_min(&mut others, &mut chosen, |peer| place(peer).map_or(unknown, |place| there.rtt_to(&place)));
-                take_min(&mut others, &mut chosen, |peer| place(peer).map_or(unknown, |place| there.unlike(&place)));
-            }
+            let key = |peer: &PeerId, of: fn(&Coordinate, &Coordinate) -> Duration| {
+                latency.place(*peer).map_or(Duration::MAX, |place| of(&there, &place))
+            };
+            take_min(&mut others, &mut chosen, |peer| key(peer, Coordinate::rtt_to));
+            take_min(&mut others, &mut chosen, |peer| key(peer, Coordinate::unlike));
         }
         while chosen.len() < count && !others.is_empty() {
             chosen.push(others.swap_remove(rng.random_range(0..others.len())));
