@@ -57,7 +57,7 @@ pub const VIEW_RANDOM_MAX: usize = 8;
 /// Cloud neighbours.
 pub const VIEW_CLOUD_MAX: usize = 10;
 /// Records of peers that are not neighbours, for repair.
-pub const PASSIVE_MAX: usize = 128;
+pub const PASSIVE_MAX: usize = 96;
 /// Tasks of this peer's users that are not finished.
 pub const HOME_TASKS_MAX: usize = 16_384;
 /// Finished tasks that can still be listed and explained.
@@ -78,24 +78,32 @@ pub const HOPS_MAX: u8 = 2;
 pub const COMPILE_US_PER_BYTE: u64 = 2;
 /// Modules whose cost is remembered.
 pub const MODULES_MAX: usize = 512;
-/// Peers this one knows at all: neighbours, those to repair with, and those that died.
-pub const KNOWN_MAX: usize = 256;
 /// Neighbours that are accepted over the view before the worst is let go: room for the choice not to flap.
 pub const VIEW_SLACK: usize = 6;
 /// Neighbours of any kind, whatever others want.
 pub const CONNECTED_MAX: usize = VIEW_NEAR_MAX + VIEW_RANDOM_MAX + VIEW_CLOUD_MAX + 2 * VIEW_SLACK;
+/// Edge neighbours of a cloud peer: with one peer in a hundred a cloud, each has a thousand; well placed ones have more.
+pub const CLOUD_EDGES_MAX: usize = 4_096;
+/// Neighbours of any kind of a cloud peer.
+pub const CLOUD_CONNECTED_MAX: usize = CLOUD_EDGES_MAX + VIEW_CLOUD_MAX + 2 * VIEW_SLACK;
+/// Neighbours named in one will; a cloud peer's are too many to name.
+pub const WILL_MAX: usize = 2 * CONNECTED_MAX;
+/// Neighbours in one will whose addresses are given.
+pub const WILL_FAR_MAX: usize = 2 * VIEW_RANDOM_MAX;
+/// Calls on behalf of the dead that are under way.
+pub const ERRANDS_MAX: usize = 64;
 /// Addresses to try whose peer is not known as a member yet.
 pub const PROSPECTS_MAX: usize = 64;
 /// Dials under way at once.
 pub const DIALS_MAX: usize = 16;
-/// Peers whose distance is remembered.
-pub const LATENCY_PEERS_MAX: usize = 256;
+/// Peers whose distance is remembered: every neighbour a cloud peer may have, and then some.
+pub const LATENCY_PEERS_MAX: usize = CLOUD_CONNECTED_MAX + 256;
 /// Round trips remembered of one peer.
 pub const RTT_SAMPLES: usize = 64;
 /// A round trip that took longer was not one.
 pub const RTT_MAX: Duration = Duration::from_secs(10);
-/// Peers whose load is remembered.
-pub const LOAD_PEERS_MAX: usize = 256;
+/// Peers whose load is remembered: every neighbour a cloud peer may have, and then some.
+pub const LOAD_PEERS_MAX: usize = CLOUD_CONNECTED_MAX + 256;
 /// Own awards on their way to one peer that correct its digest.
 pub const IN_FLIGHT_PER_PEER_MAX: usize = 1_024;
 
@@ -168,36 +176,43 @@ impl Weights {
     }
 }
 
-/// Timing of heartbeats and suspicion.
+/// Timing of beats, doubt and suspicion. The way there and back is added where an answer is awaited.
 ///
-/// With these figures a silent peer is probed through others after 0.75 s and declared dead after 1.35 s, which is
-/// what `placement.md`'s membership budget asks of 250 ms beats and three helpers at 5 % loss.
+/// A crash is missed first by the monitor whose beat is next, a [`DetectorConfig::beat`] later at most. It is dead to it
+/// after lateness, verify and suspicion: 0.65 s, the shortest stop that can be taken for a death.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DetectorConfig {
-    /// A neighbour that was silent this long is pinged.
+    /// A word leaves this often, to one monitor after the other: some monitor expects one about every so often.
     #[serde(with = "duration_us")]
     pub beat: Duration,
-    /// A neighbour that was silent this long is probed through others.
+    /// Neighbours that are told when to expect the next word, and look when it does not come.
+    pub monitors: usize,
+    /// A word may come this much later than was said: one retransmission on a short path, and a busy host.
     #[serde(with = "duration_us")]
-    pub probe_after: Duration,
+    pub lateness: Duration,
     /// Peers asked to probe for us.
     pub helpers: usize,
-    /// Time an indirect probe has before the peer is suspected.
+    /// Time a direct ping and those of helpers have before the peer is suspected.
     #[serde(with = "duration_us")]
-    pub probe_timeout: Duration,
+    pub verify: Duration,
     /// Time a suspect has to refute before it is declared dead.
     #[serde(with = "duration_us")]
     pub suspicion: Duration,
+    /// The two ends of every connection exchange a ping this often at least, monitors or not.
+    #[serde(with = "duration_us")]
+    pub idle: Duration,
 }
 
 impl Default for DetectorConfig {
     fn default() -> Self {
         Self {
-            beat: Duration::from_millis(250),
-            probe_after: Duration::from_millis(750),
+            beat: Duration::from_millis(150),
+            monitors: 8,
+            lateness: Duration::from_millis(80),
             helpers: 3,
-            probe_timeout: Duration::from_millis(250),
-            suspicion: Duration::from_millis(350),
+            verify: Duration::from_millis(200),
+            suspicion: Duration::from_millis(300),
+            idle: Duration::from_secs(60),
         }
     }
 }

@@ -74,7 +74,34 @@ pub struct PeerId(pub [u8; 32]);
 
 serde_as_text_or_bytes!(PeerId, 32);
 
+/// The first bytes of a [`PeerId`]: enough to tell peers of one mesh apart where a mistake costs a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShortId(pub [u8; 8]);
+
+serde_as_text_or_bytes!(ShortId, 8);
+
+impl fmt::Display for ShortId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hex(&self.0, f)
+    }
+}
+
+impl FromStr for ShortId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        parse_hex(text).map(Self).ok_or_else(|| malformed(text, "short peer id", "16 hexadecimal digits"))
+    }
+}
+
 impl PeerId {
+    /// Its first bytes.
+    pub fn abridged(&self) -> ShortId {
+        let mut first = [0; 8];
+        first.copy_from_slice(&self.0[..8]);
+        ShortId(first)
+    }
+
     /// The first eight digits, enough for a person to tell peers of one mesh apart.
     pub fn short(&self) -> String {
         self.to_string().chars().take(8).collect()

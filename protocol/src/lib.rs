@@ -15,6 +15,7 @@ pub mod membership;
 pub mod message;
 pub mod output;
 mod peer;
+mod peer_map;
 pub mod placement;
 pub mod rng;
 pub mod task;

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::cbor::{self, CborError};
 use crate::certificate::{Signed, SignedRecord};
 use crate::config::{FRAME_BYTES_MAX, Weights};
-use crate::id::{BlobId, MeshId, PeerId, TaskId};
+use crate::id::{BlobId, MeshId, PeerId, ShortId, TaskId};
 use crate::latency::Coordinate;
 use crate::task::TaskState;
 use crate::task::spec::{RunReport, TaskSpec};
@@ -92,7 +92,10 @@ impl Hello {
 /// Everything said after [`Hello`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Message {
-    /// Are you there? Sent to a neighbour that has been silent.
+    /// I am here, and you will hear from me again within this time.
+    #[serde(rename = "be")]
+    Beat(Beat),
+    /// Are you there? It is answered at once, and measures the way.
     #[serde(rename = "pi")]
     Ping(Ping),
     /// Yes.
@@ -110,6 +113,12 @@ pub enum Message {
     /// Peers you may not know.
     #[serde(rename = "rs")]
     Records(Records),
+    /// Whom to tell if I die.
+    #[serde(rename = "wi")]
+    Will(Box<Will>),
+    /// I close this connection, and live.
+    #[serde(rename = "pt")]
+    Parting(Parting),
     /// My load, because what you last heard would mislead you.
     #[serde(rename = "lo")]
     Load(LoadDigest),
@@ -173,6 +182,9 @@ impl Message {
     /// Its kind, for counters and logs.
     pub fn kind(&self) -> &'static str {
         match self {
+            Self::Beat(_) => "beat",
+            Self::Will(_) => "will",
+            Self::Parting(_) => "parting",
             Self::Ping(_) => "ping",
             Self::Pong(_) => "pong",
             Self::ProbeRequest(_) => "probe-request",
@@ -195,6 +207,60 @@ impl Message {
             Self::Leaving => "leaving",
         }
     }
+}
+
+/// A word to a monitor; it asks for nothing, and anything else that is said counts as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beat {
+    /// The sender's own incarnation.
+    #[serde(rename = "i")]
+    pub incarnation: u32,
+    /// The next word comes within this, in milliseconds: after this one and after every other, until another beat says
+    /// otherwise.
+    #[serde(rename = "n")]
+    pub next_ms: u32,
+}
+
+/// The neighbours of the sender, for a monitor: they are to hear of its death. Changes only, after the first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Will {
+    /// Which of its monitors this is, so that they share the calls to those they are not connected to.
+    #[serde(rename = "t")]
+    pub turn: u8,
+    /// How many monitors there are.
+    #[serde(rename = "o")]
+    pub of: u8,
+    /// New neighbours, by the first bytes of their ids.
+    #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<ShortId>,
+    /// Neighbours that are none any more.
+    #[serde(rename = "r", default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<ShortId>,
+    /// New neighbours that the receiver is hardly connected to, and where they are.
+    #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
+    pub far: Vec<Contact>,
+}
+
+/// A peer and its address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contact {
+    /// Who.
+    #[serde(rename = "p")]
+    pub peer: PeerId,
+    /// Where.
+    #[serde(rename = "a")]
+    pub address: String,
+}
+
+/// Why a connection is closed by its sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Parting {
+    /// There are better neighbours than there is room for.
+    #[serde(rename = "r")]
+    NoRoom,
+    /// The receiver was silent, to the sender and to others: it was taken for dead.
+    #[serde(rename = "s")]
+    Silent,
 }
 
 /// A direct probe; it carries what the receiver's view of the sender may lack.

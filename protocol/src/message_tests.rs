@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::id::BlobId;
+use crate::id::{BlobId, ShortId};
 use crate::output::PeerState;
 use crate::task::spec::{Ending, LimitKind, Limits, Payload, Policy, Variant};
 
@@ -103,8 +103,18 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         Outcome { attempt: TASK, report, speed: 2.0, prepare: Duration::ZERO, queued: Duration::ZERO, load: load() };
     let ping = Ping { sequence: 1, incarnation: 2, coordinate: Some(coordinate()), load: None };
     let pong = Pong { sequence: 1, incarnation: 2, coordinate: None, load: Some(load()) };
+    let will = Will {
+        turn: 1,
+        of: 8,
+        added: vec![PEER.abridged()],
+        removed: vec![ShortId([4; 8])],
+        far: vec![Contact { peer: PEER, address: "/ip4/127.0.0.1".into() }],
+    };
     let declined = |reason| Message::Declined(Declined { attempt: TASK, reason, load: None });
     vec![
+        (Message::Beat(Beat { incarnation: 2, next_ms: 1_050 }), 14, "ffde86cc"),
+        (Message::Will(Box::new(will)), 93, "ea42579c"),
+        (Message::Parting(Parting::NoRoom), 7, "52fb3e8a"),
         (Message::Ping(ping), 34, "4a823dbe"),
         (Message::Pong(pong), 90, "dd3ecfb0"),
         (Message::ProbeRequest(ProbeRequest { sequence: 1, target: PEER }), 45, "c691f49b"),
@@ -233,7 +243,7 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_message_is_read_as_some_message_or_refused(at in 0..4096usize, bit in 0..8u8, which in 0..22usize) {
+    fn a_damaged_message_is_read_as_some_message_or_refused(at in 0..4096usize, bit in 0..8u8, which in 0..25usize) {
         let mut body = golden()[which].0.encode();
         let at = at % body.len();
         body[at] ^= 1 << bit;

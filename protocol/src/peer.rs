@@ -60,6 +60,8 @@ pub struct Peer {
     /// When the tasks that still run are given up, once a shutdown was asked for.
     leaving_by: Option<Time>,
     left: bool,
+    /// The next deadline of everything but membership.
+    due_elsewhere: Option<(Time, Wake)>,
 }
 
 impl Peer {
@@ -79,6 +81,7 @@ impl Peer {
             given: BTreeMap::new(),
             leaving_by: None,
             left: false,
+            due_elsewhere: Some((now, Wake::Upkeep)),
             me,
             config,
             rng,
@@ -88,11 +91,19 @@ impl Peer {
     /// Takes in a fact.
     pub fn handle(&mut self, now: Time, input: Input) {
         debug_assert!(self.outbox.is_empty(), "drain poll_output after each handle");
-        self.route(now, input);
-        while let Some(message) = self.outbox.pop_to_self() {
-            self.receive(now, self.me.peer, message);
+        if self.concerns_membership_only(now, &input) {
+            self.route_to_membership(now, input);
+            if !self.membership.has_changes() {
+                return;
+            }
+        } else {
+            self.route(now, input);
+            while let Some(message) = self.outbox.pop_to_self() {
+                self.receive(now, self.me.peer, message);
+            }
         }
         self.settle(now);
+        self.due_elsewhere = self.next_deadline_elsewhere();
     }
 
     /// The next order, oldest first.
@@ -102,21 +113,34 @@ impl Peer {
 
     /// When to call [`Peer::handle`] with [`Input::TimerFired`], and why.
     pub fn poll_timeout(&self) -> Option<(Time, Wake)> {
+        [self.membership.next_deadline(), self.due_elsewhere].into_iter().flatten().min()
+    }
+
+    fn next_deadline_elsewhere(&self) -> Option<(Time, Wake)> {
         let negotiation = [self.requester.next_deadline(), self.executing.next_deadline(), self.leaving_by];
         let upkeep = [self.publisher.next_deadline(), self.pings.next_deadline()];
-        let membership = self.membership.next_deadline();
         let at = |time: Option<Time>, wake: Wake| time.map(|time| (time, wake));
-        [
-            membership,
-            at(negotiation.into_iter().flatten().min(), Wake::Negotiation),
-            at(upkeep.into_iter().flatten().min(), Wake::Upkeep),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        let negotiation = at(negotiation.into_iter().flatten().min(), Wake::Negotiation);
+        [negotiation, at(upkeep.into_iter().flatten().min(), Wake::Upkeep)].into_iter().flatten().min()
     }
 
     // ── Routing ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Beats make up most of what happens to an idle peer; the rest of it need not be looked at for each.
+    fn concerns_membership_only(&self, now: Time, input: &Input) -> bool {
+        match input {
+            Input::Received { message: Message::Beat(_), .. } => true,
+            Input::TimerFired => self.due_elsewhere.is_some_and(|(at, _)| at > now),
+            _ => false,
+        }
+    }
+
+    fn route_to_membership(&mut self, now: Time, input: Input) {
+        self.with_membership(now, |m, lent| match input {
+            Input::Received { from, message: Message::Beat(beat) } => m.beaten(lent, from, beat),
+            _ => m.timer(lent),
+        });
+    }
 
     fn route(&mut self, now: Time, input: Input) {
         match input {
@@ -155,6 +179,9 @@ impl Peer {
 
     fn receive(&mut self, now: Time, from: PeerId, message: Message) {
         match message {
+            Message::Beat(beat) => self.with_membership(now, |m, lent| m.beaten(lent, from, beat)),
+            Message::Will(will) => self.membership.will(from, *will),
+            Message::Parting(why) => self.membership.parting(from, why),
             Message::Ping(ping) => self.with_membership(now, |m, lent| m.pinged(lent, from, ping)),
             Message::Pong(pong) => {
                 if let Some(ponged) = self.with_membership(now, |m, lent| m.ponged(lent, from, pong)) {
@@ -216,7 +243,6 @@ impl Peer {
     fn connected(&mut self, now: Time, member: Member, address: Option<String>) {
         let peer = member.peer;
         self.with_membership(now, |m, lent| m.connected(lent, member, address));
-        self.publisher.tell(now, peer);
         self.executing.home_back(peer, &mut self.outbox);
         self.requester.peer_back(peer, &mut self.outbox);
     }
@@ -277,7 +303,7 @@ impl Peer {
             Assignment::Given { to, attempt, run } => {
                 self.loads.assigned(now, to, attempt, run);
                 self.given.entry(to).or_default().insert(attempt);
-                self.membership.watch(now, to, true);
+                self.membership.watch(to, true);
             }
             Assignment::Settled { to, attempt } => {
                 self.loads.settled(to, attempt);
@@ -285,7 +311,7 @@ impl Peer {
                 given.remove(&attempt);
                 if given.is_empty() {
                     self.given.remove(&to);
-                    self.membership.watch(now, to, false);
+                    self.membership.watch(to, false);
                 }
             }
         }

@@ -1,5 +1,6 @@
 use shoal_protocol::Role;
 use shoal_protocol::output::PeerState;
+use shoal_testnet::sim::membership::{Experiment, run};
 use shoal_testnet::sim::{Link, Sim};
 
 use super::{SEEDS, cores, millis, secs, three_clouds_two_edges};
@@ -37,6 +38,48 @@ fn loss_alone_kills_nobody() {
             let dead = peers.iter().filter_map(|at| sim.peer(*at)).flat_map(|peer| peer.peers(sim.now()));
             assert_eq!(dead.filter(|view| view.state == PeerState::Dead).count(), 0, "seed {seed} at {:?}", sim.now());
         }
+    }
+}
+
+/// A mesh larger than any view: a crash is known to everyone who holds the peer, nobody else is taken for dead, and a peer
+/// sends less than a kilobyte a second, headers included.
+#[test]
+fn in_a_large_mesh_a_crash_is_known_to_all_who_hold_the_peer() {
+    let report = run(&Experiment { crash_percent: 8.0, loss_percent: 1.0, ..large() });
+
+    assert!(report.crashes >= 8, "{report:?}");
+    assert!(report.detect_ms_p50.is_some_and(|ms| ms <= 1_000.0), "{report:?}");
+    assert!(report.detect_ms_p99.is_some_and(|ms| ms <= 2_000.0), "{report:?}");
+    assert_eq!((report.undetected_pairs, report.false_deaths), (0, 0), "{report:?}");
+}
+
+/// One peer in twenty is stopped at any time, for ten seconds: it is taken for dead, and nobody else, by itself neither.
+#[test]
+fn the_stalled_are_taken_for_dead_and_nobody_else() {
+    let report = run(&Experiment { stall_percent: 5.0, loss_percent: 1.0, ..large() });
+
+    assert!(report.stalls >= 50 && report.stalled_declared_dead > 1_000, "{report:?}");
+    assert_eq!(report.false_deaths, 0, "{report:?}");
+}
+
+#[test]
+fn an_idle_large_mesh_stays_below_a_kilobyte_a_second() {
+    let report = run(&large());
+
+    assert!((500.0..1_024.0).contains(&report.bytes_per_peer_s_mean), "{report:?}");
+}
+
+fn large() -> Experiment {
+    Experiment {
+        peers: 200,
+        cloud_percent: 1.0,
+        loss_percent: 0.0,
+        stall_percent: 0.0,
+        crash_percent: 0.0,
+        minutes: 1.0,
+        seed: 5,
+        rtt: None,
+        mend: false,
     }
 }
 

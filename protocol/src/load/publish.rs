@@ -4,7 +4,7 @@
 //! |---|---|
 //! | the start it predicts is off by > 20 % and > 5 ms, or speed or free memory by > 20 %, or cores, weights or price changed | with the next message |
 //! | anything else a person would see | 2 s after the last |
-//! | nothing | 10 s after the last |
+//! | nothing | 5 min after the last |
 
 use core::time::Duration;
 
@@ -16,7 +16,7 @@ const SHARE: f64 = 0.2;
 /// No decision turns on less than this.
 const START_SLACK: Duration = Duration::from_millis(5);
 const FLOOR_CHANGED: Duration = Duration::from_secs(2);
-const FLOOR_SAME: Duration = Duration::from_secs(10);
+const FLOOR_SAME: Duration = Duration::from_secs(300);
 /// CPU use moves by less all the time.
 const CPU_SLACK_PERCENT: u8 = 10;
 

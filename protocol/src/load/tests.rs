@@ -148,8 +148,8 @@ fn what_misleads_nobody_waits_for_the_floor() {
 
     assert!(!view.should_publish(at(1_999), A, &queued));
     assert!(view.should_publish(at(2_000), A, &queued));
-    assert!(!view.should_publish(at(9_999), A, &digest(2, 0)));
-    assert!(view.should_publish(at(10_000), A, &digest(2, 0)));
+    assert!(!view.should_publish(at(299_999), A, &digest(2, 0)));
+    assert!(view.should_publish(at(300_000), A, &digest(2, 0)));
 
     view.reconnected(A);
     assert!(view.should_publish(at(0), A, &digest(2, 0)), "it may have forgotten");

@@ -166,7 +166,7 @@ impl Membership {
             }
             None => self.prospects.add(lent.now, peer, address, bootstrap),
         }
-        self.dial_due(lent);
+        self.note_dial(lent.now);
     }
 
     /// A dial ended without a connection.
@@ -193,7 +193,7 @@ impl Membership {
     fn give_up_if_gone(&mut self, lent: &mut Lent<'_>, peer: PeerId) {
         let Some(known) = self.known.get(&peer) else { return };
         let was_here = known.heard.is_some() && matches!(known.state, PeerState::Alive | PeerState::Suspect);
-        let is_out_of_sight = !known.connected && !self.detector.watches(peer);
+        let is_out_of_sight = !known.connected && known.watch.is_none();
         if was_here && is_out_of_sight && known.backoff.failures >= CALLS_TO_GIVE_UP {
             self.enter(lent, peer, PeerState::Dead);
         }
@@ -225,7 +225,7 @@ impl Membership {
     /// Whether a peer that just closed has closed again and again what was opened: it lives, and has no place for us.
     pub(super) fn refuses(&self, now: Time, known: &Neighbour) -> bool {
         let was_short = now.since(known.connection_since) < LASTING;
-        was_short && (known.backoff.failures >= CLOSED_IN_A_ROW || !self.whole_mesh_fits())
+        was_short && known.backoff.failures >= CLOSED_IN_A_ROW
     }
 
     /// A member was learnt of that may learn of us at the same moment.
@@ -234,6 +234,11 @@ impl Membership {
         if let Some(known) = self.known.get_mut(&peer) {
             known.backoff.renew(if yields { now + YIELD } else { now });
         }
+    }
+
+    /// Somebody may be to be called now.
+    pub(super) fn note_dial(&mut self, now: Time) {
+        self.next_dial = Some(self.next_dial.map_or(now, |at| at.min(now))).filter(|_| !self.leaving);
     }
 
     /// Makes every call that is due, and notes when the next one is.

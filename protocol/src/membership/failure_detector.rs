@@ -1,188 +1,206 @@
-//! Is a neighbour there? SWIM (Das et al. 2002) with heartbeats only where nothing else flows.
+//! Is a neighbour there? Each says when its next word comes, and is looked for when it does not.
 //!
 //! ```text
-//!          silent for probe_after,        no answer in          not refuted in
-//!          closed, or rumoured dead       probe_timeout         suspicion
-//! steady ──────────────────────► probing ────────────► suspect ────────────► dead
-//!   ▲   ping after each silent beat │ ask helpers         │ rumour
-//!   └───────────────────────────────┴─────────────────────┘ heard, by us or by a helper
+//!          a word is late, or               no answer,            not refuted in
+//!          the connection closed            helpers' neither      suspicion
+//! steady ──────────────────────► probing ──────────────► suspect ──────────────► dead
+//!   │ ▲                             ▲                       │ rumour              ▲
+//!   │ └──────── heard, by us or by a helper ────────────────┘                     │
+//!   └── somebody says it is gone ──► checking ── own ping unanswered, and others found it dead ──┘
 //! ```
 //!
-//! **Invariant:** every peer that is not heard ends in dead, whatever others say of it: helpers that hear it buy it
-//! [`DIRECT_SILENCE_MAX`] until the connection is made anew, and [`UNREACHABLE_MAX`] to come back on it.
-//! **Not here:** sending. The detector says what to do as [`Step`]s; `mod.rs` does it.
+//! Eight monitors hear a peer in turn, so one of them misses it at once; the rest of the view hears it rarely and is told.
+//!
+//! **Invariant:** nobody dies unless an own ping stayed unanswered; and every peer that is not heard ends in dead, whatever
+//! others say of it: helpers that hear it buy it [`DIRECT_SILENCE_MAX`] until the connection is made anew, and
+//! [`UNREACHABLE_MAX`] to come back on it.
+//! **Not here:** sending, and whose words count. The detector says what to do as [`Step`]s; `mod.rs` does it.
 
+use core::cmp::Reverse;
 use core::time::Duration;
-use std::collections::BTreeMap;
-
-use rand::RngExt;
+use std::collections::BinaryHeap;
 
 use super::local_health::LocalHealth;
 use crate::config::DetectorConfig;
 use crate::id::PeerId;
-use crate::latency::Latency;
-use crate::rng::Rng;
 use crate::time::Time;
 
-/// A connection that carries nothing for this long, while helpers hear the peer, is made anew.
+/// A connection that carries nothing for this long after a word was due, while helpers hear the peer, is made anew.
 const DIRECT_SILENCE_MAX: Duration = Duration::from_secs(3);
 /// A peer that only others can reach is dead to this one after so long.
 const UNREACHABLE_MAX: Duration = Duration::from_secs(5);
+/// A peer that helpers hear and we do not is asked after again this much later.
+const RECHECK_AFTER: Duration = Duration::from_secs(1);
 /// Rumours about one peer make us look no more often than this.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
-/// Neighbours listened to at the full beat; the mesh needs ~8 monitors a peer, not all to watch all.
-const CLOSE_MAX: usize = 8;
-/// The others are pinged after this many silent beats.
-const FAR_BEATS: u32 = 16;
+/// Beside one and a half round trips: what an answer may take.
+const ANSWER_MARGIN: Duration = Duration::from_millis(80);
+/// So many others that found a peer dead are believed as soon as our own ping stayed unanswered.
+const QUORUM: usize = 2;
 /// Allowance for the path is bounded, so that a peer cannot buy time by answering slowly.
 const PATH_MAX: Duration = Duration::from_secs(1);
+/// The path of a neighbour that was not measured yet.
+const PATH_UNMEASURED: Duration = Duration::from_millis(150);
+/// Shorter and longer promises are taken as these.
+const PROMISE_MIN: Duration = Duration::from_millis(200);
+const PROMISE_MAX: Duration = Duration::from_secs(300);
+/// A host that wakes us later than this was not listening either.
+const LATE: Duration = Duration::from_millis(50);
+/// Later than this is a sign of a host that will be late again.
+const VERY_LATE: Duration = Duration::from_millis(250);
 
 /// What the detector wants done or has found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// Ping it.
-    Ping(PeerId),
+    Ping,
     /// Have others ping it.
-    AskHelpers(PeerId),
+    AskHelpers,
     /// Neither we nor others hear it.
-    Suspect(PeerId),
+    Suspect,
     /// It is there after all.
-    Alive(PeerId),
+    Alive,
     /// Others hear it, we do not: close and dial again.
-    Reconnect(PeerId),
+    Reconnect,
     /// It is gone, and is no longer watched.
-    Dead(PeerId),
+    Dead,
+}
+
+/// What others say of a peer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Votes {
+    /// That call it dead.
+    pub(super) dead: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Steady,
+    Checking { until: Time },
     Probing { until: Time },
     Suspect { until: Time },
 }
 
+/// What one neighbour said, and how it stands.
 #[derive(Debug)]
-struct Watch {
+pub(super) struct Watch {
     phase: Phase,
     connected: bool,
     /// When the connection was lost, if it is.
     lost: Time,
     /// The last word from the peer itself, or the start of a grace period.
     direct: Time,
+    /// It said that its next word comes within this.
+    promise: Duration,
     /// The last word of a helper.
     indirect: Time,
-    pinged: Time,
-    jitter: Duration,
-    /// Listened to at the full beat.
-    close: bool,
-    /// Somebody else found it gone before us: a suspicion needs less time.
-    hasty: bool,
+    /// By then a ping of ours should have been answered; meaningful in doubt only.
+    answer_by: Time,
     checked: Option<Time>,
-    /// Allowance for the way there and back.
+    /// The way there and back.
     path: Duration,
+    /// When the agenda has it next.
+    scheduled: Time,
 }
 
-/// The watches over all neighbours.
+/// The agenda over all watches. The watches themselves live with their neighbours.
 #[derive(Debug)]
 pub(super) struct FailureDetector {
     config: DetectorConfig,
     health: LocalHealth,
-    watches: BTreeMap<PeerId, Watch>,
-    /// The earliest moment anything can be due; may be early, never late.
-    next: Option<Time>,
+    /// When to look at whom; early entries and those of forgotten peers are skipped.
+    agenda: BinaryHeap<Reverse<(Time, PeerId)>>,
 }
 
 impl FailureDetector {
     pub(super) fn new(config: DetectorConfig) -> Self {
-        Self { config, health: LocalHealth::default(), watches: BTreeMap::new(), next: None }
+        Self { config, health: LocalHealth::default(), agenda: BinaryHeap::new() }
     }
 
+    /// When [`FailureDetector::next_due`] may have something; may be early, never late.
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        self.next
+        self.agenda.peek().map(|Reverse((at, _))| *at)
     }
 
     /// There is a connection to the peer: it is there.
-    pub(super) fn opened(&mut self, now: Time, peer: PeerId, rng: &mut Rng) {
-        let jitter = jitter(rng, self.config.beat);
-        let checked = self.watches.get(&peer).and_then(|watch| watch.checked);
-        let watch = Watch {
+    pub(super) fn opened(&mut self, now: Time, peer: PeerId, rtt: Option<Duration>, before: Option<&Watch>) -> Watch {
+        let mut watch = Watch {
             phase: Phase::Steady,
             connected: true,
             lost: now,
             direct: now,
-            indirect: now,
-            pinged: now,
-            jitter,
-            close: true,
-            hasty: false,
-            checked,
-            path: Duration::ZERO,
+            promise: self.config.idle,
+            indirect: Time::ZERO,
+            answer_by: now,
+            checked: before.and_then(|watch| watch.checked),
+            path: rtt.unwrap_or(PATH_UNMEASURED).min(PATH_MAX),
+            scheduled: Time(u64::MAX),
         };
-        self.watches.insert(peer, watch);
-        self.wake_by(now + self.config.beat);
+        self.schedule(now, peer, &mut watch);
+        watch
     }
 
     /// The connection closed: a hint. Others are asked at once.
-    pub(super) fn closed(&mut self, now: Time, peer: PeerId) -> Vec<Step> {
-        let scale = self.health.scale(now);
-        let Some(watch) = self.watches.get_mut(&peer) else { return Vec::new() };
+    pub(super) fn closed(&mut self, now: Time, peer: PeerId, watch: &mut Watch) -> Vec<Step> {
         watch.connected = false;
         watch.lost = now;
-        if watch.phase != Phase::Steady {
-            return Vec::new();
-        }
-        let until = now + probe_time(&self.config, watch, scale);
-        watch.phase = Phase::Probing { until };
-        self.wake_by(until);
-        vec![Step::AskHelpers(peer)]
-    }
-
-    /// Nobody asks about the peer any more.
-    pub(super) fn forget(&mut self, peer: PeerId) {
-        self.watches.remove(&peer);
-    }
-
-    /// Whether the detector would find out if the peer went.
-    pub(super) fn watches(&self, peer: PeerId) -> bool {
-        self.watches.contains_key(&peer)
-    }
-
-    /// The peer said something itself.
-    pub(super) fn heard(&mut self, now: Time, peer: PeerId) -> Vec<Step> {
-        self.notice_lateness(now);
-        let Some(watch) = self.watches.get_mut(&peer) else { return Vec::new() };
-        if !watch.connected {
-            return Vec::new(); // sent before the connection closed; says nothing of now
-        }
-        watch.direct = now;
-        watch.indirect = now;
-        watch.settle(peer)
-    }
-
-    /// Somebody else heard the peer, after we asked.
-    pub(super) fn vouched(&mut self, now: Time, peer: PeerId) -> Vec<Step> {
-        let Some(watch) = self.watches.get_mut(&peer) else { return Vec::new() };
-        watch.indirect = now;
-        let steps = watch.settle(peer);
-        self.wake_by(now + self.config.beat);
+        let steps = match watch.phase {
+            Phase::Steady | Phase::Checking { .. } => self.probe(now, watch),
+            Phase::Probing { .. } | Phase::Suspect { .. } => Vec::new(),
+        };
+        self.schedule(now, peer, watch);
         steps
     }
 
-    /// Somebody says the peer is gone: look for ourselves.
-    pub(super) fn check(&mut self, now: Time, peer: PeerId) -> Vec<Step> {
-        let scale = self.health.scale(now);
-        let Some(watch) = self.watches.get_mut(&peer) else { return Vec::new() };
-        let checked_lately = watch.checked.is_some_and(|at| now.since(at) < CHECK_EVERY);
-        if watch.phase != Phase::Steady || checked_lately {
-            return Vec::new();
+    /// The peer said something itself.
+    pub(super) fn heard(&self, now: Time, watch: &mut Watch) -> Option<Step> {
+        if !watch.connected {
+            return None; // sent before the connection closed; says nothing of now
         }
-        watch.checked = Some(now);
-        watch.hasty = true;
-        let until = now + probe_time(&self.config, watch, scale);
-        watch.phase = Phase::Probing { until };
-        let ping = watch.connected.then_some(Step::Ping(peer));
-        self.wake_by(until);
-        ping.into_iter().chain([Step::AskHelpers(peer)]).collect()
+        watch.direct = now;
+        watch.settle()
+    }
+
+    /// The peer said when its next word comes.
+    pub(super) fn promised(&mut self, now: Time, peer: PeerId, watch: &mut Watch, within: Duration) {
+        watch.promise = within.clamp(PROMISE_MIN, PROMISE_MAX);
+        self.schedule(now, peer, watch);
+    }
+
+    /// The way to the peer was measured.
+    pub(super) fn measured(watch: &mut Watch, rtt: Duration) {
+        watch.path = rtt.min(PATH_MAX);
+    }
+
+    /// Somebody else heard the peer, after we asked.
+    pub(super) fn vouched(&mut self, now: Time, peer: PeerId, watch: &mut Watch) -> Option<Step> {
+        watch.indirect = now;
+        let step = watch.settle();
+        self.schedule(now, peer, watch);
+        step
+    }
+
+    /// Somebody says the peer is gone: look for ourselves. `votes` counts this one.
+    pub(super) fn doubted(&mut self, now: Time, peer: PeerId, watch: &mut Watch, votes: Votes) -> Vec<Step> {
+        let steps = match watch.phase {
+            Phase::Steady if watch.checked.is_none_or(|at| now.since(at) >= CHECK_EVERY) => {
+                watch.checked = Some(now);
+                let until = self.answer_by(now, watch);
+                watch.answer_by = until;
+                watch.phase = Phase::Checking { until };
+                vec![Step::Ping]
+            }
+            Phase::Steady => Vec::new(),
+            Phase::Checking { .. } | Phase::Suspect { .. } => watch.convict(now, votes),
+            Phase::Probing { until } => {
+                if votes.dead >= QUORUM {
+                    watch.phase = Phase::Probing { until: until.min(watch.answer_by) };
+                }
+                watch.convict(now, votes)
+            }
+        };
+        self.schedule(now, peer, watch);
+        steps
     }
 
     /// Somebody suspects *us*: our answers come late.
@@ -190,144 +208,166 @@ impl FailureDetector {
         self.health.blame(now);
     }
 
-    /// A ping left: the next is due a beat later.
-    pub(super) fn pinged(&mut self, now: Time, peer: PeerId, rng: &mut Rng) {
-        let jitter = jitter(rng, self.config.beat);
-        if let Some(watch) = self.watches.get_mut(&peer) {
-            watch.pinged = now;
-            watch.jitter = jitter;
-        }
+    /// Whether a peer is the next in the agenda.
+    pub(super) fn is_next(&self, peer: PeerId) -> bool {
+        self.agenda.peek().is_some_and(|Reverse((_, next))| *next == peer)
     }
 
-    /// Chooses whom to listen to closely: `first` in any case, then the rest in their order while there is room.
-    pub(super) fn listen_closely(&mut self, now: Time, first: &[PeerId], rest: &[PeerId]) {
-        for watch in self.watches.values_mut() {
-            watch.close = false;
-        }
-        let room = CLOSE_MAX.max(first.len());
-        for peer in first.iter().chain(rest).take(room) {
-            if let Some(watch) = self.watches.get_mut(peer) {
-                watch.close = true;
-            }
-        }
-        self.wake_by(now);
+    /// The next in the agenda.
+    pub(super) fn next_entry(&self) -> Option<(Time, PeerId)> {
+        self.agenda.peek().map(|Reverse(entry)| *entry)
     }
 
-    /// Everything that is due.
-    pub(super) fn timer(&mut self, now: Time, latency: &Latency) -> Vec<Step> {
-        self.notice_lateness(now);
-        let scale = self.health.scale(now);
-        let mut steps = Vec::new();
-        for (peer, watch) in &mut self.watches {
-            watch.path = latency.rtt(*peer).unwrap_or_default().min(PATH_MAX);
-            watch.advance(now, *peer, &self.config, scale, &mut steps);
+    /// Puts the next in the agenda off, or drops it, when it is not due at its time any more; whether it was.
+    pub(super) fn postpones(&mut self, now: Time, at: Time, peer: PeerId, watch: Option<&mut Watch>) -> bool {
+        let Some(watch) = watch.filter(|watch| watch.scheduled == at) else { return self.agenda.pop().is_some() };
+        let due = watch.due(&self.config, self.health.scale(now));
+        if due <= at {
+            return false;
         }
-        for step in &steps {
-            if let Step::Dead(peer) = step {
-                self.watches.remove(peer);
-            }
+        self.agenda.pop();
+        watch.scheduled = Time(u64::MAX);
+        self.schedule(now, peer, watch);
+        true
+    }
+
+    /// A peer to look at with [`FailureDetector::advance`], if one is due.
+    pub(super) fn next_due(&mut self, now: Time) -> Option<(Time, PeerId)> {
+        let Reverse((at, _)) = self.agenda.peek()?;
+        if *at > now {
+            return None;
         }
-        self.next = self.watches.values().map(|watch| watch.due(&self.config, scale)).min();
+        self.agenda.pop().map(|Reverse(entry)| entry)
+    }
+
+    /// Looks at a peer whose entry of the agenda, made for `at`, is due.
+    pub(super) fn advance(&mut self, now: Time, at: Time, peer: PeerId, watch: &mut Watch, votes: Votes) -> Vec<Step> {
+        if watch.scheduled != at {
+            return Vec::new();
+        }
+        watch.scheduled = Time(u64::MAX);
+        let steps = if watch.due(&self.config, self.health.scale(now)) <= now {
+            self.act(now, watch, votes)
+        } else {
+            Vec::new()
+        };
+        self.schedule(now, peer, watch);
         steps
     }
 
-    fn wake_by(&mut self, at: Time) {
-        self.next = Some(self.next.map_or(at, |next| next.min(at)));
+    fn act(&mut self, now: Time, watch: &mut Watch, votes: Votes) -> Vec<Step> {
+        match watch.phase {
+            Phase::Steady if !watch.connected && now >= watch.lost + UNREACHABLE_MAX => vec![Step::Dead],
+            Phase::Steady if watch.connected && now >= watch.direct + watch.promise + DIRECT_SILENCE_MAX => {
+                vec![Step::Reconnect]
+            }
+            Phase::Steady => self.probe(now, watch),
+            Phase::Checking { .. } => {
+                let verdict = watch.convict(now, votes);
+                if verdict.is_empty() { self.probe(now, watch) } else { verdict }
+            }
+            Phase::Probing { .. } if votes.dead >= QUORUM && now >= watch.answer_by => vec![Step::Dead],
+            Phase::Probing { .. } => {
+                let suspicion = self.config.suspicion.mul_f64(self.health.scale(now));
+                watch.phase = Phase::Suspect { until: now + suspicion + watch.path };
+                let mut steps = vec![Step::Suspect];
+                steps.extend(watch.convict(now, votes));
+                steps
+            }
+            Phase::Suspect { .. } => vec![Step::Dead],
+        }
     }
 
-    /// If we were stopped or starved, the silence was ours: everybody gets a fresh start.
-    fn notice_lateness(&mut self, now: Time) {
-        let Some(next) = self.next else { return };
-        if now.since(next) <= self.config.beat {
-            return;
+    /// A direct ping, and helpers at the same moment: loss on one path is not silence.
+    fn probe(&mut self, now: Time, watch: &mut Watch) -> Vec<Step> {
+        let verify = self.config.verify.mul_f64(self.health.scale(now));
+        watch.phase = Phase::Probing { until: now + verify + watch.path * 2 };
+        watch.answer_by = self.answer_by(now, watch);
+        let ping = watch.connected.then_some(Step::Ping);
+        ping.into_iter().chain([Step::AskHelpers]).collect()
+    }
+
+    fn answer_by(&mut self, now: Time, watch: &Watch) -> Time {
+        now + watch.path.mul_f64(1.5) + ANSWER_MARGIN.mul_f64(self.health.scale(now))
+    }
+
+    fn schedule(&mut self, now: Time, peer: PeerId, watch: &mut Watch) {
+        let due = watch.due(&self.config, self.health.scale(now)).max(now);
+        if due < watch.scheduled {
+            watch.scheduled = due;
+            self.agenda.push(Reverse((due, peer)));
         }
-        self.health.blame(now);
-        let fresh = now + self.config.probe_after + self.config.suspicion;
-        for watch in self.watches.values_mut() {
-            watch.direct = now;
-            watch.indirect = now;
-            watch.lost = watch.lost.max(now);
-            watch.phase = match watch.phase {
-                Phase::Suspect { .. } => Phase::Suspect { until: fresh },
-                Phase::Steady | Phase::Probing { .. } => Phase::Steady,
-            };
+    }
+
+    /// How late we are, if that is worth a pardon: then everybody is to be given it with [`Watch::pardon`].
+    pub(super) fn lateness(&mut self, now: Time) -> Option<Duration> {
+        let late = now.since(self.next_deadline()?);
+        if late <= LATE {
+            return None;
         }
-        self.next = Some(now);
+        if late > VERY_LATE {
+            self.health.blame(now);
+        }
+        Some(late)
+    }
+
+    /// What was silent while we were not listening has that time again. Its entry in the agenda is made anew.
+    pub(super) fn pardon(&mut self, now: Time, peer: PeerId, watch: &mut Watch, late: Duration) {
+        watch.pardon(now, late, self.config.suspicion);
+        watch.scheduled = Time(u64::MAX);
+        self.schedule(now, peer, watch);
+    }
+
+    /// Before everybody is pardoned.
+    pub(super) fn clear_agenda(&mut self) {
+        self.agenda.clear();
     }
 }
 
 impl Watch {
     /// The peer is there: whatever was begun against it ends.
-    fn settle(&mut self, peer: PeerId) -> Vec<Step> {
+    fn settle(&mut self) -> Option<Step> {
         let was_suspect = matches!(self.phase, Phase::Suspect { .. });
         self.phase = Phase::Steady;
-        self.hasty = false;
-        if was_suspect { vec![Step::Alive(peer)] } else { Vec::new() }
+        was_suspect.then_some(Step::Alive)
     }
 
-    fn advance(&mut self, now: Time, peer: PeerId, config: &DetectorConfig, scale: f64, steps: &mut Vec<Step>) {
-        if self.connected && now >= self.ping_due(config) {
-            steps.push(Step::Ping(peer));
-        }
-        match self.phase {
-            Phase::Steady if !self.connected && now >= self.lost + UNREACHABLE_MAX => {
-                steps.push(Step::Dead(peer));
-            }
-            Phase::Steady if self.connected && now >= self.direct + self.silence_max(config) => {
-                steps.push(Step::Reconnect(peer));
-            }
-            Phase::Steady if now >= self.probe_due(config, scale) => {
-                self.phase = Phase::Probing { until: now + probe_time(config, self, scale) };
-                steps.push(Step::AskHelpers(peer));
-            }
-            Phase::Probing { until } if now >= until => {
-                let suspicion = if self.hasty { config.suspicion / 2 } else { config.suspicion };
-                self.phase = Phase::Suspect { until: now + suspicion.mul_f64(scale) + self.path };
-                steps.push(Step::Suspect(peer));
-            }
-            Phase::Suspect { until } if now >= until => steps.push(Step::Dead(peer)),
-            Phase::Steady | Phase::Probing { .. } | Phase::Suspect { .. } => {}
-        }
+    /// Whether something is begun against the peer.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.phase != Phase::Steady
+    }
+
+    /// Others found it dead, and we had no answer: whoever looked long itself needs one witness, others more.
+    fn convict(&self, now: Time, votes: Votes) -> Vec<Step> {
+        let witnesses = match self.phase {
+            Phase::Suspect { .. } => 1,
+            Phase::Steady | Phase::Checking { .. } | Phase::Probing { .. } => QUORUM,
+        };
+        if votes.dead >= witnesses && now >= self.answer_by { vec![Step::Dead] } else { Vec::new() }
     }
 
     /// When anything can be due next, if nothing is heard until then.
     fn due(&self, config: &DetectorConfig, scale: f64) -> Time {
-        let phase = match self.phase {
+        match self.phase {
             Phase::Steady if self.connected => {
-                self.probe_due(config, scale).min(self.direct + self.silence_max(config))
+                let word = self.direct + self.promise + config.lateness.mul_f64(scale) + self.path;
+                word.max(self.indirect + RECHECK_AFTER)
             }
-            Phase::Steady => self.probe_due(config, scale).min(self.lost + UNREACHABLE_MAX),
-            Phase::Probing { until } | Phase::Suspect { until } => until,
+            Phase::Steady => (self.indirect.max(self.lost) + RECHECK_AFTER).min(self.lost + UNREACHABLE_MAX),
+            Phase::Checking { until } | Phase::Probing { until } | Phase::Suspect { until } => until,
+        }
+    }
+
+    fn pardon(&mut self, now: Time, late: Duration, suspicion: Duration) {
+        self.direct = (self.direct + late).min(now);
+        self.lost = (self.lost + late).min(now);
+        let fresh = |until: Time| (until + late).max(now + suspicion);
+        self.phase = match self.phase {
+            Phase::Steady => Phase::Steady,
+            Phase::Checking { until } => Phase::Checking { until: fresh(until) },
+            Phase::Probing { until } => Phase::Probing { until: fresh(until) },
+            Phase::Suspect { until } => Phase::Suspect { until: fresh(until) },
         };
-        if self.connected { phase.min(self.ping_due(config)) } else { phase }
+        self.answer_by = fresh(self.answer_by);
     }
-
-    fn ping_due(&self, config: &DetectorConfig) -> Time {
-        self.direct.max(self.pinged) + self.beat(config) + self.jitter
-    }
-
-    fn probe_due(&self, config: &DetectorConfig, scale: f64) -> Time {
-        // A far neighbour is asked rarely, so its silence begins to count a slow beat later.
-        let late = self.beat(config).saturating_sub(config.beat);
-        self.direct.max(self.indirect) + late + config.probe_after.mul_f64(scale) + self.path
-    }
-
-    fn silence_max(&self, config: &DetectorConfig) -> Duration {
-        self.beat(config) + DIRECT_SILENCE_MAX.max(config.probe_after * 2)
-    }
-
-    fn beat(&self, config: &DetectorConfig) -> Duration {
-        let steady = self.phase == Phase::Steady;
-        if self.close || !steady { config.beat } else { config.beat * FAR_BEATS }
-    }
-}
-
-/// Time for a question to a helper, its ping, and both answers.
-fn probe_time(config: &DetectorConfig, watch: &Watch, scale: f64) -> Duration {
-    config.probe_timeout.mul_f64(scale) + watch.path * 2
-}
-
-/// So that the two ends of a connection rarely ping at the same moment: one ping and its answer serve both.
-fn jitter(rng: &mut Rng, beat: Duration) -> Duration {
-    beat.mul_f64(rng.random_range(0.0..0.25))
 }

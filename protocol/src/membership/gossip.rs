@@ -12,9 +12,10 @@ use core::time::Duration;
 
 use super::dialling::remember_address;
 use super::neighbour::Record;
+use super::view::connected_max;
 use super::{Lent, Membership, Neighbour};
 use crate::certificate::{Member, SignedRecord};
-use crate::config::{ADDRESSES_MAX, FRAME_BYTES_MAX, KNOWN_MAX, RECORDS_PER_MESSAGE_MAX};
+use crate::config::{ADDRESSES_MAX, FRAME_BYTES_MAX, PASSIVE_MAX, RECORDS_PER_MESSAGE_MAX};
 use crate::id::PeerId;
 use crate::message::{Message, Records};
 use crate::output::{Output, PeerState};
@@ -23,14 +24,16 @@ use crate::time::Time;
 
 /// Half a frame, whatever addresses and labels the records hold.
 const RECORD_BYTES_PER_MESSAGE: usize = FRAME_BYTES_MAX / 2;
+/// Records given on a new connection in a mesh larger than the view: everybody meets many.
+const RECORDS_TO_GREET: usize = 2;
 /// Records given in one round of upkeep.
-const RECORDS_PER_ROUND: usize = 4;
+const RECORDS_PER_ROUND: usize = 2;
 /// Records remembered as given to one neighbour.
 const TOLD_MAX: usize = 64;
 /// Records one neighbour may have checked in a window.
 const RECORDS_TAKEN_MAX: usize = 64;
 const TAKEN_WINDOW: Duration = Duration::from_secs(10);
-const ROUND: Duration = Duration::from_secs(10);
+const ROUND: Duration = Duration::from_secs(30);
 /// Rounds are this short, and go to this many, while few peers are known or some are new.
 const ROUND_WITH_NEWS: Duration = Duration::from_secs(1);
 const TOLD_OF_NEWS: usize = 5;
@@ -79,7 +82,8 @@ impl Membership {
             return;
         }
         let is_new = !self.known.contains_key(&peer);
-        let known = self.known.entry(peer).or_insert_with(|| Neighbour::new(lent.now, member.clone()));
+        let (now, me) = (lent.now, self.me.peer);
+        let known = self.known.get_or_insert_with(peer, || Neighbour::new(now, me, member.clone()));
         if !known.connected {
             known.member = member; // a connected peer has shown its certificate, perhaps a newer one
         }
@@ -88,6 +92,7 @@ impl Membership {
             remember_address(&mut known.addresses, address);
         }
         if is_new {
+            self.fits.take();
             self.first_dial(lent.now, peer);
         }
         if self.whole_mesh_fits() {
@@ -95,13 +100,16 @@ impl Membership {
             self.next_round = self.next_round.min(lent.now + ROUND_WITH_NEWS);
             self.pass_on(lent, peer);
         }
-        self.dial_due(lent);
+        if is_new {
+            self.note_dial(now);
+        }
     }
 
     /// The first thing said on a new connection.
     pub(super) fn greet(&mut self, lent: &mut Lent<'_>, peer: PeerId) {
         let mut records: Vec<SignedRecord> = self.own_record.clone().into_iter().collect();
-        records.extend(self.untold(lent, peer, RECORDS_PER_MESSAGE_MAX - 1));
+        let count = if self.whole_mesh_fits() { RECORDS_PER_MESSAGE_MAX - 1 } else { RECORDS_TO_GREET };
+        records.extend(self.untold(lent, peer, count));
         if !records.is_empty() {
             lent.out.send(peer, Message::Records(Records { records }));
         }
@@ -169,14 +177,14 @@ impl Membership {
 
     /// Forgets the peer least worth knowing when a new one needs its place; false when all are worth more.
     pub(super) fn make_room_for(&mut self, peer: PeerId) -> bool {
-        if self.known.contains_key(&peer) || self.known.len() < KNOWN_MAX {
+        if self.known.contains_key(&peer) || self.known.len() < connected_max(self.me.role) + PASSIVE_MAX {
             return true;
         }
         let least = self.known.iter().filter(|(_, known)| !known.connected).min_by_key(|(_, known)| known.worth());
         let Some(least) = least.map(|(peer, _)| *peer) else { return false };
         self.known.remove(&least);
         self.asked.remove(&least);
-        self.detector.forget(least);
+        self.fits.take();
         true
     }
 }

@@ -9,6 +9,7 @@
 //! | file | one question |
 //! |---|---|
 //! | `neighbour.rs` | what is remembered of one peer? |
+//! | `beats.rs` | when do we speak to whom? |
 //! | `failure_detector.rs` | is it there? |
 //! | `probes.rs` | which pings are under way, and for whom? |
 //! | `local_health.rs` | or is it us who are slow? |
@@ -16,10 +17,12 @@
 //! | `view.rs` | whom to stay connected to? |
 //! | `gossip.rs` | whom to tell about whom? |
 //! | `rumours.rs` | what do others say of a peer, and what is it worth? |
+//! | `will.rs` | who is to hear of a death? |
 //!
 //! **Invariant:** nobody dies by hearsay. A rumour makes this peer look for itself; only its own search ends in dead.
 //! **Not here:** certificates. Who reaches this module was admitted by the driver.
 
+mod beats;
 mod dialling;
 mod failure_detector;
 mod gossip;
@@ -28,21 +31,26 @@ mod neighbour;
 mod probes;
 mod rumours;
 mod view;
+mod will;
 
+use core::cell::Cell;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
+use self::beats::Beats;
 use self::dialling::Prospects;
 use self::failure_detector::{FailureDetector, Step};
 pub use self::neighbour::Neighbour;
 use self::probes::Probes;
+use self::will::Errand;
 use crate::certificate::{Member, SignedRecord};
 use crate::config::DetectorConfig;
 use crate::id::PeerId;
 use crate::latency::Latency;
 use crate::load::LoadView;
-use crate::message::{LoadDigest, Message, Ping, Pong, ProbeAnswered, ProbeRequest};
+use crate::message::{Beat, LoadDigest, Message, Parting, Ping, Pong, ProbeAnswered, ProbeRequest, RumourState};
 use crate::output::{Event, Outbox, Output, PeerState};
+use crate::peer_map::PeerMap;
 use crate::rng::{Rng, some_of};
 use crate::time::{Time, Wake};
 
@@ -83,16 +91,26 @@ pub struct Membership {
     me: Member,
     incarnation: u32,
     own_record: Option<SignedRecord>,
-    known: BTreeMap<PeerId, Neighbour>,
+    known: PeerMap<Neighbour>,
+    /// How many of them are connected.
+    connected: usize,
+    /// Whether the whole mesh fits the view, while that is known.
+    fits: Cell<Option<bool>>,
+    /// Grows whenever a neighbour comes or goes.
+    view_version: u64,
+    view_changed_at: Time,
     prospects: Prospects,
+    beats: Beats,
     detector: FailureDetector,
     probes: Probes,
     asked: BTreeMap<PeerId, Asked>,
+    errands: Vec<Errand>,
     changes: Vec<(PeerId, PeerState)>,
     leaving: bool,
     helpers: usize,
     next_dial: Option<Time>,
     next_round: Time,
+    next_trim: Time,
     /// When a peer was last learnt of.
     last_news: Time,
     records_refused: u64,
@@ -105,6 +123,9 @@ struct Asked {
     helpers: Vec<PeerId>,
 }
 
+/// How often neighbours over the view are let go.
+const TRIM_EVERY: Duration = Duration::from_secs(5);
+
 impl Membership {
     /// Knows nobody.
     pub fn new(me: Member, config: DetectorConfig, now: Time) -> Self {
@@ -112,16 +133,23 @@ impl Membership {
             me,
             incarnation: 0,
             own_record: None,
-            known: BTreeMap::new(),
+            known: PeerMap::default(),
+            connected: 0,
+            fits: Cell::new(None),
+            view_version: 0,
+            view_changed_at: now,
             prospects: Prospects::default(),
             helpers: config.helpers,
+            beats: Beats::new(config, now),
             detector: FailureDetector::new(config),
             probes: Probes::default(),
             asked: BTreeMap::new(),
+            errands: Vec::new(),
             changes: Vec::new(),
             leaving: false,
             next_dial: None,
             next_round: now,
+            next_trim: now + TRIM_EVERY,
             last_news: now,
             records_refused: 0,
         }
@@ -133,67 +161,124 @@ impl Membership {
     pub fn connected(&mut self, lent: &mut Lent<'_>, member: Member, address: Option<String>) {
         let peer = member.peer;
         if peer == self.me.peer || !self.make_room_for(peer) {
+            lent.out.send(peer, Message::Parting(Parting::NoRoom));
             lent.out.push(Output::Disconnect { peer, reason: "there is no room for another neighbour".into() });
             return;
         }
-        let known = self.known.entry(peer).or_insert_with(|| Neighbour::new(lent.now, member.clone()));
+        let (now, me) = (lent.now, self.me.peer);
+        let known = self.known.get_or_insert_with(peer, || Neighbour::new(now, me, member.clone()));
+        self.connected += usize::from(!core::mem::replace(&mut known.connected, true));
+        self.fits.take();
         known.member = member;
-        known.connected = true;
         known.lost = false;
-        known.connection_since = lent.now;
-        known.heard = Some(lent.now);
+        known.connection_since = now;
+        known.heard = Some(now);
         known.address = address.clone();
         known.accusers.clear();
-        known.dead_by_hearsay = None;
         lent.latency.reconnected(peer);
+        known.passed_on = false;
+        known.parted = None;
+        known.bequeathed = None;
+        known.inherited = None;
+        known.exchanged = now;
+        let watch = self.detector.opened(now, peer, lent.latency.rtt(peer), known.watch.as_ref());
+        known.watch = Some(watch);
+        self.beats.schedule_exchange(known, self.me.role, lent.rng);
         self.dial_answered(peer, address.as_deref());
         lent.loads.reconnected(peer);
-        self.detector.opened(lent.now, peer, lent.rng);
-        self.choose_close(lent.now);
+        self.view_changed(now);
         self.enter(lent, peer, PeerState::Alive);
         self.greet(lent, peer);
         self.ping(lent, peer, None);
+        self.run_errands(lent, peer);
         self.keep_below_limit(lent, peer);
-        self.dial_due(lent);
     }
 
-    /// The last connection to a neighbour closed: a hint, not a death.
+    /// The last connection to a neighbour closed: a hint, not a death, unless it said why.
     pub fn disconnected(&mut self, lent: &mut Lent<'_>, peer: PeerId) {
+        self.pardon_if_late(lent.now);
         let Some(known) = self.known.get(&peer).filter(|known| known.connected) else { return };
         let refuses = self.refuses(lent.now, known);
+        self.hang_up(lent.now, peer);
         let Some(known) = self.known.get_mut(&peer) else { return };
-        known.connected = false;
-        known.address = None;
         let said_goodbye = known.state == PeerState::Left;
-        known.lost = !said_goodbye && !refuses;
-        if !said_goodbye {
+        let lives = refuses || known.parted.is_some();
+        known.lost = !said_goodbye && !lives;
+        let has_no_room = known.parted.take() == Some(Parting::NoRoom);
+        if said_goodbye {
+            known.watch = None;
+        } else {
             self.redial(lent.now, peer, lent.rng);
-        }
-        if refuses && !said_goodbye {
-            self.release(lent.now, peer);
-        } else if !said_goodbye {
-            let steps = self.detector.closed(lent.now, peer);
-            self.carry_out(lent, steps);
+            if has_no_room || refuses {
+                self.rest(lent.now, peer);
+            }
+            if lives {
+                self.stop_watching(peer);
+            } else {
+                self.lost_sight(lent, peer);
+            }
         }
         if let Some(known) = self.known.get_mut(&peer) {
             known.connection_since = lent.now;
         }
-        self.choose_close(lent.now);
-        self.dial_due(lent);
+        self.note_dial(lent.now);
     }
 
-    /// A neighbour said something; call this for every message, before its own handler.
+    /// A neighbour said something; call this for every message but a beat, before its own handler.
     pub fn heard(&mut self, lent: &mut Lent<'_>, peer: PeerId) {
+        self.listen(lent, peer, None);
+    }
+
+    /// A neighbour says when to expect it again.
+    pub fn beaten(&mut self, lent: &mut Lent<'_>, from: PeerId, beat: Beat) {
+        self.listen(lent, from, Some(beat));
+    }
+
+    fn listen(&mut self, lent: &mut Lent<'_>, peer: PeerId, beat: Option<Beat>) {
+        self.pardon_if_late(lent.now);
         let Some(known) = self.known.get_mut(&peer).filter(|known| known.connected) else { return };
         known.heard = Some(lent.now);
-        let steps = self.detector.heard(lent.now, peer);
-        self.carry_out(lent, steps);
+        if let Some(beat) = beat {
+            known.incarnation = beat.incarnation;
+        }
+        let Some(watch) = &mut known.watch else { return };
+        if watch.is_in_doubt() {
+            known.passed_on = false;
+        }
+        let step = self.detector.heard(lent.now, watch);
+        if let Some(beat) = beat {
+            self.detector.promised(lent.now, peer, watch, Duration::from_millis(u64::from(beat.next_ms)));
+        }
+        if self.detector.is_next(peer) {
+            self.look_ahead(lent.now);
+        }
+        if let Some(step) = step {
+            self.carry_out(lent, peer, vec![step]);
+        }
+    }
+
+    /// The next entry of the agenda is one that is due then, as far as is known now: so nobody is woken for nothing.
+    fn look_ahead(&mut self, now: Time) {
+        while let Some((at, peer)) = self.detector.next_entry() {
+            let watch = self.known.get_mut(&peer).and_then(|known| known.watch.as_mut());
+            if !self.detector.postpones(now, at, peer, watch) {
+                return;
+            }
+        }
+    }
+
+    /// A neighbour is about to close, and says why.
+    pub fn parting(&mut self, from: PeerId, why: Parting) {
+        if let Some(known) = self.known.get_mut(&from).filter(|known| known.connected) {
+            known.parted = Some(why);
+        }
     }
 
     /// A neighbour asks whether we are there.
     pub fn pinged(&mut self, lent: &mut Lent<'_>, from: PeerId, ping: Ping) {
         let Some(known) = self.known.get_mut(&from).filter(|known| known.connected) else { return };
         known.incarnation = ping.incarnation;
+        known.exchanged = lent.now;
         if let Some(coordinate) = ping.coordinate {
             lent.latency.located(lent.now, from, coordinate);
         }
@@ -222,6 +307,10 @@ impl Membership {
             Some(remote) => lent.latency.observe(lent.now, from, rtt, remote),
             None => lent.latency.sample(lent.now, from, rtt),
         };
+        known.exchanged = lent.now;
+        if let (Some(watch), Some(rtt)) = (&mut known.watch, lent.latency.rtt(from)) {
+            FailureDetector::measured(watch, rtt);
+        }
         if let Some((requester, sequence)) = sent.on_behalf {
             let answer = ProbeAnswered { sequence, target: from, incarnation: pong.incarnation };
             if self.is_connected(requester) {
@@ -232,12 +321,19 @@ impl Membership {
         Some(Ponged { sequence: pong.sequence, rtt })
     }
 
-    /// A neighbour does not hear a peer and asks us to try.
+    /// A neighbour does not hear a peer and asks us to try; we take note of its doubt.
     pub fn probe_requested(&mut self, lent: &mut Lent<'_>, from: PeerId, request: ProbeRequest) {
-        let is_possible = self.is_connected(from) && self.is_connected(request.target) && request.target != from;
-        if is_possible && self.probes.has_room_for(from) {
-            self.ping(lent, request.target, Some((from, request.sequence)));
+        let target = request.target;
+        if !self.is_connected(from) || !self.is_connected(target) || target == from || !self.probes.has_room_for(from) {
+            return;
         }
+        self.ping(lent, target, Some((from, request.sequence)));
+        let Some(known) = self.known.get_mut(&target) else { return };
+        let votes = known.votes(lent.now);
+        let Some(watch) = &mut known.watch else { return };
+        let mut steps = self.detector.doubted(lent.now, target, watch, votes);
+        steps.retain(|step| *step != Step::Ping); // the one just sent is as good
+        self.carry_out(lent, target, steps);
     }
 
     /// A helper heard the peer we asked about.
@@ -247,31 +343,39 @@ impl Membership {
             return;
         }
         self.asked.remove(&answer.target);
-        let steps = self.detector.vouched(lent.now, answer.target);
-        self.carry_out(lent, steps);
-        if !self.whole_mesh_fits() {
-            self.release(lent.now, answer.target);
-        }
+        self.vouched_for(lent, answer.target);
     }
 
     /// A neighbour said goodbye.
     pub fn left(&mut self, lent: &mut Lent<'_>, peer: PeerId) {
         let Some(known) = self.known.get_mut(&peer) else { return };
         known.backoff.renew(lent.now + dialling::LEFT_REST);
-        self.detector.forget(peer);
+        known.watch = None;
+        self.view_changed(lent.now);
         self.enter(lent, peer, PeerState::Left);
         lent.loads.forget(peer);
     }
 
     /// Whatever is due.
     pub fn timer(&mut self, lent: &mut Lent<'_>) {
-        let steps = self.detector.timer(lent.now, lent.latency);
-        self.carry_out(lent, steps);
+        self.pardon_if_late(lent.now);
+        self.speak(lent);
+        while let Some((at, peer)) = self.detector.next_due(lent.now) {
+            let Some(known) = self.known.get_mut(&peer) else { continue };
+            let votes = known.votes(lent.now);
+            let Some(watch) = &mut known.watch else { continue };
+            let steps = self.detector.advance(lent.now, at, peer, watch, votes);
+            self.carry_out(lent, peer, steps);
+        }
+        self.look_ahead(lent.now);
         if self.next_dial.is_some_and(|at| at <= lent.now) {
             self.dial_due(lent);
         }
         if self.next_round <= lent.now {
             self.exchange(lent);
+        }
+        if self.next_trim <= lent.now {
+            self.next_trim = lent.now + TRIM_EVERY;
             self.trim(lent);
         }
     }
@@ -283,13 +387,10 @@ impl Membership {
         self.is_connected(peer).then(|| self.ping(lent, peer, None))
     }
 
-    /// Says that somebody here waits for a peer's work, or no longer does: it is then listened to at the full beat and
-    /// not let go for want of room.
-    pub fn watch(&mut self, now: Time, peer: PeerId, watched: bool) {
-        let Some(known) = self.known.get_mut(&peer) else { return };
-        if known.watched != watched {
+    /// Says that work is under way between us and a peer, or no longer: it is not let go for want of room meanwhile.
+    pub fn watch(&mut self, peer: PeerId, watched: bool) {
+        if let Some(known) = self.known.get_mut(&peer) {
             known.watched = watched;
-            self.choose_close(now);
         }
     }
 
@@ -302,6 +403,11 @@ impl Membership {
         }
     }
 
+    /// Whether [`Membership::take_changes`] has something to give.
+    pub fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
     /// Peers whose state changed since the last call, oldest first; call it after each fact.
     pub fn take_changes(&mut self) -> Vec<(PeerId, PeerState)> {
         core::mem::take(&mut self.changes)
@@ -311,11 +417,11 @@ impl Membership {
 
     /// When [`Membership::timer`] is due, and why.
     pub fn next_deadline(&self) -> Option<(Time, Wake)> {
-        let upkeep = self.next_dial.map_or(self.next_round, |dial| dial.min(self.next_round));
-        match self.detector.next_deadline() {
-            Some(at) if at <= upkeep => Some((at, Wake::Membership)),
-            Some(_) | None => Some((upkeep, Wake::Upkeep)),
-        }
+        let upkeep = self.next_round.min(self.next_trim);
+        let upkeep = self.next_dial.map_or(upkeep, |dial| dial.min(upkeep));
+        let beat = self.beats.next_deadline();
+        let beat = self.detector.next_deadline().map_or(beat, |at| at.min(beat));
+        Some(if beat <= upkeep { (beat, Wake::Membership) } else { (upkeep, Wake::Upkeep) })
     }
 
     /// Neighbours that are connected and believed to be there.
@@ -360,22 +466,34 @@ impl Membership {
 
     // ── What the detector wants done ────────────────────────────────────────────────────────────────────────────
 
-    fn carry_out(&mut self, lent: &mut Lent<'_>, steps: Vec<Step>) {
+    fn carry_out(&mut self, lent: &mut Lent<'_>, peer: PeerId, steps: Vec<Step>) {
         for step in steps {
             match step {
-                Step::Ping(peer) => {
+                Step::Ping => {
                     self.ping(lent, peer, None);
                 }
-                Step::AskHelpers(peer) => self.ask_helpers(lent, peer),
-                Step::Suspect(peer) => {
+                Step::AskHelpers => self.ask_helpers(lent, peer),
+                Step::Suspect => {
                     self.enter(lent, peer, PeerState::Suspect);
                     self.tell_suspicion(lent, peer);
                 }
-                Step::Alive(peer) => self.enter(lent, peer, PeerState::Alive),
-                Step::Reconnect(peer) => self.reconnect(lent, peer),
-                Step::Dead(peer) => self.bury(lent, peer),
+                Step::Alive => self.enter(lent, peer, PeerState::Alive),
+                Step::Reconnect => self.reconnect(lent, peer),
+                Step::Dead => self.bury(lent, peer),
             }
         }
+    }
+
+    /// The same, where others raised the doubt: the peer is asked by telling it what is said of it, and its refutation is
+    /// passed on.
+    fn question(&mut self, lent: &mut Lent<'_>, peer: PeerId, mut steps: Vec<Step>) {
+        if let (Some(at), Some(rumour)) =
+            (steps.iter().position(|step| *step == Step::Ping), self.about(peer, RumourState::Suspect))
+        {
+            steps.remove(at);
+            lent.out.send(peer, Message::Rumour(rumour));
+        }
+        self.carry_out(lent, peer, steps);
     }
 
     fn ping(&mut self, lent: &mut Lent<'_>, peer: PeerId, on_behalf: Option<(PeerId, u32)>) -> u32 {
@@ -387,17 +505,44 @@ impl Membership {
             load: lent.loads.publish(lent.now, peer, &(lent.digest)()),
         };
         lent.out.send(peer, Message::Ping(ping));
-        self.detector.pinged(lent.now, peer, lent.rng);
         sequence
     }
 
+    /// Asks those to probe a silent peer who are connected to it: its other neighbours, as far as it named them, and those
+    /// who spoke of it.
     fn ask_helpers(&mut self, lent: &mut Lent<'_>, target: PeerId) {
-        let helpers = some_of(lent.rng, self.others_alive(&[target]), self.helpers);
+        let accusers = self.known.get(&target).into_iter().flat_map(|known| known.accusers());
+        let accusers: Vec<PeerId> = accusers.filter(|peer| self.is_connected(*peer)).collect();
+        let candidates = match self.co_holders(target).filter(|holders| !holders.is_empty()) {
+            Some(holders) => holders,
+            None if !accusers.is_empty() => accusers,
+            None => self.others_alive(&[target]),
+        };
+        let helpers = some_of(lent.rng, candidates, self.helpers);
         let number = self.asked.get(&target).map_or(0, |asked| asked.number.wrapping_add(1));
         for helper in &helpers {
             lent.out.send(*helper, Message::ProbeRequest(ProbeRequest { sequence: number, target }));
         }
         self.asked.insert(target, Asked { number, helpers });
+    }
+
+    fn vouched_for(&mut self, lent: &mut Lent<'_>, peer: PeerId) {
+        let Some(watch) = self.known.get_mut(&peer).and_then(|known| known.watch.as_mut()) else { return };
+        let step = self.detector.vouched(lent.now, peer, watch);
+        self.carry_out(lent, peer, step.into_iter().collect());
+    }
+
+    fn lost_sight(&mut self, lent: &mut Lent<'_>, peer: PeerId) {
+        let Some(watch) = self.known.get_mut(&peer).and_then(|known| known.watch.as_mut()) else { return };
+        let steps = self.detector.closed(lent.now, peer, watch);
+        self.carry_out(lent, peer, steps);
+    }
+
+    fn stop_watching(&mut self, peer: PeerId) {
+        self.asked.remove(&peer);
+        if let Some(known) = self.known.get_mut(&peer) {
+            known.watch = None;
+        }
     }
 
     /// Others hear it and we do not: the connection is at fault.
@@ -408,36 +553,65 @@ impl Membership {
     }
 
     fn bury(&mut self, lent: &mut Lent<'_>, peer: PeerId) {
-        self.asked.remove(&peer);
+        self.enter(lent, peer, PeerState::Dead);
         self.tell_death(lent, peer);
+        self.stop_watching(peer);
         let Some(known) = self.known.get_mut(&peer) else { return };
-        let was_connected = core::mem::replace(&mut known.connected, false);
         known.lost = false;
         known.accusers.clear();
-        if was_connected {
-            known.address = None;
-            lent.out.push(Output::Disconnect { peer, reason: "it was silent, to us and to others".into() });
+        known.inherited = None;
+        if known.connected {
             self.redial(lent.now, peer, lent.rng);
-        }
-        if let Some(known) = self.known.get_mut(&peer).filter(|_| was_connected) {
-            known.connection_since = lent.now;
+            self.close(lent, peer, Parting::Silent, "it was silent, to us and to others");
         }
         lent.loads.forget(peer);
-        self.enter(lent, peer, PeerState::Dead);
-        self.choose_close(lent.now);
-        self.dial_due(lent);
+        self.note_dial(lent.now);
     }
 
-    /// A neighbour that closes and lives has let us go: it is not watched, and in a mesh larger than the view not called
-    /// for a while.
-    fn release(&mut self, now: Time, peer: PeerId) {
+    /// Closes a connection and says why.
+    fn close(&mut self, lent: &mut Lent<'_>, peer: PeerId, why: Parting, reason: &str) {
+        self.stop_watching(peer);
+        self.hang_up(lent.now, peer);
+        if let Some(known) = self.known.get_mut(&peer) {
+            known.connection_since = lent.now;
+        }
+        lent.out.send(peer, Message::Parting(why));
+        lent.out.push(Output::Disconnect { peer, reason: reason.into() });
+    }
+
+    /// There is no connection any more.
+    fn hang_up(&mut self, now: Time, peer: PeerId) {
+        self.beats.forget(peer);
+        let Some(known) = self.known.get_mut(&peer) else { return };
+        self.connected -= usize::from(core::mem::replace(&mut known.connected, false));
+        self.fits.take();
+        known.address = None;
+        self.view_changed(now);
+    }
+
+    fn view_changed(&mut self, now: Time) {
+        self.view_version += 1;
+        self.view_changed_at = now;
+        self.beats.view_changed(now);
+    }
+
+    /// A neighbour without room for us is not called for a while.
+    fn rest(&mut self, now: Time, peer: PeerId) {
         let fits = self.whole_mesh_fits();
-        let Some(known) = self.known.get_mut(&peer).filter(|known| !known.connected) else { return };
-        known.lost = false;
-        if !fits {
+        if let Some(known) = self.known.get_mut(&peer).filter(|_| !fits) {
             known.backoff.rest(now + dialling::LET_GO_REST);
         }
-        self.detector.forget(peer);
+    }
+
+    /// When we were stopped or starved, the silence of the others was ours.
+    fn pardon_if_late(&mut self, now: Time) {
+        let Some(late) = self.detector.lateness(now) else { return };
+        self.detector.clear_agenda();
+        for (peer, known) in self.known.iter_mut() {
+            if let Some(watch) = &mut known.watch {
+                self.detector.pardon(now, *peer, watch, late);
+            }
+        }
     }
 
     fn enter(&mut self, lent: &mut Lent<'_>, peer: PeerId, state: PeerState) {
@@ -445,15 +619,10 @@ impl Membership {
         if core::mem::replace(&mut known.state, state) == state {
             return;
         }
+        self.fits.take();
         let name = known.member.name.clone();
         self.changes.push((peer, state));
         lent.out.notify(Event::PeerChanged { peer, name, state });
-    }
-
-    fn choose_close(&mut self, now: Time) {
-        let watched: Vec<PeerId> = self.known.iter().filter(|(_, it)| it.watched).map(|(peer, _)| *peer).collect();
-        let rest: Vec<PeerId> = self.by_rank().into_iter().filter(|peer| !watched.contains(peer)).collect();
-        self.detector.listen_closely(now, &watched, &rest);
     }
 
     fn others_alive(&self, except: &[PeerId]) -> Vec<PeerId> {

@@ -3,8 +3,12 @@
 use std::collections::VecDeque;
 
 use super::dialling::Backoff;
+use super::failure_detector::Watch;
+use super::rumours::Accuser;
+use super::will::{Bequeathed, Inherited};
 use crate::certificate::{Member, SignedRecord};
 use crate::id::PeerId;
+use crate::message::Parting;
 use crate::output::PeerState;
 use crate::time::Time;
 
@@ -35,13 +39,26 @@ pub struct Neighbour {
     pub(super) record: Option<Record>,
     /// Records it was given, as [`Record::key`]; the oldest are forgotten and may be given again.
     pub(super) told: VecDeque<u64>,
-    /// The incarnation that others called dead before we found out.
-    pub(super) dead_by_hearsay: Option<u32>,
     /// Who suspects it and waits for its refutation.
-    pub(super) accusers: Vec<PeerId>,
+    pub(super) accusers: Vec<Accuser>,
+    /// Its death, as rumoured, was passed on.
+    pub(super) passed_on: bool,
+    /// What it said to us, and what we think of its silence; while it is not known to be gone.
+    pub(super) watch: Option<Watch>,
+    /// When question and answer last passed, and when they are to next.
+    pub(super) exchanged: Time,
+    pub(super) exchange_at: Time,
+    /// Why it closes the connection, when it said so.
+    pub(super) parted: Option<Parting>,
+    /// What it was told of our neighbours, as our monitor.
+    pub(super) bequeathed: Option<Box<Bequeathed>>,
+    /// What it told of its neighbours, when we are its monitor.
+    pub(super) inherited: Option<Box<Inherited>>,
+    /// A number that both ends of a pair reckon alike and nobody else can guess a pattern in.
+    pub(super) rank: u64,
     /// Records it sent that were given to the driver, since a moment.
     pub(super) records_taken: (Time, usize),
-    /// Somebody here waits for its work: it is listened to closely and never let go.
+    /// Somebody here waits for its work, or it for ours: it is not let go for want of room.
     pub(super) watched: bool,
 }
 
@@ -69,8 +86,9 @@ impl Record {
 }
 
 impl Neighbour {
-    pub(super) fn new(now: Time, member: Member) -> Self {
+    pub(super) fn new(now: Time, me: PeerId, member: Member) -> Self {
         Self {
+            rank: pair_rank(me, member.peer),
             member,
             state: PeerState::Suspect,
             incarnation: 0,
@@ -83,8 +101,14 @@ impl Neighbour {
             backoff: Backoff::default(),
             record: None,
             told: VecDeque::new(),
-            dead_by_hearsay: None,
             accusers: Vec::new(),
+            passed_on: false,
+            watch: None,
+            exchanged: now,
+            exchange_at: now,
+            parted: None,
+            bequeathed: None,
+            inherited: None,
             records_taken: (now, 0),
             watched: false,
         }
@@ -99,4 +123,13 @@ impl Neighbour {
     pub(super) fn worth(&self) -> (bool, bool, Option<Time>) {
         (self.connected, self.state != PeerState::Dead && self.state != PeerState::Left, self.heard)
     }
+}
+
+fn pair_rank(a: PeerId, b: PeerId) -> u64 {
+    let (low, high) = if a < b { (a, b) } else { (b, a) };
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&low.0).update(&high.0);
+    let mut rank = [0; 8];
+    rank.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    u64::from_le_bytes(rank)
 }

@@ -32,8 +32,8 @@ pub(super) struct Probes {
 impl Probes {
     /// Notes a ping and gives its number.
     pub(super) fn sent(&mut self, now: Time, to: PeerId, on_behalf: Option<(PeerId, u32)>) -> u32 {
-        self.under_way.retain(|_, sent| now.since(sent.at) < ANSWER_MAX);
-        if self.under_way.len() >= UNDER_WAY_MAX {
+        let is_over = |sent: &Sent| now.since(sent.at) >= ANSWER_MAX;
+        while self.under_way.len() >= UNDER_WAY_MAX || self.under_way.values().next().is_some_and(is_over) {
             self.under_way.pop_first();
         }
         self.next = self.next.wrapping_add(1);
@@ -43,8 +43,8 @@ impl Probes {
 
     /// Whether another ping may be made for this neighbour.
     pub(super) fn has_room_for(&self, requester: PeerId) -> bool {
-        let made = self.under_way.values().filter(|sent| sent.on_behalf.is_some_and(|(peer, _)| peer == requester));
-        made.count() < FOR_ONE_MAX
+        let made = |sent: &&Sent| sent.on_behalf.is_some_and(|(peer, _)| peer == requester);
+        self.under_way.values().filter(made).count() < FOR_ONE_MAX
     }
 
     /// The ping that this answers, if it was sent to that peer.

@@ -11,28 +11,35 @@ use core::time::Duration;
 use super::dialling::LET_GO_REST;
 use super::{Lent, Membership, Neighbour};
 use crate::certificate::Role;
-use crate::config::{CONNECTED_MAX, VIEW_CLOUD_MAX, VIEW_NEAR_MAX, VIEW_RANDOM_MAX, VIEW_SLACK};
+use crate::config::{
+    CLOUD_CONNECTED_MAX, CLOUD_EDGES_MAX, CONNECTED_MAX, VIEW_CLOUD_MAX, VIEW_NEAR_MAX, VIEW_RANDOM_MAX, VIEW_SLACK,
+};
 use crate::id::PeerId;
 use crate::latency::Latency;
-use crate::output::{Output, PeerState};
+use crate::message::Parting;
+use crate::output::PeerState;
 
 /// A new neighbour has this long to show how near it is.
 const SETTLING: Duration = Duration::from_secs(3);
 
 impl Membership {
-    /// The places the view has left; a call under way keeps one.
+    /// The places the view has left to call somebody for; a call under way keeps one. A cloud peer takes more, and calls
+    /// no more.
     pub(super) fn room(&self) -> Room {
         let taken = |role| {
             let of_role = self.known.values().filter(|known| known.member.role == role);
             of_role.filter(|known| known.connected || known.backoff.is_calling()).count()
         };
-        let left = |role| wanted(role).saturating_sub(taken(role));
+        let left = |role| wanted(Role::Edge, role).saturating_sub(taken(role));
         Room { edge: left(Role::Edge), cloud: left(Role::Cloud) }
     }
 
     /// Whether all peers there are find a place.
     pub(super) fn whole_mesh_fits(&self) -> bool {
-        [Role::Edge, Role::Cloud].into_iter().all(|role| self.of_role(role).count() <= wanted(role))
+        let fits = |role| self.of_role(role).count() <= wanted(Role::Edge, role);
+        let known = self.fits.get().unwrap_or_else(|| [Role::Edge, Role::Cloud].into_iter().all(fits));
+        self.fits.set(Some(known));
+        known
     }
 
     /// Lets the worst neighbours go where there are too many.
@@ -46,7 +53,7 @@ impl Membership {
 
     /// A newcomer takes the place of the worst neighbour when all are taken, or finds none.
     pub(super) fn keep_below_limit(&mut self, lent: &mut Lent<'_>, newcomer: PeerId) {
-        if self.known.values().filter(|known| known.connected).count() <= CONNECTED_MAX {
+        if self.connected <= connected_max(self.me.role) {
             return;
         }
         let worst = self.worst_of(Role::Edge, lent.latency, |_| true);
@@ -54,17 +61,9 @@ impl Membership {
         self.let_go(lent, worst.unwrap_or(newcomer));
     }
 
-    /// The order in which neighbours are listened to closely: the same at both ends of most pairs.
-    pub(super) fn by_rank(&self) -> Vec<PeerId> {
-        let mut peers: Vec<PeerId> =
-            self.known.iter().filter(|(_, known)| known.connected).map(|(peer, _)| *peer).collect();
-        peers.sort_by_cached_key(|peer| pair_rank(self.me.peer, *peer));
-        peers
-    }
-
     fn one_too_many(&self, role: Role, lent: &Lent<'_>) -> Option<PeerId> {
         let connected = self.of_role(role).filter(|known| known.connected).count();
-        if connected <= wanted(role) + VIEW_SLACK {
+        if connected <= wanted(self.me.role, role) + VIEW_SLACK {
             return None;
         }
         let settled = |known: &Neighbour| lent.now.since(known.connection_since) >= SETTLING;
@@ -81,7 +80,7 @@ impl Membership {
             Role::Cloud => peers,
             Role::Edge => {
                 let mut far = peers.split_off(VIEW_NEAR_MAX.min(peers.len()));
-                far.sort_by_cached_key(|peer| pair_rank(self.me.peer, *peer));
+                far.sort_by_key(|peer| self.known.get(peer).map(|known| known.rank));
                 far
             }
         };
@@ -89,14 +88,11 @@ impl Membership {
         candidates.pop()
     }
 
-    fn let_go(&mut self, lent: &mut Lent<'_>, peer: PeerId) {
+    /// Closes a connection for want of room, and says so: the other end is not to take it for a fault.
+    pub(super) fn let_go(&mut self, lent: &mut Lent<'_>, peer: PeerId) {
         let Some(known) = self.known.get_mut(&peer) else { return };
-        known.connected = false;
-        known.connection_since = lent.now;
         known.backoff.rest(lent.now + LET_GO_REST);
-        self.detector.forget(peer);
-        lent.out.push(Output::Disconnect { peer, reason: "there are nearer neighbours than this view holds".into() });
-        self.choose_close(lent.now);
+        self.close(lent, peer, Parting::NoRoom, "there are nearer neighbours than this view holds");
     }
 
     fn of_role(&self, role: Role) -> impl Iterator<Item = &Neighbour> {
@@ -146,19 +142,19 @@ fn is_gone(known: &Neighbour) -> bool {
     }
 }
 
-fn wanted(role: Role) -> usize {
-    match role {
-        Role::Edge => VIEW_NEAR_MAX + VIEW_RANDOM_MAX,
-        Role::Cloud => VIEW_CLOUD_MAX,
+/// Peers of the edge want a view; cloud peers are wanted by them, and take everybody who comes.
+fn wanted(by: Role, of: Role) -> usize {
+    match (by, of) {
+        (Role::Edge, Role::Edge) => VIEW_NEAR_MAX + VIEW_RANDOM_MAX,
+        (Role::Edge | Role::Cloud, Role::Cloud) => VIEW_CLOUD_MAX,
+        (Role::Cloud, Role::Edge) => CLOUD_EDGES_MAX,
     }
 }
 
-/// A number that both ends of a pair reckon alike and nobody else can guess a pattern in.
-fn pair_rank(a: PeerId, b: PeerId) -> u64 {
-    let (low, high) = if a < b { (a, b) } else { (b, a) };
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&low.0).update(&high.0);
-    let mut rank = [0; 8];
-    rank.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
-    u64::from_le_bytes(rank)
+/// Neighbours a peer of this role may have.
+pub(super) fn connected_max(role: Role) -> usize {
+    match role {
+        Role::Edge => CONNECTED_MAX,
+        Role::Cloud => CLOUD_CONNECTED_MAX,
+    }
 }

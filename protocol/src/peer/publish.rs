@@ -14,7 +14,7 @@ use crate::time::Time;
 /// Loads change with every task; neighbours are told of what lasts at least this long.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// The slow floor is looked at this often when nothing happens.
-const LOOK_IDLE: Duration = Duration::from_secs(1);
+const LOOK_IDLE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 pub(super) struct Publisher {
@@ -23,13 +23,7 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// A new neighbour knows nothing of us yet: look at once.
-    pub(super) fn tell(&mut self, now: Time, _peer: PeerId) {
-        self.next = now;
-        self.looked = Time::ZERO;
-    }
-
-    /// Tells those neighbours that would be misled, if the time has come.
+    /// Tells those neighbours that would be misled, if the time has come. A new one hears it with the first ping.
     pub(super) fn publish(
         &mut self,
         now: Time,

@@ -83,6 +83,16 @@ impl Peer {
         }
     }
 
+    /// Those it would give work to: connected and believed to be there.
+    pub fn neighbours(&self) -> impl Iterator<Item = PeerId> {
+        self.membership.alive_neighbours().map(|neighbour| neighbour.member.peer)
+    }
+
+    /// Whether a peer is one of [`Peer::neighbours`].
+    pub fn is_neighbour(&self, peer: PeerId) -> bool {
+        self.membership.neighbour(peer).is_some_and(crate::membership::Neighbour::is_alive)
+    }
+
     /// Everyone it knows, nearest first.
     pub fn peers(&self, now: Time) -> Vec<PeerView> {
         let mut views: Vec<_> = self

@@ -16,6 +16,8 @@ pub(super) enum Event {
     Given(Box<Input>),
     /// A message reaches it, over the connection with this number.
     Arrived { from: usize, connection: u64, carried: Carried },
+    /// The other end closed the connection with this number.
+    Closed { by: usize, connection: u64 },
     /// It wanted to be woken.
     Wake { process: u64 },
     /// Its dial ends.

@@ -15,8 +15,10 @@
 pub mod coordinates;
 mod counts;
 mod event;
+mod hash;
 pub mod input;
 pub mod matrix;
+pub mod membership;
 mod network;
 mod node;
 pub mod place;
@@ -36,6 +38,7 @@ use shoal_protocol::{BlobId, Event as News, Input, Message, Output, PeerId, Task
 
 pub use self::counts::{Count, Counts, DATAGRAM_BYTES};
 use self::event::{Carried, Event, Events};
+use self::hash::FastMap;
 pub use self::network::{Link, Network};
 use self::node::Node;
 
@@ -96,7 +99,7 @@ pub struct Sim {
     rng: Pcg64Mcg,
     mesh_key: SecretKey,
     nodes: Vec<Node>,
-    indices: HashMap<PeerId, usize>,
+    indices: FastMap<PeerId, usize>,
     network: Network,
     counts: Counts,
     events: Events,
@@ -121,7 +124,7 @@ impl Sim {
             rng: Pcg64Mcg::seed_from_u64(seed),
             mesh_key: SecretKey::from_bytes(blake3::hash(&seed.to_le_bytes()).as_bytes()),
             nodes: Vec::new(),
-            indices: HashMap::new(),
+            indices: FastMap::default(),
             network: Network::new(link),
             counts: Counts::default(),
             events: Events::default(),
@@ -175,6 +178,11 @@ impl Sim {
                 self.events.add(self.now, index, Event::Given(Box::new(verified)));
             }
         }
+    }
+
+    /// Tells a peer the address of another.
+    pub fn introduce(&mut self, index: usize, other: usize) {
+        self.give(index, Input::Discovered { peer: None, address: node::address(other), bootstrap: true });
     }
 
     /// Adds `count` like peers.
@@ -237,12 +245,11 @@ impl Sim {
 
     /// The peer's process dies without a word.
     pub fn crash(&mut self, index: usize) {
-        let peer = self.id(index);
         if let Some(node) = self.nodes.get_mut(index) {
             node.crash();
         }
-        for other in self.network.disconnect_all(index) {
-            self.given(IDLE_TIMEOUT, other, Input::Disconnected { peer });
+        for (other, connection) in self.network.disconnect_all(index) {
+            self.events.add(self.now + IDLE_TIMEOUT, other, Event::Closed { by: index, connection });
         }
     }
 
@@ -337,6 +344,11 @@ impl Sim {
         self.nodes.get(index)?.peer.as_ref()
     }
 
+    /// Whom a peer is connected to.
+    pub fn neighbours(&self, index: usize) -> &[usize] {
+        self.network.neighbours(index)
+    }
+
     /// The hash over everything every peer did so far, in order.
     pub fn trace_hash(&self) -> String {
         self.trace.as_ref().map_or_else(String::new, |trace| trace.finalize().to_hex().to_string())
@@ -383,6 +395,12 @@ impl Sim {
         match event {
             Event::Given(input) => self.give(index, *input),
             Event::Arrived { from, connection, carried } => self.arrive(index, from, connection, carried),
+            Event::Closed { by, connection } => {
+                self.network.drained(index, connection);
+                if !self.network.is_connected(index, by) {
+                    self.give(index, Input::Disconnected { peer: self.id(by) });
+                }
+            }
             Event::Wake { process } => self.wake(index, process),
             Event::Answered { address, peer } => self.answer(index, address, peer),
             Event::RunEnded { process, attempt, report } => {
@@ -394,7 +412,7 @@ impl Sim {
     }
 
     fn arrive(&mut self, index: usize, from: usize, connection: u64, carried: Carried) {
-        if !self.network.connected(from, index, connection) {
+        if !self.network.delivers(from, index, connection) {
             return;
         }
         let message = match carried {
@@ -571,13 +589,12 @@ impl Sim {
 
     fn disconnect(&mut self, index: usize, peer: PeerId) {
         let Some(there) = self.index(peer) else { return };
-        if !self.network.disconnect(index, there) {
-            return;
-        }
+        let Some((connection, last)) = self.network.close(index, there) else { return };
         let delay = if self.network.reachable(index, there) { self.network.delay(index, there) } else { IDLE_TIMEOUT };
-        let me = self.id(index);
         self.given(Duration::ZERO, index, Input::Disconnected { peer });
-        self.given(delay, there, Input::Disconnected { peer: me });
+        // The close follows what was said before it.
+        let at = (self.now + delay).max(last);
+        self.events.add(at, there, Event::Closed { by: index, connection });
     }
 
     fn execute(&mut self, index: usize, attempt: TaskRef) {

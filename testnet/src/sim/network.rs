@@ -12,6 +12,8 @@ use rand::{Rng, RngExt};
 use shoal_protocol::Time;
 use shoal_protocol::time::micros;
 
+use super::hash::FastMap;
+
 /// The way between two peers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Link {
@@ -39,7 +41,9 @@ pub struct Network {
     delays: Option<Delays>,
     links: HashMap<(usize, usize), Link>,
     cut: HashSet<(usize, usize)>,
-    connections: HashMap<(usize, usize), Connection>,
+    connections: FastMap<(usize, usize), Connection>,
+    /// Closed by one end: what it said before still reaches the other, by index and number, until that hears of it.
+    draining: HashSet<(usize, u64)>,
     neighbours: Vec<Vec<usize>>,
     opened: u64,
     /// When what each peer sends in bulk has left; unused while uplinks are not modelled.
@@ -74,7 +78,8 @@ impl Network {
             delays: None,
             links: HashMap::new(),
             cut: HashSet::new(),
-            connections: HashMap::new(),
+            connections: FastMap::default(),
+            draining: HashSet::new(),
             neighbours: Vec::new(),
             opened: 0,
             uplinks: None,
@@ -156,36 +161,50 @@ impl Network {
         }
     }
 
+    pub(super) fn neighbours(&self, index: usize) -> &[usize] {
+        self.neighbours.get(index).map(Vec::as_slice).unwrap_or_default()
+    }
+
     pub(super) fn is_connected(&self, a: usize, b: usize) -> bool {
         self.connections.contains_key(&pair(a, b))
     }
 
-    /// Whether that very connection is still open.
-    pub(super) fn connected(&self, a: usize, b: usize, number: u64) -> bool {
-        self.connections.get(&pair(a, b)).is_some_and(|connection| connection.number == number)
+    /// Whether what was sent over that very connection still reaches `to`.
+    pub(super) fn delivers(&self, from: usize, to: usize, number: u64) -> bool {
+        let is_open = self.connections.get(&pair(from, to)).is_some_and(|connection| connection.number == number);
+        is_open || self.draining.contains(&(to, number))
     }
 
-    pub(super) fn disconnect(&mut self, a: usize, b: usize) -> bool {
-        let was_open = self.connections.remove(&pair(a, b)).is_some();
-        if was_open {
-            for (here, there) in [(a, b), (b, a)] {
-                self.neighbours.get_mut(here).into_iter().for_each(|list| list.retain(|other| *other != there));
-            }
+    fn remove(&mut self, a: usize, b: usize) -> Option<Connection> {
+        let removed = self.connections.remove(&pair(a, b))?;
+        for (here, there) in [(a, b), (b, a)] {
+            self.neighbours.get_mut(here).into_iter().for_each(|list| list.retain(|other| *other != there));
         }
-        was_open
+        Some(removed)
+    }
+
+    /// Closes a connection from one end: its number, and when the last word reaches the other.
+    pub(super) fn close(&mut self, by: usize, there: usize) -> Option<(u64, Time)> {
+        let closed = self.remove(by, there)?;
+        self.draining.insert((there, closed.number));
+        let last = closed.last_arrival.get(usize::from(by < there)).copied().unwrap_or_default();
+        Some((closed.number, last))
+    }
+
+    /// The other end heard that the connection was closed.
+    pub(super) fn drained(&mut self, there: usize, number: u64) {
+        self.draining.remove(&(there, number));
     }
 
     /// Drops every connection of a peer; who was at their other ends.
-    pub(super) fn disconnect_all(&mut self, index: usize) -> Vec<usize> {
+    pub(super) fn disconnect_all(&mut self, index: usize) -> Vec<(usize, u64)> {
         let mut others = self.neighbours.get(index).cloned().unwrap_or_default();
         others.sort_unstable();
-        for other in &others {
-            self.disconnect(index, *other);
-        }
+        let closed = others.into_iter().filter_map(|other| Some((other, self.remove(index, other)?.number))).collect();
         if let Some(uplink) = self.uplinks.as_mut().and_then(|uplinks| uplinks.get_mut(index)) {
             *uplink = Time::ZERO;
         }
-        others
+        closed
     }
 
     /// Sends a message over the connection there is: when it arrives, and over which connection.
@@ -197,14 +216,13 @@ impl Network {
         bytes: usize,
         rng: &mut impl Rng,
     ) -> Option<(Time, u64)> {
-        let number = self.connections.get(&pair(from, to))?.number;
+        let travels = self.travel(from, to, rng);
+        let connection = self.connections.get_mut(&pair(from, to))?;
         self.messages += 1;
         self.bytes += bytes as u64;
-        let at = now + self.travel(from, to, rng)?;
-        let last = self.connections.get_mut(&pair(from, to))?.last_arrival.get_mut(usize::from(from < to))?;
-        let at = at.max(*last);
-        *last = at;
-        Some((at, number))
+        let last = connection.last_arrival.get_mut(usize::from(from < to))?;
+        *last = (now + travels?).max(*last);
+        Some((*last, connection.number))
     }
 
     /// Sends a message that carries `bulk` bytes: it leaves when they have left, and arrives with them.

@@ -39,6 +39,8 @@ pub(super) struct Mesh {
     queue: BTreeMap<(Time, u64), (PeerId, Happening)>,
     pushed: u64,
     connections: BTreeMap<(PeerId, PeerId), u64>,
+    /// Connections the other end has closed, until this end hears of it: what was said before is still read.
+    closing: BTreeSet<(PeerId, u64)>,
     cut: BTreeSet<(PeerId, PeerId)>,
     gone: BTreeSet<PeerId>,
     pub(super) loss: f64,
@@ -119,6 +121,7 @@ impl Mesh {
             queue: BTreeMap::new(),
             pushed: 0,
             connections: BTreeMap::new(),
+            closing: BTreeSet::new(),
             cut: BTreeSet::new(),
             gone: BTreeSet::new(),
             loss: 0.0,
@@ -292,7 +295,8 @@ impl Mesh {
         self.trace.update(format!("{:?} {peer} {happening:?}", self.now).as_bytes());
         match happening {
             Happening::Arrived { from, message, connection } => {
-                if self.connections.get(&pair(peer, from)) == Some(&connection) {
+                let is_open = self.connections.get(&pair(peer, from)) == Some(&connection);
+                if is_open || self.closing.contains(&(peer, connection)) {
                     self.act(peer, |membership, lent| receive(membership, lent, from, message));
                 }
             }
@@ -303,6 +307,7 @@ impl Mesh {
                 }
             }
             Happening::Disconnected { peer: other, connection } => {
+                self.closing.remove(&(peer, connection));
                 if self.connections.get(&pair(peer, other)).is_none_or(|newer| *newer == connection) {
                     self.act(peer, |membership, lent| membership.disconnected(lent, other));
                 }
@@ -411,7 +416,9 @@ impl Mesh {
         let Some(connection) = self.connections.remove(&pair(a, b)) else { return };
         for (at, peer) in [(a, b), (b, a)] {
             if by != Some(at) && !self.cut.contains(&pair(a, b)) {
-                self.push(ms(1), at, Happening::Disconnected { peer, connection });
+                self.closing.insert((at, connection));
+                let after = self.delay(a, b).mul_f64(1.1) + ms(1);
+                self.push(after, at, Happening::Disconnected { peer, connection });
             }
         }
     }
@@ -448,6 +455,9 @@ impl Node {
 pub(super) fn receive(membership: &mut Membership, lent: &mut Lent<'_>, from: PeerId, message: Message) {
     membership.heard(lent, from);
     match message {
+        Message::Beat(beat) => membership.beaten(lent, from, beat),
+        Message::Will(will) => membership.will(from, *will),
+        Message::Parting(why) => membership.parting(from, why),
         Message::Ping(ping) => membership.pinged(lent, from, ping),
         Message::Pong(pong) => {
             membership.ponged(lent, from, pong);

@@ -50,8 +50,8 @@ fn a_crash_is_known_to_all_four_neighbours_in_time() {
     let longest = *times.iter().max().unwrap();
     let median = median(times);
     println!("crash to dead at all of 4: median {median:?}, longest {longest:?}");
-    assert!(median <= ms(1_400), "median {median:?}");
-    assert!(longest <= ms(2_000), "longest {longest:?}");
+    assert!(median <= ms(900), "median {median:?}");
+    assert!(longest <= ms(1_100), "longest {longest:?}");
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_frozen_peer_dies_and_comes_back_when_it_wakes() {
 
 #[test]
 fn a_short_stop_kills_nobody() {
-    for stop_ms in [100, 300, 500, 650] {
+    for stop_ms in [100, 300, 500, 600] {
         let mut mesh = Mesh::formed(5, stop_ms);
         mesh.freeze(2);
         mesh.run_for(ms(stop_ms));
@@ -214,8 +214,9 @@ fn a_large_mesh_keeps_a_bounded_view_that_is_one_mesh_and_does_not_flap() {
     mesh.run_for(secs(30));
 
     let deaths: usize = (0..PEERS).map(|i| mesh.node(i).deaths.len()).sum();
-    let connected = |i| mesh.node(i).membership.known().filter(|known| known.connected).count();
-    let (fewest, most) = ((0..PEERS).map(connected).min().unwrap(), (0..PEERS).map(connected).max().unwrap());
+    let connected = |i: usize| mesh.node(i).membership.known().filter(|known| known.connected).count();
+    let edges = || (0..PEERS).filter(|i| i % 10 != 9); // the others are clouds, and take everybody
+    let (fewest, most) = (edges().map(connected).min().unwrap(), edges().map(connected).max().unwrap());
     println!("closed {closed}, dialled {dials} while forming; connected {fewest} to {most}");
     println!("in the half minute after: closed {}, dialled {}", mesh.closed_by_order - closed, mesh.dials - dials);
     assert_eq!(deaths, 0);
@@ -240,19 +241,64 @@ fn reachable_from(mesh: &Mesh, start: usize) -> usize {
 }
 
 #[test]
-fn an_idle_pair_exchanges_about_two_small_messages_a_beat() {
-    let mut mesh = Mesh::formed(5, 10);
-    mesh.run_for(secs(30));
+fn an_idle_peer_says_about_eight_small_things_a_second() {
+    let mut mesh = Mesh::formed(12, 10);
+    mesh.run_for(secs(60));
     let (messages, bytes) = (mesh.messages, mesh.bytes);
 
     mesh.run_for(secs(60));
 
-    let pairs_and_beats = 10.0 * 60.0 * 4.0;
-    let a_beat = (mesh.messages - messages) as f64 / pairs_and_beats;
+    let a_second = (mesh.messages - messages) as f64 / (12.0 * 60.0);
     let mean = (mesh.bytes - bytes) as f64 / (mesh.messages - messages) as f64;
-    println!("{a_beat:.2} messages a pair and beat, {mean:.0} bytes each");
-    assert!(a_beat <= 2.2, "{a_beat}");
-    assert!(mean <= 40.0, "{mean}");
+    println!("{a_second:.2} messages a peer and second, {mean:.0} bytes each");
+    assert!(a_second <= 9.0, "{a_second}");
+    assert!(mean <= 25.0, "{mean}");
+}
+
+/// A neighbour that is let go for want of room is neither missed nor called back at once.
+#[test]
+fn who_is_let_go_is_not_taken_for_lost() {
+    let mut mesh = Mesh::formed(5, 13);
+    let other = mesh.id(2);
+    mesh.on(1, |membership, lent| membership.let_go(lent, other));
+
+    mesh.run_for(ms(140));
+
+    assert!((0..5).all(|i| mesh.node(i).deaths.is_empty()));
+    let suspected = |i: usize| mesh.node(i).changes.iter().any(|(_, _, state)| *state == PeerState::Suspect);
+    assert!((0..5).all(|i| !suspected(i)));
+    assert!(!mesh.node(2).membership.is_connected(mesh.id(1)));
+}
+
+/// A peer that was stopped so long that all the others closed their connections finds them again without burying anybody.
+#[test]
+fn a_sleeper_that_was_given_up_buries_nobody_when_it_wakes() {
+    for seed in 0..10 {
+        let mut mesh = Mesh::formed(30, seed);
+        mesh.loss = 0.02;
+        mesh.freeze(7);
+        mesh.run_for(secs(10));
+
+        mesh.thaw(7);
+
+        mesh.run_until(secs(20), "all back", Mesh::all_see_all);
+        assert!(mesh.node(7).deaths.is_empty(), "seed {seed}");
+    }
+}
+
+/// Of the neighbours of a peer that dies, most have no beat of it: they hear of it from its monitors.
+#[test]
+fn those_who_do_not_listen_closely_are_told() {
+    let mut mesh = Mesh::formed(30, 14);
+    mesh.run_for(secs(20));
+    mesh.crash(5);
+
+    let took = mesh.run_until(ms(1_500), "dead at all", |mesh| {
+        (0..30).filter(|i| *i != 5).all(|i| mesh.state(5, i) == Some(PeerState::Dead))
+    });
+
+    println!("known to all 29 after {took:?}");
+    assert!((0..30).all(|i| mesh.node(i).deaths.len() <= 1));
 }
 
 #[test]
@@ -260,7 +306,7 @@ fn heartbeats_measure_round_trips_and_learn_coordinates() {
     let mut mesh = Mesh::new(12, 11);
     mesh.one_way = |a, b| Duration::from_millis(2 + 3 * a.abs_diff(b) as u64);
     mesh.bootstrap_all();
-    mesh.run_for(secs(60));
+    mesh.run_for(secs(180)); // settled pairs measure their way once a minute only
 
     let latency = &mesh.node(0).latency;
     let measured = latency.rtt(mesh.id(5)).unwrap();
@@ -293,7 +339,7 @@ mod arbitrary {
 
     use super::*;
     use crate::certificate::Role;
-    use crate::config::{KNOWN_MAX, PROSPECTS_MAX};
+    use crate::config::{CONNECTED_MAX, PASSIVE_MAX, PROSPECTS_MAX};
 
     fn id(n: u16) -> PeerId {
         let mut id = [7; 32];
@@ -302,7 +348,7 @@ mod arbitrary {
     }
 
     fn member(n: u16) -> Member {
-        let role = if n.is_multiple_of(3) { Role::Cloud } else { Role::Edge };
+        let role = if n % 3 == 1 { Role::Cloud } else { Role::Edge };
         Member { peer: id(n), name: n.to_string(), role, labels: Default::default() }
     }
 
@@ -357,8 +403,8 @@ mod arbitrary {
                 act(&mut membership, &mut lent, what, a, b, number);
 
                 prop_assert!(out.drain().len() < 600, "one fact causes a bounded number of orders");
-                prop_assert!(membership.known().count() <= KNOWN_MAX);
-                prop_assert!(membership.known().filter(|known| known.connected).count() <= crate::config::CONNECTED_MAX);
+                prop_assert!(membership.known().count() <= CONNECTED_MAX + PASSIVE_MAX);
+                prop_assert!(membership.known().filter(|known| known.connected).count() <= CONNECTED_MAX);
                 prop_assert!(membership.prospects.count() <= PROSPECTS_MAX);
                 prop_assert!(membership.next_deadline().is_some());
                 let changes = membership.take_changes();

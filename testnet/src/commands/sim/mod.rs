@@ -2,6 +2,7 @@
 
 mod case;
 mod coordinates;
+mod membership;
 mod place;
 mod report;
 
@@ -21,6 +22,7 @@ pub(crate) enum Sim {
     Case(case::MakeCase),
     Coordinates(coordinates::Coordinates),
     Report(report::WriteReport),
+    Membership(membership::Membership),
 }
 
 impl Sim {
@@ -30,6 +32,7 @@ impl Sim {
             Self::Case(case) => case.run(),
             Self::Coordinates(coordinates) => coordinates.run(),
             Self::Report(report) => report.run(),
+            Self::Membership(membership) => membership.run(),
         }
     }
 }

@@ -1,0 +1,190 @@
+//! Who is to hear of a death: each peer tells its monitors who its neighbours are, while it lives.
+//!
+//! A monitor that finds it gone tells those it is connected to. Most are, being near; the others (the random part of the
+//! view, that shares no neighbour with it) are called, each by two of the monitors. So a death costs messages when there
+//! is one, and nothing while there is none.
+//!
+//! **Invariant:** a will names at most [`WILL_MAX`] peers, [`WILL_FAR_MAX`] of them with an address; and at most
+//! [`ERRANDS_MAX`] calls on behalf of the dead are under way.
+//! **Not here:** a cloud peer has too many neighbours to name; its death is passed on from neighbour to neighbour
+//! (`rumours.rs`).
+
+use core::time::Duration;
+use std::collections::BTreeSet;
+
+use super::{Lent, Membership, Neighbour};
+use crate::certificate::Role;
+use crate::config::{ADDRESS_BYTES_MAX, ERRANDS_MAX, WILL_FAR_MAX, WILL_MAX};
+use crate::id::{PeerId, ShortId};
+use crate::message::{Contact, Message, RumourState, Will};
+use crate::output::{Output, PeerState};
+use crate::time::Time;
+
+/// Monitors that call the same far neighbour of a dead peer.
+const CALLERS: usize = 2;
+/// A call that is not answered by then is not waited for.
+const ERRAND_MAX: Duration = Duration::from_secs(3);
+
+/// What a monitor was told.
+#[derive(Debug, Default)]
+pub(super) struct Inherited {
+    turn: usize,
+    of: usize,
+    names: BTreeSet<ShortId>,
+    far: Vec<Contact>,
+}
+
+/// What was told to a monitor.
+#[derive(Debug, Default)]
+pub(super) struct Bequeathed {
+    turn: u8,
+    of: u8,
+    names: BTreeSet<ShortId>,
+    /// Those whose address was given.
+    addressed: BTreeSet<ShortId>,
+}
+
+/// Somebody to be called because somebody else died.
+#[derive(Debug)]
+pub(super) struct Errand {
+    to: PeerId,
+    about: PeerId,
+    until: Time,
+}
+
+impl Membership {
+    /// Tells a monitor of the neighbours that came and went since it was told.
+    pub(super) fn bequeath(&mut self, lent: &mut Lent<'_>, monitor: PeerId) {
+        if self.me.role == Role::Cloud {
+            return;
+        }
+        let heirs = self.heirs(monitor);
+        let place = self.beats.monitors().position(|peer| peer == monitor);
+        let number = |n: usize| u8::try_from(n).unwrap_or(u8::MAX);
+        let (turn, of) = (number(place.unwrap_or_default()), number(self.beats.monitors().count()));
+
+        let Some(known) = self.known.get_mut(&monitor) else { return };
+        let told = known.bequeathed.get_or_insert_default();
+        let names: BTreeSet<ShortId> = heirs.iter().map(|(name, _)| *name).collect();
+        let will = Will {
+            turn,
+            of,
+            added: names.difference(&told.names).copied().collect(),
+            removed: told.names.difference(&names).copied().collect(),
+            far: heirs
+                .into_iter()
+                .filter_map(|(name, contact)| contact.filter(|_| told.addressed.insert(name)))
+                .collect(),
+        };
+        told.addressed.retain(|name| names.contains(name));
+        let is_news = !(will.added.is_empty() && will.removed.is_empty() && will.far.is_empty());
+        let is_moved = (told.turn, told.of) != (turn, of);
+        **told = Bequeathed { turn, of, names, addressed: core::mem::take(&mut told.addressed) };
+        if is_news || is_moved {
+            lent.out.send(monitor, Message::Will(Box::new(will)));
+        }
+    }
+
+    /// A neighbour chose us as a monitor, and says who is to hear of its death.
+    pub fn will(&mut self, from: PeerId, will: Will) {
+        let Some(known) = self.known.get_mut(&from).filter(|known| known.connected) else { return };
+        let inherited = known.inherited.get_or_insert_default();
+        (inherited.turn, inherited.of) = (usize::from(will.turn), usize::from(will.of));
+        for name in will.removed.iter().take(WILL_MAX) {
+            inherited.names.remove(name);
+            inherited.far.retain(|contact| contact.peer.abridged() != *name);
+        }
+        let room = WILL_MAX.saturating_sub(inherited.names.len());
+        inherited.names.extend(will.added.into_iter().take(room));
+        for contact in will.far.into_iter().filter(|contact| contact.address.len() <= ADDRESS_BYTES_MAX) {
+            let is_named = inherited.names.contains(&contact.peer.abridged());
+            let is_known = inherited.far.iter().any(|known| known.peer == contact.peer);
+            if is_named && !is_known && inherited.far.len() < WILL_FAR_MAX {
+                inherited.far.push(contact);
+            }
+        }
+        inherited.far.sort_by_key(|contact| contact.peer);
+    }
+
+    /// Neighbours of ours that the will of a peer names; nothing when it left us none.
+    pub(super) fn co_holders(&self, of: PeerId) -> Option<Vec<PeerId>> {
+        let inherited = self.known.get(&of)?.inherited.as_ref()?;
+        let is_named = |known: &&Neighbour| inherited.names.contains(&known.member.peer.abridged());
+        Some(
+            self.alive_neighbours()
+                .filter(is_named)
+                .map(|known| known.member.peer)
+                .filter(|peer| *peer != of)
+                .collect(),
+        )
+    }
+
+    /// Calls those of the heirs that we are not connected to and that are ours to call.
+    pub(super) fn call_heirs(&mut self, lent: &mut Lent<'_>, of: PeerId) {
+        let Some(inherited) = self.known.get(&of).and_then(|known| known.inherited.as_ref()) else { return };
+        let is_ours = |n: usize| (0..CALLERS).any(|k| (n + k) % inherited.of.max(1) == inherited.turn);
+        let calls: Vec<Contact> = inherited
+            .far
+            .iter()
+            .enumerate()
+            .filter(|(n, contact)| is_ours(*n) && !self.is_connected(contact.peer) && contact.peer != self.me.peer)
+            .map(|(_, contact)| contact.clone())
+            .collect();
+        let now = lent.now;
+        self.errands.retain(|errand| errand.until > now);
+        for Contact { peer: to, address } in calls {
+            if self.errands.len() >= ERRANDS_MAX || self.leaving {
+                return;
+            }
+            if self.errands.iter().any(|errand| errand.to == to && errand.about == of) {
+                continue;
+            }
+            self.errands.push(Errand { to, about: of, until: now + ERRAND_MAX });
+            lent.out.push(Output::Dial { peer: Some(to), addresses: vec![address] });
+        }
+    }
+
+    /// Somebody we may have called is there: it hears what it was called for.
+    pub(super) fn run_errands(&mut self, lent: &mut Lent<'_>, to: PeerId) {
+        let (now, mut about) = (lent.now, Vec::new());
+        self.errands.retain(|errand| {
+            if errand.to == to && errand.until > now {
+                about.push(errand.about);
+            }
+            errand.to != to && errand.until > now
+        });
+        for peer in about {
+            let state = match self.state(peer) {
+                Some(PeerState::Dead) => RumourState::Dead,
+                Some(PeerState::Suspect) => RumourState::Suspect,
+                Some(PeerState::Alive | PeerState::Left) | None => continue,
+            };
+            if let Some(rumour) = self.about(peer, state) {
+                lent.out.send(to, Message::Rumour(rumour));
+            }
+        }
+    }
+
+    /// The neighbours, by the first bytes of their ids, with the addresses of those that too few monitors are connected
+    /// to: a monitor whose monitor we are said so in its own will.
+    fn heirs(&self, monitor: PeerId) -> Vec<(ShortId, Option<Contact>)> {
+        let wills: Vec<&Inherited> =
+            self.beats.monitors().filter_map(|monitor| self.known.get(&monitor)?.inherited.as_deref()).collect();
+        let told_by = |name: &ShortId| wills.iter().filter(|will| will.names.contains(name)).count();
+        let mut heirs: Vec<(usize, u64, &Neighbour)> = self
+            .alive_neighbours()
+            .filter(|known| known.member.peer != monitor)
+            .map(|known| (told_by(&known.member.peer.abridged()), known.rank, known))
+            .collect();
+        heirs.sort_unstable_by_key(|(told_by, rank, _)| (*told_by, *rank));
+        heirs.truncate(WILL_MAX);
+        let heir = |(n, (told_by, _, known)): (usize, (usize, u64, &Neighbour))| {
+            let peer = known.member.peer;
+            let is_monitor = self.beats.monitors().any(|monitor| monitor == peer);
+            let is_far = told_by < CALLERS && n < WILL_FAR_MAX && !is_monitor;
+            let address = known.addresses.first().filter(|_| is_far);
+            (peer.abridged(), address.map(|address| Contact { peer, address: address.clone() }))
+        };
+        heirs.into_iter().enumerate().map(heir).collect()
+    }
+}
