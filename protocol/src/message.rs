@@ -351,11 +351,14 @@ pub enum RumourState {
 }
 
 /// Peer exchange: a few signed records.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Records {
     /// At most [`crate::config::RECORDS_PER_MESSAGE_MAX`].
     #[serde(rename = "r")]
     pub records: Vec<SignedRecord>,
+    /// Where those peers are, as far as the sender knows; in the order of the records.
+    #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<Option<Coordinate>>,
 }
 
 /// What a peer says of its spare capacity.

@@ -120,7 +120,7 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         (Message::ProbeRequest(ProbeRequest { sequence: 1, target: PEER }), 45, "c691f49b"),
         (Message::ProbeAnswered(ProbeAnswered { sequence: 1, target: PEER, incarnation: 2 }), 48, "faea4eb3"),
         (Message::Rumour(Rumour { peer: PEER, incarnation: 1, state: RumourState::Suspect }), 49, "674189a4"),
-        (Message::Records(Records { records: vec![record()] }), 323, "ebad0ddd"),
+        (Message::Records(Records { records: vec![record()], places: Vec::new() }), 323, "ebad0ddd"),
         (Message::Load(load()), 81, "e97a9729"),
         (Message::Ask(ask), 85, "ddcea448"),
         (Message::Offer(offer()), 130, "d18fddf8"),

@@ -13,7 +13,7 @@ use core::time::Duration;
 use super::dialling::remember_address;
 use super::neighbour::Record;
 use super::view::connected_max;
-use super::{Lent, Membership, Neighbour};
+use super::{Lent, Membership, Neighbour, nearer};
 use crate::certificate::{Member, SignedRecord};
 use crate::config::{ADDRESSES_MAX, FRAME_BYTES_MAX, PASSIVE_MAX, RECORDS_PER_MESSAGE_MAX};
 use crate::id::PeerId;
@@ -46,13 +46,18 @@ impl Membership {
     pub fn record_signed(&mut self, lent: &mut Lent<'_>, record: SignedRecord) {
         self.own_record = Some(record.clone());
         for to in self.others_alive(&[]) {
-            lent.out.send(to, Message::Records(Records { records: vec![record.clone()] }));
+            lent.out.send(to, Message::Records(Records { records: vec![record.clone()], places: Vec::new() }));
         }
     }
 
     /// A neighbour told of peers: those that are news are given to the driver to be checked.
     pub fn records(&mut self, lent: &mut Lent<'_>, from: PeerId, records: Records) {
         let me = self.me.peer;
+        for (record, place) in records.records.iter().zip(&records.places).take(RECORDS_PER_MESSAGE_MAX) {
+            if let Some(place) = place {
+                lent.latency.heard_of(lent.now, record.peer, *place);
+            }
+        }
         let news: Vec<SignedRecord> = records
             .records
             .into_iter()
@@ -110,9 +115,7 @@ impl Membership {
         let mut records: Vec<SignedRecord> = self.own_record.clone().into_iter().collect();
         let count = if self.whole_mesh_fits() { RECORDS_PER_MESSAGE_MAX - 1 } else { RECORDS_TO_GREET };
         records.extend(self.untold(lent, peer, count));
-        if !records.is_empty() {
-            lent.out.send(peer, Message::Records(Records { records }));
-        }
+        say_records(lent, peer, records);
     }
 
     /// A new record goes on at once to a few who were not given it.
@@ -122,7 +125,7 @@ impl Membership {
         for to in some_of(lent.rng, self.others_alive(&[about]), TOLD_OF_NEWS) {
             let Some(neighbour) = self.known.get_mut(&to).filter(|to| !to.told.contains(&key)) else { continue };
             remember_told(neighbour, [key]);
-            lent.out.send(to, Message::Records(Records { records: vec![signed.clone()] }));
+            lent.out.send(to, Message::Records(Records { records: vec![signed.clone()], places: Vec::new() }));
         }
     }
 
@@ -132,11 +135,10 @@ impl Membership {
         let hurry = is_news || self.alive_neighbours().count() < FEW;
         for peer in some_of(lent.rng, self.others_alive(&[]), if hurry { TOLD_OF_NEWS } else { 1 }) {
             let records = self.untold(lent, peer, RECORDS_PER_ROUND);
-            if !records.is_empty() {
-                lent.out.send(peer, Message::Records(Records { records }));
-            }
+            say_records(lent, peer, records);
         }
-        self.next_round = lent.now + jittered(lent.rng, if hurry { ROUND_WITH_NEWS } else { ROUND });
+        let pause = if self.whole_mesh_fits() { ROUND } else { self.search.pause() };
+        self.next_round = lent.now + jittered(lent.rng, if hurry { ROUND_WITH_NEWS } else { pause });
     }
 
     /// Some records of peers thought to be here that `to` was not given lately; they count as given.
@@ -149,8 +151,13 @@ impl Membership {
             .filter_map(|(_, known)| known.record.as_ref())
             .filter(|record| !told.contains(&record.key()))
             .collect();
+        let candidates = if self.whole_mesh_fits() {
+            some_of(lent.rng, candidates, count)
+        } else {
+            nearer::most_useful(lent, to, candidates, count)
+        };
         let mut bytes = 0;
-        let chosen: Vec<&Record> = some_of(lent.rng, candidates, count)
+        let chosen: Vec<&Record> = candidates
             .into_iter()
             .filter(|record| {
                 bytes += record.bytes;
@@ -187,6 +194,14 @@ impl Membership {
         self.fits.take();
         true
     }
+}
+
+fn say_records(lent: &mut Lent<'_>, to: PeerId, records: Vec<SignedRecord>) {
+    if records.is_empty() {
+        return;
+    }
+    let places = records.iter().map(|record| lent.latency.place(record.peer)).collect();
+    lent.out.send(to, Message::Records(Records { records, places }));
 }
 
 fn remember_told(neighbour: &mut Neighbour, keys: impl IntoIterator<Item = u64>) {

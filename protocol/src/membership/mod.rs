@@ -15,6 +15,7 @@
 //! | `local_health.rs` | or is it us who are slow? |
 //! | `dialling.rs` | whom to call, and when again? |
 //! | `view.rs` | whom to stay connected to? |
+//! | `nearer.rs` | who would be a nearer neighbour? |
 //! | `gossip.rs` | whom to tell about whom? |
 //! | `rumours.rs` | what do others say of a peer, and what is it worth? |
 //! | `will.rs` | who is to hear of a death? |
@@ -27,6 +28,7 @@ mod dialling;
 mod failure_detector;
 mod gossip;
 mod local_health;
+mod nearer;
 mod neighbour;
 mod probes;
 mod rumours;
@@ -40,6 +42,7 @@ use std::collections::BTreeMap;
 use self::beats::Beats;
 use self::dialling::Prospects;
 use self::failure_detector::{FailureDetector, Step};
+use self::nearer::Search;
 pub use self::neighbour::Neighbour;
 use self::probes::Probes;
 use self::will::Errand;
@@ -101,6 +104,7 @@ pub struct Membership {
     view_changed_at: Time,
     prospects: Prospects,
     beats: Beats,
+    search: Search,
     detector: FailureDetector,
     probes: Probes,
     asked: BTreeMap<PeerId, Asked>,
@@ -141,6 +145,7 @@ impl Membership {
             prospects: Prospects::default(),
             helpers: config.helpers,
             beats: Beats::new(config, now),
+            search: Search::default(),
             detector: FailureDetector::new(config),
             probes: Probes::default(),
             asked: BTreeMap::new(),
@@ -372,6 +377,7 @@ impl Membership {
             self.dial_due(lent);
         }
         if self.next_round <= lent.now {
+            self.search(lent);
             self.exchange(lent);
         }
         if self.next_trim <= lent.now {

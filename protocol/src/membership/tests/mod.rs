@@ -227,6 +227,32 @@ fn a_large_mesh_keeps_a_bounded_view_that_is_one_mesh_and_does_not_flap() {
     assert!(flaps <= PEERS as u64, "{flaps} connections closed in a quiet half minute");
 }
 
+/// Machines on a line that begin with whom they happen to meet end up beside those that are beside them.
+#[test]
+fn peers_of_a_large_mesh_find_who_is_near() {
+    const PEERS: usize = 120;
+    let mut mesh = Mesh::new(PEERS, 16);
+    mesh.one_way = |a, b| Duration::from_micros(500 + 300 * a.abs_diff(b) as u64);
+    mesh.bootstrap_all();
+    let is_edge = |i: usize| i % 10 != 9;
+    let found = |mesh: &Mesh| {
+        let pairs = || (0..PEERS).flat_map(|a| (a + 1..(a + 5).min(PEERS)).map(move |b| (a, b)));
+        let near: Vec<(usize, usize)> = pairs().filter(|(a, b)| is_edge(*a) && is_edge(*b)).collect();
+        let connected =
+            near.iter().filter(|(a, b)| mesh.sees_alive(*a, *b) && mesh.node(*b).membership.is_connected(mesh.id(*a)));
+        connected.count() as f64 / near.len() as f64
+    };
+
+    mesh.run_for(secs(20));
+    let at_first = found(&mesh);
+    mesh.run_for(secs(240));
+    let later = found(&mesh);
+
+    println!("{:.0} % of those next door at first, {:.0} % later", at_first * 100.0, later * 100.0);
+    assert!(later > 0.9, "{later}");
+    assert!(later > at_first + 0.1, "{at_first} at first, {later} later");
+}
+
 fn reachable_from(mesh: &Mesh, start: usize) -> usize {
     let mut seen = std::collections::BTreeSet::from([mesh.id(start)]);
     let mut frontier = vec![mesh.id(start)];

@@ -123,7 +123,7 @@ impl View {
         let here = latency.coordinate();
         let strangers = self.callable(now).filter(|peer| latency.rtt(*peer).is_none());
         let (unlike, peer) = strangers.filter_map(|peer| Some((latency.place(peer)?.unlike(&here), peer))).min()?;
-        (unlike < self.farthest_near(latency) / 2).then_some(peer)
+        (unlike < self.farthest_near(latency) / 4).then_some(peer)
     }
 
     fn callable(&self, now: Time) -> impl Iterator<Item = PeerId> {
