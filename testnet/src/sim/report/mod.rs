@@ -5,15 +5,17 @@
 //! | `load.rs` | how long do tasks take as the load grows, under each policy? |
 //! | `herd.rs` | what happens when everybody picks the best of what was said a while ago? |
 //! | `size.rs` | what does asking cost as the mesh grows? |
+//! | `membership.rs` | what does it cost to know who is here, and how soon is a peer missed? |
 //! | `distances.rs` | how wrong are peers about distances? |
 //! | `plot.rs`, `page.rs` | how is it shown? |
 //!
 //! **Invariant:** every number on the page was measured by this run; the same plan gives the same page.
-//! **Not here:** the experiments themselves. Those are `place` and `coordinates`.
+//! **Not here:** the experiments themselves. Those are `place`, `membership` and `coordinates`.
 
 mod distances;
 mod herd;
 mod load;
+mod membership;
 mod page;
 mod plot;
 mod size;
@@ -57,6 +59,8 @@ pub fn run(matrix: &Matrix, plan: &Plan, says: &mut dyn FnMut(&str)) -> Result<V
     let matrix = part.as_ref().unwrap_or(matrix);
     let mut sections = vec![load::section(matrix, plan, says)?, herd::section(matrix, plan, says)?];
     sections.push(size::section(matrix, plan, says)?);
+    sections.push(membership::control(plan, says));
+    sections.push(membership::detection(plan, says));
     sections.push(distances::section(matrix, plan, says));
     Ok(sections)
 }
