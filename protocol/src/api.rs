@@ -279,6 +279,9 @@ pub struct TaskRequest {
     /// λ for this task.
     #[serde(default)]
     pub lambda: Option<f64>,
+    /// How long it is expected to run on a reference core; without it the module's earlier runs say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_ms: Option<f64>,
     /// The same key always names the same task.
     #[serde(default)]
     pub idempotency_key: Option<String>,

@@ -9,6 +9,7 @@
 mod in_flight;
 mod publish;
 pub(crate) mod sanity;
+pub(crate) mod usual;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -18,12 +19,36 @@ use self::publish::Published;
 use crate::config::LOAD_PEERS_MAX;
 use crate::id::PeerId;
 use crate::message::{LoadDigest, TaskRef};
-use crate::time::Time;
+use crate::time::{Time, millis};
 
 /// Load of the neighbours, as far as this peer knows.
 #[derive(Debug, Default)]
 pub struct LoadView {
     peers: BTreeMap<PeerId, PeerLoad>,
+    /// The start time that peers of a size speak of lately, in milliseconds; by the logarithm of their cores.
+    typical_ms: [f64; SIZES],
+}
+
+/// Sizes of peers that are told apart: each holds four times the cores of the one before.
+const SIZES: usize = 5;
+/// Share of the newest word in what is typical.
+const TYPICAL_GAIN: f64 = 0.05;
+/// Silence after which a peer is taken to be as busy as others of its size.
+const SILENT: Duration = Duration::from_secs(1);
+
+fn size_of(cores: u16) -> usize {
+    (cores.max(1).ilog2() as usize / 2).min(SIZES - 1)
+}
+
+/// What is expected of a peer.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// Its last word.
+    pub digest: &'a LoadDigest,
+    /// When a task arriving there now would start.
+    pub start_in: Duration,
+    /// How long ago it spoke.
+    pub age: Duration,
 }
 
 /// Both directions of what is known between this peer and another.
@@ -51,8 +76,7 @@ impl LoadView {
 
     /// A peer spoke of its load. False, and nothing changes, for a digest that cannot be true or is not newer.
     ///
-    /// Drops the awards that [`LoadView::accepted`] marked: this digest contains them. So for a message that is both
-    /// (`Accepted`, `Outcome`), call `accepted` or `settled` first.
+    /// Drops the awards that it contains. For an `Outcome` call `settled` first.
     pub fn heard(&mut self, now: Time, peer: PeerId, digest: LoadDigest) -> bool {
         if !digest.is_sane() {
             return false;
@@ -61,7 +85,11 @@ impl LoadView {
         if load.heard.as_ref().is_some_and(|last| !last.connection_over && digest.sequence <= last.digest.sequence) {
             return false;
         }
-        load.in_flight.drop_accepted();
+        load.in_flight.heard(now);
+        if let Some(typical_ms) = self.typical_ms.get_mut(size_of(digest.cores)) {
+            *typical_ms += TYPICAL_GAIN * (millis(digest.start_in) - *typical_ms);
+        }
+        let load = self.touch(now, peer);
         load.heard = Some(Heard { digest, at: now, connection_over: false });
         true
     }
@@ -79,9 +107,20 @@ impl LoadView {
     /// When a task arriving there now would start: what it said, less the time that passed, plus our own awards that it
     /// did not count yet.
     pub fn start_in(&self, now: Time, peer: PeerId) -> Option<Duration> {
+        self.expected(now, peer).map(|expected| expected.start_in)
+    }
+
+    /// The digest of a peer, and what follows from it now.
+    pub fn expected(&self, now: Time, peer: PeerId) -> Option<Expected<'_>> {
         let load = self.peers.get(&peer)?;
         let heard = load.heard.as_ref()?;
-        Some(heard.digest.start_in.saturating_sub(now.since(heard.at)) + load.in_flight.wait(&heard.digest))
+        let age = now.since(heard.at);
+        let said = heard.digest.start_after(age);
+        let typical = self.typical_ms.get(size_of(heard.digest.cores)).copied().unwrap_or_default();
+        let known = (-age.as_secs_f64() / SILENT.as_secs_f64()).exp();
+        let doubted = Duration::from_secs_f64(typical * (1.0 - known) / 1_000.0);
+        let start_in = said.max(doubted) + load.in_flight.wait(&heard.digest);
+        Some(Expected { digest: &heard.digest, start_in, age })
     }
 
     /// Own awards to the peer that its digest does not contain yet.
@@ -89,16 +128,10 @@ impl LoadView {
         self.peers.get(&peer).map_or(0, |load| load.in_flight.len())
     }
 
-    /// A task was awarded to the peer; `work` is the time it will hold a core *there*.
-    pub fn assigned(&mut self, now: Time, peer: PeerId, attempt: TaskRef, work: Duration) {
-        self.touch(now, peer).in_flight.assigned(attempt, work);
-    }
-
-    /// The peer took the award into its queue: from its next digest on it counts it itself.
-    pub fn accepted(&mut self, peer: PeerId, attempt: TaskRef) {
-        if let Some(load) = self.peers.get_mut(&peer) {
-            load.in_flight.accepted(attempt);
-        }
+    /// A task was awarded to the peer; `work` is the time it will hold a core *there*, and what we hear after `known_after`
+    /// was said by a peer that had it.
+    pub fn assigned(&mut self, now: Time, peer: PeerId, attempt: TaskRef, work: Duration, known_after: Duration) {
+        self.touch(now, peer).in_flight.assigned(attempt, work, now + known_after);
     }
 
     /// The award came to an end (run, declined, lost): it weighs on the peer no more.
@@ -129,6 +162,19 @@ impl LoadView {
             Some(published) => published.misleads(now, current),
             None => true,
         }
+    }
+
+    /// Whether `to` is worth a message of its own: it knows nothing of us, or something that is not so any more.
+    pub fn should_announce(&self, now: Time, to: PeerId, current: &LoadDigest) -> bool {
+        match self.peers.get(&to).and_then(|load| load.published.as_ref()) {
+            Some(published) => published.is_outdated(now, current),
+            None => true,
+        }
+    }
+
+    /// By how much `to` would be wrong about a start here, going by what it last heard; nothing when it heard nothing.
+    pub fn error(&self, now: Time, to: PeerId, current: &LoadDigest) -> Option<Duration> {
+        Some(self.peers.get(&to)?.published.as_ref()?.error(now, current))
     }
 
     /// `digest` was sent to `to`, in whatever message.

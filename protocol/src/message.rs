@@ -152,9 +152,9 @@ pub enum Message {
     /// It ended like this; repeated until acknowledged.
     #[serde(rename = "ou")]
     Outcome(Box<Outcome>),
-    /// The result is safe at home; forget it.
+    /// These results are safe at home; forget them.
     #[serde(rename = "oa")]
-    OutcomeReceived(TaskRef),
+    OutcomesReceived(Vec<TaskRef>),
     /// Nobody wants this attempt any more.
     #[serde(rename = "ca")]
     Cancel(TaskRef),
@@ -177,6 +177,35 @@ impl Message {
     /// How many bytes [`Message::encode`] would give.
     pub fn encoded_len(&self) -> usize {
         1 + cbor::encoded_len(self)
+    }
+
+    /// The sender's load, in a message that is sent for another reason.
+    pub(crate) fn load_beside(&self) -> Option<&LoadDigest> {
+        match self {
+            Self::Offer(offer) => Some(&offer.load),
+            Self::Accepted(accepted) => Some(&accepted.load),
+            Self::Declined(declined) => declined.load.as_ref(),
+            Self::Forwarded(forwarded) => Some(&forwarded.load),
+            Self::Outcome(outcome) => Some(&outcome.load),
+            Self::Beat(_)
+            | Self::Will(_)
+            | Self::Parting(_)
+            | Self::Ping(_)
+            | Self::Pong(_)
+            | Self::ProbeRequest(_)
+            | Self::ProbeAnswered(_)
+            | Self::Rumour(_)
+            | Self::Records(_)
+            | Self::Load(_)
+            | Self::Ask(_)
+            | Self::Release(_)
+            | Self::Award(_)
+            | Self::Progress(_)
+            | Self::Query(_)
+            | Self::OutcomesReceived(_)
+            | Self::Cancel(_)
+            | Self::Leaving => None,
+        }
     }
 
     /// Its kind, for counters and logs.
@@ -202,7 +231,7 @@ impl Message {
             Self::Progress(_) => "progress",
             Self::Query(_) => "query",
             Self::Outcome(_) => "outcome",
-            Self::OutcomeReceived(_) => "outcome-received",
+            Self::OutcomesReceived(_) => "outcomes-received",
             Self::Cancel(_) => "cancel",
             Self::Leaving => "leaving",
         }
@@ -370,6 +399,12 @@ pub struct LoadDigest {
     /// A task arriving now would start in this time, what is queued, reserved and on its way included.
     #[serde(rename = "s", with = "duration_us")]
     pub start_in: Duration,
+    /// What `start_in` was on average lately: what it tends back to.
+    #[serde(rename = "su", default, with = "duration_us")]
+    pub usual_start_in: Duration,
+    /// How long its runs take on average: what it says of itself now is news for about that time.
+    #[serde(rename = "tu", default, with = "duration_us")]
+    pub turnover: Duration,
     /// Tasks it runs at once.
     #[serde(rename = "k")]
     pub cores: u16,
@@ -506,6 +541,9 @@ pub struct Award {
     /// Candidates that home would also accept, best first: a receiver forwards to no other.
     #[serde(rename = "a", default)]
     pub alternatives: Vec<PeerId>,
+    /// Earlier results that are safe at home, so that saying so costs no message; at most [`crate::config::ACKNOWLEDGED_MAX`].
+    #[serde(rename = "r", default, skip_serializing_if = "Vec::is_empty")]
+    pub received: Vec<TaskRef>,
 }
 
 /// The award stands here.

@@ -12,6 +12,8 @@ fn load() -> LoadDigest {
     LoadDigest {
         sequence: 9,
         start_in: Duration::from_millis(4),
+        usual_start_in: Duration::from_millis(3),
+        turnover: Duration::from_millis(80),
         cores: 2,
         running: 1,
         queued: 0,
@@ -51,6 +53,7 @@ fn spec() -> TaskSpec {
         policy: Policy { role: Some(crate::Role::Cloud), ..Policy::default() },
         deadline: Some(Duration::from_secs(1)),
         lambda: None,
+        expected: Some(Duration::from_millis(70)),
     }
 }
 
@@ -91,6 +94,7 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         firm: false,
         hops: 1,
         alternatives: vec![PEER],
+        received: vec![TASK],
     };
     let ask = Ask {
         attempt: TASK,
@@ -116,16 +120,16 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         (Message::Will(Box::new(will)), 93, "ea42579c"),
         (Message::Parting(Parting::NoRoom), 7, "52fb3e8a"),
         (Message::Ping(ping), 34, "4a823dbe"),
-        (Message::Pong(pong), 90, "dd3ecfb0"),
+        (Message::Pong(pong), 104, "75457fe4"),
         (Message::ProbeRequest(ProbeRequest { sequence: 1, target: PEER }), 45, "c691f49b"),
         (Message::ProbeAnswered(ProbeAnswered { sequence: 1, target: PEER, incarnation: 2 }), 48, "faea4eb3"),
         (Message::Rumour(Rumour { peer: PEER, incarnation: 1, state: RumourState::Suspect }), 49, "674189a4"),
         (Message::Records(Records { records: vec![record()], places: Vec::new() }), 323, "ebad0ddd"),
-        (Message::Load(load()), 81, "e97a9729"),
+        (Message::Load(load()), 95, "1953626f"),
         (Message::Ask(ask), 85, "ddcea448"),
-        (Message::Offer(offer()), 130, "d18fddf8"),
+        (Message::Offer(offer()), 144, "97e27200"),
         (Message::Release(TASK), 28, "c08314d3"),
-        (Message::Award(Box::new(award)), 263, "613ff64a"),
+        (Message::Award(Box::new(award)), 296, "da8d5c7e"),
         (
             Message::Accepted(Accepted {
                 attempt: TASK,
@@ -133,17 +137,17 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
                 start_in: Duration::ZERO,
                 load: load(),
             }),
-            121,
-            "cb32e4d1",
+            135,
+            "00aba3a3",
         ),
         (declined(DeclineReason::QueueFull), 35, "347a7506"),
         (declined(DeclineReason::Memory { wanted_bytes: 1, free_bytes: 2 }), 43, "15b14fb1"),
-        (declined(DeclineReason::Counter(Box::new(offer()))), 161, "a505bae9"),
-        (Message::Forwarded(Forwarded { attempt: TASK, to: PEER, load: load() }), 145, "96eb3cfa"),
+        (declined(DeclineReason::Counter(Box::new(offer()))), 175, "6b13f780"),
+        (Message::Forwarded(Forwarded { attempt: TASK, to: PEER, load: load() }), 159, "af386819"),
         (Message::Progress(Progress { attempt: TASK, state: TaskState::Running }), 41, "d83c49b9"),
         (Message::Query(TASK), 28, "1f5aa362"),
-        (Message::Outcome(Box::new(outcome)), 161, "93609474"),
-        (Message::OutcomeReceived(TASK), 28, "153039bf"),
+        (Message::Outcome(Box::new(outcome)), 175, "342250e5"),
+        (Message::OutcomesReceived(vec![TASK]), 29, "943b582f"),
         (Message::Cancel(TASK), 28, "b13b4bff"),
         (Message::Leaving, 4, "998d92bb"),
     ]
@@ -221,6 +225,7 @@ fn the_largest_award_that_may_exist_fits_its_frame() {
         firm: true,
         hops: 2,
         alternatives: vec![PEER; 8],
+        received: vec![TASK; crate::config::ACKNOWLEDGED_MAX],
     };
 
     assert!(Message::Award(Box::new(award)).encode().len() <= FRAME_BYTES_MAX);

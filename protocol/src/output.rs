@@ -237,6 +237,14 @@ impl Outbox {
         }
     }
 
+    /// What is about to be said to neighbours.
+    pub(crate) fn sent(&self) -> impl Iterator<Item = (PeerId, &Message)> {
+        self.orders.iter().filter_map(|order| match order {
+            Output::Send { to, message } => Some((*to, message)),
+            _ => None,
+        })
+    }
+
     /// Takes the oldest message to oneself.
     pub(crate) fn pop_to_self(&mut self) -> Option<Message> {
         self.to_self.pop_front()

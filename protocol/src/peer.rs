@@ -10,6 +10,7 @@
 //!
 //! **Contract:** after each [`Peer::handle`], drain [`Peer::poll_output`]; call again at [`Peer::poll_timeout`].
 
+use core::cell::OnceCell;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +22,7 @@ use crate::id::PeerId;
 use crate::input::Input;
 use crate::latency::Latency;
 use crate::load::LoadView;
-use crate::membership::{Lent, Membership};
+use crate::membership::{Lent, Membership, Neighbour};
 use crate::message::{LoadDigest, Message, TaskRef};
 use crate::output::{Outbox, Output, PeerState};
 use crate::placement::Site;
@@ -200,18 +201,20 @@ impl Peer {
             Message::Load(load) => self.loaded(now, from, load),
             Message::Ask(ask) => self.with_executing(now, |e, around, out| e.handle_ask(now, from, &ask, around, out)),
             Message::Award(award) => {
+                if from != self.me.peer {
+                    self.publisher.customer(now, from);
+                }
                 self.with_executing(now, |e, around, out| e.handle_award(now, from, *award, around, out));
             }
             Message::Release(attempt) => self.executing.handle_release(attempt),
             Message::Query(attempt) => self.executing.handle_query(now, from, attempt, &mut self.outbox),
             Message::Cancel(attempt) => self.executing.handle_cancel(now, from, attempt, &mut self.outbox),
-            Message::OutcomeReceived(attempt) => self.executing.handle_outcome_received(from, attempt),
+            Message::OutcomesReceived(attempts) => self.executing.handle_outcomes_received(from, &attempts),
             Message::Offer(offer) => {
                 self.loaded(now, from, offer.load.clone());
                 self.with_requester(now, |r, around, out| r.handle_offer(now, from, &offer, around, out));
             }
             Message::Accepted(accepted) => {
-                self.loads.accepted(from, accepted.attempt);
                 self.loaded(now, from, accepted.load.clone());
                 self.requester.handle_accepted(now, from, &accepted, &mut self.outbox);
             }
@@ -292,6 +295,14 @@ impl Peer {
         for assignment in self.requester.take_assignments() {
             self.assign(now, assignment);
         }
+        for (to, attempt, run, rtt) in self.executing.take_passed() {
+            self.loads.assigned(now, to, attempt, run, rtt);
+        }
+        for (to, message) in self.outbox.sent() {
+            if let Some(load) = message.load_beside() {
+                self.loads.published(now, to, load);
+            }
+        }
         let neighbours = self.membership.alive_neighbours().map(|neighbour| neighbour.member.peer);
         self.publisher.publish(now, neighbours, &mut self.executing, &mut self.loads, &mut self.outbox);
         self.leave_if_done(now);
@@ -300,8 +311,8 @@ impl Peer {
     /// Given work burdens its receiver until its digest says so, and makes us listen to it closely.
     fn assign(&mut self, now: Time, assignment: Assignment) {
         match assignment {
-            Assignment::Given { to, attempt, run } => {
-                self.loads.assigned(now, to, attempt, run);
+            Assignment::Given { to, attempt, run, known_after } => {
+                self.loads.assigned(now, to, attempt, run, known_after);
                 self.given.entry(to).or_default().insert(attempt);
                 self.membership.watch(to, true);
             }
@@ -356,11 +367,12 @@ impl Peer {
         act: impl FnOnce(&mut Executing, &executor::Around<'_>, &mut Outbox) -> T,
     ) -> T {
         let (loads, latency) = (&self.loads, &self.latency);
-        let start_elsewhere = |peer| {
-            let start = loads.start_in(now, peer)?;
-            Some(start + latency.expected_rtt(peer).unwrap_or_default() / 2)
+        let elsewhere = |peer| {
+            let expected = loads.expected(now, peer)?;
+            let (start_in, load) = (expected.start_in, expected.digest);
+            Some(executor::Elsewhere { start_in, rtt: latency.expected_rtt(peer)?, load })
         };
-        let around = executor::Around { estimates: &self.estimates, start_elsewhere: &start_elsewhere };
+        let around = executor::Around { estimates: &self.estimates, elsewhere: &elsewhere };
         act(&mut self.executing, &around, &mut self.outbox)
     }
 
@@ -369,9 +381,14 @@ impl Peer {
         now: Time,
         act: impl FnOnce(&mut Requester, &mut requester::Around<'_>, &mut Outbox) -> T,
     ) -> T {
-        let own_load = self.executing.load(now);
+        let own_load = OnceCell::new();
+        let (me, membership, latency, loads) = (&self.me, &self.membership, &self.latency, &self.loads);
+        let executing = &self.executing;
+        let sites = || sites(now, me, own_load.get_or_init(|| executing.load(now)), membership, latency, loads);
+        let is_here = |peer| peer == me.peer || membership.neighbour(peer).is_some_and(Neighbour::is_alive);
         let mut around = requester::Around {
-            sites: sites(now, &self.me, &own_load, &self.membership, &self.latency, &self.loads),
+            sites: &sites,
+            is_here: &is_here,
             estimates: &self.estimates,
             lambda: self.config.lambda,
             uplink_bits_per_s: self.config.uplink_bits_per_s,
@@ -390,16 +407,24 @@ fn sites<'a>(
     latency: &Latency,
     loads: &'a LoadView,
 ) -> Vec<Site<'a>> {
-    let home =
-        Site { member: me, is_home: true, rtt: Duration::ZERO, load: Some(own_load), start_in: own_load.start_in };
+    let home = Site {
+        member: me,
+        is_home: true,
+        rtt: Duration::ZERO,
+        load: Some(own_load),
+        start_in: own_load.start_in,
+        heard_ago: Duration::ZERO,
+    };
     let others = membership.alive_neighbours().map(|neighbour| {
         let peer = neighbour.member.peer;
+        let expected = loads.expected(now, peer);
         Site {
             member: &neighbour.member,
             is_home: false,
             rtt: latency.expected_rtt(peer).unwrap_or(UNMEASURED_RTT),
-            load: loads.digest(peer),
-            start_in: loads.start_in(now, peer).unwrap_or_default(),
+            load: expected.map(|expected| expected.digest),
+            start_in: expected.map(|expected| expected.start_in).unwrap_or_default(),
+            heard_ago: expected.map(|expected| expected.age).unwrap_or_default(),
         }
     });
     core::iter::once(home).chain(others).collect()

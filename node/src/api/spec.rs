@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use shoal_protocol::TaskSpec;
 use shoal_protocol::api::{InputRequest, TaskRequest};
-use shoal_protocol::config::{INLINE_BYTES_MAX, INPUTS_MAX, NAME_BYTES_MAX, VARIANTS_MAX};
+use shoal_protocol::config::{INLINE_BYTES_MAX, INPUTS_MAX, NAME_BYTES_MAX, VARIANTS_MAX, WALL_MAX};
 use shoal_protocol::task::spec::{BlobRef, Limits, Payload, Policy, SpecError, Variant};
 use tokio::task::spawn_blocking;
 
@@ -43,9 +43,23 @@ pub(super) async fn build(api: &Api, request: &mut TaskRequest) -> ApiResult<Tas
         },
         deadline: request.deadline_ms.map(Duration::from_millis),
         lambda: request.lambda,
+        expected: expected(request.expected_ms)?,
     };
     spec.check()?;
     Ok(spec)
+}
+
+/// The work that the user expects, if that can be an amount of work.
+fn expected(ms: Option<f64>) -> ApiResult<Option<Duration>> {
+    let Some(ms) = ms else { return Ok(None) };
+    let expected = Duration::try_from_secs_f64(ms / 1_000.0).ok().filter(|expected| *expected <= WALL_MAX);
+    match expected {
+        Some(expected) => Ok(Some(expected)),
+        None => Err(ApiError::bad_request(
+            format!("expected_ms is {ms}"),
+            format!("give milliseconds from 0 to {}", WALL_MAX.as_millis()),
+        )),
+    }
 }
 
 fn check_names(request: &TaskRequest) -> ApiResult<()> {

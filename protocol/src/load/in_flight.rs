@@ -1,18 +1,19 @@
 //! Own awards that a peer's digest cannot contain yet.
 //!
 //! ```text
-//! assigned ─► accepted ─► dropped by the next digest
-//!     └───────────┴─────► settled: dropped at once
+//! assigned ─► known there ─► dropped by the next digest
+//!     └────────────┴───────► settled: dropped at once
 //! ```
 //!
-//! An award enters the peer's queue before `Accepted` is sent, so every digest made after that counts it: the one inside
-//! `Accepted` is the first. Until then it is ours to add.
+//! An award is in the peer's queue half a round trip after it left, and what we hear half a round trip later counts it.
+//! Until then it is ours to add.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
 
 use crate::config::{IN_FLIGHT_PER_PEER_MAX, WALL_MAX};
 use crate::message::{LoadDigest, TaskRef};
+use crate::time::Time;
 
 /// Awards on their way to one peer.
 #[derive(Debug, Default)]
@@ -25,7 +26,8 @@ pub(super) struct InFlight {
 #[derive(Debug)]
 struct Award {
     work: Duration,
-    accepted: bool,
+    /// What we hear from then on counts it.
+    known_from: Time,
 }
 
 impl InFlight {
@@ -33,20 +35,14 @@ impl InFlight {
         self.awards.len()
     }
 
-    pub(super) fn assigned(&mut self, attempt: TaskRef, work: Duration) {
+    pub(super) fn assigned(&mut self, attempt: TaskRef, work: Duration, known_from: Time) {
         self.settled(attempt);
         if self.awards.len() >= IN_FLIGHT_PER_PEER_MAX {
             return; // a peer with this many on their way is not chosen for its short queue
         }
         let work = work.min(WALL_MAX);
         self.work += work;
-        self.awards.insert(attempt, Award { work, accepted: false });
-    }
-
-    pub(super) fn accepted(&mut self, attempt: TaskRef) {
-        if let Some(award) = self.awards.get_mut(&attempt) {
-            award.accepted = true;
-        }
+        self.awards.insert(attempt, Award { work, known_from });
     }
 
     pub(super) fn settled(&mut self, attempt: TaskRef) {
@@ -55,13 +51,15 @@ impl InFlight {
         }
     }
 
-    pub(super) fn drop_accepted(&mut self) {
+    /// A digest came: it counts what was there when it was made.
+    pub(super) fn heard(&mut self, now: Time) {
         let work = &mut self.work;
         self.awards.retain(|_, award| {
-            if award.accepted {
+            let counted = award.known_from <= now;
+            if counted {
                 *work -= award.work;
             }
-            !award.accepted
+            !counted
         });
     }
 

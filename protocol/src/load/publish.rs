@@ -1,22 +1,29 @@
 //! When a neighbour must hear of our load again: when what it last heard would mislead it.
 //!
-//! | what differs | sent |
-//! |---|---|
-//! | the start it predicts is off by > 20 % and > 5 ms, or speed or free memory by > 20 %, or cores, weights or price changed | with the next message |
-//! | anything else a person would see | 2 s after the last |
-//! | nothing | 5 min after the last |
+//! | what differs | with a message that leaves anyway | alone |
+//! |---|---|---|
+//! | speed by > 20 %, cores, queue, weights or price | at once | at once |
+//! | we seem to start later than twice as late as we do, and > 30 ms | 5 s after the last | 5 s after the last |
+//! | anything else a person would see | 5 s after the last | – |
+//! | nothing | 5 min after the last | 5 min after the last |
+//!
+//! More is worse: a core that falls free and is told to forty peers at once is run over by their work.
+//! Who gives us work is told far sooner: see `peer/publish.rs`.
 
 use core::time::Duration;
 
 use crate::message::LoadDigest;
 use crate::time::Time;
 
-/// A prediction may be off by this share of the truth.
+/// Speed may be off by this share of the truth.
 const SHARE: f64 = 0.2;
-/// No decision turns on less than this.
-const START_SLACK: Duration = Duration::from_millis(5);
-const FLOOR_CHANGED: Duration = Duration::from_secs(2);
-const FLOOR_SAME: Duration = Duration::from_secs(300);
+/// No room is hidden by less.
+const HIDDEN_ROOM: Duration = Duration::from_millis(30);
+const RIDING_CHANGED: Duration = Duration::from_secs(5);
+const SAME: Duration = Duration::from_secs(300);
+const WRONG: Duration = Duration::from_secs(5);
+/// What is usual counts this many times: those that seem good by what is not known of them mostly are not.
+const UNKNOWN: f64 = 2.0;
 /// CPU use moves by less all the time.
 const CPU_SLACK_PERCENT: u8 = 10;
 
@@ -32,24 +39,41 @@ impl Published {
         Self { digest: digest.clone(), at: now }
     }
 
-    /// Whether it is time to say how things are.
+    /// Whether it is time to say how things are in a message that leaves anyway.
     pub(super) fn misleads(&self, now: Time, current: &LoadDigest) -> bool {
         let age = now.since(self.at);
-        age >= FLOOR_SAME || self.is_wrong(age, current) || (age >= FLOOR_CHANGED && self.is_visibly_different(current))
+        age >= SAME
+            || self.describes_another(current)
+            || (age >= WRONG && self.hides_room(age, current))
+            || (age >= RIDING_CHANGED && self.is_visibly_different(current))
     }
 
-    fn is_wrong(&self, age: Duration, current: &LoadDigest) -> bool {
+    /// Whether it is time for a message of its own.
+    pub(super) fn is_outdated(&self, now: Time, current: &LoadDigest) -> bool {
+        let age = now.since(self.at);
+        age >= SAME || self.describes_another(current) || (age >= WRONG && self.hides_room(age, current))
+    }
+
+    /// By how much the start that it predicts is off.
+    pub(super) fn error(&self, now: Time, current: &LoadDigest) -> Duration {
+        self.digest.start_after(now.since(self.at)).abs_diff(current.start_in)
+    }
+
+    /// Whether it would keep work away from where there is room. The opposite needs no message: silence is taken for
+    /// what is usual elsewhere, and whoever comes in vain is told, or passed on.
+    fn hides_room(&self, age: Duration, current: &LoadDigest) -> bool {
+        let predicted = self.digest.start_after(age + current.turnover);
+        let real = current.start_after(current.turnover);
+        predicted > real * 2 + HIDDEN_ROOM
+    }
+
+    fn describes_another(&self, current: &LoadDigest) -> bool {
         let then = &self.digest;
-        let predicted = then.start_in.saturating_sub(age);
-        let off = predicted.abs_diff(current.start_in);
-        (off > START_SLACK && off > current.start_in.mul_f64(SHARE))
-            || differs(then.speed, current.speed)
-            || differs(then.memory_free_bytes as f64, current.memory_free_bytes as f64)
+        differs(then.speed, current.speed)
             || then.cores != current.cores
             || then.queue_max != current.queue_max
             || then.weights != current.weights
             || then.price != current.price
-            || (then.running < then.cores) != (current.running < current.cores)
     }
 
     fn is_visibly_different(&self, current: &LoadDigest) -> bool {
@@ -64,4 +88,18 @@ impl Published {
 
 fn differs(then: f64, now: f64) -> bool {
     (then - now).abs() > SHARE * now.abs()
+}
+
+impl LoadDigest {
+    /// When a task arriving this long after the digest was made would start there: soon after what it said, later what is
+    /// usual, and never before what was known to wait has run.
+    pub fn start_after(&self, age: Duration) -> Duration {
+        if self.turnover.is_zero() {
+            return self.start_in.saturating_sub(age);
+        }
+        let fresh = (-age.as_secs_f64() / self.turnover.as_secs_f64()).exp();
+        let (said, usual) = (self.start_in.as_secs_f64(), self.usual_start_in.as_secs_f64() * UNKNOWN);
+        let tends = Duration::from_secs_f64((usual + (said - usual) * fresh).max(0.0));
+        tends.max(self.start_in.saturating_sub(age))
+    }
 }

@@ -18,6 +18,8 @@ impl LoadDigest {
             && self.speed <= SPEED_MAX
             && self.cores >= 1
             && self.start_in <= START_IN_MAX
+            && self.usual_start_in <= START_IN_MAX
+            && self.turnover <= START_IN_MAX
             && self.weights.is_sane()
             && (0.0..=PRICE_MAX).contains(&self.price)
             && self.uplink_bits_per_s >= 1

@@ -9,6 +9,8 @@ fn digest(sequence: u32, start_in_ms: u64) -> LoadDigest {
     LoadDigest {
         sequence,
         start_in: ms(start_in_ms),
+        usual_start_in: Duration::ZERO,
+        turnover: Duration::ZERO,
         cores: 2,
         running: 2,
         queued: 1,
@@ -37,7 +39,7 @@ fn what_a_peer_said_ages_by_itself() {
     view.heard(Time::ZERO, A, digest(1, 100));
 
     assert_eq!(view.start_in(Time::from_millis(30), A), Some(ms(70)));
-    assert_eq!(view.start_in(Time::from_millis(500), A), Some(Duration::ZERO));
+    assert!(view.start_in(Time::from_millis(500), A).is_some_and(|start| start < ms(3)));
     assert_eq!(view.age(Time::from_millis(500), A), Some(ms(500)));
     assert_eq!(view.start_in(Time::ZERO, PeerId([2; 32])), None);
 }
@@ -61,19 +63,20 @@ fn an_older_digest_does_not_replace_a_newer_one_unless_the_peer_began_anew() {
 fn own_awards_count_until_a_digest_contains_them() {
     let mut view = LoadView::new();
     view.heard(Time::ZERO, A, digest(1, 100));
-    view.assigned(Time::ZERO, A, attempt(1), ms(40));
-    view.assigned(Time::ZERO, A, attempt(2), ms(40));
+    view.assigned(Time::ZERO, A, attempt(1), ms(40), ms(10));
+    view.assigned(Time::ZERO, A, attempt(2), ms(40), ms(10));
     assert_eq!(view.start_in(Time::ZERO, A), Some(ms(140)), "two cores share 80 ms");
 
     view.heard(Time::ZERO, A, digest(2, 100));
     assert_eq!(view.in_flight(A), 2, "the digest was made before the awards arrived");
 
-    view.accepted(A, attempt(1));
-    view.heard(Time::ZERO, A, digest(3, 120));
-    assert_eq!(view.start_in(Time::ZERO, A), Some(ms(140)), "one is in the digest, one is ours to add");
+    view.assigned(Time::ZERO, A, attempt(2), ms(40), ms(30));
+    let later = Time::from_millis(20);
+    view.heard(later, A, digest(3, 120));
+    assert_eq!(view.start_in(later, A), Some(ms(140)), "one is in the digest, one is ours to add");
 
     view.settled(A, attempt(2));
-    assert_eq!(view.start_in(Time::ZERO, A), Some(ms(120)));
+    assert_eq!(view.start_in(later, A), Some(ms(120)));
 }
 
 #[test]
@@ -81,9 +84,9 @@ fn idle_cores_take_the_first_awards_without_a_wait() {
     let mut view = LoadView::new();
     view.heard(Time::ZERO, A, LoadDigest { running: 0, queued: 0, ..digest(1, 0) });
 
-    view.assigned(Time::ZERO, A, attempt(1), ms(40));
+    view.assigned(Time::ZERO, A, attempt(1), ms(40), ms(10));
     assert_eq!(view.start_in(Time::ZERO, A), Some(Duration::ZERO));
-    view.assigned(Time::ZERO, A, attempt(2), ms(40));
+    view.assigned(Time::ZERO, A, attempt(2), ms(40), ms(10));
     assert_eq!(view.start_in(Time::ZERO, A), Some(ms(20)), "the first of two to end");
 }
 
@@ -91,8 +94,8 @@ fn idle_cores_take_the_first_awards_without_a_wait() {
 fn an_award_given_twice_counts_once() {
     let mut view = LoadView::new();
     view.heard(Time::ZERO, A, digest(1, 0));
-    view.assigned(Time::ZERO, A, attempt(1), ms(40));
-    view.assigned(Time::ZERO, A, attempt(1), ms(60));
+    view.assigned(Time::ZERO, A, attempt(1), ms(40), ms(10));
+    view.assigned(Time::ZERO, A, attempt(1), ms(60), ms(10));
 
     assert_eq!(view.start_in(Time::ZERO, A), Some(ms(30)));
 }
@@ -126,17 +129,15 @@ fn what_cannot_be_true_is_refused() {
 fn a_neighbour_is_told_when_its_prediction_would_be_wrong_and_not_before() {
     let mut view = LoadView::new();
     let at = Time::from_millis;
-    assert!(view.publish(at(0), A, &digest(1, 100)).is_some(), "it knows nothing");
+    assert!(view.publish(at(0), A, &digest(1, 3_000)).is_some(), "it knows nothing");
 
-    assert!(!view.should_publish(at(50), A, &digest(2, 50)), "it reckoned that itself");
-    assert!(!view.should_publish(at(50), A, &digest(2, 58)), "within a fifth");
-    assert!(view.should_publish(at(50), A, &digest(2, 80)));
-    assert!(view.should_publish(at(50), A, &digest(2, 20)));
-    assert!(!view.should_publish(at(100), A, &digest(2, 4)), "nobody decides by 4 ms");
-    assert!(view.should_publish(at(50), A, &LoadDigest { speed: 0.5, ..digest(2, 50) }));
-    assert!(view.should_publish(at(50), A, &LoadDigest { cores: 8, ..digest(2, 50) }));
-    assert!(view.should_publish(at(50), A, &LoadDigest { memory_free_bytes: 1, ..digest(2, 50) }));
-    assert!(view.should_publish(at(50), A, &LoadDigest { running: 1, ..digest(2, 50) }), "a core fell free");
+    assert!(!view.should_publish(at(1_500), A, &digest(2, 1_500)), "it reckoned that itself");
+    assert!(!view.should_publish(at(1_500), A, &digest(2, 100)), "it was told just now");
+    assert!(view.should_announce(at(5_000), A, &LoadDigest { cores: 3, ..digest(2, 0) }), "…unless it lasts");
+    assert_eq!(view.error(at(1_000), A, &digest(2, 500)), Some(ms(1_500)));
+    for other in [LoadDigest { speed: 0.5, ..digest(2, 3_000) }, LoadDigest { cores: 8, ..digest(2, 3_000) }] {
+        assert!(view.should_publish(at(0), A, &other) && view.should_announce(at(0), A, &other));
+    }
 }
 
 #[test]
@@ -146,8 +147,8 @@ fn what_misleads_nobody_waits_for_the_floor() {
     view.published(at(0), A, &digest(1, 0));
     let queued = LoadDigest { queued: 2, ..digest(2, 0) };
 
-    assert!(!view.should_publish(at(1_999), A, &queued));
-    assert!(view.should_publish(at(2_000), A, &queued));
+    assert!(!view.should_publish(at(4_999), A, &queued));
+    assert!(view.should_publish(at(5_000), A, &queued));
     assert!(!view.should_publish(at(299_999), A, &digest(2, 0)));
     assert!(view.should_publish(at(300_000), A, &digest(2, 0)));
 
@@ -156,12 +157,37 @@ fn what_misleads_nobody_waits_for_the_floor() {
 }
 
 #[test]
+fn what_a_busy_peer_said_turns_into_what_is_usual_there() {
+    let busy = LoadDigest { usual_start_in: ms(50), turnover: ms(100), ..digest(1, 10) };
+
+    assert_eq!(busy.start_after(Duration::ZERO), ms(10));
+    let later = busy.start_after(ms(100));
+    assert!(ms(40) < later && later < ms(90), "{later:?}");
+    let late = busy.start_after(Duration::from_secs(10));
+    assert!(late.abs_diff(ms(100)) < ms(1), "twice the usual: what is not known is rarely good; {late:?}");
+    let long = LoadDigest { start_in: ms(5_000), ..busy };
+    assert!(long.start_after(ms(1_000)) >= ms(4_000), "what is known to wait has to run first");
+}
+
+#[test]
+fn a_silent_peer_is_as_busy_as_others_of_its_size() {
+    let mut view = LoadView::new();
+    view.heard(Time::ZERO, A, digest(1, 0));
+    for n in 2..100 {
+        view.heard(Time::from_millis(n), PeerId([n as u8; 32]), digest(1, 200));
+    }
+
+    assert!(view.start_in(Time::from_millis(1), A).is_some_and(|start| start < ms(1)));
+    assert!(view.start_in(Time::from_millis(5_000), A).is_some_and(|start| start > ms(150)));
+}
+
+#[test]
 fn all_that_is_remembered_is_bounded() {
     let mut view = LoadView::new();
     view.heard(Time::ZERO, A, digest(1, 0));
     for n in 0..2 * IN_FLIGHT_PER_PEER_MAX {
         let task = TaskId::derive(A, &n.to_le_bytes());
-        view.assigned(Time::ZERO, A, TaskRef { task, epoch: 0 }, Duration::MAX);
+        view.assigned(Time::ZERO, A, TaskRef { task, epoch: 0 }, Duration::MAX, Duration::MAX);
     }
     assert_eq!(view.in_flight(A), IN_FLIGHT_PER_PEER_MAX);
     assert!(view.start_in(Time::ZERO, A).is_some());
@@ -181,8 +207,8 @@ proptest! {
         let mut view = LoadView::new();
         for (i, (act, which, work)) in acts.into_iter().enumerate() {
             match act {
-                0 | 1 => view.assigned(Time::ZERO, A, attempt(which), Duration::from_micros(work)),
-                2 => view.accepted(A, attempt(which)),
+                0 | 1 => view.assigned(Time::ZERO, A, attempt(which), Duration::from_micros(work), ms(10)),
+                2 => { view.heard(Time::from_millis(20), A, digest(i as u32 + 1, 0)); }
                 3 => view.settled(A, attempt(which)),
                 _ => { view.heard(Time::ZERO, A, digest(i as u32 + 1, 0)); }
             }
@@ -200,7 +226,7 @@ proptest! {
         speed in any::<f64>(), price in any::<f64>(), weight in any::<f64>(), now in any::<u64>(), work in any::<u64>(),
     ) {
         let mut view = LoadView::new();
-        view.assigned(Time(now), A, attempt(1), Duration::from_micros(work));
+        view.assigned(Time(now), A, attempt(1), Duration::from_micros(work), ms(1));
         let digest = LoadDigest {
             start_in: Duration::from_micros(start_us), cores, running, queued, speed, price,
             weights: Weights { delay: weight, ..Weights::default() }, ..digest(1, 0)

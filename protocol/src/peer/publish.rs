@@ -1,8 +1,13 @@
 //! Telling neighbours of our load when what they last heard would mislead them.
 //!
-//! **Invariant:** at most one look at all neighbours every [`LOOK_EVERY`], however many tasks come and go.
+//! Who gave us work lately is a *customer*: it is told as soon as it would be wrong about its next start, the most misled
+//! first, as long as the work done here pays for it. Everybody else is told rarely, or in messages that leave anyway.
+//!
+//! **Invariant:** at most one look at all customers every [`LOOK_EVERY`], however many tasks come and go, and at most
+//! [`PER_RUN`] messages to them for each run.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use crate::id::PeerId;
 use crate::load::LoadView;
@@ -12,17 +17,70 @@ use crate::task::executor::Executing;
 use crate::time::Time;
 
 /// Loads change with every task; neighbours are told of what lasts at least this long.
-const LOOK_EVERY: Duration = Duration::from_millis(25);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// The slow floor is looked at this often when nothing happens.
 const LOOK_IDLE: Duration = Duration::from_secs(10);
+
+/// Who gave no work for this long is a customer no more.
+const CUSTOMER_FOR: Duration = Duration::from_secs(2);
+const CUSTOMERS_MAX: usize = 1_024;
+/// Messages to customers that each run pays for: what is said of load stays in proportion to the work done.
+const PER_RUN: f64 = 2.0;
+const CREDIT_MAX: f64 = 64.0;
+/// A customer may be wrong about a start by this, or by this share of it.
+const SLACK: Duration = Duration::from_millis(5);
+const SLACK_SHARE: f64 = 0.2;
 
 #[derive(Debug, Default)]
 pub(super) struct Publisher {
     looked: Time,
     next: Time,
+    /// Who gave us work lately, and when.
+    customers: BTreeMap<PeerId, Time>,
+    /// Messages that the work done here has paid for.
+    credit: f64,
+    paid: u64,
+    urgent: Option<Time>,
 }
 
 impl Publisher {
+    /// A neighbour gave us work: it wants to know when the next would start.
+    pub(super) fn customer(&mut self, now: Time, peer: PeerId) {
+        if self.customers.len() < CUSTOMERS_MAX || self.customers.contains_key(&peer) {
+            self.customers.insert(peer, now);
+        }
+    }
+
+    /// Tells customers how wrong they are, the most misled first.
+    pub(super) fn serve(&mut self, now: Time, executing: &Executing, loads: &mut LoadView, out: &mut Outbox) {
+        if self.urgent.is_none_or(|at| now < at) {
+            return;
+        }
+        self.urgent = None;
+        self.looked = now;
+        let executed = executing.executed;
+        self.credit = (self.credit + (executed - self.paid) as f64 * PER_RUN).min(CREDIT_MAX);
+        self.paid = executed;
+        self.customers.retain(|_, at| now.since(*at) < CUSTOMER_FOR);
+        let current = executing.digest(now);
+        let slack = SLACK.max(current.start_in.mul_f64(SLACK_SHARE));
+        let mut misled: Vec<(Duration, PeerId)> = self
+            .customers
+            .keys()
+            .filter_map(|peer| Some((loads.error(now, *peer, &current)?, *peer)))
+            .filter(|(error, _)| *error > slack)
+            .collect();
+        misled.sort_unstable_by(|a, b| b.cmp(a));
+        for (_, peer) in misled {
+            if self.credit < 1.0 {
+                break;
+            }
+            self.credit -= 1.0;
+            loads.published(now, peer, &current);
+            out.send(peer, Message::Load(current.clone()));
+        }
+    }
+
     /// Tells those neighbours that would be misled, if the time has come. A new one hears it with the first ping.
     pub(super) fn publish(
         &mut self,
@@ -32,25 +90,25 @@ impl Publisher {
         loads: &mut LoadView,
         out: &mut Outbox,
     ) {
-        let changed = executing.take_changed();
-        if changed {
-            self.next = self.next.min(self.looked + LOOK_EVERY);
+        if executing.take_changed() && self.urgent.is_none() && !self.customers.is_empty() {
+            self.urgent = Some(now.max(self.looked + LOOK_EVERY));
         }
+        self.serve(now, executing, loads, out);
         if now < self.next {
             return;
         }
-        self.looked = now;
         self.next = now + LOOK_IDLE;
         let mut digest = None;
         for peer in neighbours {
             let current = digest.get_or_insert_with(|| executing.digest(now));
-            if let Some(load) = loads.publish(now, peer, current) {
-                out.send(peer, Message::Load(load));
+            if loads.should_announce(now, peer, current) {
+                loads.published(now, peer, current);
+                out.send(peer, Message::Load(current.clone()));
             }
         }
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        Some(self.next)
+        Some(self.urgent.map_or(self.next, |at| at.min(self.next)))
     }
 }

@@ -71,6 +71,7 @@ fn message() -> impl Strategy<Value = Message> {
         firm,
         hops,
         alternatives: vec![id(2), id(3)],
+        received: vec![attempt],
     };
     prop_oneof![
         (any::<u32>(), any::<u32>()).prop_map(|(sequence, incarnation)| Message::Ping(Ping {
@@ -139,7 +140,7 @@ fn message() -> impl Strategy<Value = Message> {
                 load: load(4, 0),
             }))
         }),
-        attempt().prop_map(Message::OutcomeReceived),
+        attempt().prop_map(|attempt| Message::OutcomesReceived(vec![attempt; 2])),
         attempt().prop_map(Message::Cancel),
         Just(Message::Leaving),
     ]

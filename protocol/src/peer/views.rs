@@ -204,8 +204,10 @@ impl Peer {
     pub fn dry_run(&self, now: Time, spec: &TaskSpec) -> Decision {
         let own_load = self.executing.load(now);
         let mut rng = self.rng.clone();
+        let sites = || sites(now, &self.me, &own_load, &self.membership, &self.latency, &self.loads);
         let around = requester::Around {
-            sites: sites(now, &self.me, &own_load, &self.membership, &self.latency, &self.loads),
+            sites: &sites,
+            is_here: &|_| true,
             estimates: &self.estimates,
             lambda: self.config.lambda,
             uplink_bits_per_s: self.config.uplink_bits_per_s,

@@ -6,7 +6,7 @@
 //!
 //! t, d and c are milliseconds, α, β, δ the weights of the executing peer; f turns loss, lateness and price into
 //! milliseconds by the constants below. With no loss, no deadline, no price and weights of 1 the cost *is* the
-//! predicted completion time.
+//! predicted completion time; by default a wait weighs more, since others wait behind it.
 //!
 //! **Invariant:** ranking, `explain`, the simulator and the reports all call [`cost`].
 
@@ -131,7 +131,7 @@ mod tests {
             downlink_bits_per_s: None,
             speed: 1.0,
             quote_error: 1.0,
-            weights: Weights::default(),
+            weights: Weights { delay: 1.0, transfer: 1.0, compute: 1.0 },
             price: 0.0,
         }
     }

@@ -10,7 +10,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::cost;
-use crate::config::{COMPILE_US_PER_BYTE, MODULES_MAX};
+use crate::config::{COMPILE_US_PER_BYTE, MODULES_MAX, WALL_MAX};
 use crate::id::{BlobId, PeerId};
 use crate::task::spec::{TaskSpec, Variant};
 
@@ -18,6 +18,8 @@ use crate::task::spec::{TaskSpec, Variant};
 const WORK_UNKNOWN: Duration = Duration::from_millis(50);
 /// Share of the past that remains after each new run: about twenty runs are remembered.
 const MEMORY: f64 = 0.95;
+/// The same of what users said: about two hundred runs are remembered.
+const WORD_MEMORY: f64 = 0.995;
 /// Share of a peer's newest quote error in its running one.
 const QUOTE_ERROR_GAIN: f64 = 0.2;
 /// A quote error is held between this and its inverse, so that one outlier cannot ban or crown a peer.
@@ -63,10 +65,34 @@ impl Line {
     }
 }
 
+/// What was, for what was expected; the past fades slowly, since single words are far off.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Ratio {
+    expected: f64,
+    actual: f64,
+}
+
+impl Ratio {
+    fn add(&mut self, expected: f64, actual: f64) {
+        self.expected = self.expected * WORD_MEMORY + expected;
+        self.actual = self.actual * WORD_MEMORY + actual;
+    }
+
+    /// What to multiply the next word by.
+    fn factor(&self) -> f64 {
+        if self.expected <= 0.0 {
+            return 1.0;
+        }
+        (self.actual / self.expected).clamp(1.0 / QUOTE_ERROR_MAX, QUOTE_ERROR_MAX)
+    }
+}
+
 #[derive(Debug, Clone, Default)]
 struct ModuleRecord {
     by_size: Line,
     by_arguments: BTreeMap<[u8; 8], Line>,
+    /// What users expected of it, against what it was.
+    by_word: Ratio,
     output_bytes: f64,
     holders: BTreeSet<PeerId>,
     used: u64,
@@ -90,6 +116,8 @@ pub struct Run<'a> {
     pub run: Duration,
     /// Speed of the core it ran on, relative to the reference core.
     pub speed: f64,
+    /// The work its user expected.
+    pub expected: Option<Duration>,
 }
 
 /// Everything learnt from runs.
@@ -98,6 +126,26 @@ pub struct Estimates {
     modules: BTreeMap<BlobId, ModuleRecord>,
     quote_errors: BTreeMap<PeerId, f64>,
     uses: u64,
+}
+
+/// What is known of one module.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a>(Option<&'a ModuleRecord>);
+
+impl Known<'_> {
+    /// Bytes that it is likely to write.
+    pub fn output_bytes(self) -> u64 {
+        self.0.map_or(0, |record| record.output_bytes as u64)
+    }
+
+    /// How long a peer needs before it can start it.
+    pub fn prepare(self, peer: PeerId, variant: &Variant, uplink_bits_per_s: Option<u64>) -> Duration {
+        if variant.module_bytes == 0 || self.0.is_some_and(|record| record.holders.contains(&peer)) {
+            return Duration::ZERO;
+        }
+        let compile = Duration::from_micros(variant.module_bytes.saturating_mul(COMPILE_US_PER_BYTE));
+        compile + cost::transmission(variant.module_bytes, uplink_bits_per_s)
+    }
 }
 
 fn arguments_key(args: &[String]) -> [u8; 8] {
@@ -114,6 +162,10 @@ fn arguments_key(args: &[String]) -> [u8; 8] {
 impl Estimates {
     /// Work of one build of a task on a reference core.
     pub fn work(&self, spec: &TaskSpec, variant: &Variant) -> Duration {
+        if let Some(expected) = spec.expected {
+            let trust = self.modules.get(&variant.module).map_or(1.0, |record| record.by_word.factor());
+            return expected.min(WALL_MAX).mul_f64(trust);
+        }
         let Some(record) = self.modules.get(&variant.module) else { return WORK_UNKNOWN };
         let bytes = spec.input_bytes() as f64;
         let own = if record.by_arguments.is_empty() {
@@ -134,7 +186,7 @@ impl Estimates {
 
     /// Bytes that a module is likely to write.
     pub fn output_bytes(&self, module: BlobId) -> u64 {
-        self.modules.get(&module).map_or(0, |record| record.output_bytes as u64)
+        self.of(module).output_bytes()
     }
 
     /// Learns from a run.
@@ -146,6 +198,9 @@ impl Estimates {
         let bytes = run.input_bytes as f64;
         let key = arguments_key(run.args);
         let record = self.record(run.module);
+        if let Some(expected) = run.expected {
+            record.by_word.add(expected.as_secs_f64() * 1e6, work_us);
+        }
         record.by_size.add(bytes, work_us);
         if record.by_arguments.len() >= ARGUMENTS_MAX && !record.by_arguments.contains_key(&key) {
             record.by_arguments.pop_first();
@@ -172,13 +227,14 @@ impl Estimates {
         self.quote_errors.remove(&peer);
     }
 
+    /// What is known of a module, looked up once for many peers.
+    pub fn of(&self, module: BlobId) -> Known<'_> {
+        Known(self.modules.get(&module))
+    }
+
     /// How long a peer needs before it can start this module.
     pub fn prepare(&self, peer: PeerId, variant: &Variant, uplink_bits_per_s: Option<u64>) -> Duration {
-        if self.modules.get(&variant.module).is_some_and(|record| record.holders.contains(&peer)) {
-            return Duration::ZERO;
-        }
-        let compile = Duration::from_micros(variant.module_bytes.saturating_mul(COMPILE_US_PER_BYTE));
-        compile + cost::transmission(variant.module_bytes, uplink_bits_per_s)
+        self.of(variant.module).prepare(peer, variant, uplink_bits_per_s)
     }
 
     /// How much longer than expected a peer's runs take, as a factor.
@@ -229,7 +285,15 @@ mod tests {
     fn learn(estimates: &mut Estimates, spec: &TaskSpec, run: Duration, speed: f64, output_bytes: u64) {
         let module = spec.variants[0].module;
         let input_bytes = spec.input_bytes();
-        estimates.learn(&Run { module, args: &spec.args, input_bytes, output_bytes, run, speed });
+        estimates.learn(&Run {
+            module,
+            args: &spec.args,
+            input_bytes,
+            output_bytes,
+            run,
+            speed,
+            expected: spec.expected,
+        });
     }
 
     fn work(estimates: &Estimates, spec: &TaskSpec) -> u64 {

@@ -19,22 +19,32 @@ use std::collections::BTreeMap;
 use rand::{Rng, RngExt};
 
 use self::cost::{Job, Terms};
-use self::estimates::Estimates;
+use self::estimates::{Estimates, Known};
 use self::explain::Cost;
 use self::policy::Exclusion;
 pub use self::record::Record;
 use crate::certificate::{Member, Role};
 use crate::id::PeerId;
 use crate::message::LoadDigest;
-use crate::task::spec::{CloudUse, TaskSpec};
+use crate::task::spec::{CloudUse, TaskSpec, Variant};
+use crate::time::millis;
 
-/// Candidates this near to the best one, relatively, are as good: more precision than the digests have would send
-/// every origin to the same peer (`placement.md`: soft ties of 10–15 % against 2–6 × for the argmin).
-const TIE_SHARE: f64 = 0.12;
-/// The same in milliseconds, for tasks so short that a share of them is nothing.
-const TIE_MS: f64 = 1.0;
+/// Candidates that cost this much more than the best, in milliseconds, are as good, however short the task.
+const TIE_MS: f64 = 0.5;
+/// The same relatively, in a calm neighbourhood.
+const TIE_SHARE: f64 = 0.05;
+/// The same for each millisecond that a task usually waits in the neighbourhood…
+const DOUBT: f64 = 3.0;
+/// …up to this share of the best cost: what a wrong choice may lose must be in proportion to the task.
+const DOUBT_SHARE_MAX: f64 = 0.5;
+/// Nobody is chosen who costs more than the best by this many widths of the choice.
+const WIDTHS_MAX: f64 = 3.0;
+/// The best candidates whose usual wait says how busy the neighbourhood is.
+const DOUBT_OF: usize = 8;
 /// With `cloud = fallback` the edge has room while somebody there starts the task within this time.
 const EDGE_ROOM_WAIT: Duration = Duration::from_millis(50);
+/// A digest older than this says little of a busy peer.
+const SILENT: Duration = Duration::from_secs(5);
 /// A peer that makes a new task wait longer than this counts as busy.
 const BUSY_WAIT: Duration = Duration::from_millis(3);
 
@@ -51,6 +61,8 @@ pub struct Site<'a> {
     pub load: Option<&'a LoadDigest>,
     /// When a new task would start there: its digest, aged, with what was given to it since.
     pub start_in: Duration,
+    /// How long ago it spoke of its load.
+    pub heard_ago: Duration,
 }
 
 /// What the home knows of itself as a sender.
@@ -75,6 +87,14 @@ pub struct Assessment {
     pub cost: Option<Cost>,
     /// The run would start this long after an award arrives.
     pub start_in: Duration,
+    /// Round trip to it.
+    pub rtt: Duration,
+    /// How long ago it spoke of its load.
+    pub heard_ago: Duration,
+    /// Whether it is the task's home.
+    pub is_home: bool,
+    /// Its start time on average; nothing at home, which is known.
+    pub usual: Duration,
     /// How long the run would take.
     pub run: Duration,
     /// Whether the module must be fetched or compiled first.
@@ -95,6 +115,10 @@ impl Assessment {
             variant: 0,
             cost: None,
             start_in: site.start_in,
+            rtt: site.rtt,
+            heard_ago: site.heard_ago,
+            is_home: site.is_home,
+            usual: Duration::ZERO,
             run: Duration::ZERO,
             must_prepare: false,
             cost_per_input_byte: 0.0,
@@ -140,17 +164,55 @@ pub struct Circumstances<'a> {
 
 /// Every candidate with its cost or the reason of its exclusion; the cheapest admissible one first, excluded ones last.
 pub fn assess(spec: &TaskSpec, sites: &[Site<'_>], circumstances: &Circumstances<'_>) -> Vec<Assessment> {
-    let mut assessments: Vec<_> = sites.iter().map(|site| assess_site(spec, site, circumstances)).collect();
+    let builds = builds(spec, circumstances);
+    let mut assessments: Vec<_> =
+        sites.iter().map(|site| Some(assess_site(spec, &builds, site, circumstances))).collect();
     hold_back_cloud(spec, sites, &mut assessments);
-    assessments.sort_by(|a, b| {
-        let key = |a: &Assessment| (!a.is_admissible(), a.total());
-        let ((a_out, a_cost), (b_out, b_cost)) = (key(a), key(b));
-        a_out.cmp(&b_out).then(a_cost.total_cmp(&b_cost)).then(a.peer.cmp(&b.peer))
-    });
-    assessments
+    // Sorted by small keys: an assessment is hundreds of bytes.
+    let key = |(index, assessment): (usize, &Option<Assessment>)| {
+        let assessment = assessment.as_ref()?;
+        Some((!assessment.is_admissible(), assessment.total(), assessment.peer, index))
+    };
+    let mut order: Vec<_> = assessments.iter().enumerate().filter_map(key).collect();
+    order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
+    order.into_iter().filter_map(|(_, _, _, index)| assessments.get_mut(index)?.take()).collect()
 }
 
-fn assess_site(spec: &TaskSpec, site: &Site<'_>, circumstances: &Circumstances<'_>) -> Assessment {
+/// A build that the task allows, and what is the same of it at every site.
+struct Build<'a> {
+    index: u8,
+    variant: &'a Variant,
+    known: Known<'a>,
+    job: Job,
+}
+
+fn builds<'a>(spec: &'a TaskSpec, circumstances: &Circumstances<'a>) -> Vec<Build<'a>> {
+    let allowed = spec.policy.loss_max.map_or(1.0, f64::from);
+    let input_bytes = spec.input_bytes();
+    (0u8..)
+        .zip(&spec.variants)
+        .filter(|(_, variant)| variant.loss <= allowed)
+        .map(|(index, variant)| {
+            let known = circumstances.estimates.of(variant.module);
+            let job = Job {
+                input_bytes,
+                output_bytes: known.output_bytes(),
+                work: circumstances.estimates.work(spec, variant),
+                loss: variant.loss,
+                deadline_in: circumstances.deadline_in,
+                lambda: circumstances.lambda,
+            };
+            Build { index, variant, known, job }
+        })
+        .collect()
+}
+
+fn assess_site(
+    spec: &TaskSpec,
+    builds: &[Build<'_>],
+    site: &Site<'_>,
+    circumstances: &Circumstances<'_>,
+) -> Assessment {
     if let Err(exclusion) = policy::check(spec, site.member, site.is_home, site.load) {
         return Assessment::excluded(site, exclusion);
     }
@@ -158,31 +220,22 @@ fn assess_site(spec: &TaskSpec, site: &Site<'_>, circumstances: &Circumstances<'
         return Assessment::excluded(site, Exclusion::AlreadyTried);
     }
     let Some(load) = site.load else { return Assessment::excluded(site, Exclusion::LoadUnknown) };
-    let allowed = spec.policy.loss_max.map_or(1.0, f64::from);
-    (0u8..)
-        .zip(&spec.variants)
-        .filter(|(_, variant)| variant.loss <= allowed)
-        .map(|(index, variant)| {
-            let estimates = circumstances.estimates;
-            let link = &circumstances.link;
-            let uplink = (!site.is_home).then_some(link.uplink_bits_per_s);
-            let job = Job {
-                input_bytes: spec.input_bytes(),
-                output_bytes: estimates.output_bytes(variant.module),
-                work: estimates.work(spec, variant),
-                loss: variant.loss,
-                deadline_in: circumstances.deadline_in,
-                lambda: circumstances.lambda,
-            };
+    let link = &circumstances.link;
+    let uplink = (!site.is_home).then_some(link.uplink_bits_per_s);
+    let quote_error = circumstances.estimates.quote_error(site.member.peer);
+    builds
+        .iter()
+        .map(|build| {
+            let job = build.job;
             let terms = Terms {
                 start_in: site.start_in,
-                prepare: estimates.prepare(site.member.peer, variant, uplink),
+                prepare: build.known.prepare(site.member.peer, build.variant, uplink),
                 rtt: site.rtt,
                 uplink_wait: if site.is_home { Duration::ZERO } else { link.uplink_wait },
                 uplink_bits_per_s: uplink,
                 downlink_bits_per_s: (!site.is_home).then_some(load.uplink_bits_per_s),
                 speed: load.speed,
-                quote_error: estimates.quote_error(site.member.peer),
+                quote_error,
                 weights: load.weights,
                 price: load.price,
             };
@@ -190,9 +243,13 @@ fn assess_site(spec: &TaskSpec, site: &Site<'_>, circumstances: &Circumstances<'
             Assessment {
                 peer: site.member.peer,
                 role: site.member.role,
-                variant: index,
+                variant: build.index,
                 cost: Some(cost::cost(&job, &terms)),
                 start_in: terms.start_in.max(terms.prepare),
+                rtt: site.rtt,
+                heard_ago: site.heard_ago,
+                is_home: site.is_home,
+                usual: if site.is_home { Duration::ZERO } else { load.usual_start_in },
                 run: cost::run_time(job.work, load.speed),
                 must_prepare: !terms.prepare.is_zero(),
                 cost_per_input_byte: job.lambda * terms.weights.transfer * per_byte_ms,
@@ -205,22 +262,22 @@ fn assess_site(spec: &TaskSpec, site: &Site<'_>, circumstances: &Circumstances<'
 }
 
 /// `cloud = fallback`: while an edge peer starts the task soon and its answer is worth no less, cloud peers are not asked.
-fn hold_back_cloud(spec: &TaskSpec, sites: &[Site<'_>], assessments: &mut [Assessment]) {
+fn hold_back_cloud(spec: &TaskSpec, sites: &[Site<'_>], assessments: &mut [Option<Assessment>]) {
     if spec.policy.cloud != CloudUse::Fallback || spec.policy.role == Some(Role::Cloud) || spec.policy.peer.is_some() {
         return;
     }
     // A deadline missed, or met only by a poorer build, is not room.
     let worth_less = |assessment: &Assessment| assessment.cost.map_or(f64::INFINITY, |cost| cost.loss);
     let in_cloud = |assessment: &&Assessment| assessment.is_admissible() && assessment.role == Role::Cloud;
-    let cloud = assessments.iter().filter(in_cloud).map(worth_less).fold(f64::INFINITY, f64::min);
-    let edge_has_room = sites.iter().zip(assessments.iter()).any(|(site, assessment)| {
+    let cloud = assessments.iter().flatten().filter(in_cloud).map(worth_less).fold(f64::INFINITY, f64::min);
+    let edge_has_room = sites.iter().zip(assessments.iter().flatten()).any(|(site, assessment)| {
         let is_edge = assessment.is_admissible() && assessment.role == Role::Edge;
         is_edge && site.start_in <= EDGE_ROOM_WAIT && worth_less(assessment) <= cloud
     });
     if !edge_has_room {
         return;
     }
-    for (site, assessment) in sites.iter().zip(assessments) {
+    for (site, assessment) in sites.iter().zip(assessments.iter_mut().flatten()) {
         if assessment.is_admissible() && assessment.role == Role::Cloud && !site.is_home {
             assessment.exclusion = Some(Exclusion::EdgeHasRoom);
         }
@@ -233,22 +290,43 @@ pub fn admissible(assessments: &[Assessment]) -> &[Assessment] {
     assessments.get(..end).unwrap_or_default()
 }
 
-/// Whether to ask for offers instead of trusting digests: the best would make the task wait, or most would.
-pub fn is_busy(admissible: &[Assessment]) -> bool {
-    let busy =
-        admissible.iter().filter(|assessment| assessment.start_in > BUSY_WAIT && !assessment.must_prepare).count();
-    let best_waits =
-        admissible.first().is_some_and(|best| best.cost.is_some_and(|cost| cost.wait > 3.0) && !best.must_prepare);
-    admissible.len() > 1 && (best_waits || busy * 2 > admissible.len())
+/// Whether to ask for offers instead of trusting digests: some may make the task wait, and the best has been silent.
+///
+/// An offer costs a round trip, which is more than a fresh digest's error does (`placement.md`, and the ablation in
+/// `docs/benchmarks.md`): so only homes that seldom place a task, and therefore hear little, ask.
+pub fn needs_offers(admissible: &[Assessment]) -> bool {
+    let waits = |assessment: &Assessment| assessment.start_in > BUSY_WAIT && !assessment.must_prepare;
+    let busy = admissible.iter().filter(|assessment| waits(assessment)).count();
+    admissible.first().is_some_and(|best| !best.is_home && best.heard_ago > SILENT)
+        && admissible.len() > 1
+        && busy * 2 > admissible.len()
 }
 
-/// Picks among those nearly as good as the best: home if it is one of them, else at random.
-pub fn choose<'a>(admissible: &'a [Assessment], home: PeerId, rng: &mut impl Rng) -> Option<&'a Assessment> {
+/// Picks among those nearly as good as the best at random, the better the likelier; home when it is the best.
+///
+/// What is believed of others is old, and every home believes much the same: all of them taking the best would make it
+/// the worst. The busier the candidates usually are, the less is known of their queues now, and the wider the choice.
+pub fn choose<'a>(admissible: &'a [Assessment], rng: &mut impl Rng) -> Option<&'a Assessment> {
     let best = admissible.first()?;
-    let limit = best.total() * (1.0 + TIE_SHARE) + TIE_MS;
-    let ties = admissible.iter().take_while(|assessment| assessment.total() <= limit).count().max(1);
-    let ties = admissible.get(..ties)?;
-    ties.iter().find(|assessment| assessment.peer == home).or_else(|| ties.get(rng.random_range(0..ties.len())))
+    if best.is_home {
+        return Some(best);
+    }
+    let doubtful = admissible.iter().take(DOUBT_OF);
+    let doubt = doubtful.clone().map(|candidate| millis(candidate.usual)).sum::<f64>() / doubtful.count() as f64;
+    let width = best.total() * TIE_SHARE + (DOUBT * doubt).min(DOUBT_SHARE_MAX * best.total()) + TIE_MS;
+    let weight = |candidate: &Assessment| {
+        let over = (candidate.total() - best.total()) / width;
+        let limit = if candidate.is_home { 0.1 } else { WIDTHS_MAX };
+        if over > limit { 0.0 } else { (-over).exp() }
+    };
+    let mut left = rng.random::<f64>() * admissible.iter().map(weight).sum::<f64>();
+    let mut candidates = admissible.iter();
+    candidates
+        .find(|candidate| {
+            left -= weight(candidate);
+            left < 0.0
+        })
+        .or(Some(best))
 }
 
 #[cfg(test)]
@@ -256,6 +334,8 @@ pub(crate) fn test_load() -> LoadDigest {
     LoadDigest {
         sequence: 1,
         start_in: Duration::ZERO,
+        usual_start_in: Duration::ZERO,
+        turnover: Duration::ZERO,
         cores: 2,
         running: 0,
         queued: 0,
@@ -322,6 +402,7 @@ mod tests {
                     rtt: Duration::from_millis(*rtt),
                     load: Some(load),
                     start_in: load.start_in,
+                    heard_ago: Duration::ZERO,
                 })
                 .collect();
             let link = HomeLink { uplink_bits_per_s: 100_000_000, uplink_wait: Duration::ZERO };
@@ -338,7 +419,7 @@ mod tests {
         fn chosen(&self, spec: &TaskSpec) -> Option<PeerId> {
             let assessments = self.assess(spec);
             let mut rng = rand_pcg::Pcg32::seed_from_u64(1);
-            choose(admissible(&assessments), HOME, &mut rng).map(|assessment| assessment.peer)
+            choose(admissible(&assessments), &mut rng).map(|assessment| assessment.peer)
         }
     }
 
@@ -384,7 +465,15 @@ mod tests {
         let mut learnt = World::new();
         for (module, ms) in [(BlobId([0; 32]), 1_000), (BlobId([9; 32]), 1)] {
             let run = Duration::from_millis(ms);
-            learnt.estimates.learn(&Run { module, args: &[], input_bytes: 1_000, output_bytes: 0, run, speed: 1.0 });
+            learnt.estimates.learn(&Run {
+                module,
+                args: &[],
+                input_bytes: 1_000,
+                output_bytes: 0,
+                run,
+                speed: 1.0,
+                expected: None,
+            });
         }
         spec.variants[1].loss = 0.01;
         assert_eq!(learnt.assess(&spec)[0].variant, 1, "1 % is not too much for a second");
@@ -399,7 +488,15 @@ mod tests {
         spec.variants.push(Variant { name: "int8".into(), module: BlobId([9; 32]), module_bytes: 0, loss: 0.03 });
         for (module, ms) in [(BlobId([0; 32]), 100), (BlobId([9; 32]), 10)] {
             let run = Duration::from_millis(ms);
-            world.estimates.learn(&Run { module, args: &[], input_bytes: 1_000, output_bytes: 0, run, speed: 1.0 });
+            world.estimates.learn(&Run {
+                module,
+                args: &[],
+                input_bytes: 1_000,
+                output_bytes: 0,
+                run,
+                speed: 1.0,
+                expected: None,
+            });
             [HOME, NEAR, CLOUD].iter().for_each(|peer| world.estimates.holds(*peer, module));
         }
         // 25 ms of work and 30 ms of way in the cloud; 100 ms at the edge, or 10 with a loss worth 300.
@@ -420,8 +517,7 @@ mod tests {
         let assessments = world.assess(&spec());
         let mut rng = rand_pcg::Pcg32::seed_from_u64(1);
 
-        let picks =
-            (0..100).filter_map(|_| choose(admissible(&assessments), HOME, &mut rng)).filter(|a| a.peer == NEAR);
+        let picks = (0..100).filter_map(|_| choose(admissible(&assessments), &mut rng)).filter(|a| a.peer == NEAR);
 
         assert!((20..80).contains(&picks.count()));
     }

@@ -37,6 +37,9 @@ pub struct TaskSpec {
     /// λ of the objective for this task; the mesh's own where absent.
     #[serde(rename = "w", default)]
     pub lambda: Option<f64>,
+    /// Work on a reference core, as its user expects it; runs of the module show how far such words can be trusted.
+    #[serde(rename = "e", default, with = "optional_duration_us", skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Duration>,
 }
 
 /// One build of a task's module.
@@ -221,6 +224,7 @@ impl TaskSpec {
             policy: Policy::default(),
             deadline: None,
             lambda: None,
+            expected: None,
         }
     }
 

@@ -25,7 +25,7 @@ pub mod place;
 pub mod report;
 
 use core::time::Duration;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -33,7 +33,7 @@ use shoal_protocol::certificate::{Role, SecretKey, SignedRecord};
 use shoal_protocol::config::PeerConfig;
 use shoal_protocol::message::TaskRef;
 use shoal_protocol::output::{PeerState, TaskError, TaskResult};
-use shoal_protocol::task::spec::{Ending, Payload, RunReport};
+use shoal_protocol::task::spec::{BlobRef, Ending, Payload, RunReport};
 use shoal_protocol::{BlobId, Event as News, Input, Message, Output, PeerId, TaskId, TaskSpec, Time};
 
 pub use self::counts::{Count, Counts, DATAGRAM_BYTES};
@@ -70,11 +70,13 @@ struct Work {
 /// A run in a sandbox, whatever became of its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ran {
+    /// Which attempt.
+    pub attempt: TaskRef,
     /// Where.
     pub index: usize,
     /// From when.
     pub start: Time,
-    /// Until when.
+    /// Until when, or until its machine crashed.
     pub end: Time,
 }
 
@@ -104,10 +106,13 @@ pub struct Sim {
     counts: Counts,
     events: Events,
     works: HashMap<TaskId, Work>,
+    /// Unfinished tasks and their homes.
+    open: BTreeMap<TaskId, usize>,
     ended: HashMap<TaskId, Ended>,
-    /// The last run of each task; kept in quick runs only.
-    runs: HashMap<TaskId, Ran>,
+    /// Kept in quick runs only.
+    runs: Vec<Ran>,
     beliefs: Option<Vec<Belief>>,
+    decisions_ns: Option<Vec<u32>>,
     /// None in quick runs.
     trace: Option<Box<blake3::Hasher>>,
     outputs: Vec<Output>,
@@ -129,9 +134,11 @@ impl Sim {
             counts: Counts::default(),
             events: Events::default(),
             works: HashMap::new(),
+            open: BTreeMap::new(),
             ended: HashMap::new(),
-            runs: HashMap::new(),
+            runs: Vec::new(),
             beliefs: None,
+            decisions_ns: None,
             trace: Some(Box::default()),
             outputs: Vec::new(),
             handled: 0,
@@ -225,6 +232,7 @@ impl Sim {
         spec.inputs.push(Payload::Inline(vec![0; 1_000]));
         change(&mut spec);
         self.works.insert(task, Work { run, output_bytes: None });
+        self.open.insert(task, home);
         self.give(home, Input::Submitted { task, name: "task".into(), spec });
         task
     }
@@ -234,6 +242,7 @@ impl Sim {
         self.submitted += 1;
         let task = TaskId::derive(self.id(home), &self.submitted.to_le_bytes());
         self.works.insert(task, Work { run, output_bytes: Some(output_bytes) });
+        self.open.insert(task, home);
         self.give(home, Input::Submitted { task, name: String::new(), spec });
         task
     }
@@ -248,9 +257,32 @@ impl Sim {
         if let Some(node) = self.nodes.get_mut(index) {
             node.crash();
         }
-        for (other, connection) in self.network.disconnect_all(index) {
+        let now = self.now;
+        for ran in self.runs.iter_mut().filter(|ran| ran.index == index) {
+            ran.end = ran.end.min(now);
+        }
+        let others = self.network.disconnect_all(index);
+        if let Some(node) = self.nodes.get_mut(index) {
+            node.neighbours_before = others.iter().map(|(other, _)| *other).collect();
+        }
+        for (other, connection) in others {
             self.events.add(self.now + IDLE_TIMEOUT, other, Event::Closed { by: index, connection });
         }
+    }
+
+    /// The unfinished tasks of a peer's users.
+    pub fn open_tasks_of(&self, index: usize) -> Vec<TaskId> {
+        self.open.iter().filter(|(_, home)| **home == index).map(|(task, _)| *task).collect()
+    }
+
+    /// Whom a crashed peer was connected to.
+    pub fn neighbours_before(&self, index: usize) -> Vec<usize> {
+        self.nodes.get(index).map(|node| node.neighbours_before.clone()).unwrap_or_default()
+    }
+
+    /// Tasks that have not ended.
+    pub fn open_tasks(&self) -> usize {
+        self.open.len()
     }
 
     /// The peer's process starts again, with the same identity and nothing else.
@@ -273,6 +305,11 @@ impl Sim {
         for event in node.waiting.drain(..) {
             self.events.add(self.now, index, event);
         }
+    }
+
+    /// Handles events until that moment.
+    pub fn run_to(&mut self, end: Time) {
+        self.run_until(end, |_| false);
     }
 
     /// Handles events until `span` has passed.
@@ -354,9 +391,9 @@ impl Sim {
         self.trace.as_ref().map_or_else(String::new, |trace| trace.finalize().to_hex().to_string())
     }
 
-    /// The last run of a task, in a quick simulation.
-    pub fn ran(&self, task: TaskId) -> Option<Ran> {
-        self.runs.get(&task).copied()
+    /// Every run so far in order of their starts, in a quick simulation.
+    pub fn runs(&self) -> &[Ran] {
+        &self.runs
     }
 
     /// What crossed the network.
@@ -367,6 +404,16 @@ impl Sim {
     /// What peers came to believe of each other since the last call.
     pub fn take_beliefs(&mut self) -> Vec<Belief> {
         self.beliefs.as_mut().map(core::mem::take).unwrap_or_default()
+    }
+
+    /// From now on measures the time a peer takes to decide about a task that was submitted.
+    pub fn time_decisions(&mut self) {
+        self.decisions_ns = Some(Vec::new());
+    }
+
+    /// What was measured since the last call.
+    pub fn take_decisions_ns(&mut self) -> Vec<u32> {
+        self.decisions_ns.as_mut().map(core::mem::take).unwrap_or_default()
     }
 
     /// The peers, running or not.
@@ -468,7 +515,12 @@ impl Sim {
     fn give(&mut self, index: usize, input: Input) {
         let Some(node) = self.nodes.get_mut(index) else { return };
         let Some(peer) = node.peer.as_mut() else { return };
+        let clock = self.decisions_ns.as_ref().filter(|_| matches!(input, Input::Submitted { .. }));
+        let clock = clock.map(|_| std::time::Instant::now());
         peer.handle(self.now, input);
+        if let (Some(clock), Some(decisions_ns)) = (clock, &mut self.decisions_ns) {
+            decisions_ns.push(u32::try_from(clock.elapsed().as_nanos()).unwrap_or(u32::MAX));
+        }
         let mut outputs = core::mem::take(&mut self.outputs);
         while let Some(output) = peer.poll_output() {
             outputs.push(output);
@@ -510,14 +562,7 @@ impl Sim {
                     }
                 }
             }
-            Output::Fetch { attempt, blobs } => {
-                let holders: Vec<_> = blobs.iter().filter_map(|blob| self.index(blob.holder)).collect();
-                let reachable = |there: &usize| self.network.is_connected(index, *there);
-                let all = holders.iter().all(reachable);
-                let rtt = holders.iter().filter_map(|there| self.network.rtt(index, *there)).max();
-                let result = if all { Ok(()) } else { Err("the holder is not connected".to_owned()) };
-                self.given(rtt.unwrap_or_default(), index, Input::Fetched { attempt, result });
-            }
+            Output::Fetch { attempt, blobs } => self.fetch(index, attempt, &blobs),
             Output::Prepare { module } => {
                 let took = Duration::from_millis(40);
                 self.given(took, index, Input::Prepared { module, result: Ok(took) });
@@ -534,6 +579,7 @@ impl Sim {
                 {
                     result.report.output = Payload::Inline(Vec::new());
                 }
+                self.open.remove(&task);
                 let twice = self.ended.insert(task, Ended { at: self.now, result });
                 assert!(twice.is_none(), "seed {}: {task} ended twice", self.seed);
             }
@@ -548,6 +594,7 @@ impl Sim {
 
     fn send(&mut self, from: usize, to: PeerId, message: Message) {
         let Some(to) = self.index(to) else { return };
+        let is_result = matches!(message, Message::Outcome(_));
         let (carried, bytes, bulk) = match &mut self.trace {
             Some(trace) => {
                 let bytes = message.encode();
@@ -565,13 +612,35 @@ impl Sim {
         };
         let sent = if bulk > 0 && self.network.models_uplinks() {
             let bits_per_s = self.nodes.get(from).map_or(1, |node| node.config.uplink_bits_per_s);
-            self.network.transmit_bulk(self.now, (from, to), (bytes, bulk), bits_per_s, &mut self.rng)
+            let left = match is_result {
+                // By the benchmark's rules results do not wait for each other.
+                true => self.now + network::on_the_wire(bulk, bits_per_s),
+                false => self.network.leave(self.now, from, bulk, bits_per_s),
+            };
+            self.network.transmit_bulk((from, to), (bytes, left), &mut self.rng)
         } else {
             self.network.transmit(self.now, from, to, bytes, &mut self.rng)
         };
         if let Some((at, connection)) = sent {
             self.events.add(at, to, Event::Arrived { from, connection, carried });
         }
+    }
+
+    /// Brings blobs from their holders.
+    fn fetch(&mut self, index: usize, attempt: TaskRef, blobs: &[BlobRef]) {
+        let mut there = self.now;
+        for blob in blobs {
+            let holder = self.index(blob.holder).filter(|holder| self.network.is_connected(index, *holder));
+            let Some(holder) = holder else {
+                let result = Err("the holder is not connected".to_owned());
+                return self.given(Duration::ZERO, index, Input::Fetched { attempt, result });
+            };
+            let asked = self.now + self.network.delay(index, holder);
+            let bits_per_s = self.nodes.get(holder).map_or(1, |node| node.config.uplink_bits_per_s);
+            let left = self.network.leave(asked, holder, blob.bytes, bits_per_s);
+            there = there.max(left + self.network.delay(holder, index));
+        }
+        self.given(there.since(self.now), index, Input::Fetched { attempt, result: Ok(()) });
     }
 
     /// The verdict on a record that a neighbour sent.
@@ -614,7 +683,7 @@ impl Sim {
         let report = Box::new(RunReport { ending: Ending::Exited(0), output, log: Vec::new(), run, memory_bytes: 0 });
         let process = node.process;
         if quick {
-            self.runs.insert(attempt.task, Ran { index, start: self.now, end: self.now + run });
+            self.runs.push(Ran { attempt, index, start: self.now, end: self.now + run });
         }
         self.events.add(self.now + run, index, Event::RunEnded { process, attempt, report });
     }

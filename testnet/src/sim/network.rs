@@ -225,19 +225,16 @@ impl Network {
         Some((*last, connection.number))
     }
 
-    /// Sends a message that carries `bulk` bytes: it leaves when they have left, and arrives with them.
+    /// Sends a message with bytes that have left the sender at `left`: it arrives with them.
     pub(super) fn transmit_bulk(
         &mut self,
-        now: Time,
         (from, to): (usize, usize),
-        (bytes, bulk): (usize, u64),
-        bits_per_s: u64,
+        (bytes, left): (usize, Time),
         rng: &mut impl Rng,
     ) -> Option<(Time, u64)> {
         let number = self.connections.get(&pair(from, to))?.number;
         self.messages += 1;
         self.bytes += bytes as u64;
-        let left = self.leave(now, from, bulk, bits_per_s);
         Some((left + self.travel(from, to, rng)?, number))
     }
 

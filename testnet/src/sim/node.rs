@@ -32,6 +32,8 @@ pub(super) struct Node {
     pub(super) process: u64,
     pub(super) wake_at: Option<Time>,
     pub(super) running: BTreeSet<TaskRef>,
+    /// Whom it was connected to when it crashed.
+    pub(super) neighbours_before: Vec<usize>,
     /// The record of the current process.
     record: Option<SignedRecord>,
     pub(super) frozen: bool,
@@ -56,6 +58,7 @@ impl Node {
             wake_at: None,
             running: BTreeSet::new(),
             record: None,
+            neighbours_before: Vec::new(),
             frozen: false,
             waiting: Vec::new(),
         }

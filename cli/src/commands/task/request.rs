@@ -51,6 +51,9 @@ pub(super) struct TaskArguments {
     /// What a millisecond is worth against the quality of the answer
     #[arg(long)]
     lambda: Option<f64>,
+    /// How long it is expected to run on a reference core, in milliseconds; without it earlier runs say
+    #[arg(long, value_name = "MS")]
+    expect: Option<f64>,
     /// Another build of the module with its declared loss (0 to 1); the peers choose
     #[arg(long = "variant", value_name = "NAME=FILE:LOSS", value_parser = VariantArgument::parse)]
     variants: Vec<VariantArgument>,
@@ -153,6 +156,7 @@ impl TaskArguments {
             peer,
             loss_max: self.loss_max,
             lambda: self.lambda,
+            expected_ms: self.expect,
             idempotency_key: self.idempotency_key,
             wait: false,
             dry_run: false,

@@ -87,6 +87,8 @@ pub(super) fn digest() -> LoadDigest {
     LoadDigest {
         sequence: 1,
         start_in: Duration::ZERO,
+        usual_start_in: Duration::ZERO,
+        turnover: Duration::ZERO,
         cores: 4,
         running: 0,
         queued: 0,

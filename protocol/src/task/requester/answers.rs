@@ -58,7 +58,7 @@ impl Requester {
             }
             record.verdict(best.peer, Verdict::Won, "");
         }
-        self.award(now, task, best, candidates, true, around, out);
+        self.award(now, task, &best, &candidates, true, around, out);
     }
 
     /// The attempt stands at its executor.
@@ -123,8 +123,8 @@ impl Requester {
             record.verdict(forwarded.to, Verdict::Won, "the task was passed on to it");
         }
         self.assignments.push(Assignment::Settled { to: from, attempt });
-        self.assignments.push(Assignment::Given { to: forwarded.to, attempt, run });
-        if !around.has(forwarded.to) {
+        self.assignments.push(Assignment::Given { to: forwarded.to, attempt, run, known_after: Duration::ZERO });
+        if !(around.is_here)(forwarded.to) {
             // Who passed it on has not heard yet what we know: nobody will tell us again.
             self.lose(now, attempt.task, forwarded.to, "it was gone when the task was passed on to it", around, out);
         }
@@ -190,7 +190,7 @@ impl Requester {
         let deadline_in = entry.deadline_in(now);
         let Some(entry) = self.book.get(task) else { return };
         let circumstances = self.circumstances(now, &entry.spec, deadline_in, &entry.tried, around);
-        let assessments = placement::assess(&entry.spec, &around.sites, &circumstances);
+        let assessments = placement::assess(&entry.spec, &(around.sites)(), &circumstances);
         let mut candidates = placement::admissible(&assessments).to_vec();
         let Some(countered) = candidates.iter().position(|candidate| candidate.peer == from) else {
             return self.place(now, task, around, out);
@@ -207,7 +207,7 @@ impl Requester {
             entry.tried.insert(from, "starts too late".into());
             self.place(now, task, around, out);
         } else {
-            self.award(now, task, real, candidates, true, around, out);
+            self.award(now, task, &real, &candidates, true, around, out);
         }
     }
 }

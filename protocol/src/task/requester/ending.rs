@@ -17,7 +17,7 @@ impl Requester {
         self.assignments.push(Assignment::Settled { to: from, attempt });
         let Some(entry) = self.current(attempt, from) else {
             self.stale_outcomes += 1;
-            out.send(from, Message::OutcomeReceived(attempt));
+            self.acknowledge(now, from, attempt, out);
             return None;
         };
         if !matches!(entry.phase, Phase::Awarded { .. }) {
@@ -27,7 +27,7 @@ impl Requester {
             let why = format!("{}: {why}", from.short());
             entry.failures += 1;
             entry.tried.insert(from, why.clone());
-            out.send(from, Message::OutcomeReceived(attempt));
+            self.acknowledge(now, from, attempt, out);
             self.retry(now, attempt.task, &why, around, out);
             return None;
         }
@@ -74,7 +74,7 @@ impl Requester {
 
     pub(super) fn commit(&mut self, now: Time, from: PeerId, outcome: Outcome, out: &mut Outbox) {
         let task = outcome.attempt.task;
-        out.send(from, Message::OutcomeReceived(outcome.attempt));
+        self.acknowledge(now, from, outcome.attempt, out);
         self.note_ending(from, true);
         let Some(entry) = self.book.open(task) else { return };
         let timings = Timings {
@@ -94,6 +94,15 @@ impl Requester {
         }
         let result = TaskResult { report, executor: from, variant: entry.variant, attempts: entry.epoch, timings };
         self.end(task, state, Ok(result), out);
+    }
+
+    /// The executor may forget the result: it is told at once when that is this peer.
+    fn acknowledge(&mut self, now: Time, to: PeerId, attempt: TaskRef, out: &mut Outbox) {
+        if to == self.me {
+            out.send(to, Message::OutcomesReceived(vec![attempt]));
+        } else {
+            self.acknowledgements.owe(now, to, attempt, out);
+        }
     }
 
     pub(super) fn end(
@@ -124,7 +133,7 @@ impl Requester {
                     out.send(offer.peer, Message::Release(attempt));
                 }
             }
-            Phase::Collecting { from, .. } => out.send(*from, Message::OutcomeReceived(attempt)),
+            Phase::Collecting { from, .. } => out.send(*from, Message::OutcomesReceived(vec![attempt])),
             Phase::Waiting | Phase::Ended(_) => {}
         }
     }
@@ -140,6 +149,7 @@ pub struct Learnt {
     output_bytes: u64,
     run: Duration,
     expected: Duration,
+    word: Option<Duration>,
     speed: f64,
 }
 
@@ -156,6 +166,7 @@ impl Learnt {
             output_bytes: outcome.report.output.bytes(),
             run: outcome.report.run,
             expected: *expected,
+            word: entry.spec.expected,
             speed: outcome.speed,
         })
     }
@@ -170,6 +181,7 @@ impl Learnt {
             output_bytes: self.output_bytes,
             run: self.run,
             speed: self.speed,
+            expected: self.word,
         });
         estimates.holds(self.executor, self.module);
         if knew {

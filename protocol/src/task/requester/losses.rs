@@ -68,6 +68,7 @@ impl Requester {
 
     /// Does what is due: decides on the offers that came, asks after awards, tries again.
     pub fn timer(&mut self, now: Time, around: &mut Around<'_>, out: &mut Outbox) {
+        self.acknowledgements.timer(now, out);
         while let Some(task) = self.deadlines.pop_due(now) {
             let Some(entry) = self.book.open(task) else { continue };
             let epoch = entry.epoch;
@@ -78,7 +79,7 @@ impl Requester {
                     let to = *to;
                     *unanswered += 1;
                     // A question to somebody who is not there is no question.
-                    if *unanswered > UNANSWERED_MAX || !around.has(to) {
+                    if *unanswered > UNANSWERED_MAX || !(around.is_here)(to) {
                         out.send(to, Message::Cancel(TaskRef { task, epoch }));
                         self.lose(now, task, to, "it did not answer", around, out);
                     } else {

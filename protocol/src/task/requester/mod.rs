@@ -12,6 +12,7 @@
 //! **Not here:** what a candidate costs (`placement/`), and running (`executor.rs`): placing a task at home is an
 //! award to oneself.
 
+mod acknowledgements;
 mod answers;
 mod ending;
 mod losses;
@@ -38,6 +39,7 @@ use crate::placement::{self, Assessment, Circumstances, HomeLink, Record, Site};
 use crate::rng::Rng;
 use crate::time::{Time, micros};
 
+use acknowledgements::Acknowledgements;
 pub use ending::Learnt;
 
 /// Peers asked for an offer at once: three do as well as more (`placement.md`).
@@ -53,7 +55,7 @@ const LEASE: Duration = Duration::from_secs(2);
 /// Questions without an answer before a peer is taken to have lost the task.
 const UNANSWERED_MAX: u8 = 3;
 /// Candidates named in an award, to which a full executor may pass it on.
-const ALTERNATIVES: usize = 4;
+const ALTERNATIVES: usize = 8;
 /// Alternatives cost at most this many times the best.
 const ALTERNATIVE_COST: f64 = 1.5;
 /// A task whose executor was lost and that nobody may run now is tried again this often…
@@ -65,10 +67,11 @@ const RETRY_FOR: Duration = Duration::from_secs(10);
 const ENDINGS_MAX: usize = 256;
 
 /// What the requesting half is told of the rest of the peer.
-#[derive(Debug)]
 pub struct Around<'a> {
-    /// Every peer that may run a task, this one included.
-    pub sites: Vec<Site<'a>>,
+    /// Every peer that may run a task, this one included; made when somebody asks, since most messages need none of it.
+    pub sites: &'a dyn Fn() -> Vec<Site<'a>>,
+    /// Whether a peer is there to be spoken to.
+    pub is_here: &'a dyn Fn(PeerId) -> bool,
     /// What was learnt from earlier runs.
     pub estimates: &'a Estimates,
     /// The mesh's λ.
@@ -79,10 +82,9 @@ pub struct Around<'a> {
     pub rng: &'a mut Rng,
 }
 
-impl Around<'_> {
-    /// Whether a peer is there to be spoken to.
-    fn has(&self, peer: PeerId) -> bool {
-        self.sites.iter().any(|site| site.member.peer == peer)
+impl core::fmt::Debug for Around<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Around")
     }
 }
 
@@ -97,6 +99,8 @@ pub enum Assignment {
         attempt: TaskRef,
         /// How long it is expected to keep a core there.
         run: Duration,
+        /// What we hear of it after this long counts this work.
+        known_after: Duration,
     },
     /// It is no longer there.
     Settled {
@@ -116,6 +120,7 @@ pub struct Requester {
     /// When what was sent so far has left our uplink.
     uplink_free: Time,
     assignments: Vec<Assignment>,
+    acknowledgements: Acknowledgements,
     leaving: bool,
     /// Attempts that ended well, and all that ended, by peer.
     endings: BTreeMap<PeerId, (u64, u64)>,
@@ -136,6 +141,7 @@ impl Requester {
             deadlines: Deadlines::default(),
             uplink_free: Time::ZERO,
             assignments: Vec::new(),
+            acknowledgements: Acknowledgements::default(),
             leaving: false,
             endings: BTreeMap::new(),
             stale_outcomes: 0,
@@ -165,7 +171,7 @@ impl Requester {
 
     /// When [`Requester::timer`] has something to do.
     pub fn next_deadline(&self) -> Option<Time> {
-        self.deadlines.next()
+        [self.deadlines.next(), self.acknowledgements.next_deadline()].into_iter().flatten().min()
     }
 
     // ── Users ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -225,7 +231,7 @@ impl Requester {
         let task = TaskId([0; 16]);
         let assessments = placement::assess(
             spec,
-            &around.sites,
+            &(around.sites)(),
             &self.circumstances(now, spec, spec.deadline, &BTreeMap::new(), around),
         );
         let admissible = placement::admissible(&assessments);

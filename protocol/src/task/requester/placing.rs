@@ -9,7 +9,7 @@ impl Requester {
         spec: &TaskSpec,
         deadline_in: Option<Duration>,
         tried: &'a BTreeMap<PeerId, String>,
-        around: &Around<'a>,
+        around: &'a Around<'_>,
     ) -> Circumstances<'a> {
         let link = HomeLink { uplink_bits_per_s: around.uplink_bits_per_s, uplink_wait: self.uplink_free.since(now) };
         let lambda = spec.lambda.unwrap_or(around.lambda);
@@ -22,7 +22,7 @@ impl Requester {
             [only] if only.peer == self.me => Method::Local,
             [_] if spec.policy.peer.is_some() => Method::Pinned,
             [_] => Method::Award,
-            many if placement::is_busy(many) => Method::Offers,
+            many if placement::needs_offers(many) => Method::Offers,
             _ => Method::Award,
         }
     }
@@ -54,9 +54,9 @@ impl Requester {
         let Some(entry) = self.book.get(task) else { return };
         let deadline_in = entry.deadline_in(now);
         let circumstances = self.circumstances(now, &entry.spec, deadline_in, &entry.tried, around);
-        let assessments = placement::assess(&entry.spec, &around.sites, &circumstances);
-        let admissible = placement::admissible(&assessments).to_vec();
-        let method = self.method(&entry.spec, &admissible);
+        let assessments = placement::assess(&entry.spec, &(around.sites)(), &circumstances);
+        let admissible = placement::admissible(&assessments);
+        let method = self.method(&entry.spec, admissible);
         let epoch = entry.epoch + 1;
         let record = self.new_record(epoch, method, &entry.spec, around, &assessments);
         let Some(entry) = self.book.open(task) else { return };
@@ -65,10 +65,9 @@ impl Requester {
         entry.state = TaskState::Placing;
         match method {
             Method::None => self.nobody(now, task, &assessments, out),
-            Method::Offers => self.ask(now, task, admissible, around, out),
+            Method::Offers => self.ask(now, task, admissible.to_vec(), around, out),
             Method::Local | Method::Award | Method::Forwarded | Method::Pinned => {
-                let chosen = placement::choose(&admissible, self.me, around.rng).cloned();
-                if let Some(chosen) = chosen {
+                if let Some(chosen) = placement::choose(admissible, around.rng) {
                     self.award(now, task, chosen, admissible, false, around, out);
                 }
             }
@@ -124,7 +123,7 @@ impl Requester {
             deadline_in: entry.deadline_in(now),
         };
         let open: Vec<_> = candidates.iter().take(ASKED).map(|candidate| candidate.peer).collect();
-        let rtt = around.sites.iter().filter(|site| open.contains(&site.member.peer)).map(|site| site.rtt).max();
+        let rtt = candidates.iter().take(ASKED).map(|candidate| candidate.rtt).max();
         self.deadlines.set(task, now + rtt.unwrap_or_default().mul_f64(1.2) + OFFER_PATIENCE);
         if let Some(record) = entry.record() {
             record.asked = open.len() as u32;
@@ -136,25 +135,25 @@ impl Requester {
         entry.phase = Phase::Asking { candidates, open, offers: Vec::new() };
     }
 
-    /// Gives the task to `to`; `rest` are all candidates, cheapest first.
+    /// Gives the task to `to`; `candidates` are all there are, cheapest first.
     #[allow(clippy::too_many_arguments)] // Each is a fact of the decision just made.
     pub(super) fn award(
         &mut self,
         now: Time,
         task: TaskId,
-        to: Assessment,
-        rest: Vec<Assessment>,
+        to: &Assessment,
+        candidates: &[Assessment],
         firm: bool,
         around: &Around<'_>,
         out: &mut Outbox,
     ) {
         let Some(entry) = self.book.open(task) else { return };
         let attempt = TaskRef { task, epoch: entry.epoch };
-        let rest: Vec<_> = rest.into_iter().filter(|other| other.peer != to.peer).collect();
         let near = |other: &&Assessment| other.total() <= to.total() * ALTERNATIVE_COST + 1.0;
-        let alternatives: Vec<_> = rest.iter().filter(near).take(ALTERNATIVES).map(|other| other.peer).collect();
+        let rest = || candidates.iter().filter(|other| other.peer != to.peer);
+        let alternatives: Vec<_> = rest().filter(near).take(ALTERNATIVES).map(|other| other.peer).collect();
         let work = entry.spec.variants.get(usize::from(to.variant)).map(|v| around.estimates.work(&entry.spec, v));
-        let rtt = around.sites.iter().find(|site| site.member.peer == to.peer).map_or(Duration::ZERO, |site| site.rtt);
+        let rtt = to.rtt;
         let input_bytes = entry.spec.input_bytes();
         let award = Award {
             attempt,
@@ -164,9 +163,10 @@ impl Requester {
             work: work.unwrap_or_default(),
             expected_start: to.start_in,
             // With nobody else to turn to, a later start is better than another round of talk.
-            firm: firm || rest.is_empty(),
+            firm: firm || rest().next().is_none(),
             hops: 0,
             alternatives: alternatives.clone(),
+            received: if to.peer == self.me { Vec::new() } else { self.acknowledgements.take(to.peer) },
         };
         entry.executor = Some(to.peer);
         entry.variant = to.variant;
@@ -181,15 +181,18 @@ impl Requester {
             }
         }
         entry.phase = Phase::Awarded { to: to.peer, alternatives, run: to.run, unanswered: 0 };
-        let mut patience = AWARD_PATIENCE + rtt * 3;
+        // Who accepts in silence answers with the result.
+        let mut patience = AWARD_PATIENCE + rtt * 3 + to.start_in + to.run * 2;
         if to.peer != me {
             let sending = transmission(input_bytes, Some(around.uplink_bits_per_s));
             self.uplink_free = self.uplink_free.max(now) + sending;
             patience += self.uplink_free.since(now);
             self.negotiation_messages += 1;
-            self.assignments.push(Assignment::Given { to: to.peer, attempt, run: to.run });
+            let known_after = self.uplink_free.since(now) + rtt;
+            self.assignments.push(Assignment::Given { to: to.peer, attempt, run: to.run, known_after });
         }
         self.deadlines.set(task, now + patience);
-        out.send(to.peer, Message::Award(Box::new(award)));
+        let to = to.peer;
+        out.send(to, Message::Award(Box::new(award)));
     }
 }

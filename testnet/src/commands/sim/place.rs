@@ -124,7 +124,7 @@ fn text(summary: &Summary) -> String {
 impl From<PlaceError> for Failure {
     fn from(error: PlaceError) -> Self {
         let code = match error {
-            PlaceError::NotBuilt | PlaceError::Faults { .. } => USAGE,
+            PlaceError::Faults { .. } => USAGE,
             PlaceError::NoCloud => BAD_CONFIGURATION,
             PlaceError::Violation(_) => NOT_RIGHT,
         };

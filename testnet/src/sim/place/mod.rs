@@ -15,6 +15,7 @@ pub mod bounds;
 mod case;
 mod faults;
 pub mod generate;
+pub mod mesh;
 mod physics;
 mod references;
 mod run;
@@ -105,8 +106,6 @@ impl Policy {
 /// Why a policy cannot be run on a case.
 #[derive(Debug, thiserror::Error)]
 pub enum PlaceError {
-    #[error("the simulator cannot drive the shipped peer in this model yet")]
-    NotBuilt,
     #[error("the case has no cloud node")]
     NoCloud,
     #[error("the policy {} is not defined where nodes crash", policy.name())]
@@ -120,7 +119,6 @@ impl PlaceError {
     /// What the user can do about it.
     pub fn hint(&self) -> String {
         match self {
-            Self::NotBuilt => "choose one of the reference policies with --policy".into(),
             Self::NoCloud => "give a node the tier `cloud`, or choose another policy".into(),
             Self::Faults { .. } => "shoal and the clairvoyants are; or leave out --kill-cloud-at and --churn".into(),
             Self::Violation(_) => "report this with the three files, the policy and the seed".into(),
@@ -134,7 +132,7 @@ pub fn place(case: &Case, policy: Policy, faults: &Faults, seed: u64) -> Result<
         return Err(PlaceError::Faults { policy });
     }
     let run = match policy {
-        Policy::Shoal => return Err(PlaceError::NotBuilt),
+        Policy::Shoal => mesh::run(case, seed, faults),
         Policy::Clairvoyant => references::clairvoyant(case, faults),
         Policy::PricedClairvoyant => references::priced_clairvoyant(case, faults),
         Policy::Local => references::local(case),

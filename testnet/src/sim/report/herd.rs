@@ -7,7 +7,7 @@ use super::load::{case_plan, colour};
 use super::page::{Section, Table};
 use super::plot::{Axis, Chart, Series, number};
 use super::{Matrix, Plan, ReportError};
-use crate::sim::place::{Case, Faults, PlaceError, Policy, Run, generate, place};
+use crate::sim::place::{Case, Faults, Policy, Run, generate, place};
 
 const LOAD: f64 = 0.8;
 const TASKS: usize = 100_000;
@@ -22,11 +22,7 @@ pub(super) fn section(matrix: &Matrix, plan: &Plan, says: &mut dyn FnMut(&str)) 
     let (mut waits, mut arrivals, mut rows) = (Vec::new(), Vec::new(), Vec::new());
     for policy in POLICIES {
         says(&format!("the herd at {:.0} % load: {}", LOAD * 100.0, policy.name()));
-        let run = match place(&case, policy, &Faults::none(), plan.seed) {
-            Ok(run) => run,
-            Err(PlaceError::NotBuilt) => continue,
-            Err(error) => return Err(error.into()),
-        };
+        let run = place(&case, policy, &Faults::none(), plan.seed)?;
         let name = policy.name().to_owned();
         let waits_ms = waits_ms(&case, &run);
         let windows = windows(&case, &run);

@@ -3,7 +3,7 @@
 use super::page::{Section, Table};
 use super::plot::{Axis, Chart, Series, number};
 use super::{Matrix, Plan, ReportError};
-use crate::sim::place::{Faults, PlaceError, Policy, Summary, generate, place};
+use crate::sim::place::{Faults, Policy, Summary, generate, place};
 
 const LOADS: [f64; 6] = [0.3, 0.5, 0.65, 0.8, 0.9, 0.95];
 const LOADS_QUICK: [f64; 2] = [0.5, 0.8];
@@ -22,7 +22,6 @@ pub(super) fn section(matrix: &Matrix, plan: &Plan, says: &mut dyn FnMut(&str)) 
                 Ok(run) => {
                     summaries.push((policy, *load, Summary::of(&case, &Faults::none(), &run, policy, plan.seed)));
                 }
-                Err(PlaceError::NotBuilt) => {}
                 Err(error) => return Err(error.into()),
             }
         }

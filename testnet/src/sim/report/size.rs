@@ -5,7 +5,7 @@ use super::load::{case_plan, colour};
 use super::page::{Section, Table};
 use super::plot::{Axis, Chart, Series, number};
 use super::{Matrix, Plan, ReportError, resized};
-use crate::sim::place::{Faults, PlaceError, Policy, Summary, generate, place};
+use crate::sim::place::{Faults, Policy, Summary, generate, place};
 
 const LOAD: f64 = 0.5;
 const SIZES: [usize; 6] = [10, 30, 100, 300, 1_000, 3_000];
@@ -35,11 +35,7 @@ pub(super) fn section(matrix: &Matrix, plan: &Plan, says: &mut dyn FnMut(&str)) 
         )?;
         for policy in POLICIES {
             says(&format!("placing {count} tasks on {peers} peers: {}", policy.name()));
-            let run = match place(&case, policy, &Faults::none(), plan.seed) {
-                Ok(run) => run,
-                Err(PlaceError::NotBuilt) => continue,
-                Err(error) => return Err(error.into()),
-            };
+            let run = place(&case, policy, &Faults::none(), plan.seed)?;
             let summary = Summary::of(&case, &Faults::none(), &run, policy, plan.seed);
             let waits_ms = waits_ms(&case, &run);
             let wait_ms = waits_ms.iter().sum::<f64>() / waits_ms.len().max(1) as f64;

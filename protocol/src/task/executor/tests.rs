@@ -35,7 +35,7 @@ impl Bench {
     fn ask(&mut self, n: u8) -> Vec<Output> {
         let variants = vec![AskVariant { module: MODULE, module_bytes: 0, work: Duration::from_millis(100) }];
         let ask = Ask { attempt: attempt(n, 1), variants, input_bytes: 0, memory_bytes: 1 << 20, deadline_in: None };
-        let around = Around { estimates: &self.estimates, start_elsewhere: &|_| None };
+        let around = Around { estimates: &self.estimates, elsewhere: &|_| None };
         self.executing.handle_ask(self.now, HOME, &ask, &around, &mut self.out);
         self.out.drain()
     }
@@ -51,12 +51,12 @@ impl Bench {
             firm: false,
             hops: 0,
             alternatives: Vec::new(),
+            received: Vec::new(),
         };
         change(&mut award);
-        let around = Around {
-            estimates: &self.estimates,
-            start_elsewhere: &|peer| (peer == OTHER).then_some(Duration::from_millis(2)),
-        };
+        let load = crate::placement::test_load();
+        let other = Elsewhere { start_in: Duration::ZERO, rtt: Duration::from_millis(4), load: &load };
+        let around = Around { estimates: &self.estimates, elsewhere: &|peer| (peer == OTHER).then_some(other) };
         self.executing.handle_award(self.now, HOME, award, &around, &mut self.out);
         self.out.drain()
     }
@@ -104,11 +104,11 @@ fn kinds(outputs: &[Output]) -> Vec<String> {
 fn an_award_to_an_idle_executor_runs_at_once_and_its_outcome_is_kept_until_home_has_it() {
     let mut bench = Bench::new();
 
-    assert_eq!(kinds(&bench.award(1, 1, |_| ())), ["accepted 1", "execute 1"]);
+    assert_eq!(kinds(&bench.award(1, 1, |_| ())), ["execute 1"]);
     assert_eq!(kinds(&bench.finish(1, 1)), ["outcome 1"]);
     bench.executing.handle_query(bench.now, HOME, attempt(1, 1), &mut bench.out);
     assert_eq!(kinds(&bench.out.drain()), ["outcome 1"], "an outcome that got lost is repeated");
-    bench.executing.handle_outcome_received(HOME, attempt(1, 1));
+    bench.executing.handle_outcomes_received(HOME, &[attempt(1, 1)]);
     bench.executing.handle_query(bench.now, HOME, attempt(1, 1), &mut bench.out);
     assert_eq!(kinds(&bench.out.drain()), ["declined 1 Unknown"]);
 }
@@ -129,17 +129,38 @@ fn a_later_epoch_replaces_an_earlier_one_and_never_the_reverse() {
     bench.award(1, 2, |_| ());
 
     assert_eq!(kinds(&bench.award(1, 1, |_| ())), ["declined 1 Unknown"]);
-    assert_eq!(kinds(&bench.award(1, 3, |_| ())), ["abort 1", "accepted 1", "execute 1"]);
+    assert_eq!(kinds(&bench.award(1, 3, |_| ())), ["abort 1", "execute 1"]);
 }
 
 #[test]
-fn a_task_that_would_start_late_is_countered_unless_home_insists() {
+fn a_task_that_would_start_far_too_late_is_countered_unless_home_insists() {
     let mut bench = Bench::new();
-    bench.award(1, 1, |_| ());
+    bench.award(1, 1, |award| award.work = Duration::from_secs(2));
 
     assert_eq!(kinds(&bench.award(2, 1, |_| ())), ["counter 2"]);
     assert_eq!(kinds(&bench.award(2, 1, |award| award.firm = true)), ["accepted 2"]);
     assert_eq!(kinds(&bench.finish(1, 1)), ["execute 2", "outcome 1"]);
+}
+
+#[test]
+fn what_will_be_over_soon_is_accepted_in_silence() {
+    let mut bench = Bench::new();
+
+    assert_eq!(kinds(&bench.award(1, 1, |_| ())), ["execute 1"]);
+    assert_eq!(kinds(&bench.award(2, 1, |_| ())), [""; 0], "a little later than believed is no matter");
+    assert_eq!(kinds(&bench.award(3, 1, |award| award.work = Duration::from_secs(2))), ["accepted 3"]);
+}
+
+#[test]
+fn results_are_forgotten_when_an_award_says_they_are_safe() {
+    let mut bench = Bench::new();
+    bench.award(1, 1, |_| ());
+    bench.finish(1, 1);
+
+    bench.award(2, 1, |award| award.received = vec![attempt(1, 1)]);
+
+    bench.executing.handle_query(bench.now, HOME, attempt(1, 1), &mut bench.out);
+    assert_eq!(kinds(&bench.out.drain()), ["declined 1 Unknown"]);
 }
 
 #[test]
@@ -148,11 +169,13 @@ fn a_busy_executor_passes_a_task_on_to_an_idle_candidate_at_most_twice() {
     bench.award(1, 1, |_| ());
 
     assert_eq!(kinds(&bench.award(2, 1, |award| award.alternatives = vec![OTHER])), ["passes on 2", "forwarded 2"]);
+    let passed = bench.executing.take_passed();
+    assert!(matches!(passed.as_slice(), [(OTHER, _, _, _)]), "it burdens its receiver: {passed:?}");
     let travelled = bench.award(3, 1, |award| {
         award.alternatives = vec![OTHER];
         award.hops = HOPS_MAX;
     });
-    assert_eq!(kinds(&travelled), ["counter 3"]);
+    assert_eq!(kinds(&travelled), [""; 0], "it stays");
 }
 
 #[test]
@@ -188,7 +211,7 @@ fn an_unknown_module_is_fetched_and_prepared_before_it_runs() {
     let mut bench = Bench::cold();
 
     let begun = bench.award(1, 1, |award| award.firm = true);
-    assert_eq!(kinds(&begun), ["accepted 1", "fetch"]);
+    assert_eq!(kinds(&begun), ["fetch"]);
     bench.executing.fetched(bench.now, attempt(1, 1), Ok(()), &mut bench.out);
     assert_eq!(kinds(&bench.out.drain()), ["prepare"]);
     bench.executing.prepared(bench.now, MODULE, Ok(Duration::ZERO), &mut bench.out);

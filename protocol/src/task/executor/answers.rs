@@ -1,0 +1,208 @@
+//! What homes say: asks, awards, and what becomes of them.
+
+use super::*;
+
+impl Executing {
+    /// Answers a request for an offer, and reserves what it offers.
+    pub fn handle_ask(&mut self, now: Time, from: PeerId, ask: &Ask, around: &Around<'_>, out: &mut Outbox) {
+        let attempt = ask.attempt;
+        if let Some(reason) = self.why_not(ask.memory_bytes, ask.attempt.task) {
+            return self.decline(now, from, attempt, reason, out);
+        }
+        let cheapest = (0u8..)
+            .zip(&ask.variants)
+            .map(|(index, variant)| {
+                let prepare = self.prepare(variant.module, variant.module_bytes, from);
+                (index, variant, prepare, run_time(variant.work, self.speed()))
+            })
+            .min_by_key(|(_, _, prepare, run)| *prepare + *run);
+        let Some((index, variant, prepare, run)) = cheapest else {
+            let reason = DeclineReason::Unacceptable("it names no module".into());
+            return self.decline(now, from, attempt, reason, out);
+        };
+        let run = run.mul_f64(around.estimates.quote_error(self.me)).min(WALL_MAX);
+        let offer = self.offer(now, attempt, index, variant.module, prepare, run);
+        out.send(from, Message::Offer(offer));
+    }
+
+    pub(super) fn offer(
+        &mut self,
+        now: Time,
+        attempt: TaskRef,
+        variant: u8,
+        module: BlobId,
+        prepare: Duration,
+        run: Duration,
+    ) -> Offer {
+        let load = self.digest(now);
+        let start_in = load.start_in.max(prepare);
+        self.reservations.insert(attempt.task, Reservation { run });
+        self.deadlines.set(Due::ReservationExpires(attempt.task), now + OFFER_TTL);
+        let has_module = self.prepared.contains(&module);
+        Offer { attempt, variant, start_in, run, expires_in: OFFER_TTL, has_module, load }
+    }
+
+    /// Admits, declines, counters or passes on.
+    pub fn handle_award(&mut self, now: Time, from: PeerId, award: Award, around: &Around<'_>, out: &mut Outbox) {
+        let attempt = award.attempt;
+        if award.hops == 0 {
+            self.handle_outcomes_received(from, &award.received);
+        }
+        if self.repeat_of_known(now, attempt, award.home, out) {
+            return;
+        }
+        let reserved = self.release(attempt.task);
+        let Some(variant) = award.spec.variants.get(usize::from(award.variant)).cloned() else {
+            let reason = DeclineReason::Unacceptable("it names a build that it does not carry".into());
+            return self.decline(now, award.home, attempt, reason, out);
+        };
+        if let Err(error) = award.spec.check() {
+            return self.decline(now, award.home, attempt, DeclineReason::Unacceptable(error.to_string()), out);
+        }
+        if let Some(reason) = self.why_not(award.spec.limits.memory_bytes, attempt.task) {
+            if matches!(reason, DeclineReason::QueueFull) && self.pass_on(now, from, &award, Duration::MAX, around, out)
+            {
+                return;
+            }
+            return self.decline(now, award.home, attempt, reason, out);
+        }
+        let work = if around.estimates.knows(variant.module) {
+            around.estimates.work(&award.spec, &variant)
+        } else {
+            award.work
+        };
+        let run = run_time(work, self.speed()).min(award.spec.limits.wall);
+        let prepare = self.prepare(variant.module, variant.module_bytes, award.home);
+        let start_in = self.start_for_new(now).max(prepare);
+        let late = start_in > award.expected_start + LATE_START.max(run / 4);
+        if late && !reserved && !award.firm {
+            if self.pass_on(now, from, &award, start_in, around, out) {
+                return;
+            }
+            if start_in > award.expected_start + COUNTER_LATE + run {
+                let counter = self.offer(now, attempt, award.variant, variant.module, prepare, run);
+                return self.decline(now, award.home, attempt, DeclineReason::Counter(Box::new(counter)), out);
+            }
+        }
+        self.admit(now, award, variant.module, variant.module_bytes, run, start_in, out);
+    }
+
+    /// A repeated award, or one that an earlier or later attempt at the same task makes moot.
+    pub(super) fn repeat_of_known(&mut self, now: Time, attempt: TaskRef, home: PeerId, out: &mut Outbox) -> bool {
+        if self.unacknowledged.contains_key(&attempt) || self.jobs.contains_key(&attempt) {
+            self.handle_query(now, home, attempt, out);
+            return true;
+        }
+        let others: Vec<_> = self.attempts_of(attempt.task).collect();
+        if others.iter().any(|other| other.epoch > attempt.epoch) {
+            self.decline(now, home, attempt, DeclineReason::Unknown, out);
+            return true;
+        }
+        for older in others {
+            self.drop_job(now, older, out);
+        }
+        false
+    }
+
+    pub(super) fn attempts_of(&self, task: TaskId) -> impl Iterator<Item = TaskRef> + use<'_> {
+        let all = TaskRef { task, epoch: 0 }..=TaskRef { task, epoch: u32::MAX };
+        self.jobs.range(all).map(|(attempt, _)| *attempt)
+    }
+
+    #[allow(clippy::too_many_arguments)] // Every one is a fact that its only caller has just established.
+    pub(super) fn admit(
+        &mut self,
+        now: Time,
+        award: Award,
+        module: BlobId,
+        module_bytes: u64,
+        run: Duration,
+        start_in: Duration,
+        out: &mut Outbox,
+    ) {
+        let (attempt, home) = (award.attempt, award.home);
+        let due = award.spec.deadline.map(|deadline| now + deadline);
+        let mut blobs: Vec<_> = award.spec.inputs.iter().filter_map(|input| self.missing(input)).collect();
+        let prepared = self.prepared.contains(&module);
+        if !prepared && home != self.me {
+            blobs.push(BlobRef { id: module, bytes: module_bytes, holder: home });
+        }
+        let stage = match (blobs.is_empty(), prepared) {
+            (false, _) => Stage::Fetching,
+            (true, false) => Stage::Preparing,
+            (true, true) => Stage::Queued,
+        };
+        let confirmed = home == self.me || start_in + run > UNCONFIRMED_RUN;
+        self.turns += 1;
+        let job = Held { award, stage, arrived: now, ready: now, turn: self.turns, run, due, confirmed };
+        if confirmed {
+            let (state, load) = (job.state(), self.digest(now));
+            out.send(home, Message::Accepted(Accepted { attempt, state, start_in, load }));
+        }
+        match job.stage {
+            Stage::Fetching => out.push(Output::Fetch { attempt, blobs }),
+            Stage::Preparing => out.push(Output::Prepare { module }),
+            Stage::Queued | Stage::Running { .. } => {}
+        }
+        self.jobs.insert(attempt, job);
+        self.changed = true;
+        self.start_ready(now, out);
+        self.usual.changed(now, self.start_for_new(now));
+    }
+
+    pub(super) fn missing(&self, input: &Payload) -> Option<BlobRef> {
+        match input {
+            Payload::Inline(_) => None,
+            Payload::Blob(blob) => (blob.holder != self.me).then_some(*blob),
+        }
+    }
+
+    /// The reserved capacity is free again.
+    pub fn handle_release(&mut self, attempt: TaskRef) {
+        self.release(attempt.task);
+    }
+
+    pub(super) fn release(&mut self, task: TaskId) -> bool {
+        self.deadlines.clear(&Due::ReservationExpires(task));
+        self.reservations.remove(&task).is_some()
+    }
+
+    /// Nobody wants this attempt any more.
+    pub fn handle_cancel(&mut self, now: Time, from: PeerId, attempt: TaskRef, out: &mut Outbox) {
+        let is_home = |home: PeerId| home == from;
+        if self.unacknowledged.get(&attempt).is_some_and(|(home, _)| is_home(*home)) {
+            self.unacknowledged.remove(&attempt);
+        }
+        if self.jobs.get(&attempt).is_some_and(|job| is_home(job.award.home)) {
+            self.drop_job(now, attempt, out);
+        }
+    }
+
+    /// Says what has become of an attempt.
+    pub fn handle_query(&mut self, now: Time, from: PeerId, attempt: TaskRef, out: &mut Outbox) {
+        if let Some((_, outcome)) = self.unacknowledged.get(&attempt) {
+            return out.send(from, Message::Outcome(Box::new(outcome.clone())));
+        }
+        match self.jobs.get_mut(&attempt) {
+            Some(job) => {
+                job.confirmed = true;
+                let state = job.state();
+                out.send(from, Message::Progress(Progress { attempt, state }));
+            }
+            None => self.decline(now, from, attempt, DeclineReason::Unknown, out),
+        }
+    }
+
+    /// The home has the result.
+    pub fn handle_outcomes_received(&mut self, from: PeerId, attempts: &[TaskRef]) {
+        for attempt in attempts.iter().take(ACKNOWLEDGED_MAX) {
+            self.handle_outcome_received(from, *attempt);
+        }
+    }
+
+    pub(super) fn handle_outcome_received(&mut self, from: PeerId, attempt: TaskRef) {
+        if self.unacknowledged.get(&attempt).is_some_and(|(home, _)| *home == from) {
+            self.unacknowledged.remove(&attempt);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What this peer has to give: its digest, and why it may refuse.
+
+use super::*;
+
+impl Executing {
+    /// What this peer says of its spare capacity now.
+    pub fn digest(&self, now: Time) -> LoadDigest {
+        self.digests.set(self.digests.get().wrapping_add(1));
+        self.load(now)
+    }
+
+    /// The same without numbering it, for one's own eyes.
+    pub fn load(&self, now: Time) -> LoadDigest {
+        let running = self.running;
+        LoadDigest {
+            sequence: self.digests.get(),
+            start_in: self.start_for_new(now).min(START_IN_MAX),
+            usual_start_in: self.usual.start_in(now),
+            turnover: self.usual.run(),
+            cores: self.config.cores,
+            running: u16::try_from(running).unwrap_or(u16::MAX),
+            queued: u16::try_from(self.jobs.len() - running).unwrap_or(u16::MAX),
+            queue_max: u16::try_from(self.config.queue_max).unwrap_or(u16::MAX),
+            cpu_percent: self.host.map_or(0, |host| host.cpu_percent),
+            speed: self.speed(),
+            memory_free_bytes: self.memory_free(),
+            memory_bytes: self.config.memory_bytes,
+            uplink_bits_per_s: self.config.uplink_bits_per_s,
+            weights: self.config.weights,
+            price: self.config.price,
+        }
+    }
+
+    pub(super) fn start_for_new(&self, now: Time) -> Duration {
+        let running = self.jobs.values().filter_map(|job| match job.stage {
+            Stage::Running { since } => Some(schedule::left(job.run, now.since(since))),
+            Stage::Fetching | Stage::Preparing | Stage::Queued => None,
+        });
+        let waiting = self.jobs.values().filter(|job| !job.is_running()).map(|job| job.run);
+        let reserved = self.reservations.values().map(|reservation| reservation.run);
+        schedule::start_for_new(self.config.cores, running, waiting.chain(reserved))
+    }
+
+    /// Speed of a core for tasks: the measured one, less what other programs take of the cores that tasks may use.
+    pub(super) fn speed(&self) -> f64 {
+        let Some(host) = self.host else { return self.config.speed };
+        let cores = f64::from(self.config.cores.max(1));
+        let left = (self.config.host_cores - host.foreign_cores).clamp(0.1, cores);
+        self.config.speed * (left / cores.min(self.config.host_cores.max(0.1))).min(1.0)
+    }
+
+    pub(super) fn memory_free(&self) -> u64 {
+        let own = self.config.memory_bytes.saturating_sub(self.memory_claimed);
+        self.host.map_or(own, |host| own.min(host.memory_free_bytes))
+    }
+
+    pub(super) fn why_not(&self, memory_bytes: u64, task: TaskId) -> Option<DeclineReason> {
+        let waiting = self.jobs.len() - self.running;
+        let reserved = self.reservations.len() - usize::from(self.reservations.contains_key(&task));
+        let host_free = self.host.map_or(u64::MAX, |host| host.memory_free_bytes);
+        if self.leaving {
+            Some(DeclineReason::Leaving)
+        } else if memory_bytes > self.config.memory_bytes.min(host_free.max(self.memory_claimed)) {
+            let free_bytes = self.config.memory_bytes.min(host_free);
+            Some(DeclineReason::Memory { wanted_bytes: memory_bytes, free_bytes })
+        } else if waiting + reserved >= self.config.queue_max || reserved >= RESERVATIONS_MAX {
+            Some(DeclineReason::QueueFull)
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn prepare(&self, module: BlobId, module_bytes: u64, holder: PeerId) -> Duration {
+        if self.prepared.contains(&module) {
+            return Duration::ZERO;
+        }
+        let link = (holder != self.me).then_some(self.config.uplink_bits_per_s);
+        Duration::from_micros(module_bytes.saturating_mul(COMPILE_US_PER_BYTE)) + transmission(module_bytes, link)
+    }
+
+    /// What other programs leave to tasks changed.
+    pub fn load_sampled(&mut self, host: HostLoad) {
+        self.host = Some(HostLoad { cpu_percent: host.cpu_percent.min(100), ..host });
+        self.changed = true;
+    }
+}

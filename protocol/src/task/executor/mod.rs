@@ -1,0 +1,204 @@
+//! The executing half of negotiation: what this peer offers, admits, queues and runs for itself and for others.
+//!
+//! ```text
+//! Ask ─► reserve, Offer ──► (Release | expiry) ─► free again
+//! Award ─► Declined | Forwarded
+//!       └► fetching ─► preparing ─► queued ─► running ─► Outcome, repeated until OutcomeReceived
+//! ```
+//!
+//! **Invariant:** what is running or waiting never exceeds the cores and the queue bound, reservations included; an
+//! outcome is kept until its home has it.
+//! **Not here:** choosing an executor. That is `requester.rs`.
+
+mod answers;
+mod capacity;
+mod forwarding;
+mod homes;
+mod running;
+
+use core::cell::Cell;
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::TaskState;
+use super::deadlines::Deadlines;
+use super::schedule;
+use super::spec::{BlobRef, Ending, Payload, RunReport};
+use crate::config::{
+    ACKNOWLEDGED_MAX, COMPILE_US_PER_BYTE, HOPS_MAX, MODULES_MAX, PeerConfig, RESERVATIONS_MAX, UNACKNOWLEDGED_MAX,
+    WALL_MAX,
+};
+use crate::id::{BlobId, PeerId, TaskId};
+use crate::input::HostLoad;
+use crate::load::sanity::START_IN_MAX;
+use crate::load::usual::Usual;
+use crate::message::{
+    Accepted, Ask, Award, DeclineReason, Declined, Forwarded, LoadDigest, Message, Offer, Outcome, Progress, TaskRef,
+};
+use crate::output::{Execution, Outbox, Output};
+use crate::placement::cost::{self, Job, Terms, run_time, transmission};
+use crate::placement::estimates::Estimates;
+use crate::time::Time;
+
+/// An offer stands this long: 1.2 round trips of 100 ms. Longer would block capacity, shorter would break promises.
+const OFFER_TTL: Duration = Duration::from_millis(120);
+/// A start later than home believed by more than this, and more than a quarter of the run, is worth a word.
+const LATE_START: Duration = Duration::from_millis(5);
+/// With nobody better known, a start later than home believed by more than this and a run is countered.
+const COUNTER_LATE: Duration = Duration::from_millis(500);
+/// Tasks expected to be over within this time are not confirmed: their outcome is the confirmation.
+const UNCONFIRMED_RUN: Duration = Duration::from_millis(1_000);
+/// Tasks expected to run longer than this tell their home when they start.
+const PROGRESS_RUN: Duration = Duration::from_millis(2_000);
+/// A dead home's tasks are kept this long, in case it was only cut off.
+const ORPHAN_GRACE: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+enum Stage {
+    Fetching,
+    Preparing,
+    Queued,
+    Running { since: Time },
+}
+
+#[derive(Debug)]
+struct Held {
+    award: Award,
+    stage: Stage,
+    arrived: Time,
+    ready: Time,
+    /// Order of arrival.
+    turn: u64,
+    /// How long it is expected to run here.
+    run: Duration,
+    due: Option<Time>,
+    confirmed: bool,
+}
+
+impl Held {
+    fn module(&self) -> Option<BlobId> {
+        self.award.spec.variants.get(usize::from(self.award.variant)).map(|variant| variant.module)
+    }
+
+    fn state(&self) -> TaskState {
+        match self.stage {
+            Stage::Fetching | Stage::Preparing => TaskState::Fetching,
+            Stage::Queued => TaskState::Queued,
+            Stage::Running { .. } => TaskState::Running,
+        }
+    }
+
+    fn is_running(&self) -> bool {
+        matches!(self.stage, Stage::Running { .. })
+    }
+}
+
+#[derive(Debug)]
+struct Reservation {
+    run: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    ReservationExpires(TaskId),
+    HomeOrphaned(PeerId),
+}
+
+/// What the executing half is told of the rest of the peer.
+pub struct Around<'a> {
+    /// What was learnt from earlier runs.
+    pub estimates: &'a Estimates,
+    /// What is known of a neighbour as a place for a task that was passed on to it.
+    pub elsewhere: &'a dyn Fn(PeerId) -> Option<Elsewhere<'a>>,
+}
+
+/// A neighbour to which a task may be passed on.
+#[derive(Debug, Clone, Copy)]
+pub struct Elsewhere<'a> {
+    /// When a task arriving there would start.
+    pub start_in: Duration,
+    /// Round trip to it.
+    pub rtt: Duration,
+    /// Its last digest.
+    pub load: &'a LoadDigest,
+}
+
+impl core::fmt::Debug for Around<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Around")
+    }
+}
+
+/// The tasks that are here to be run.
+#[derive(Debug)]
+pub struct Executing {
+    me: PeerId,
+    config: PeerConfig,
+    host: Option<HostLoad>,
+    jobs: BTreeMap<TaskRef, Held>,
+    /// Of the jobs, those that run, and the memory they may claim.
+    running: usize,
+    memory_claimed: u64,
+    reservations: BTreeMap<TaskId, Reservation>,
+    unacknowledged: BTreeMap<TaskRef, (PeerId, Outcome)>,
+    prepared: BTreeSet<BlobId>,
+    deadlines: Deadlines<Due>,
+    /// Digests made so far: each is numbered, also those that a shared borrow makes.
+    digests: Cell<u32>,
+    turns: u64,
+    leaving: bool,
+    changed: bool,
+    /// Runs that ended here since start.
+    pub executed: u64,
+    usual: Usual,
+    /// Awards passed on since the last call of [`Executing::take_passed`]: to whom, how long they run there, how far it is.
+    passed: Vec<(PeerId, TaskRef, Duration, Duration)>,
+}
+
+impl Executing {
+    /// Nothing to run yet.
+    pub fn new(me: PeerId, config: PeerConfig) -> Self {
+        Self {
+            me,
+            config,
+            host: None,
+            jobs: BTreeMap::new(),
+            running: 0,
+            memory_claimed: 0,
+            reservations: BTreeMap::new(),
+            unacknowledged: BTreeMap::new(),
+            prepared: BTreeSet::new(),
+            deadlines: Deadlines::default(),
+            digests: Cell::new(0),
+            turns: 0,
+            leaving: false,
+            changed: false,
+            executed: 0,
+            usual: Usual::default(),
+            passed: Vec::new(),
+        }
+    }
+
+    /// Whether what is queued or running here changed since the last call.
+    pub fn take_changed(&mut self) -> bool {
+        core::mem::take(&mut self.changed)
+    }
+
+    /// Awards passed on since the last call: they burden their receivers until these say so.
+    pub fn take_passed(&mut self) -> Vec<(PeerId, TaskRef, Duration, Duration)> {
+        core::mem::take(&mut self.passed)
+    }
+
+    /// Whether nothing is queued or running here.
+    pub fn is_idle(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    fn decline(&mut self, now: Time, to: PeerId, attempt: TaskRef, reason: DeclineReason, out: &mut Outbox) {
+        let load = Some(self.digest(now));
+        out.send(to, Message::Declined(Declined { attempt, reason, load }));
+    }
+}
+
+#[cfg(test)]
+mod tests;

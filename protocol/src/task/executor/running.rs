@@ -1,0 +1,143 @@
+//! From an admitted award to its outcome: fetching, preparing, queueing, running.
+
+use super::*;
+
+impl Executing {
+    /// The blobs of an attempt are here, or cannot be had.
+    pub fn fetched(&mut self, now: Time, attempt: TaskRef, result: Result<(), String>, out: &mut Outbox) {
+        let Some(job) = self.jobs.get_mut(&attempt) else { return };
+        if !matches!(job.stage, Stage::Fetching) {
+            return;
+        }
+        if let Err(why) = result {
+            let home = job.award.home;
+            self.jobs.remove(&attempt);
+            self.decline(now, home, attempt, DeclineReason::FetchFailed(why), out);
+            return self.start_ready(now, out);
+        }
+        let Some(module) = job.module() else { return };
+        if self.prepared.contains(&module) {
+            self.make_ready(now, attempt, out);
+        } else {
+            job.stage = Stage::Preparing;
+            out.push(Output::Prepare { module });
+        }
+    }
+
+    /// A module can be started at once, or never.
+    pub fn prepared(&mut self, now: Time, module: BlobId, result: Result<Duration, String>, out: &mut Outbox) {
+        let waiting: Vec<_> = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| matches!(job.stage, Stage::Preparing) && job.module() == Some(module))
+            .map(|(attempt, _)| *attempt)
+            .collect();
+        match result {
+            Ok(_) => {
+                if self.prepared.len() >= MODULES_MAX {
+                    self.prepared.pop_first();
+                }
+                self.prepared.insert(module);
+                for attempt in waiting {
+                    self.make_ready(now, attempt, out);
+                }
+            }
+            Err(why) => {
+                for attempt in waiting {
+                    self.finished(now, attempt, RunReport::without_run(Ending::Invalid(why.clone())), out);
+                }
+            }
+        }
+    }
+
+    pub(super) fn make_ready(&mut self, now: Time, attempt: TaskRef, out: &mut Outbox) {
+        if let Some(job) = self.jobs.get_mut(&attempt) {
+            job.stage = Stage::Queued;
+            job.ready = now;
+        }
+        self.start_ready(now, out);
+    }
+
+    /// A run ended.
+    pub fn finished(&mut self, now: Time, attempt: TaskRef, report: RunReport, out: &mut Outbox) {
+        let Some(job) = self.remove(attempt) else { return };
+        if matches!(report.ending, Ending::HostFailed(_)) {
+            // Perhaps the module is not prepared any more: prepare it anew the next time.
+            job.module().map(|module| self.prepared.remove(&module));
+        }
+        let started = match job.stage {
+            Stage::Running { since } => since,
+            Stage::Fetching | Stage::Preparing | Stage::Queued => now,
+        };
+        self.executed += 1;
+        self.changed = true;
+        self.start_ready(now, out);
+        self.usual.ran(report.run);
+        self.usual.changed(now, self.start_for_new(now));
+        let outcome = Outcome {
+            attempt,
+            report,
+            speed: self.speed(),
+            prepare: job.ready.since(job.arrived),
+            queued: started.since(job.ready),
+            load: self.digest(now),
+        };
+        out.send(job.award.home, Message::Outcome(Box::new(outcome.clone())));
+        if self.unacknowledged.len() >= UNACKNOWLEDGED_MAX {
+            self.unacknowledged.pop_first();
+        }
+        self.unacknowledged.insert(attempt, (job.award.home, outcome));
+    }
+
+    /// Starts what is ready while cores and memory last: earliest deadline first, then in order of arrival.
+    pub(super) fn start_ready(&mut self, now: Time, out: &mut Outbox) {
+        loop {
+            if self.running >= usize::from(self.config.cores.max(1)) {
+                return;
+            }
+            let free = self.config.memory_bytes.saturating_sub(self.memory_claimed);
+            let next = self
+                .jobs
+                .iter()
+                .filter(|(_, job)| matches!(job.stage, Stage::Queued) && job.award.spec.limits.memory_bytes <= free)
+                .min_by_key(|(_, job)| (job.due.unwrap_or(Time(u64::MAX)), job.turn))
+                .map(|(attempt, _)| *attempt);
+            let Some(attempt) = next else { return };
+            self.start(now, attempt, out);
+        }
+    }
+
+    pub(super) fn start(&mut self, now: Time, attempt: TaskRef, out: &mut Outbox) {
+        let Some(job) = self.jobs.get_mut(&attempt) else { return };
+        let Some(module) = job.module() else { return };
+        job.stage = Stage::Running { since: now };
+        self.running += 1;
+        self.memory_claimed = self.memory_claimed.saturating_add(job.award.spec.limits.memory_bytes);
+        let tell = job.confirmed && (job.award.home == self.me || job.run > PROGRESS_RUN);
+        if tell {
+            out.send(job.award.home, Message::Progress(Progress { attempt, state: TaskState::Running }));
+        }
+        let spec = &mut job.award.spec;
+        // The run is the last one to need the input: it moves, since it may be large.
+        let inputs = core::mem::take(&mut spec.inputs);
+        let args = core::mem::take(&mut spec.args);
+        out.push(Output::Execute(Box::new(Execution { attempt, module, args, inputs, limits: spec.limits })));
+    }
+
+    pub(super) fn drop_job(&mut self, now: Time, attempt: TaskRef, out: &mut Outbox) {
+        if self.remove(attempt).is_some() {
+            self.changed = true;
+            out.push(Output::Abort(attempt));
+            self.start_ready(now, out);
+        }
+    }
+
+    fn remove(&mut self, attempt: TaskRef) -> Option<Held> {
+        let job = self.jobs.remove(&attempt)?;
+        if job.is_running() {
+            self.running -= 1;
+            self.memory_claimed = self.memory_claimed.saturating_sub(job.award.spec.limits.memory_bytes);
+        }
+        Some(job)
+    }
+}
