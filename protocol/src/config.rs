@@ -93,8 +93,8 @@ pub const CLOUD_EDGES_MAX: usize = 4_096;
 pub const CLOUD_CONNECTED_MAX: usize = CLOUD_EDGES_MAX + VIEW_CLOUD_MAX + 2 * VIEW_SLACK;
 /// Neighbours named in one will; a cloud peer's are too many to name.
 pub const WILL_MAX: usize = 2 * CONNECTED_MAX;
-/// Neighbours in one will whose addresses are given.
-pub const WILL_FAR_MAX: usize = 2 * VIEW_RANDOM_MAX;
+/// Neighbours in one will whose addresses are given: all that are not among the nearest, and some that are.
+pub const WILL_FAR_MAX: usize = VIEW_NEAR_MAX;
 /// Calls on behalf of the dead that are under way.
 pub const ERRANDS_MAX: usize = 64;
 /// Addresses to try whose peer is not known as a member yet.

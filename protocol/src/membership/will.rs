@@ -9,6 +9,7 @@
 //! **Not here:** a cloud peer has too many neighbours to name; its death is passed on from neighbour to neighbour
 //! (`rumours.rs`).
 
+use core::cmp::Reverse;
 use core::time::Duration;
 use std::collections::BTreeSet;
 
@@ -16,6 +17,7 @@ use super::{Lent, Membership, Neighbour};
 use crate::certificate::Role;
 use crate::config::{ADDRESS_BYTES_MAX, ERRANDS_MAX, WILL_FAR_MAX, WILL_MAX};
 use crate::id::{PeerId, ShortId};
+use crate::latency::Latency;
 use crate::message::{Contact, Message, RumourState, Will};
 use crate::output::{Output, PeerState};
 use crate::time::Time;
@@ -58,7 +60,7 @@ impl Membership {
         if self.me.role == Role::Cloud {
             return;
         }
-        let heirs = self.heirs(monitor);
+        let heirs = self.heirs(lent.latency, monitor);
         let place = self.beats.monitors().position(|peer| peer == monitor);
         let number = |n: usize| u8::try_from(n).unwrap_or(u8::MAX);
         let (turn, of) = (number(place.unwrap_or_default()), number(self.beats.monitors().count()));
@@ -166,19 +168,22 @@ impl Membership {
     }
 
     /// The neighbours, by the first bytes of their ids, with the addresses of those that too few monitors are connected
-    /// to: a monitor whose monitor we are said so in its own will.
-    fn heirs(&self, monitor: PeerId) -> Vec<(ShortId, Option<Contact>)> {
+    /// to. A monitor whose monitor we are said so in its own will; of the others it is likely the less the farther it is.
+    fn heirs(&self, latency: &Latency, monitor: PeerId) -> Vec<(ShortId, Option<Contact>)> {
         let wills: Vec<&Inherited> =
             self.beats.monitors().filter_map(|monitor| self.known.get(&monitor)?.inherited.as_deref()).collect();
         let told_by = |name: &ShortId| wills.iter().filter(|will| will.names.contains(name)).count();
-        let mut heirs: Vec<(usize, u64, &Neighbour)> = self
+        let mut heirs: Vec<(usize, Duration, &Neighbour)> = self
             .alive_neighbours()
             .filter(|known| known.member.peer != monitor)
-            .map(|known| (told_by(&known.member.peer.abridged()), known.rank, known))
+            .map(|known| {
+                let distance = latency.rtt(known.member.peer).unwrap_or(Duration::MAX);
+                (told_by(&known.member.peer.abridged()), distance, known)
+            })
             .collect();
-        heirs.sort_unstable_by_key(|(told_by, rank, _)| (*told_by, *rank));
+        heirs.sort_unstable_by_key(|(told_by, distance, known)| (*told_by, Reverse(*distance), known.rank));
         heirs.truncate(WILL_MAX);
-        let heir = |(n, (told_by, _, known)): (usize, (usize, u64, &Neighbour))| {
+        let heir = |(n, (told_by, _, known)): (usize, (usize, Duration, &Neighbour))| {
             let peer = known.member.peer;
             let is_monitor = self.beats.monitors().any(|monitor| monitor == peer);
             let is_far = told_by < CALLERS && n < WILL_FAR_MAX && !is_monitor;
