@@ -131,6 +131,10 @@ pub mod codes {
     pub const SHUTTING_DOWN: &str = "SH0503";
     /// Attempts kept dying.
     pub const ATTEMPTS_EXHAUSTED: &str = "SH0504";
+    /// No other peer keeps a second copy of the task.
+    pub const NO_GUARDIAN: &str = "SH0505";
+    /// No result by the deadline.
+    pub const DEADLINE_PASSED: &str = "SH0506";
     /// The disk failed or is full.
     pub const STORE: &str = "SH0507";
 }
@@ -282,6 +286,12 @@ pub struct TaskRequest {
     /// How long it is expected to run on a reference core; without it the module's earlier runs say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_ms: Option<f64>,
+    /// Copies on disk before it is acknowledged: 0 (in memory), 1 (here), 2 (here and at a guardian elsewhere).
+    #[serde(default)]
+    pub durable: u8,
+    /// How long its result is kept, in milliseconds; 24 hours where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_ms: Option<u64>,
     /// The same key always names the same task.
     #[serde(default)]
     pub idempotency_key: Option<String>,

@@ -61,6 +61,10 @@ pub const VIEW_CLOUD_MAX: usize = 10;
 pub const PASSIVE_MAX: usize = 96;
 /// Tasks of this peer's users that are not finished.
 pub const HOME_TASKS_MAX: usize = 16_384;
+/// A result is kept this long when its user does not say.
+pub const RETENTION_DEFAULT: Duration = Duration::from_secs(24 * 3600);
+/// A result may be kept this long; attempts at a task that is placed anew all that time can still be numbered.
+pub const RETENTION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Finished tasks that can still be listed and explained.
 pub const FINISHED_TASKS_MAX: usize = 2_048;
 /// Bytes of finished results kept in memory; the oldest go first.

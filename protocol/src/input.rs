@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::certificate::{Member, SignedRecord};
 use crate::id::{BlobId, PeerId, TaskId};
 use crate::message::{Message, TaskRef};
+use crate::store::Ticket;
+use crate::task::durable::Keeping;
 use crate::task::spec::{RunReport, TaskSpec};
 
 /// A fact for [`crate::Peer::handle`].
@@ -74,6 +76,9 @@ pub enum Input {
         name: String,
         /// What to run; the driver has called [`TaskSpec::check`].
         spec: TaskSpec,
+        /// How it is kept. Where that is more than in memory, [`crate::Output::Acknowledged`] or a refusal by
+        /// [`crate::Output::Finish`] follows.
+        keeping: Keeping,
     },
     /// A user no longer wants a task.
     Cancelled(TaskId),
@@ -104,6 +109,34 @@ pub enum Input {
         attempt: TaskRef,
         /// How.
         report: RunReport,
+    },
+    /// Everything that is on disk; the first fact a peer with a store is told. Without it nothing can be kept here.
+    Restored {
+        /// Keys and records, as they were put.
+        records: Vec<(Vec<u8>, Vec<u8>)>,
+        /// Counts the starts of this peer on this store, from 1; fsynced before this is said.
+        boot: u32,
+        /// The date now, in milliseconds since 1970: ages of records are reckoned with it over restarts, and nothing else.
+        unix_ms: u64,
+    },
+    /// The changes of an [`crate::Output::Persist`] are on disk; told in the order of the tickets.
+    Persisted {
+        /// Of the order.
+        ticket: Ticket,
+    },
+    /// The changes of an [`crate::Output::Persist`] are not on disk, none of them.
+    PersistFailed {
+        /// Of the order.
+        ticket: Ticket,
+        /// For people: `no space left on device`.
+        reason: String,
+    },
+    /// A user asks for a task that this peer does not know; answered by [`crate::Output::Found`].
+    Sought {
+        /// Which.
+        task: TaskId,
+        /// Returned with the answer.
+        ticket: u64,
     },
     /// The host's load was sampled.
     LoadSampled(HostLoad),

@@ -18,6 +18,7 @@ mod peer;
 mod peer_map;
 pub mod placement;
 pub mod rng;
+pub mod store;
 pub mod task;
 pub mod time;
 

@@ -446,9 +446,9 @@ pub struct TaskRef {
     /// The task.
     #[serde(rename = "t")]
     pub task: TaskId,
-    /// The attempt; only the latest may commit.
+    /// The attempt; only the latest may commit. See [`crate::task::epoch`].
     #[serde(rename = "e")]
-    pub epoch: u32,
+    pub epoch: u64,
 }
 
 /// What a peer must know to offer for a task, without its input.

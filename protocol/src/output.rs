@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::certificate::SignedRecord;
 use crate::id::{BlobId, PeerId, TaskId};
 use crate::message::{Message, TaskRef};
+use crate::store::{Change, Ticket};
 use crate::task::TaskState;
+use crate::task::durable::Found;
 use crate::task::spec::{BlobRef, Limits, Payload, RunReport};
 
 /// An order to the driver.
@@ -68,6 +70,37 @@ pub enum Output {
         ticket: u64,
         /// How long it took.
         rtt: Option<Duration>,
+    },
+    /// Make these changes durable, all or none; answered by `Persisted` or `PersistFailed`.
+    Persist {
+        /// Returned with the answer.
+        ticket: Ticket,
+        /// What to change, in this order.
+        changes: Vec<Change>,
+    },
+    /// The task is kept as its user asked: its submission may be acknowledged.
+    Acknowledged {
+        /// Which task.
+        task: TaskId,
+    },
+    /// Keep these blobs until `Forget`: a task that is on disk needs them.
+    Keep {
+        /// Which task.
+        task: TaskId,
+        /// What it reads or wrote; all of it is in the local store, or is being fetched.
+        blobs: Vec<BlobId>,
+    },
+    /// The blobs of a task are not needed any more.
+    Forget {
+        /// Which task.
+        task: TaskId,
+    },
+    /// The answer to `Sought`.
+    Found {
+        /// From the request.
+        ticket: u64,
+        /// What a peer within reach knows of the task; nothing when none does.
+        found: Option<Box<Found>>,
     },
     /// News for whoever follows.
     Notify(Event),
@@ -163,6 +196,47 @@ pub enum TaskError {
     /// The daemon is shutting down.
     #[error("this peer is shutting down")]
     ShuttingDown,
+    /// Its record could not be written.
+    #[error("the task cannot be kept: {why}")]
+    NotStored {
+        /// What the disk said.
+        why: String,
+    },
+    /// Nobody holds a second copy of its record.
+    #[error("no other peer keeps a copy of the task: {asked} were asked ({reasons})")]
+    NoGuardian {
+        /// Peers asked.
+        asked: usize,
+        /// Why not.
+        reasons: String,
+    },
+    /// It had no result by its deadline, or by the end of its retention.
+    #[error("the task had no result within {after:?}")]
+    DeadlinePassed {
+        /// From acceptance.
+        after: Duration,
+    },
+    /// What this peer kept of it cannot be read.
+    #[error("the record of the task cannot be read: {why}")]
+    RecordDamaged {
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl TaskError {
+    /// Whether the task was never taken on: a refusal, not the end of an accepted task.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Overloaded { .. } | Self::ShuttingDown | Self::NotStored { .. } | Self::NoGuardian { .. } => true,
+            Self::NoCandidate { .. }
+            | Self::AllDeclined { .. }
+            | Self::Cancelled
+            | Self::AttemptsExhausted { .. }
+            | Self::DeadlinePassed { .. }
+            | Self::RecordDamaged { .. } => false,
+        }
+    }
 }
 
 /// News about tasks and peers.
@@ -177,10 +251,17 @@ pub enum Event {
         state: TaskState,
         /// Where, once that is known.
         executor: Option<PeerId>,
-        /// Which attempt.
+        /// Which attempt, from 1.
         epoch: u32,
         /// Why, when it is not the ordinary course.
         note: Option<String>,
+    },
+    /// A record on disk cannot be read; it is left there, and what it was about does not go on here.
+    RecordDamaged {
+        /// The task it was about, where its key says so.
+        task: Option<TaskId>,
+        /// What is wrong with it.
+        why: String,
     },
     /// A peer was found, suspected, lost or came back.
     PeerChanged {

@@ -29,7 +29,7 @@ use crate::placement::Site;
 use crate::placement::estimates::Estimates;
 use crate::rng::Rng;
 use crate::task::executor::{self, Executing};
-use crate::task::requester::{self, Assignment, Requester};
+use crate::task::requester::{self, Assignment, Requester, Submission};
 use crate::time::{Time, Wake};
 
 mod ping;
@@ -162,8 +162,9 @@ impl Peer {
             Input::RecordVerified { record, member, addresses, sequence } => {
                 self.with_membership(now, |m, lent| m.record_verified(lent, record, member, addresses, sequence));
             }
-            Input::Submitted { task, name, spec } => {
-                self.with_requester(now, |r, around, out| r.submit(now, task, name, spec, around, out));
+            Input::Submitted { task, name, spec, keeping } => {
+                let submission = Submission { name, spec, keeping };
+                self.with_requester(now, |r, around, out| r.submit(now, task, submission, around, out));
             }
             Input::Cancelled(task) => self.requester.cancel(task, &mut self.outbox),
             Input::PingRequested { peer, ticket } => {
@@ -173,6 +174,8 @@ impl Peer {
             Input::Fetched { attempt, result } => self.fetched(now, attempt, result),
             Input::Prepared { module, result } => self.executing.prepared(now, module, result, &mut self.outbox),
             Input::Finished { attempt, report } => self.executing.finished(now, attempt, report, &mut self.outbox),
+            Input::Restored { .. } | Input::Persisted { .. } | Input::PersistFailed { .. } => {}
+            Input::Sought { task: _, ticket } => self.outbox.push(Output::Found { ticket, found: None }),
             Input::LoadSampled(host) => self.executing.load_sampled(host),
             Input::ShutdownRequested => self.shut_down(now),
         }

@@ -136,6 +136,10 @@ fn of_task(error: &TaskError) -> ApiError {
             let hint = "see each attempt: `shoal explain last`";
             ApiError::new(codes::ATTEMPTS_EXHAUSTED, StatusCode::SERVICE_UNAVAILABLE, title, hint).retry_after(None)
         }
+        TaskError::NotStored { .. }
+        | TaskError::NoGuardian { .. }
+        | TaskError::DeadlinePassed { .. }
+        | TaskError::RecordDamaged { .. } => ApiError(shoal_protocol::task::problem::of_error(error)),
     }
 }
 

@@ -84,6 +84,7 @@ impl News {
         let spoken_of = match &event {
             Event::TaskChanged { executor, .. } => *executor,
             Event::PeerChanged { peer, .. } => Some(*peer),
+            Event::RecordDamaged { .. } => None,
         };
         let names =
             spoken_of.and_then(|peer| self.names.get(&peer).map(|name| (peer, name.clone()))).into_iter().collect();

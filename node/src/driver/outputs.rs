@@ -26,6 +26,12 @@ impl Driver {
             }
             Output::Finish { task, result } => self.finish(task, result),
             Output::PingAnswered { ticket, rtt } => self.waiters.answer_ping(ticket, rtt),
+            Output::Persist { ticket, changes: _ } => {
+                // Until there is a store, nothing is acknowledged as if there were one.
+                let reason = "this peer has no store".to_owned();
+                self.inputs.push_back(Input::PersistFailed { ticket, reason });
+            }
+            Output::Acknowledged { .. } | Output::Keep { .. } | Output::Forget { .. } | Output::Found { .. } => {}
             Output::Notify(event) => self.news.tell(self.clock.now(), event),
             Output::ShutdownReady => self.stopping = Stopping::Ready,
         }
@@ -98,9 +104,8 @@ impl Driver {
         for reply in self.waiters.take(task) {
             let answer = match (&result, self.peer.task(self.clock.now(), task)) {
                 // What was never taken on is a refusal, not a task that failed.
-                (Err(error @ (TaskError::Overloaded { .. } | TaskError::ShuttingDown)), _) | (Err(error), None) => {
-                    Err(Refusal::Task(error.clone()))
-                }
+                (Err(error), None) => Err(Refusal::Task(error.clone())),
+                (Err(error), Some(_)) if error.is_refusal() => Err(Refusal::Task(error.clone())),
                 (Ok(_) | Err(_), Some(view)) => Ok(view),
                 (Ok(_), None) => Err(Refusal::Forgotten),
             };

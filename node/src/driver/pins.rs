@@ -67,7 +67,7 @@ impl Pins {
     /// Also of its attempts: a large output was fetched in the name of one.
     pub(super) fn task_ended(&mut self, task: TaskId) {
         self.tasks.remove(&task);
-        let attempts = TaskRef { task, epoch: 0 }..=TaskRef { task, epoch: u32::MAX };
+        let attempts = TaskRef { task, epoch: 0 }..=TaskRef { task, epoch: u64::MAX };
         let ended: Vec<TaskRef> = self.attempts.range(attempts).map(|(attempt, _)| *attempt).collect();
         for attempt in ended {
             self.attempts.remove(&attempt);

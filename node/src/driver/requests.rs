@@ -1,5 +1,6 @@
 //! What users of this peer ask of it.
 
+use shoal_protocol::task::durable::Keeping;
 use shoal_protocol::{Input, PeerId, TaskId, TaskSpec};
 use tokio::sync::oneshot;
 
@@ -53,7 +54,7 @@ impl Driver {
         // Waits even when the caller does not want the end, so that a refusal reaches it.
         self.wait(task, reply);
         self.pins.submitted(task, &spec);
-        self.handle(Input::Submitted { task, name, spec });
+        self.handle(Input::Submitted { task, name, spec, keeping: Keeping::default() });
         if !wait {
             for reply in self.waiters.take(task) {
                 let _ = reply.send(self.peer.task(self.clock.now(), task).ok_or(Refusal::Forgotten));

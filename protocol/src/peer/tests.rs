@@ -14,6 +14,7 @@ use crate::message::{
     Progress, Rumour, RumourState,
 };
 use crate::task::TaskState;
+use crate::task::durable::Keeping;
 use crate::task::spec::{Ending, Payload, RunReport, TaskSpec};
 
 const CORES: u16 = 2;
@@ -48,7 +49,7 @@ enum Deed {
 
 fn attempt() -> impl Strategy<Value = TaskRef> {
     // Tasks of this peer's users are 0..4, of others 4..8; epochs are those that attempts really have.
-    (0..8u8, 1..4u32).prop_map(|(n, epoch)| TaskRef { task: TaskId([n; 16]), epoch })
+    (0..8u8, 1..4u64).prop_map(|(n, epoch)| TaskRef { task: TaskId([n; 16]), epoch })
 }
 
 fn message() -> impl Strategy<Value = Message> {
@@ -153,7 +154,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => (0..PEERS).prop_map(|n| Deed::Fact(Input::Disconnected { peer: id(n) })),
         4 => (0..4u8).prop_map(|n| {
             let spec = TaskSpec::of_module(MODULE, 1_000);
-            Deed::Fact(Input::Submitted { task: TaskId([n; 16]), name: String::new(), spec })
+            Deed::Fact(Input::Submitted { task: TaskId([n; 16]), name: String::new(), spec, keeping: Keeping::default() })
         }),
         1 => (0..4u8).prop_map(|n| Deed::Fact(Input::Cancelled(TaskId([n; 16])))),
         1 => (0..PEERS, any::<u64>()).prop_map(|(n, ticket)| Deed::Fact(Input::PingRequested { peer: id(n), ticket })),
@@ -278,8 +279,13 @@ fn a_task_passed_on_to_a_peer_that_is_gone_is_placed_anew() {
     };
     let mut spec = TaskSpec::of_module(MODULE, 1_000);
     spec.policy.role = Some(Role::Edge);
-    let (first, attempt) = awarded(&tell(Input::Submitted { task: TaskId([1; 16]), name: String::new(), spec }))
-        .expect("one of two takes it");
+    let (first, attempt) = awarded(&tell(Input::Submitted {
+        task: TaskId([1; 16]),
+        name: String::new(),
+        spec,
+        keeping: Keeping::default(),
+    }))
+    .expect("one of two takes it");
     let other = if first == id(2) { id(4) } else { id(2) };
 
     tell(Input::Received { from: other, message: Message::Leaving });

@@ -7,6 +7,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::TaskState;
+use super::epoch;
 use super::problem;
 use super::spec::{Ending, Payload, TaskSpec};
 use crate::api::{ExecutorView, OutputView, TaskCounts, TaskView};
@@ -64,7 +65,7 @@ pub(crate) struct HomeTask {
     pub(crate) accepted: Time,
     pub(crate) awarded: Time,
     /// The current attempt; only its outcome may be committed.
-    pub(crate) epoch: u32,
+    pub(crate) epoch: u64,
     /// Attempts that died with their executor, or that it failed.
     pub(crate) failures: u32,
     /// Peers not to ask again, and why.
@@ -219,7 +220,7 @@ impl Book {
             task,
             name: entry.name.clone(),
             state: entry.state,
-            attempt: entry.epoch,
+            attempt: epoch::attempt(entry.epoch),
             executor,
             variant: variant.filter(|name| !name.is_empty()),
             input_bytes: entry.records.last().map_or(0, |record| record.input_bytes),

@@ -6,6 +6,8 @@
 //! ```
 
 pub(crate) mod deadlines;
+pub mod durable;
+pub mod epoch;
 pub mod executor;
 pub(crate) mod home;
 pub mod problem;

@@ -57,6 +57,40 @@ pub fn of_error(error: &TaskError) -> Problem {
         TaskError::ShuttingDown => {
             Problem { retryable: true, ..problem(codes::SHUTTING_DOWN, 503, title, "", "submit it at another peer") }
         }
+        TaskError::NotStored { .. } => Problem {
+            retryable: true,
+            ..problem(
+                codes::STORE,
+                507,
+                title,
+                "nothing of it was taken on",
+                "make room on the disk of this peer, or submit it at another",
+            )
+        },
+        TaskError::NoGuardian { .. } => Problem {
+            retryable: true,
+            ..problem(
+                codes::NO_GUARDIAN,
+                503,
+                title,
+                "nothing of it was taken on",
+                "see who is there with `shoal peers`, or submit it with `--durable 1`",
+            )
+        },
+        TaskError::DeadlinePassed { .. } => problem(
+            codes::DEADLINE_PASSED,
+            504,
+            title,
+            "",
+            "see what kept it with `shoal explain last`, and give it more time",
+        ),
+        TaskError::RecordDamaged { .. } => problem(
+            codes::STORE,
+            500,
+            title,
+            "the record is left on disk as it is",
+            "check the disk, then submit the task again under another key",
+        ),
     }
 }
 

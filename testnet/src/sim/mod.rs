@@ -33,6 +33,7 @@ use shoal_protocol::certificate::{Role, SecretKey, SignedRecord};
 use shoal_protocol::config::PeerConfig;
 use shoal_protocol::message::TaskRef;
 use shoal_protocol::output::{PeerState, TaskError, TaskResult};
+use shoal_protocol::task::durable::Keeping;
 use shoal_protocol::task::spec::{BlobRef, Ending, Payload, RunReport};
 use shoal_protocol::{BlobId, Event as News, Input, Message, Output, PeerId, TaskId, TaskSpec, Time};
 
@@ -236,7 +237,7 @@ impl Sim {
         change(&mut spec);
         self.works.insert(task, Work { run, output_bytes: None });
         self.open.insert(task, home);
-        self.give(home, Input::Submitted { task, name: "task".into(), spec });
+        self.give(home, Input::Submitted { task, name: "task".into(), spec, keeping: Keeping::default() });
         task
     }
 
@@ -246,7 +247,7 @@ impl Sim {
         let task = TaskId::derive(self.id(home), &self.submitted.to_le_bytes());
         self.works.insert(task, Work { run, output_bytes: Some(output_bytes) });
         self.open.insert(task, home);
-        self.give(home, Input::Submitted { task, name: String::new(), spec });
+        self.give(home, Input::Submitted { task, name: String::new(), spec, keeping: Keeping::default() });
         task
     }
 
@@ -591,7 +592,10 @@ impl Sim {
                 self.beliefs.iter_mut().for_each(|beliefs| beliefs.push(Belief { at, index, about, state }));
             }
             Output::Notify(News::TaskChanged { .. }) => {}
-            Output::PingAnswered { .. } | Output::ShutdownReady => {}
+            Output::Notify(News::RecordDamaged { .. }) | Output::PingAnswered { .. } | Output::ShutdownReady => {}
+            // Peers here keep nothing on disk: they are never told of a store, and order nothing of it.
+            Output::Persist { .. } | Output::Acknowledged { .. } => {}
+            Output::Keep { .. } | Output::Forget { .. } | Output::Found { .. } => {}
         }
     }
 

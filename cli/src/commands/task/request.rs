@@ -157,6 +157,8 @@ impl TaskArguments {
             loss_max: self.loss_max,
             lambda: self.lambda,
             expected_ms: self.expect,
+            durable: 0,
+            retention_ms: None,
             idempotency_key: self.idempotency_key,
             wait: false,
             dry_run: false,

@@ -105,7 +105,7 @@ impl Executing {
     }
 
     pub(super) fn attempts_of(&self, task: TaskId) -> impl Iterator<Item = TaskRef> + use<'_> {
-        let all = TaskRef { task, epoch: 0 }..=TaskRef { task, epoch: u32::MAX };
+        let all = TaskRef { task, epoch: 0 }..=TaskRef { task, epoch: u64::MAX };
         self.jobs.range(all).map(|(attempt, _)| *attempt)
     }
 

@@ -40,7 +40,7 @@ impl Bench {
         self.out.drain()
     }
 
-    fn award(&mut self, n: u8, epoch: u32, change: impl FnOnce(&mut Award)) -> Vec<Output> {
+    fn award(&mut self, n: u8, epoch: u64, change: impl FnOnce(&mut Award)) -> Vec<Output> {
         let mut award = Award {
             attempt: attempt(n, epoch),
             home: HOME,
@@ -61,14 +61,14 @@ impl Bench {
         self.out.drain()
     }
 
-    fn finish(&mut self, n: u8, epoch: u32) -> Vec<Output> {
+    fn finish(&mut self, n: u8, epoch: u64) -> Vec<Output> {
         let report = RunReport::without_run(Ending::Exited(0));
         self.executing.finished(self.now, attempt(n, epoch), report, &mut self.out);
         self.out.drain()
     }
 }
 
-fn attempt(n: u8, epoch: u32) -> TaskRef {
+fn attempt(n: u8, epoch: u64) -> TaskRef {
     TaskRef { task: TaskId([n; 16]), epoch }
 }
 

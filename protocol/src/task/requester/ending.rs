@@ -92,7 +92,13 @@ impl Requester {
         if let Payload::Blob(blob) = &mut report.output {
             blob.holder = self.me;
         }
-        let result = TaskResult { report, executor: from, variant: entry.variant, attempts: entry.epoch, timings };
+        let result = TaskResult {
+            report,
+            executor: from,
+            variant: entry.variant,
+            attempts: epoch::attempt(entry.epoch),
+            timings,
+        };
         self.end(task, state, Ok(result), out);
     }
 

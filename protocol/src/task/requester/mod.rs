@@ -23,6 +23,8 @@ use std::collections::BTreeMap;
 
 use super::TaskState;
 use super::deadlines::Deadlines;
+use super::durable::{Durability, Keeping};
+use super::epoch;
 use super::home::{Book, HomeTask, Phase};
 use super::spec::{Ending, Payload, TaskSpec};
 use crate::certificate::Member;
@@ -86,6 +88,17 @@ impl core::fmt::Debug for Around<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str("Around")
     }
+}
+
+/// A task as a user hands it in.
+#[derive(Debug)]
+pub struct Submission {
+    /// What its user calls it.
+    pub name: String,
+    /// What to run.
+    pub spec: TaskSpec,
+    /// How it is kept.
+    pub keeping: Keeping,
 }
 
 /// An award that the load view must reckon with until its receiver's digest does, or that is settled.
@@ -181,11 +194,11 @@ impl Requester {
         &mut self,
         now: Time,
         task: TaskId,
-        name: String,
-        spec: TaskSpec,
+        submission: Submission,
         around: &mut Around<'_>,
         out: &mut Outbox,
     ) {
+        let Submission { name, spec, keeping } = submission;
         if let Some(known) = self.book.get(task) {
             if let Phase::Ended(result) = &known.phase {
                 out.push(Output::Finish { task, result: result.clone() });
@@ -196,6 +209,10 @@ impl Requester {
         if self.leaving || held >= HOME_TASKS_MAX {
             let overloaded = TaskError::Overloaded { held, retry_after: Duration::from_secs(1) };
             let error = if self.leaving { TaskError::ShuttingDown } else { overloaded };
+            return out.push(Output::Finish { task, result: Err(error) });
+        }
+        if keeping.durability != Durability::Memory {
+            let error = TaskError::NotStored { why: "this peer has no store".into() };
             return out.push(Output::Finish { task, result: Err(error) });
         }
         self.book.enter(now, task, name, spec);
@@ -261,6 +278,7 @@ impl Requester {
 
     fn tell(&self, task: TaskId, state: TaskState, note: Option<String>, out: &mut Outbox) {
         let (executor, epoch) = self.book.get(task).map_or((None, 0), |entry| (entry.executor, entry.epoch));
+        let epoch = epoch::attempt(epoch);
         out.notify(Event::TaskChanged { task, state, executor, epoch, note });
     }
 }

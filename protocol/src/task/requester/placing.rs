@@ -58,7 +58,7 @@ impl Requester {
         let admissible = placement::admissible(&assessments);
         let method = self.method(&entry.spec, admissible);
         let epoch = entry.epoch + 1;
-        let record = self.new_record(epoch, method, &entry.spec, around, &assessments);
+        let record = self.new_record(epoch::attempt(epoch), method, &entry.spec, around, &assessments);
         let Some(entry) = self.book.open(task) else { return };
         entry.epoch = epoch;
         entry.records.push(record);

@@ -220,7 +220,7 @@ fn result(
         let committed = ended.filter(|ended| {
             let result = ended.result.as_ref().ok();
             result.is_some_and(|result| {
-                result.attempts == ran.attempt.epoch && sim.index(result.executor) == Some(ran.index)
+                u64::from(result.attempts) == ran.attempt.epoch && sim.index(result.executor) == Some(ran.index)
             })
         });
         match committed {
