@@ -12,19 +12,19 @@ pub(crate) mod sanity;
 pub(crate) mod usual;
 
 use core::time::Duration;
-use std::collections::BTreeMap;
 
 use self::in_flight::InFlight;
 use self::publish::Published;
 use crate::config::LOAD_PEERS_MAX;
 use crate::id::PeerId;
 use crate::message::{LoadDigest, TaskRef};
+use crate::peer_map::PeerMap;
 use crate::time::{Time, millis};
 
 /// Load of the neighbours, as far as this peer knows.
 #[derive(Debug, Default)]
 pub struct LoadView {
-    peers: BTreeMap<PeerId, PeerLoad>,
+    peers: PeerMap<PeerLoad>,
     /// The start time that peers of a size speak of lately, in milliseconds; by the logarithm of their cores.
     typical_ms: [f64; SIZES],
 }
@@ -196,7 +196,7 @@ impl LoadView {
             let oldest = self.peers.iter().min_by_key(|(_, load)| load.touched).map(|(peer, _)| *peer);
             oldest.map(|peer| self.peers.remove(&peer));
         }
-        let load = self.peers.entry(peer).or_default();
+        let load = self.peers.get_or_insert_with(peer, PeerLoad::default);
         load.touched = now;
         load
     }

@@ -23,7 +23,6 @@ mod telling;
 mod vivaldi;
 
 use core::time::Duration;
-use std::collections::BTreeMap;
 
 pub use self::coordinate::{Coordinate, DIMENSIONS};
 pub use self::residuals::Predictor;
@@ -33,6 +32,7 @@ use self::telling::Told;
 use self::vivaldi::Vivaldi;
 use crate::config::LATENCY_PEERS_MAX;
 use crate::id::PeerId;
+use crate::peer_map::PeerMap;
 use crate::time::Time;
 
 /// Remembered neighbours whose springs are relaxed beside a fresh one. Springs are cheaper than messages, and a neighbour
@@ -54,14 +54,14 @@ struct Distance {
 pub struct Latency {
     me: PeerId,
     vivaldi: Vivaldi,
-    peers: BTreeMap<PeerId, Distance>,
+    peers: PeerMap<Distance>,
     springs: Springs,
 }
 
 impl Latency {
     /// Knows no distance yet.
     pub fn new(me: PeerId, seed: u64) -> Self {
-        Self { me, vivaldi: Vivaldi::new(seed), peers: BTreeMap::new(), springs: Springs::default() }
+        Self { me, vivaldi: Vivaldi::new(seed), peers: PeerMap::default(), springs: Springs::default() }
     }
 
     /// A round trip was measured; whether it was one that any path can have. The own coordinate learns from it when the
@@ -182,7 +182,7 @@ impl Latency {
             let least = self.peers.iter().min_by_key(|(_, distance)| worth(distance)).map(|(peer, _)| *peer);
             least.map(|peer| self.peers.remove(&peer));
         }
-        let distance = self.peers.entry(peer).or_default();
+        let distance = self.peers.get_or_insert_with(peer, Distance::default);
         distance.touched = now;
         distance
     }

@@ -76,21 +76,31 @@ pub fn transmission(bytes: u64, bits_per_s: Option<u64>) -> Duration {
     }
 }
 
+/// The same in milliseconds, for costs.
+pub fn transmission_ms(bytes: u64, bits_per_s: Option<u64>) -> f64 {
+    bits_per_s.map_or(0.0, |rate| bytes as f64 * 8_000.0 / rate.max(1) as f64)
+}
+
 /// The time `work` takes on cores of this speed.
 pub fn run_time(work: Duration, speed: f64) -> Duration {
     let speed = if speed.is_finite() && speed > 0.0 { speed } else { 1.0 };
     Duration::try_from_secs_f64(work.as_secs_f64() / speed).map_or(DURATION_MAX, |run| run.min(DURATION_MAX))
 }
 
+/// The same in milliseconds, for costs.
+fn run_ms(work: Duration, speed: f64) -> f64 {
+    let speed = if speed.is_finite() && speed > 0.0 { speed } else { 1.0 };
+    (millis(work) / speed).min(DURATION_MAX.as_secs() as f64 * 1_000.0)
+}
+
 /// What running `job` in a place on these `terms` costs.
 pub fn cost(job: &Job, terms: &Terms) -> Cost {
-    let way_in = millis(terms.uplink_wait)
-        + millis(transmission(job.input_bytes, terms.uplink_bits_per_s))
-        + millis(terms.rtt) / 2.0;
-    let way_back = millis(transmission(job.output_bytes, terms.downlink_bits_per_s)) + millis(terms.rtt) / 2.0;
+    let way_in =
+        millis(terms.uplink_wait) + transmission_ms(job.input_bytes, terms.uplink_bits_per_s) + millis(terms.rtt) / 2.0;
+    let way_back = transmission_ms(job.output_bytes, terms.downlink_bits_per_s) + millis(terms.rtt) / 2.0;
     // The module is fetched and the queue moves while the input travels: only what is left then is waited for.
     let wait = (millis(terms.start_in).max(millis(terms.prepare)) - way_in).max(0.0);
-    let compute = millis(run_time(job.work, terms.speed)) * terms.quote_error;
+    let compute = run_ms(job.work, terms.speed) * terms.quote_error;
     let completion_ms = way_in + wait + compute + way_back;
 
     let lateness = job.deadline_in.map_or(0.0, |deadline| (completion_ms - millis(deadline)).max(0.0) * LATENESS);

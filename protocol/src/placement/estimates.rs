@@ -7,11 +7,12 @@
 //! **Invariant:** bounded by [`MODULES_MAX`]; the module that was not used for longest goes first.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::cost;
 use crate::config::{COMPILE_US_PER_BYTE, MODULES_MAX, WALL_MAX};
 use crate::id::{BlobId, PeerId};
+use crate::peer_map::PeerMap;
 use crate::task::spec::{TaskSpec, Variant};
 
 /// Work assumed of a module that nobody here has run: that of a small inference.
@@ -87,14 +88,14 @@ impl Ratio {
     }
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 struct ModuleRecord {
     by_size: Line,
     by_arguments: BTreeMap<[u8; 8], Line>,
     /// What users expected of it, against what it was.
     by_word: Ratio,
     output_bytes: f64,
-    holders: BTreeSet<PeerId>,
+    holders: PeerMap<()>,
     used: u64,
 }
 
@@ -124,7 +125,7 @@ pub struct Run<'a> {
 #[derive(Debug, Default)]
 pub struct Estimates {
     modules: BTreeMap<BlobId, ModuleRecord>,
-    quote_errors: BTreeMap<PeerId, f64>,
+    quote_errors: PeerMap<f64>,
     uses: u64,
 }
 
@@ -140,7 +141,7 @@ impl Known<'_> {
 
     /// How long a peer needs before it can start it.
     pub fn prepare(self, peer: PeerId, variant: &Variant, uplink_bits_per_s: Option<u64>) -> Duration {
-        if variant.module_bytes == 0 || self.0.is_some_and(|record| record.holders.contains(&peer)) {
+        if variant.module_bytes == 0 || self.0.is_some_and(|record| record.holders.contains_key(&peer)) {
             return Duration::ZERO;
         }
         let compile = Duration::from_micros(variant.module_bytes.saturating_mul(COMPILE_US_PER_BYTE));
@@ -215,7 +216,7 @@ impl Estimates {
     pub fn holds(&mut self, peer: PeerId, module: BlobId) {
         let record = self.record(module);
         if record.holders.len() < HOLDERS_MAX {
-            record.holders.insert(peer);
+            record.holders.get_or_insert_with(peer, || ());
         }
     }
 
@@ -250,7 +251,7 @@ impl Estimates {
         }
         let ratio = actual.as_secs_f64() / expected.as_secs_f64().max(1e-6);
         let ratio = ratio.clamp(1.0 / QUOTE_ERROR_MAX, QUOTE_ERROR_MAX);
-        let error = self.quote_errors.entry(peer).or_insert(1.0);
+        let error = self.quote_errors.get_or_insert_with(peer, || 1.0);
         *error += QUOTE_ERROR_GAIN * (ratio - *error);
     }
 

@@ -125,7 +125,9 @@ impl Record {
             self.executor.and_then(|peer| self.assessments.iter().find(|a| a.peer == peer)).map(Assessment::total);
         self.assessments
             .iter()
-            .filter(|a| a.exclusion == Some(Exclusion::EdgeHasRoom) && best.is_some_and(|best| a.total() < best))
+            .filter(|a| {
+                a.exclusion.as_deref() == Some(&Exclusion::EdgeHasRoom) && best.is_some_and(|best| a.total() < best)
+            })
             .take(1)
             .map(|a| format!("{} wins with --cloud allow (cost {:.1})", name(a.peer), a.total()))
             .collect()

@@ -16,7 +16,7 @@ use crate::config::{FINISHED_BYTES_MAX, FINISHED_TASKS_MAX};
 use crate::id::{PeerId, TaskId};
 use crate::message::Outcome;
 use crate::output::{TaskError, TaskResult};
-use crate::placement::{Assessment, Record};
+use crate::placement::{Assessment, Candidate, Record};
 use crate::time::Time;
 
 /// What is being done about a task.
@@ -27,7 +27,7 @@ pub(crate) enum Phase {
     /// Offers were asked for.
     Asking {
         /// The candidates, cheapest first, as known when asking.
-        candidates: Vec<Assessment>,
+        candidates: Vec<Candidate>,
         /// Who has not answered yet.
         open: Vec<PeerId>,
         /// Candidates as their offers have it.

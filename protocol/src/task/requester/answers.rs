@@ -1,5 +1,6 @@
 //! What candidates and executors answer: offers, acceptances, refusals.
 
+use super::placing::Rivals;
 use super::*;
 
 impl Requester {
@@ -15,15 +16,19 @@ impl Requester {
             return out.send(from, release);
         };
         open.retain(|peer| *peer != from);
-        let Some(candidate) = candidates.iter().find(|candidate| candidate.peer == from) else {
+        let Some(candidate) = candidates.iter().find(|candidate| candidate.assessment.peer == from) else {
             return out.send(from, release);
         };
         let mut offered = candidate.starting_in(offer.start_in);
         offered.variant = offer.variant.min(u8::try_from(entry.spec.variants.len() - 1).unwrap_or(0));
         offers.push(offered);
         let others_open = !open.is_empty();
-        let cheapest_open =
-            candidates.iter().filter(|c| open.contains(&c.peer)).map(Assessment::total).fold(f64::INFINITY, f64::min);
+        let cheapest_open = candidates
+            .iter()
+            .map(|candidate| &candidate.assessment)
+            .filter(|assessment| open.contains(&assessment.peer))
+            .map(Assessment::total)
+            .fold(f64::INFINITY, f64::min);
         let good_enough = offer.start_in <= NO_WAIT
             && offers.iter().any(|o| o.peer == from && o.total() <= cheapest_open * 1.12 + 1.0);
         if !others_open || good_enough {
@@ -53,12 +58,13 @@ impl Requester {
             for offer in &offers {
                 record.verdict(offer.peer, Verdict::Offered, "");
                 if let Some(kept) = record.assessments.iter_mut().find(|kept| kept.peer == offer.peer) {
-                    *kept = Assessment { basis: None, ..offer.clone() };
+                    kept.clone_from(offer);
                 }
             }
             record.verdict(best.peer, Verdict::Won, "");
         }
-        self.award(now, task, &best, &candidates, true, around, out);
+        let rivals = Rivals::of(&best, candidates.iter().map(|candidate| &candidate.assessment));
+        self.award(now, task, &best, rivals, true, around, out);
     }
 
     /// The attempt stands at its executor.
@@ -190,14 +196,17 @@ impl Requester {
         let deadline_in = entry.deadline_in(now);
         let Some(entry) = self.book.get(task) else { return };
         let circumstances = self.circumstances(now, &entry.spec, deadline_in, &entry.tried, around);
-        let assessments = placement::assess(&entry.spec, &(around.sites)(), &circumstances);
-        let mut candidates = placement::admissible(&assessments).to_vec();
-        let Some(countered) = candidates.iter().position(|candidate| candidate.peer == from) else {
+        let sites = (around.sites)();
+        let ranking = placement::rank(&entry.spec, &sites, &circumstances);
+        let Some(countered) = ranking.candidate_at(from) else {
             return self.place(now, task, around, out);
         };
-        let real = candidates.remove(countered).starting_in(offer.start_in);
+        let real = countered.starting_in(offer.start_in);
+        let candidates = ranking.recorded();
+        let rivals = Rivals::of(&real, &candidates);
+        let others = candidates.iter().filter(|other| other.peer != from && other.exclusion.is_none());
+        let better = others.map(Assessment::total).next().is_some_and(|next| next < real.total());
         let Some(entry) = self.book.open(task) else { return };
-        let better = candidates.first().is_some_and(|next| next.total() < real.total());
         if let Some(record) = entry.record() {
             let note = format!("countered: starts in {:.0} ms", crate::time::millis(offer.start_in));
             record.verdict(from, if better { Verdict::Declined } else { Verdict::Won }, note);
@@ -207,7 +216,7 @@ impl Requester {
             entry.tried.insert(from, "starts too late".into());
             self.place(now, task, around, out);
         } else {
-            self.award(now, task, &real, &candidates, true, around, out);
+            self.award(now, task, &real, rivals, true, around, out);
         }
     }
 }

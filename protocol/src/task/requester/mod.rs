@@ -28,7 +28,7 @@ use super::epoch;
 use super::home::{Book, HomeTask, Phase};
 use super::spec::{Ending, Payload, TaskSpec};
 use crate::certificate::Member;
-use crate::config::{FAILURES_MAX, HOME_TASKS_MAX, RECORDED_CANDIDATES_MAX};
+use crate::config::{FAILURES_MAX, HOME_TASKS_MAX};
 use crate::id::{BlobId, PeerId, TaskId};
 use crate::message::{
     Accepted, Ask, AskVariant, Award, DeclineReason, Declined, Forwarded, Message, Offer, Outcome, Progress, TaskRef,
@@ -37,7 +37,7 @@ use crate::output::{Event, Outbox, Output, TaskError, TaskResult, Timings};
 use crate::placement::cost::transmission;
 use crate::placement::estimates::{Estimates, Run};
 use crate::placement::explain::{Decision, Method, Verdict};
-use crate::placement::{self, Assessment, Circumstances, HomeLink, Record, Site};
+use crate::placement::{self, Assessment, Candidate, Circumstances, HomeLink, Ranking, Record, Site};
 use crate::rng::Rng;
 use crate::time::{Time, micros};
 
@@ -246,15 +246,11 @@ impl Requester {
         member: impl Fn(PeerId) -> Option<Member>,
     ) -> Decision {
         let task = TaskId([0; 16]);
-        let assessments = placement::assess(
-            spec,
-            &(around.sites)(),
-            &self.circumstances(now, spec, spec.deadline, &BTreeMap::new(), around),
-        );
-        let admissible = placement::admissible(&assessments);
-        let method = self.method(spec, admissible);
-        let executor = admissible.first().map(|best| best.peer);
-        let mut record = self.new_record(0, method, spec, around, &assessments);
+        let (sites, tried) = ((around.sites)(), BTreeMap::new());
+        let circumstances = self.circumstances(now, spec, spec.deadline, &tried, around);
+        let ranking = placement::rank(spec, &sites, &circumstances);
+        let executor = ranking.best().map(|best| best.member.peer);
+        let mut record = self.new_record(0, self.method(spec, &ranking), spec, around, &ranking);
         record.executor = executor;
         record.explain(task, member)
     }

@@ -2,27 +2,79 @@
 
 use super::*;
 
+/// What follows from a ranking.
+enum Step {
+    Nobody(Excluded),
+    Ask(Vec<Candidate>),
+    Award(Rivals, Assessment),
+}
+
+/// Who is excluded, counted.
+pub(super) struct Excluded {
+    count: usize,
+    by_reason: BTreeMap<&'static str, usize>,
+}
+
+impl Excluded {
+    fn count(ranking: &Ranking<'_>) -> Self {
+        let mut excluded = Self { count: 0, by_reason: BTreeMap::new() };
+        for exclusion in ranking.exclusions() {
+            excluded.count += 1;
+            *excluded.by_reason.entry(exclusion.kind()).or_default() += 1;
+        }
+        excluded
+    }
+}
+
+/// Whom else a task could have gone to.
+#[derive(Debug, Default)]
+pub(super) struct Rivals {
+    /// Those that are not much worse, to whom it may be passed on.
+    near: Vec<PeerId>,
+    /// Nobody at all.
+    none: bool,
+}
+
+impl Rivals {
+    /// Of the one that was chosen among `assessments`, cheapest first.
+    pub(super) fn of<'a>(chosen: &Assessment, assessments: impl IntoIterator<Item = &'a Assessment>) -> Self {
+        let limit = chosen.total() * ALTERNATIVE_COST + 1.0;
+        let mut rivals = Self { near: Vec::new(), none: true };
+        for other in assessments {
+            if other.peer == chosen.peer || other.exclusion.is_some() {
+                continue;
+            }
+            rivals.none = false;
+            if other.total() > limit || rivals.near.len() >= ALTERNATIVES {
+                break;
+            }
+            rivals.near.push(other.peer);
+        }
+        rivals
+    }
+}
+
 impl Requester {
-    pub(super) fn circumstances<'a>(
+    pub(super) fn circumstances<'a, 'b: 'a>(
         &self,
         now: Time,
         spec: &TaskSpec,
         deadline_in: Option<Duration>,
         tried: &'a BTreeMap<PeerId, String>,
-        around: &'a Around<'_>,
+        around: &Around<'b>,
     ) -> Circumstances<'a> {
         let link = HomeLink { uplink_bits_per_s: around.uplink_bits_per_s, uplink_wait: self.uplink_free.since(now) };
         let lambda = spec.lambda.unwrap_or(around.lambda);
         Circumstances { estimates: around.estimates, link, lambda, deadline_in, tried }
     }
 
-    pub(super) fn method(&self, spec: &TaskSpec, admissible: &[Assessment]) -> Method {
-        match admissible {
-            [] => Method::None,
-            [only] if only.peer == self.me => Method::Local,
-            [_] if spec.policy.peer.is_some() => Method::Pinned,
-            [_] => Method::Award,
-            many if placement::needs_offers(many) => Method::Offers,
+    pub(super) fn method(&self, spec: &TaskSpec, ranking: &Ranking<'_>) -> Method {
+        match (ranking.admissible_count(), ranking.best()) {
+            (0, _) | (_, None) => Method::None,
+            (1, Some(only)) if only.is_home => Method::Local,
+            (1, Some(_)) if spec.policy.peer.is_some() => Method::Pinned,
+            (1, Some(_)) => Method::Award,
+            _ if ranking.needs_offers() => Method::Offers,
             _ => Method::Award,
         }
     }
@@ -33,9 +85,8 @@ impl Requester {
         method: Method,
         spec: &TaskSpec,
         around: &Around<'_>,
-        assessments: &[Assessment],
+        ranking: &Ranking<'_>,
     ) -> Record {
-        let kept = assessments.iter().take(RECORDED_CANDIDATES_MAX).map(|a| Assessment { basis: None, ..a.clone() });
         Record {
             epoch,
             method,
@@ -43,7 +94,7 @@ impl Requester {
             lambda: spec.lambda.unwrap_or(around.lambda),
             asked: 0,
             executor: None,
-            assessments: kept.collect(),
+            assessments: ranking.recorded(),
             verdicts: Vec::new(),
             input_bytes: spec.input_bytes(),
         }
@@ -54,28 +105,32 @@ impl Requester {
         let Some(entry) = self.book.get(task) else { return };
         let deadline_in = entry.deadline_in(now);
         let circumstances = self.circumstances(now, &entry.spec, deadline_in, &entry.tried, around);
-        let assessments = placement::assess(&entry.spec, &(around.sites)(), &circumstances);
-        let admissible = placement::admissible(&assessments);
-        let method = self.method(&entry.spec, admissible);
+        let sites = (around.sites)();
+        let ranking = placement::rank(&entry.spec, &sites, &circumstances);
+        let method = self.method(&entry.spec, &ranking);
         let epoch = entry.epoch + 1;
-        let record = self.new_record(epoch::attempt(epoch), method, &entry.spec, around, &assessments);
+        let record = self.new_record(epoch::attempt(epoch), method, &entry.spec, around, &ranking);
+        let step = match method {
+            Method::None => Step::Nobody(Excluded::count(&ranking)),
+            Method::Offers => Step::Ask(ranking.candidates()),
+            Method::Local | Method::Award | Method::Forwarded | Method::Pinned => match ranking.choose(around.rng) {
+                Some(chosen) => Step::Award(Rivals::of(&chosen, &record.assessments), chosen),
+                None => return,
+            },
+        };
         let Some(entry) = self.book.open(task) else { return };
         entry.epoch = epoch;
         entry.records.push(record);
         entry.state = TaskState::Placing;
-        match method {
-            Method::None => self.nobody(now, task, &assessments, out),
-            Method::Offers => self.ask(now, task, admissible.to_vec(), around, out),
-            Method::Local | Method::Award | Method::Forwarded | Method::Pinned => {
-                if let Some(chosen) = placement::choose(admissible, around.rng) {
-                    self.award(now, task, chosen, admissible, false, around, out);
-                }
-            }
+        match step {
+            Step::Nobody(excluded) => self.nobody(now, task, &excluded, out),
+            Step::Ask(candidates) => self.ask(now, task, candidates, around, out),
+            Step::Award(rivals, chosen) => self.award(now, task, &chosen, rivals, false, around, out),
         }
     }
 
     /// Nobody may run it: an error at once, or another look later when that is because an executor was lost.
-    pub(super) fn nobody(&mut self, now: Time, task: TaskId, assessments: &[Assessment], out: &mut Outbox) {
+    pub(super) fn nobody(&mut self, now: Time, task: TaskId, excluded: &Excluded, out: &mut Outbox) {
         let Some(entry) = self.book.open(task) else { return };
         if entry.failures > 0 && now.since(entry.awarded) < RETRY_FOR {
             entry.phase = Phase::Waiting;
@@ -84,13 +139,9 @@ impl Requester {
             return self.deadlines.set(task, now + RETRY);
         }
         let error = if entry.tried.is_empty() {
-            let mut reasons = BTreeMap::<_, usize>::new();
-            for exclusion in assessments.iter().filter_map(|assessment| assessment.exclusion.as_ref()) {
-                *reasons.entry(exclusion.kind()).or_default() += 1;
-            }
-            let reasons = reasons.into_iter().map(|(reason, count)| format!("{count} × {reason}")).collect::<Vec<_>>();
-            let candidates = assessments.len();
-            TaskError::NoCandidate { candidates, excluded: candidates, reasons: reasons.join(", ") }
+            let reasons = excluded.by_reason.iter().map(|(reason, count)| format!("{count} × {reason}"));
+            let reasons = reasons.collect::<Vec<_>>().join(", ");
+            TaskError::NoCandidate { candidates: excluded.count, excluded: excluded.count, reasons }
         } else {
             let mut reasons: Vec<_> = entry.tried.values().cloned().collect();
             reasons.dedup();
@@ -103,7 +154,7 @@ impl Requester {
         &mut self,
         now: Time,
         task: TaskId,
-        candidates: Vec<Assessment>,
+        candidates: Vec<Candidate>,
         around: &Around<'_>,
         out: &mut Outbox,
     ) {
@@ -122,8 +173,8 @@ impl Requester {
             memory_bytes: spec.limits.memory_bytes,
             deadline_in: entry.deadline_in(now),
         };
-        let open: Vec<_> = candidates.iter().take(ASKED).map(|candidate| candidate.peer).collect();
-        let rtt = candidates.iter().take(ASKED).map(|candidate| candidate.rtt).max();
+        let open: Vec<_> = candidates.iter().take(ASKED).map(|candidate| candidate.assessment.peer).collect();
+        let rtt = candidates.iter().take(ASKED).map(|candidate| candidate.assessment.rtt).max();
         self.deadlines.set(task, now + rtt.unwrap_or_default().mul_f64(1.2) + OFFER_PATIENCE);
         if let Some(record) = entry.record() {
             record.asked = open.len() as u32;
@@ -135,23 +186,20 @@ impl Requester {
         entry.phase = Phase::Asking { candidates, open, offers: Vec::new() };
     }
 
-    /// Gives the task to `to`; `candidates` are all there are, cheapest first.
+    /// Gives the task to `to`, before its rivals.
     #[allow(clippy::too_many_arguments)] // Each is a fact of the decision just made.
     pub(super) fn award(
         &mut self,
         now: Time,
         task: TaskId,
         to: &Assessment,
-        candidates: &[Assessment],
+        rivals: Rivals,
         firm: bool,
         around: &Around<'_>,
         out: &mut Outbox,
     ) {
         let Some(entry) = self.book.open(task) else { return };
         let attempt = TaskRef { task, epoch: entry.epoch };
-        let near = |other: &&Assessment| other.total() <= to.total() * ALTERNATIVE_COST + 1.0;
-        let rest = || candidates.iter().filter(|other| other.peer != to.peer);
-        let alternatives: Vec<_> = rest().filter(near).take(ALTERNATIVES).map(|other| other.peer).collect();
         let work = entry.spec.variants.get(usize::from(to.variant)).map(|v| around.estimates.work(&entry.spec, v));
         let rtt = to.rtt;
         let input_bytes = entry.spec.input_bytes();
@@ -163,9 +211,9 @@ impl Requester {
             work: work.unwrap_or_default(),
             expected_start: to.start_in,
             // With nobody else to turn to, a later start is better than another round of talk.
-            firm: firm || rest().next().is_none(),
+            firm: firm || rivals.none,
             hops: 0,
-            alternatives: alternatives.clone(),
+            alternatives: rivals.near.clone(),
             received: if to.peer == self.me { Vec::new() } else { self.acknowledgements.take(to.peer) },
         };
         entry.executor = Some(to.peer);
@@ -180,7 +228,7 @@ impl Requester {
                 record.method = Method::Local;
             }
         }
-        entry.phase = Phase::Awarded { to: to.peer, alternatives, run: to.run, unanswered: 0 };
+        entry.phase = Phase::Awarded { to: to.peer, alternatives: rivals.near, run: to.run, unanswered: 0 };
         // Who accepts in silence answers with the result.
         let mut patience = AWARD_PATIENCE + rtt * 3 + to.start_in + to.run * 2;
         if to.peer != me {

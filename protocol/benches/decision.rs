@@ -1,0 +1,248 @@
+//! What deciding where a task runs costs, in a view of 64 peers of unequal speed, distance and load.
+//!
+//! `cargo bench -p shoal-protocol --bench decision`. Criterion knows averages only, so the spread of single decisions is
+//! taken here and printed first.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+#![allow(clippy::disallowed_methods)] // a benchmark reads the clock
+
+use core::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
+use std::hint::black_box;
+use std::time::Instant;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use shoal_protocol::config::{PeerConfig, Weights};
+use shoal_protocol::message::{LoadDigest, Message, Outcome, Pong, TaskRef};
+use shoal_protocol::placement::estimates::Estimates;
+use shoal_protocol::placement::{Circumstances, HomeLink, Site, rank};
+use shoal_protocol::task::durable::Keeping;
+use shoal_protocol::task::spec::{CloudUse, Ending, Payload, RunReport};
+use shoal_protocol::{BlobId, Input, Member, Output, Peer, PeerId, Role, TaskId, TaskSpec, Time};
+
+/// The home and 63 others.
+const VIEW: usize = 64;
+const MODULE: BlobId = BlobId([7; 32]);
+const MODULE_BYTES: u64 = 80_000;
+const INPUT_BYTES: usize = 20_000;
+const SINGLE_DECISIONS: usize = 100_000;
+/// Tasks that are out at any time.
+const OUT: usize = 40;
+
+fn member(n: usize, role: Role) -> Member {
+    let peer = PeerId(*blake3::hash(&n.to_le_bytes()).as_bytes());
+    Member { peer, name: format!("{role}-{n}"), role, labels: BTreeMap::new() }
+}
+
+fn digest(sequence: u32, rng: &mut Pcg64Mcg) -> LoadDigest {
+    let is_busy = rng.random_bool(0.6);
+    let start_ms = if is_busy { rng.random_range(0.0..60.0) } else { 0.0 };
+    let cores = rng.random_range(1..=4);
+    LoadDigest {
+        sequence,
+        start_in: Duration::from_secs_f64(start_ms / 1_000.0),
+        usual_start_in: Duration::from_millis(rng.random_range(0..20)),
+        turnover: Duration::from_millis(150),
+        cores,
+        running: if is_busy { cores } else { 0 },
+        queued: 0,
+        queue_max: 128,
+        cpu_percent: 50,
+        speed: rng.random_range(0.25..2.0),
+        memory_free_bytes: 1 << 30,
+        memory_bytes: 1 << 30,
+        uplink_bits_per_s: 100_000_000,
+        weights: Weights::default(),
+        price: 0.0,
+    }
+}
+
+fn spec(work_ms: u64) -> TaskSpec {
+    let mut spec = TaskSpec::of_module(MODULE, MODULE_BYTES);
+    spec.inputs.push(Payload::Inline(vec![0; INPUT_BYTES]));
+    spec.policy.cloud = CloudUse::Allow;
+    spec.expected = Some(Duration::from_millis(work_ms));
+    spec
+}
+
+/// A peer in the middle of its life, and what the world around it does.
+struct World {
+    peer: Peer,
+    now: Time,
+    rng: Pcg64Mcg,
+    sequence: u32,
+    tasks: u64,
+    out: VecDeque<(PeerId, TaskRef)>,
+}
+
+impl World {
+    fn new() -> Self {
+        // A cloud peer: the view of an edge peer is smaller.
+        let config = PeerConfig { cores: 2, speed: 0.5, queue_max: 4_096, ..PeerConfig::default() };
+        let peer = Peer::new(member(0, Role::Cloud), config, 1, Time::ZERO);
+        let rng = Pcg64Mcg::seed_from_u64(1);
+        let mut world = Self { peer, now: Time::ZERO, rng, sequence: 0, tasks: 0, out: VecDeque::new() };
+        for n in 1..VIEW {
+            let role = if n <= 8 { Role::Cloud } else { Role::Edge };
+            world.tell(Input::Connected { member: member(n, role), address: None });
+        }
+        world.tell(Input::Prepared { module: MODULE, result: Ok(Duration::ZERO) });
+        for _ in 0..20 {
+            world.pass(Duration::from_millis(50));
+        }
+        for _ in 0..20 * VIEW {
+            world.submit();
+            world.catch_up();
+        }
+        assert_eq!(world.peer.neighbours().count(), VIEW - 1);
+        world
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.peer.handle(self.now, input);
+        self.answer();
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        while self.peer.poll_timeout().is_some_and(|(at, _)| at <= self.now) {
+            self.tell(Input::TimerFired);
+        }
+    }
+
+    /// One decision, from the submission to the last order; how long it took.
+    fn submit(&mut self) -> Duration {
+        self.tasks += 1;
+        let task = TaskId::derive(PeerId([0; 32]), &self.tasks.to_le_bytes());
+        let spec = spec(self.rng.random_range(20..400));
+        let input = Input::Submitted { task, name: String::new(), spec, keeping: Keeping::default() };
+        let mut orders = Vec::with_capacity(16);
+        let began = Instant::now();
+        self.peer.handle(self.now, input);
+        while let Some(order) = self.peer.poll_output() {
+            orders.push(order);
+        }
+        let took = began.elapsed();
+        orders.into_iter().for_each(|order| self.carry_out(order));
+        took
+    }
+
+    /// Results come in, and neighbours speak of their load.
+    fn catch_up(&mut self) {
+        while self.out.len() > OUT {
+            let Some((from, attempt)) = self.out.pop_front() else { return };
+            let report = RunReport { run: Duration::from_millis(100), ..RunReport::without_run(Ending::Exited(0)) };
+            self.sequence += 1;
+            let load = digest(self.sequence, &mut self.rng);
+            let zero = Duration::ZERO;
+            if from == member(0, Role::Cloud).peer {
+                self.tell(Input::Finished { attempt, report });
+            } else {
+                let outcome = Outcome { attempt, report, speed: 1.0, prepare: zero, queued: zero, load };
+                self.tell(Input::Received { from, message: Message::Outcome(Box::new(outcome)) });
+            }
+        }
+        self.sequence += 1;
+        let message = Message::Load(digest(self.sequence, &mut self.rng));
+        let from = member(self.rng.random_range(1..VIEW), Role::Edge).peer;
+        self.tell(Input::Received { from, message });
+        self.pass(Duration::from_millis(1));
+    }
+
+    fn answer(&mut self) {
+        let mut orders = Vec::new();
+        while let Some(order) = self.peer.poll_output() {
+            orders.push(order);
+        }
+        orders.into_iter().for_each(|order| self.carry_out(order));
+    }
+
+    fn carry_out(&mut self, order: Output) {
+        match order {
+            Output::Send { to, message: Message::Ping(ping) } => {
+                self.sequence += 1;
+                let load = Some(digest(self.sequence, &mut self.rng));
+                let pong = Pong { sequence: ping.sequence, incarnation: 0, coordinate: None, load };
+                self.now += Duration::from_micros(self.rng.random_range(200..2_000));
+                self.tell(Input::Received { from: to, message: Message::Pong(pong) });
+            }
+            Output::Send { to, message: Message::Award(award) } => self.out.push_back((to, award.attempt)),
+            Output::Execute(execution) => {
+                self.out.push_back((member(0, Role::Cloud).peer, execution.attempt));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn spread(name: &str, mut took: Vec<Duration>) {
+    took.sort_unstable();
+    let rank = |share: f64| took[((took.len() as f64 * share) as usize).min(took.len() - 1)].as_nanos() as f64 / 1e3;
+    let (p50, p99, p999) = (rank(0.5), rank(0.99), rank(0.999));
+    println!("{name}: p50 {p50:.2} us, p99 {p99:.2} us, p99.9 {p999:.2} us of {} decisions", took.len());
+}
+
+fn submit_to_award(criterion: &mut Criterion) {
+    let mut world = World::new();
+    let single = (0..SINGLE_DECISIONS).map(|_| {
+        let took = world.submit();
+        world.catch_up();
+        took
+    });
+    spread("submit to award, view of 64", single.collect());
+    criterion.bench_function("submit to award, view of 64", |bencher| {
+        bencher.iter_custom(|count| {
+            let mut sum = Duration::ZERO;
+            for _ in 0..count {
+                sum += world.submit();
+                world.catch_up();
+            }
+            sum
+        });
+    });
+}
+
+fn ranking(criterion: &mut Criterion) {
+    let mut rng = Pcg64Mcg::seed_from_u64(2);
+    let members: Vec<_> = (0..VIEW).map(|n| member(n, if n <= 8 { Role::Cloud } else { Role::Edge })).collect();
+    let loads: Vec<_> = members.iter().map(|_| digest(1, &mut rng)).collect();
+    let mut estimates = Estimates::default();
+    members.iter().for_each(|member| estimates.holds(member.peer, MODULE));
+    let sites: Vec<_> = members
+        .iter()
+        .zip(&loads)
+        .enumerate()
+        .map(|(n, (member, load))| Site {
+            member,
+            is_home: n == 0,
+            rtt: Duration::from_millis(n as u64),
+            load: Some(load),
+            start_in: load.start_in,
+            heard_ago: Duration::ZERO,
+        })
+        .collect();
+    let spec = spec(100);
+    let circumstances = Circumstances {
+        estimates: &estimates,
+        link: HomeLink { uplink_bits_per_s: 100_000_000, uplink_wait: Duration::ZERO },
+        lambda: 1.0,
+        deadline_in: None,
+        tried: &BTreeMap::new(),
+    };
+    let mut decide = || {
+        let ranking = rank(black_box(&spec), black_box(&sites), &circumstances);
+        (ranking.choose(&mut rng), ranking.recorded())
+    };
+    let single = (0..SINGLE_DECISIONS).map(|_| {
+        let began = Instant::now();
+        black_box(decide());
+        began.elapsed()
+    });
+    spread("ranking, choice and record of 64 sites", single.collect());
+    criterion.bench_function("ranking, choice and record of 64 sites", |bencher| bencher.iter(&mut decide));
+}
+
+criterion_group!(benches, submit_to_award, ranking);
+criterion_main!(benches);

@@ -1,0 +1,271 @@
+//! Every candidate of one decision in the order of cost.
+//!
+//! **Invariant:** nothing is allocated for a single candidate until somebody asks about it.
+
+use core::time::Duration;
+
+use super::cost::{self, Job, Terms};
+use super::estimates::Known;
+use super::policy::{self, Exclusion};
+use super::{Assessment, Candidate, Circumstances, Site};
+use crate::certificate::Role;
+use crate::config::RECORDED_CANDIDATES_MAX;
+use crate::id::PeerId;
+use crate::message::LoadDigest;
+use crate::task::spec::{CloudUse, TaskSpec, Variant};
+
+/// With `cloud = fallback` the edge has room while somebody there starts the task within this time.
+const EDGE_ROOM_WAIT: Duration = Duration::from_millis(50);
+
+/// The candidates of one decision: who may run the task, the cheapest first, and then who may not.
+#[derive(Debug)]
+pub struct Ranking<'a> {
+    spec: &'a TaskSpec,
+    pub(super) sites: &'a [Site<'a>],
+    circumstances: &'a Circumstances<'a>,
+    builds: Vec<Build<'a>>,
+    places: Vec<Place>,
+    admissible: usize,
+}
+
+/// A build that the task allows, and what is the same of it at every site.
+#[derive(Debug)]
+struct Build<'a> {
+    index: u8,
+    variant: &'a Variant,
+    known: Known<'a>,
+    job: Job,
+}
+
+/// One site in the order of cost.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) total: f64,
+    loss: f64,
+    /// Of the sites.
+    pub(super) site: u32,
+    /// Of the builds.
+    build: u8,
+    standing: Standing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    Admissible,
+    /// `cloud = fallback`, and the edge has room.
+    HeldBack,
+    Excluded,
+}
+
+/// Ranks every site for a task.
+pub fn rank<'a>(spec: &'a TaskSpec, sites: &'a [Site<'a>], circumstances: &'a Circumstances<'a>) -> Ranking<'a> {
+    let mut ranking = Ranking {
+        spec,
+        sites,
+        circumstances,
+        builds: builds(spec, circumstances),
+        places: Vec::with_capacity(sites.len()),
+        admissible: 0,
+    };
+    for (index, site) in (0u32..).zip(sites) {
+        ranking.places.push(ranking.place(index, site));
+    }
+    ranking.hold_back_cloud();
+    ranking.places.sort_unstable_by(|a, b| {
+        let by_cost = || a.total.total_cmp(&b.total).then(a.site.cmp(&b.site));
+        a.standing.cmp(&b.standing).then_with(by_cost)
+    });
+    ranking.admissible = ranking.places.partition_point(|place| place.standing == Standing::Admissible);
+    ranking
+}
+
+fn builds<'a>(spec: &'a TaskSpec, circumstances: &Circumstances<'a>) -> Vec<Build<'a>> {
+    let allowed = spec.policy.loss_max.map_or(1.0, f64::from);
+    let input_bytes = spec.input_bytes();
+    (0u8..)
+        .zip(&spec.variants)
+        .filter(|(_, variant)| variant.loss <= allowed)
+        .map(|(index, variant)| {
+            let known = circumstances.estimates.of(variant.module);
+            let job = Job {
+                input_bytes,
+                output_bytes: known.output_bytes(),
+                work: circumstances.estimates.work(spec, variant),
+                loss: variant.loss,
+                deadline_in: circumstances.deadline_in,
+                lambda: circumstances.lambda,
+            };
+            Build { index, variant, known, job }
+        })
+        .collect()
+}
+
+impl<'a> Ranking<'a> {
+    /// Those the task may be awarded to, cheapest first.
+    pub(super) fn admissible(&self) -> &[Place] {
+        self.places.get(..self.admissible).unwrap_or_default()
+    }
+
+    /// How many may run it.
+    pub fn admissible_count(&self) -> usize {
+        self.admissible
+    }
+
+    /// The cheapest of those that may run it.
+    pub fn best(&self) -> Option<&'a Site<'a>> {
+        self.site(self.admissible().first()?)
+    }
+
+    pub(super) fn site(&self, place: &Place) -> Option<&'a Site<'a>> {
+        self.sites.get(place.site as usize)
+    }
+
+    /// The best of all candidates, as a decision's record keeps them; who is excluded comes last.
+    pub fn recorded(&self) -> Vec<Assessment> {
+        self.places.iter().take(RECORDED_CANDIDATES_MAX).filter_map(|place| self.assessment(place)).collect()
+    }
+
+    /// The best of those that may run it, to be asked for offers.
+    pub fn candidates(&self) -> Vec<Candidate> {
+        self.admissible().iter().take(RECORDED_CANDIDATES_MAX).filter_map(|place| self.candidate(place)).collect()
+    }
+
+    /// One of those that may run it.
+    pub fn candidate_at(&self, peer: PeerId) -> Option<Candidate> {
+        let is_there = |place: &&Place| self.site(place).is_some_and(|site| site.member.peer == peer);
+        self.candidate(self.admissible().iter().find(is_there)?)
+    }
+
+    /// Why sites are excluded, one reason for each.
+    pub fn exclusions(&self) -> impl Iterator<Item = Exclusion> {
+        self.places.iter().filter_map(|place| self.exclusion(place))
+    }
+
+    fn place(&self, index: u32, site: &Site<'_>) -> Place {
+        let excluded =
+            Place { total: f64::INFINITY, loss: f64::INFINITY, site: index, build: 0, standing: Standing::Excluded };
+        if self.forbids(site).is_some() {
+            return excluded;
+        }
+        let Some(load) = site.load else { return excluded };
+        let quote_error = self.circumstances.estimates.quote_error(site.member.peer);
+        let mut best = excluded;
+        for (build, of) in (0u8..).zip(&self.builds) {
+            let cost = cost::cost(&of.job, &self.terms(of, site, load, quote_error));
+            if cost.total() < best.total {
+                best = Place { total: cost.total(), loss: cost.loss, build, standing: Standing::Admissible, ..best };
+            }
+        }
+        best
+    }
+
+    /// What excludes a site before any build is looked at.
+    fn forbids(&self, site: &Site<'_>) -> Option<Exclusion> {
+        if let Err(exclusion) = policy::check(self.spec, site.member, site.is_home, site.load) {
+            return Some(exclusion);
+        }
+        self.circumstances.tried.contains_key(&site.member.peer).then_some(Exclusion::AlreadyTried)
+    }
+
+    fn exclusion(&self, place: &Place) -> Option<Exclusion> {
+        match place.standing {
+            Standing::Admissible => None,
+            Standing::HeldBack => Some(Exclusion::EdgeHasRoom),
+            Standing::Excluded => Some(self.forbids(self.site(place)?).unwrap_or(Exclusion::LossTooGreat)),
+        }
+    }
+
+    fn terms(&self, build: &Build<'_>, site: &Site<'_>, load: &LoadDigest, quote_error: f64) -> Terms {
+        let link = &self.circumstances.link;
+        let uplink = (!site.is_home).then_some(link.uplink_bits_per_s);
+        Terms {
+            start_in: site.start_in,
+            prepare: build.known.prepare(site.member.peer, build.variant, uplink),
+            rtt: site.rtt,
+            uplink_wait: if site.is_home { Duration::ZERO } else { link.uplink_wait },
+            uplink_bits_per_s: uplink,
+            downlink_bits_per_s: (!site.is_home).then_some(load.uplink_bits_per_s),
+            speed: load.speed,
+            quote_error,
+            weights: load.weights,
+            price: load.price,
+        }
+    }
+
+    /// Whether the site could start it at once but for the module.
+    pub(super) fn must_prepare(&self, place: &Place) -> bool {
+        let (Some(site), Some(build)) = (self.site(place), self.builds.get(usize::from(place.build))) else {
+            return false;
+        };
+        let uplink = (!site.is_home).then_some(self.circumstances.link.uplink_bits_per_s);
+        !build.known.prepare(site.member.peer, build.variant, uplink).is_zero()
+    }
+
+    pub(super) fn assessment(&self, place: &Place) -> Option<Assessment> {
+        let site = self.site(place)?;
+        let nothing_known = Assessment {
+            peer: site.member.peer,
+            role: site.member.role,
+            variant: 0,
+            must_prepare: false,
+            cost: None,
+            start_in: site.start_in,
+            rtt: site.rtt,
+            run: Duration::ZERO,
+            cost_per_input_byte: 0.0,
+            exclusion: self.exclusion(place).map(Box::new),
+        };
+        if place.standing == Standing::Excluded {
+            return Some(nothing_known);
+        }
+        let (build, terms) = self.basis(place)?;
+        let per_byte_ms = cost::transmission_ms(1, terms.uplink_bits_per_s);
+        Some(Assessment {
+            variant: build.index,
+            must_prepare: !terms.prepare.is_zero(),
+            cost: Some(cost::cost(&build.job, &terms)),
+            start_in: terms.start_in.max(terms.prepare),
+            run: cost::run_time(build.job.work, terms.speed),
+            cost_per_input_byte: build.job.lambda * terms.weights.transfer * per_byte_ms,
+            ..nothing_known
+        })
+    }
+
+    fn candidate(&self, place: &Place) -> Option<Candidate> {
+        let (build, terms) = self.basis(place)?;
+        Some(Candidate { assessment: self.assessment(place)?, job: build.job, terms })
+    }
+
+    fn basis(&self, place: &Place) -> Option<(&Build<'a>, Terms)> {
+        let site = self.site(place)?;
+        let build = self.builds.get(usize::from(place.build))?;
+        let quote_error = self.circumstances.estimates.quote_error(site.member.peer);
+        Some((build, self.terms(build, site, site.load?, quote_error)))
+    }
+
+    /// `cloud = fallback`: while an edge peer starts the task soon and its answer is worth no less, cloud peers are not asked.
+    fn hold_back_cloud(&mut self) {
+        let policy = &self.spec.policy;
+        if policy.cloud != CloudUse::Fallback || policy.role == Some(Role::Cloud) || policy.peer.is_some() {
+            return;
+        }
+        // A deadline missed, or met only by a poorer build, is not room.
+        let admissible = |role: Role| {
+            self.places
+                .iter()
+                .zip(self.sites)
+                .filter(move |(place, site)| place.standing == Standing::Admissible && site.member.role == role)
+        };
+        let cloud = admissible(Role::Cloud).map(|(place, _)| place.loss).fold(f64::INFINITY, f64::min);
+        let edge_has_room =
+            admissible(Role::Edge).any(|(place, site)| site.start_in <= EDGE_ROOM_WAIT && place.loss <= cloud);
+        if !edge_has_room {
+            return;
+        }
+        for (place, site) in self.places.iter_mut().zip(self.sites) {
+            if place.standing == Standing::Admissible && site.member.role == Role::Cloud && !site.is_home {
+                place.standing = Standing::HeldBack;
+            }
+        }
+    }
+}
