@@ -6,10 +6,13 @@ use serde::{Deserialize, Serialize};
 
 // ── Sizes of what crosses the wire ──────────────────────────────────────────────────────────────────────────────
 
-/// A control frame; a peer that announces more is cut off before a byte of it is read. Large enough for the input of
-/// nearly every small task: one that becomes a blob costs another round trip, which is a tenth of what such a task takes.
-pub const FRAME_BYTES_MAX: usize = 256 * 1024;
-/// Input or output that rides inside a frame; larger ones become blobs. Leaves a quarter of the frame for the rest.
+/// A frame of the control stream; a peer that announces more is cut off before a byte of it is read.
+pub const FRAME_BYTES_MAX: usize = 64 * 1024;
+/// Any message. One that is no frame of the control stream comes on a stream of its own, so that nothing waits behind
+/// it. Large enough for the input of nearly every small task: one that becomes a blob costs another round trip, which
+/// is a tenth of what such a task takes.
+pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
+/// Input or output that rides inside a message; larger ones become blobs. Leaves a quarter of the message for the rest.
 pub const INLINE_BYTES_MAX: u64 = 192 * 1024;
 /// Standard input of one task.
 pub const INPUT_BYTES_MAX: u64 = 256 * 1024 * 1024;

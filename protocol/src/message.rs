@@ -1,7 +1,7 @@
 //! Everything peers say to each other on the control stream.
 //!
 //! ```text
-//! frame  = u32 length (big endian, ≤ FRAME_BYTES_MAX) · body
+//! frame  = u32 length (big endian) · body; ≤ FRAME_BYTES_MAX on the control stream, ≤ MESSAGE_BYTES_MAX on its own
 //! body   = u8 version · CBOR
 //! stream = Hello (both ways, checked by the driver) · Message · Message · …
 //! ```
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::cbor::{self, CborError};
 use crate::certificate::{Signed, SignedRecord};
-use crate::config::{FRAME_BYTES_MAX, Weights};
+use crate::config::{MESSAGE_BYTES_MAX, Weights};
 use crate::id::{BlobId, MeshId, PeerId, ShortId, TaskId};
 use crate::latency::Coordinate;
 use crate::task::TaskState;
@@ -32,7 +32,7 @@ pub enum DecodeError {
     #[error("an empty frame")]
     Empty,
     /// Longer than any frame may be.
-    #[error("a frame of {0} bytes is over the limit of {FRAME_BYTES_MAX}")]
+    #[error("a frame of {0} bytes is over the limit of {MESSAGE_BYTES_MAX}")]
     TooLarge(usize),
     /// A version this peer does not speak.
     #[error("protocol version {theirs}; this peer speaks {VERSION}")]
@@ -53,7 +53,7 @@ fn encode_body<T: Serialize>(value: &T) -> Vec<u8> {
 }
 
 fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
-    if body.len() > FRAME_BYTES_MAX {
+    if body.len() > MESSAGE_BYTES_MAX {
         return Err(DecodeError::TooLarge(body.len()));
     }
     match body.split_first() {

@@ -18,7 +18,7 @@ use libp2p::{PeerId, connection_limits, mdns};
 use super::counters::Counters;
 use super::gate::Gate;
 use super::gated::{Gates, Identify};
-use super::handler::{BulkReply, Handler, News, Wish};
+use super::handler::{Beside, Handler, News, StreamReply, Wish};
 use super::limits::UNADMITTED_MAX;
 
 /// Everything this node does on the network.
@@ -39,7 +39,7 @@ pub(super) struct ConnectionNews {
     pub(super) news: News,
 }
 
-/// Control and bulk streams.
+/// Control streams, and those beside them.
 pub(super) struct Streams {
     counters: Arc<Counters>,
     gates: Gates,
@@ -55,13 +55,13 @@ impl Streams {
         Self { counters, gates, queue: VecDeque::new() }
     }
 
-    /// Asks for a bulk stream on a connection; the reply is dropped when the connection is gone.
-    pub(super) fn open_bulk(&mut self, peer: PeerId, connection: ConnectionId, reply: BulkReply) {
+    /// Asks for a stream on a connection; the reply is dropped when the connection is gone.
+    pub(super) fn open(&mut self, peer: PeerId, connection: ConnectionId, beside: Beside, reply: StreamReply) {
         // The handler forgets nothing: what could pile up here is bounded by the slots the callers hold.
         self.queue.push_back(ToSwarm::NotifyHandler {
             peer_id: peer,
             handler: NotifyHandler::One(connection),
-            event: Wish::OpenBulk(reply),
+            event: Wish::Open(beside, reply),
         });
     }
 

@@ -42,8 +42,12 @@ counters! {
     bulk_out,
     /// Bulk streams peers opened.
     bulk_in,
-    /// Bulk streams refused: not admitted, or too many at once.
-    bulk_refused,
+    /// Long messages handed to the transport, each on a stream of its own.
+    long_out,
+    /// Long messages received from admitted peers.
+    long_in,
+    /// Streams beside the control stream refused: not admitted, or too many at once.
+    streams_refused,
     /// Connections admitted.
     admitted,
     /// Connections refused admission.

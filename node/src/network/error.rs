@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use shoal_protocol::PeerId;
-use shoal_protocol::config::FRAME_BYTES_MAX;
+use shoal_protocol::config::MESSAGE_BYTES_MAX;
 
 /// Why the network did not start.
 #[derive(Debug, thiserror::Error)]
@@ -63,8 +63,8 @@ pub enum SendError {
     /// The neighbour takes frames slower than they are queued; it has been cut off.
     #[error("the queue to peer {0:?} was full; the connection has been closed")]
     Full(PeerId),
-    /// Longer than a frame may be; nothing was queued.
-    #[error("a frame of {0} bytes is over the limit of {FRAME_BYTES_MAX}")]
+    /// Longer than a message may be; nothing was queued.
+    #[error("a message of {0} bytes is over the limit of {MESSAGE_BYTES_MAX}")]
     TooLarge(usize),
 }
 
@@ -94,7 +94,7 @@ pub enum BulkError {
         why: String,
     },
     /// No answer in time.
-    #[error("no bulk stream to peer {0:?} within {limit_s} s", limit_s = super::limits::BULK_OPEN_TIMEOUT.as_secs())]
+    #[error("no bulk stream to peer {0:?} within {limit_s} s", limit_s = super::limits::STREAM_OPEN_TIMEOUT.as_secs())]
     TimedOut(PeerId),
 }
 

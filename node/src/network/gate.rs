@@ -1,4 +1,5 @@
-//! What the handlers of one connection and its link share: whether the peer has been admitted, and its bulk slots.
+//! What the handlers of one connection and its link share: whether the peer has been admitted, and the slots of its
+//! bulk streams and long messages.
 //!
 //! **Invariant:** it opens at most once, and only `link.rs` opens it, after a good verdict.
 
@@ -10,7 +11,7 @@ use futures::task::AtomicWaker;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::limits::{BULK_IN_MAX, BULK_OUT_MAX};
+use super::limits::{BULK_IN_MAX, BULK_OUT_MAX, LONG_MAX, LONG_QUEUED_MAX};
 
 #[derive(Debug)]
 pub(super) struct Gate {
@@ -20,6 +21,9 @@ pub(super) struct Gate {
     closed: CancellationToken,
     bulk_in: Arc<Semaphore>,
     bulk_out: Arc<Semaphore>,
+    long_in: Arc<Semaphore>,
+    long_out: Arc<Semaphore>,
+    long_queued: Arc<Semaphore>,
 }
 
 impl Gate {
@@ -30,6 +34,10 @@ impl Gate {
             closed: CancellationToken::new(),
             bulk_in: Arc::new(Semaphore::new(BULK_IN_MAX)),
             bulk_out: Arc::new(Semaphore::new(BULK_OUT_MAX)),
+            // The same slack as for bulk: its sender may be done with one before we are.
+            long_in: Arc::new(Semaphore::new(2 * LONG_MAX)),
+            long_out: Arc::new(Semaphore::new(LONG_MAX)),
+            long_queued: Arc::new(Semaphore::new(LONG_QUEUED_MAX)),
         }
     }
 
@@ -71,11 +79,34 @@ impl Gate {
         Arc::clone(&self.bulk_out).acquire_owned().await.ok()
     }
 
+    /// A slot for a long message from the peer; none when too many are on their way.
+    pub(super) fn try_long_in(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.long_in).try_acquire_owned().ok()
+    }
+
+    /// Waits for a slot for a long message to the peer.
+    pub(super) async fn long_out(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.long_out).acquire_owned().await.ok()
+    }
+
+    /// A place in the queue of long messages to the peer; none when it is full.
+    pub(super) fn try_long_queued(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.long_queued).try_acquire_owned().ok()
+    }
+
     /// Waits until no bulk stream is open either way.
     pub(super) async fn bulk_idle(&self) {
-        for (slots, all) in [(&self.bulk_in, BULK_IN_MAX), (&self.bulk_out, BULK_OUT_MAX)] {
-            let all = u32::try_from(all).unwrap_or(u32::MAX);
-            let _ = slots.acquire_many(all).await;
-        }
+        all_free(&self.bulk_in, BULK_IN_MAX).await;
+        all_free(&self.bulk_out, BULK_OUT_MAX).await;
     }
+
+    /// Waits until every long message to the peer has been sent.
+    pub(super) async fn long_sent(&self) {
+        all_free(&self.long_queued, LONG_QUEUED_MAX).await;
+    }
+}
+
+async fn all_free(slots: &Semaphore, all: usize) {
+    let all = u32::try_from(all).unwrap_or(u32::MAX);
+    let _ = slots.acquire_many(all).await;
 }

@@ -1,6 +1,6 @@
 //! One connection, as libp2p's event loop sees it: opens and accepts streams, and passes them on.
 //!
-//! **Invariant:** no bulk stream of a peer that has not been admitted is passed on, and a connection that has not been
+//! **Invariant:** no stream of a peer that has not been admitted is passed on, and a connection that has not been
 //! admitted in time asks to be closed.
 //! **Not here:** a byte of what the streams carry.
 
@@ -21,21 +21,32 @@ use tokio::time::{Sleep, sleep};
 
 use super::counters::Counters;
 use super::gate::Gate;
-use super::limits::{ADMISSION_TIMEOUT, BULK_IN_MAX, BULK_OPEN_TIMEOUT};
+use super::limits::{ADMISSION_TIMEOUT, STREAM_OPEN_TIMEOUT};
 
 const CONTROL: StreamProtocol = StreamProtocol::new("/shoal/control/1");
 const BULK: StreamProtocol = StreamProtocol::new("/shoal/bulk/1");
-static BOTH: &[StreamProtocol] = &[CONTROL, BULK];
+const LONG: StreamProtocol = StreamProtocol::new("/shoal/long/1");
+static ALL: &[StreamProtocol] = &[CONTROL, BULK, LONG];
 static ONLY_CONTROL: &[StreamProtocol] = &[CONTROL];
 static ONLY_BULK: &[StreamProtocol] = &[BULK];
+static ONLY_LONG: &[StreamProtocol] = &[LONG];
 
-/// Where the answer to a wish for a bulk stream goes.
-pub(super) type BulkReply = oneshot::Sender<Result<Stream, String>>;
+/// Where the answer to a wish for a stream goes.
+pub(super) type StreamReply = oneshot::Sender<Result<Stream, String>>;
+
+/// What a stream beside the control stream is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beside {
+    /// Blobs.
+    Bulk,
+    /// One long message.
+    Long,
+}
 
 /// What the handler of a connection is asked for.
 #[derive(Debug)]
 pub(super) enum Wish {
-    OpenBulk(BulkReply),
+    Open(Beside, StreamReply),
 }
 
 /// What the handler of a connection has to say.
@@ -46,6 +57,8 @@ pub(super) enum News {
     NoControl(String),
     /// The admitted peer has opened a bulk stream.
     Bulk(Stream, OwnedSemaphorePermit),
+    /// The admitted peer sends a long message.
+    Long(Stream, OwnedSemaphorePermit),
     /// It has not been admitted in time.
     Overdue,
 }
@@ -56,6 +69,7 @@ impl fmt::Debug for News {
             Self::Control(_) => "Control",
             Self::NoControl(_) => "NoControl",
             Self::Bulk(..) => "Bulk",
+            Self::Long(..) => "Long",
             Self::Overdue => "Overdue",
         })
     }
@@ -70,8 +84,8 @@ pub(super) struct Handler {
     requests: VecDeque<Purpose>,
     news: VecDeque<News>,
     has_control: bool,
-    /// The listener admits first, so its bulk streams may arrive before its hello has been judged here.
-    early_bulk: Vec<(Stream, OwnedSemaphorePermit)>,
+    /// The listener admits first, so its streams may arrive before its hello has been judged here. Each holds a slot.
+    early: Vec<News>,
 }
 
 impl Handler {
@@ -84,13 +98,15 @@ impl Handler {
             requests: dialled.then_some(Purpose::Control).into_iter().collect(),
             news: VecDeque::new(),
             has_control: false,
-            early_bulk: Vec::new(),
+            early: Vec::new(),
         }
     }
 
     fn on_inbound(&mut self, stream: Stream, purpose: &StreamProtocol) {
         if *purpose == BULK {
-            self.on_inbound_bulk(stream);
+            self.on_inbound_beside(self.gate.try_bulk_in().map(|slot| News::Bulk(stream, slot)));
+        } else if *purpose == LONG {
+            self.on_inbound_beside(self.gate.try_long_in().map(|slot| News::Long(stream, slot)));
         } else if self.dialled || self.has_control {
             // The dialler opens the one control stream; this is neither, and dropping it refuses it.
             self.counters.garbage.one();
@@ -100,16 +116,12 @@ impl Handler {
         }
     }
 
-    fn on_inbound_bulk(&mut self, stream: Stream) {
+    fn on_inbound_beside(&mut self, news: Option<News>) {
         let admitted = self.gate.is_open();
-        let slot = self.gate.try_bulk_in().filter(|_| admitted || self.dialled);
-        match slot {
-            None => self.counters.bulk_refused.one(),
-            Some(slot) if admitted => self.news.push_back(News::Bulk(stream, slot)),
-            Some(slot) => {
-                debug_assert!(self.early_bulk.len() < BULK_IN_MAX, "each holds a slot");
-                self.early_bulk.push((stream, slot));
-            }
+        match news.filter(|_| admitted || self.dialled) {
+            None => self.counters.streams_refused.one(),
+            Some(news) if admitted => self.news.push_back(news),
+            Some(news) => self.early.push(news),
         }
     }
 
@@ -120,7 +132,7 @@ impl Handler {
                 self.news.push_back(News::Control(stream));
             }
             // Whoever asked may have given up; the stream is then dropped.
-            Purpose::Bulk(reply) => drop(reply.send(Ok(stream))),
+            Purpose::Beside(_, reply) => drop(reply.send(Ok(stream))),
         }
     }
 
@@ -133,7 +145,7 @@ impl Handler {
         };
         match purpose {
             Purpose::Control => self.news.push_back(News::NoControl(why)),
-            Purpose::Bulk(reply) => drop(reply.send(Err(why))),
+            Purpose::Beside(_, reply) => drop(reply.send(Err(why))),
         }
     }
 
@@ -143,10 +155,10 @@ impl Handler {
         }
         if self.gate.poll_open(context) {
             self.deadline = None;
-            self.news.extend(self.early_bulk.drain(..).map(|(stream, slot)| News::Bulk(stream, slot)));
+            self.news.extend(self.early.drain(..));
         } else if self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(context).is_ready()) {
             self.deadline = None;
-            self.early_bulk.clear();
+            self.early.clear();
             self.news.push_back(News::Overdue);
         }
     }
@@ -161,7 +173,7 @@ impl ConnectionHandler for Handler {
     type OutboundOpenInfo = Purpose;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Named> {
-        SubstreamProtocol::new(Named(BOTH), ())
+        SubstreamProtocol::new(Named(ALL), ())
     }
 
     /// Admission decides how long a connection lives, not idleness.
@@ -177,9 +189,10 @@ impl ConnectionHandler for Handler {
         if let Some(purpose) = self.requests.pop_front() {
             let name = match purpose {
                 Purpose::Control => ONLY_CONTROL,
-                Purpose::Bulk(_) => ONLY_BULK,
+                Purpose::Beside(Beside::Bulk, _) => ONLY_BULK,
+                Purpose::Beside(Beside::Long, _) => ONLY_LONG,
             };
-            let protocol = SubstreamProtocol::new(Named(name), purpose).with_timeout(BULK_OPEN_TIMEOUT);
+            let protocol = SubstreamProtocol::new(Named(name), purpose).with_timeout(STREAM_OPEN_TIMEOUT);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
         Poll::Pending
@@ -187,7 +200,7 @@ impl ConnectionHandler for Handler {
 
     fn on_behaviour_event(&mut self, wish: Wish) {
         match wish {
-            Wish::OpenBulk(reply) => self.requests.push_back(Purpose::Bulk(reply)),
+            Wish::Open(beside, reply) => self.requests.push_back(Purpose::Beside(beside, reply)),
         }
     }
 
@@ -210,7 +223,7 @@ impl ConnectionHandler for Handler {
 #[derive(Debug)]
 pub(super) enum Purpose {
     Control,
-    Bulk(BulkReply),
+    Beside(Beside, StreamReply),
 }
 
 /// An upgrade that settles on one of the named protocols and leaves the stream as it is.

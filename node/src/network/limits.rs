@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use shoal_protocol::config::MESSAGE_BYTES_MAX;
+
 /// Time a connection has to show a valid certificate.
 pub(super) const ADMISSION_TIMEOUT: Duration = Duration::from_secs(5);
 /// The first frame: a certificate with the most labels allowed is under 10 KiB.
@@ -41,15 +43,26 @@ pub(super) const BULK_OUT_MAX: usize = 4;
 /// Bulk streams a neighbour may have open to this node; twice [`BULK_OUT_MAX`], since it may close one and open the
 /// next before this side has let go of the first.
 pub(super) const BULK_IN_MAX: usize = 8;
-/// Time to open one.
-pub(super) const BULK_OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time to open a stream beside the control stream.
+pub(super) const STREAM_OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A message this long takes a stream of its own: written to the control stream at 20 Mbit/s it would hold up what is
+/// behind it for longer than most frames are on their way.
+pub(super) const LONG_BYTES_MIN: usize = 16 * 1024;
+/// Long messages on their way to one neighbour, and from it; more wait.
+pub(super) const LONG_MAX: usize = 16;
+/// Long messages waiting for one neighbour, those on their way included: as many bytes as the control stream's queue.
+pub(super) const LONG_QUEUED_MAX: usize = OUTBOX_BYTES_MAX / MESSAGE_BYTES_MAX;
+/// Time a long message may take: its most bytes at the rate below which blobs are given up, too.
+pub(super) const LONG_TIMEOUT: Duration = Duration::from_secs(16);
 
 /// Unread bytes of one stream: 70 Mbit/s at 60 ms.
 pub(super) const STREAM_WINDOW_BYTES: u32 = 512 * 1024;
-/// Unread bytes of one connection: when every bulk stream of two honest peers stalls, control frames still pass.
-pub(super) const CONNECTION_WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES * (2 * BULK_OUT_MAX as u32 + 2);
-/// Streams a peer may hold open: bulk, control, identify.
-pub(super) const STREAMS_MAX: u32 = 16;
+/// Unread bytes of one connection: when every stream of two honest peers stalls, control frames still pass.
+pub(super) const CONNECTION_WINDOW_BYTES: u32 =
+    STREAM_WINDOW_BYTES * (2 * BULK_OUT_MAX as u32 + 2) + (LONG_MAX * MESSAGE_BYTES_MAX) as u32;
+/// Streams a peer may hold open: bulk, long messages, control, identify.
+pub(super) const STREAMS_MAX: u32 = 48;
 /// A connection without any packet is dead after this. The protocol notices silence much earlier.
 pub(super) const CONNECTION_SILENT_MAX: Duration = Duration::from_secs(10);
 /// Keeps an idle connection, and the NAT mapping under it, alive.

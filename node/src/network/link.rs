@@ -171,7 +171,11 @@ async fn finish(wire: &mut Wire, link: &Link, peer: PeerId, over: Over) -> End {
         Over::Cut | Over::Broken => return End::Closed,
         Over::TooLong(error) => return End::Garbage { reason: error.to_string() },
         Over::TheyClose => {
-            let _ = timeout(DRAIN_MAX, wire.write_rest(link)).await;
+            let _ = timeout(DRAIN_MAX, async {
+                wire.write_frames(link).await;
+                wire.write_end().await
+            })
+            .await;
             // Closing now could overtake what was just written: that is left to the side that began.
             let patience = async {
                 sleep(LINGER).await;
@@ -180,7 +184,13 @@ async fn finish(wire: &mut Wire, link: &Link, peer: PeerId, over: Over) -> End {
             tokio::select! { () = link.gate.closed() => {}, () = patience => {} }
         }
         Over::WeClose => {
-            let _ = timeout(DRAIN_MAX, wire.write_rest(link)).await;
+            let _ = timeout(DRAIN_MAX, async {
+                wire.write_frames(link).await;
+                // The end of the control stream is the end of everything to the other side.
+                link.gate.long_sent().await;
+                wire.write_end().await
+            })
+            .await;
             let _ = wire.read_rest(link, peer, DRAIN_MAX).await;
             if !link.is_muted() {
                 let idle = timeout(BULK_FINISH_MAX, link.gate.bulk_idle());
@@ -267,13 +277,17 @@ impl Wire {
         .await
     }
 
-    /// Writes what is still queued, then the end of the stream.
-    async fn write_rest(&mut self, link: &Link) -> io::Result<()> {
+    /// Writes what is still queued.
+    async fn write_frames(&mut self, link: &Link) {
         poll_fn(|context| match ready!(self.poll_write(link, context)) {
             Over::WeClose => Poll::Ready(()),
             Over::TheyClose | Over::Cut | Over::Broken | Over::TooLong(_) => Poll::Ready(()),
         })
         .await;
+    }
+
+    /// Ends the stream to the other side.
+    async fn write_end(&mut self) -> io::Result<()> {
         poll_fn(|context| Pin::new(&mut self.stream).poll_close(context)).await
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! driver ── send ─► outbox ─► link ═ control stream ═ link ─► Frame ── driver     (one link per neighbour)
-//!        ── dial, open_bulk ─► swarm ═ connections ═ swarm ─► Discovered, Bulk …  (one swarm per node)
+//!        ── dial, open_bulk, a long message ─► swarm ═ connections ═ swarm ─► Discovered, Bulk …  (one swarm per node)
 //! ```
 //!
 //! **Invariant:** nothing outside of this module names a type of libp2p or quinn, and no event carries a word of a
@@ -22,6 +22,7 @@ mod identity;
 mod limits;
 mod link;
 mod links;
+mod long;
 mod lookup;
 mod outbox;
 mod swarm;
@@ -30,6 +31,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use shoal_protocol::config::MESSAGE_BYTES_MAX;
 use shoal_protocol::certificate::{MemberCertificate, SecretKey, Signed};
 use shoal_protocol::{Member, MeshId, PeerId};
 use tokio::sync::{mpsc, oneshot};
@@ -37,8 +39,9 @@ use tokio::time::timeout;
 
 use admission::{Admission, Run};
 use counters::Counters;
-use limits::{BULK_OPEN_TIMEOUT, COMMANDS_MAX, EVENTS_MAX};
-use links::Links;
+use handler::Beside;
+use limits::{COMMANDS_MAX, EVENTS_MAX, LONG_BYTES_MIN, STREAM_OPEN_TIMEOUT};
+use links::{Link, Links};
 use outbox::Rejected;
 use swarm::{Command, Task};
 
@@ -121,11 +124,11 @@ pub enum NetworkEvent {
         /// Why, for people.
         reason: String,
     },
-    /// A neighbour has said something.
+    /// A neighbour has said something, in a frame of the control stream or on a stream of its own.
     Frame {
         /// Who.
         from: PeerId,
-        /// The frame without its length.
+        /// The message without its length.
         body: Vec<u8>,
     },
     /// A neighbour has opened a bulk stream.
@@ -191,18 +194,39 @@ impl Network {
         self.shared.local
     }
 
-    /// Queues a frame for a neighbour. A neighbour whose queue is full is cut off.
-    pub fn send(&self, to: PeerId, frame_body: Vec<u8>) -> Result<(), SendError> {
+    /// Queues a message for a neighbour: as a frame of the control stream, in order, or on a stream of its own if it is
+    /// long, so that what is sent after it may arrive before it. A neighbour whose queue is full is cut off.
+    pub fn send(&self, to: PeerId, body: Vec<u8>) -> Result<(), SendError> {
         let links = self.shared.links();
         let link = links.newest(to).ok_or(SendError::NotConnected(to))?;
-        link.outbox.push(&frame_body).map_err(|rejected| match rejected {
+        if body.len() >= LONG_BYTES_MIN {
+            return self.send_long(to, Arc::clone(link), body);
+        }
+        link.outbox.push(&body).map_err(|rejected| match rejected {
             Rejected::Closed => SendError::NotConnected(to),
-            Rejected::TooLarge => SendError::TooLarge(frame_body.len()),
+            Rejected::TooLarge => SendError::TooLarge(body.len()),
             Rejected::Full => {
                 self.shared.counters.cut_off.one();
                 SendError::Full(to)
             }
         })
+    }
+
+    fn send_long(&self, to: PeerId, link: Arc<Link>, body: Vec<u8>) -> Result<(), SendError> {
+        if body.len() > MESSAGE_BYTES_MAX {
+            return Err(SendError::TooLarge(body.len()));
+        }
+        if !link.outbox.is_open() {
+            return Err(SendError::NotConnected(to));
+        }
+        let Some(place) = link.gate.try_long_queued() else {
+            link.outbox.cut();
+            self.shared.counters.cut_off.one();
+            return Err(SendError::Full(to));
+        };
+        let queued = long::Queued { to, link, place, body };
+        tokio::spawn(long::send(queued, self.commands.clone(), Arc::clone(&self.shared)));
+        Ok(())
     }
 
     /// Dials a peer at any of the addresses, or whoever is at each of them when no peer is named.
@@ -235,9 +259,9 @@ impl Network {
             () = link.gate.closed() => return Err(gone()),
         };
         let (reply, opened) = oneshot::channel();
-        let order = Command::OpenBulk { peer, connection: link.connection, reply };
+        let order = Command::Open { peer, connection: link.connection, beside: Beside::Bulk, reply };
         self.commands.send(order).await.map_err(|_| gone())?;
-        match timeout(BULK_OPEN_TIMEOUT, opened).await {
+        match timeout(STREAM_OPEN_TIMEOUT, opened).await {
             Ok(Ok(Ok(stream))) => {
                 self.shared.counters.bulk_out.one();
                 Ok(BulkStream::new(peer, stream, slot))

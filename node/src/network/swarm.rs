@@ -29,10 +29,11 @@ use super::behaviour::{Behaviour, BehaviourEvent, ConnectionNews, Streams};
 use super::error::NetworkError;
 use super::gate::Gate;
 use super::gated::{Gates, Identify};
-use super::handler::{BulkReply, News};
+use super::handler::{Beside, News, StreamReply};
 use super::identity::{from_libp2p, keypair, to_libp2p};
 use super::limits::*;
 use super::link::{self, End, Opened};
+use super::long;
 use super::lookup::{self, LookedUp};
 use super::{NetworkConfig, NetworkEvent, Shared};
 
@@ -45,7 +46,7 @@ const NEGOTIATING_MAX: usize = 16;
 #[derive(Debug)]
 pub(super) enum Command {
     Dial { peer: Option<PeerId>, addresses: Vec<String> },
-    OpenBulk { peer: PeerId, connection: ConnectionId, reply: BulkReply },
+    Open { peer: PeerId, connection: ConnectionId, beside: Beside, reply: StreamReply },
     Close { done: oneshot::Sender<()> },
 }
 
@@ -67,6 +68,8 @@ pub(super) struct Task {
     links: JoinSet<(ConnectionId, End)>,
     /// As many as dials the protocol has under way.
     lookups: JoinSet<LookedUp>,
+    /// Messages that arrive on streams of their own; each holds a slot of its connection.
+    long: JoinSet<()>,
     dials: BTreeMap<ConnectionId, (Option<PeerId>, Option<String>)>,
     connections: BTreeMap<ConnectionId, Connection>,
     discovered: BTreeSet<(PeerId, String)>,
@@ -86,6 +89,7 @@ impl Task {
             commands,
             links: JoinSet::new(),
             lookups: JoinSet::new(),
+            long: JoinSet::new(),
             dials: BTreeMap::new(),
             connections: BTreeMap::new(),
             discovered: BTreeSet::new(),
@@ -133,6 +137,11 @@ impl Task {
                     Ok((connection, end)) => self.on_link_end(connection, end),
                     Err(error) => tracing::error!(%error, "a link ended by a fault of this program"),
                 },
+                Some(received) = self.long.join_next() => {
+                    if let Err(error) = received {
+                        tracing::error!(%error, "a long message ended by a fault of this program");
+                    }
+                }
                 Some(Ok(looked_up)) = self.lookups.join_next() => self.on_looked_up(looked_up),
                 Ok(room) = events.reserve(), if !self.backlog.is_empty() => {
                     if let Some(event) = self.backlog.pop_front() {
@@ -141,7 +150,9 @@ impl Task {
                 }
                 command = self.commands.recv() => match command {
                     Some(Command::Dial { peer, addresses }) => self.dial(peer, addresses),
-                    Some(Command::OpenBulk { peer, connection, reply }) => self.open_bulk(peer, connection, reply),
+                    Some(Command::Open { peer, connection, beside, reply }) => {
+                        self.open(peer, connection, beside, reply);
+                    }
                     Some(Command::Close { done }) => {
                         self.close().await;
                         let _ = done.send(());
@@ -178,9 +189,9 @@ impl Task {
         .await;
     }
 
-    fn open_bulk(&mut self, peer: PeerId, connection: ConnectionId, reply: BulkReply) {
+    fn open(&mut self, peer: PeerId, connection: ConnectionId, beside: Beside, reply: StreamReply) {
         if let Some(peer) = to_libp2p(peer) {
-            self.swarm.behaviour_mut().streams.open_bulk(peer, connection, reply);
+            self.swarm.behaviour_mut().streams.open(peer, connection, beside, reply);
         }
     }
 
@@ -338,6 +349,10 @@ impl Task {
                 let from = known.peer;
                 let stream = super::BulkStream::new(from, stream, slot);
                 self.emit(NetworkEvent::Bulk { from, stream });
+            }
+            News::Long(stream, slot) => {
+                let receiving = long::receive(stream, slot, known.peer, Arc::clone(&self.shared));
+                self.long.spawn(receiving);
             }
             News::Overdue => {
                 let reason = format!("it showed no valid certificate within {} s", ADMISSION_TIMEOUT.as_secs());

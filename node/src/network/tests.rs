@@ -5,7 +5,7 @@ use std::future::Future;
 
 use futures::future::join_all;
 use shoal_protocol::Role;
-use shoal_protocol::config::FRAME_BYTES_MAX;
+use shoal_protocol::config::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
 use shoal_protocol::message::Hello;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use zeroize::Zeroizing;
@@ -26,13 +26,13 @@ async fn two_members_connect_and_talk() {
     let accepted = b.connected(a.id()).await;
     a.network.send(b.id(), b"ping".to_vec()).unwrap();
     let heard = b.frame().await;
-    b.network.send(a.id(), vec![7; FRAME_BYTES_MAX]).unwrap();
+    b.network.send(a.id(), vec![7; LONG_BYTES_MIN - 1]).unwrap();
     let answered = a.frame().await;
 
     assert_eq!(dialled.as_deref(), Some(b.address().as_str()));
     assert_eq!(accepted, None);
     assert_eq!(heard, (a.id(), b"ping".to_vec()));
-    assert_eq!(answered, (b.id(), vec![7; FRAME_BYTES_MAX]));
+    assert_eq!(answered, (b.id(), vec![7; LONG_BYTES_MIN - 1]));
     assert_eq!(a.counter("frames_out"), 1);
     assert_eq!(a.counter("frames_in"), 1);
 }
@@ -158,6 +158,8 @@ async fn a_stranger_gets_no_frame_and_no_bulk_stream_through() {
     let mut bulk = raw.bulk().await.unwrap();
     // Whether it fails is a question of who is faster.
     let _ = bulk.write_all(b"let me in").await;
+    let mut long = raw.open("/shoal/long/1").await.unwrap();
+    let _ = long.write_all(&framed(b"let me in")).await;
     let mesh = key(99);
     let hello = hello(certificate_for(&mesh, &key(2)).sign(&mesh), mesh.mesh());
     control.write_all(&framed(&hello)).await.unwrap();
@@ -169,7 +171,8 @@ async fn a_stranger_gets_no_frame_and_no_bulk_stream_through() {
     assert_eq!(raw.said(&mut bulk).await, b"");
     assert_eq!(member.counter("frames_in"), 0);
     assert_eq!(member.counter("bulk_in"), 0);
-    assert_eq!(member.counter("bulk_refused"), 1);
+    assert_eq!(member.counter("long_in"), 0);
+    assert_eq!(member.counter("streams_refused"), 2);
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -242,6 +245,76 @@ async fn a_member_that_announces_64_kib_and_one_byte_is_disconnected() {
     member.disconnected(raw.id()).await;
     raw.closed().await;
     assert_eq!(member.counter("garbage"), 1);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn long_messages_arrive_whole_all_of_them_before_the_end() {
+    let (mut a, b) = Node::pair().await;
+    let longs: Vec<Vec<u8>> = (0..20).map(|i| vec![i; LONG_BYTES_MIN + usize::from(i) * 10_000]).collect();
+
+    for long in &longs {
+        b.network.send(a.id(), long.clone()).unwrap();
+    }
+    b.network.send(a.id(), vec![9; MESSAGE_BYTES_MAX]).unwrap();
+    b.network.disconnect(a.id(), "test");
+
+    let mut heard = Vec::new();
+    for _ in 0..=longs.len() {
+        heard.push(a.frame().await.1);
+    }
+    heard.sort_unstable_by_key(Vec::len);
+    assert_eq!(heard.pop().unwrap(), vec![9; MESSAGE_BYTES_MAX]);
+    assert_eq!(heard, longs);
+    a.disconnected(b.id()).await;
+    assert_eq!((a.counter("long_in"), a.counter("frames_in")), (21, 0));
+    assert_eq!(b.network.send(a.id(), vec![0; LONG_BYTES_MIN]), Err(SendError::NotConnected(a.id())));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_message_over_the_limit_is_not_sent() {
+    let (a, mut b) = Node::pair().await;
+
+    let error = a.network.send(b.id(), vec![0; MESSAGE_BYTES_MAX + 1]).unwrap_err();
+    a.network.send(b.id(), b"still here".to_vec()).unwrap();
+
+    assert_eq!(error, SendError::TooLarge(MESSAGE_BYTES_MAX + 1));
+    assert_eq!(b.frame().await, (a.id(), b"still here".to_vec()));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_member_that_announces_a_message_over_the_limit_is_disconnected() {
+    let mut member = Node::start(1).await;
+    let mut raw = RawPeer::start(2).await;
+    let hello = hello(certificate_for(&mesh(), &key(2)).sign(&mesh()), mesh().mesh());
+
+    let mut control = raw.control(&member).await;
+    control.write_all(&framed(&hello)).await.unwrap();
+    member.connected(raw.id()).await;
+    let mut long = raw.open("/shoal/long/1").await.unwrap();
+    long.write_all(&(MESSAGE_BYTES_MAX as u32 + 1).to_be_bytes()).await.unwrap();
+
+    member.disconnected(raw.id()).await;
+    raw.closed().await;
+    assert_eq!((member.counter("garbage"), member.counter("long_in")), (1, 0));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn half_a_long_message_is_no_message() {
+    let mut member = Node::start(1).await;
+    let mut raw = RawPeer::start(2).await;
+    let hello = hello(certificate_for(&mesh(), &key(2)).sign(&mesh()), mesh().mesh());
+
+    let mut control = raw.control(&member).await;
+    control.write_all(&framed(&hello)).await.unwrap();
+    member.connected(raw.id()).await;
+    let mut long = raw.open("/shoal/long/1").await.unwrap();
+    long.write_all(&100_u32.to_be_bytes()).await.unwrap();
+    long.write_all(b"the first half").await.unwrap();
+    drop(long);
+    control.write_all(&framed(b"honest")).await.unwrap();
+
+    assert_eq!(member.frame().await, (raw.id(), b"honest".to_vec()));
+    assert_eq!(member.counter("long_in"), 0);
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -428,7 +501,7 @@ async fn a_burst_of_bulk_streams_is_served_by_turns() {
     within("all answers", join_all(asked)).await;
 
     let b = within("all streams", echo).await.unwrap();
-    assert_eq!(b.counter("bulk_refused"), 0);
+    assert_eq!(b.counter("streams_refused"), 0);
     assert_eq!(b.id(), b_id);
     assert_eq!(a.id(), a_id);
 }
@@ -437,7 +510,7 @@ async fn a_burst_of_bulk_streams_is_served_by_turns() {
 async fn a_neighbour_that_does_not_read_is_cut_off() {
     let (mut a, b) = Node::pair().await;
     let b_id = b.id();
-    let frame = vec![0; FRAME_BYTES_MAX];
+    let frame = vec![0; LONG_BYTES_MIN - 1];
 
     // `b` takes no events; the frames pile up in its sockets, its windows, and then here.
     let mut sent = 0;
@@ -447,6 +520,26 @@ async fn a_neighbour_that_does_not_read_is_cut_off() {
             Err(error) => break error,
         }
         assert!(sent < 100_000, "nothing bounds the queue");
+        tokio::task::yield_now().await;
+    };
+
+    assert_eq!(error, SendError::Full(b_id));
+    a.disconnected(b_id).await;
+    assert_eq!(a.counter("cut_off"), 1);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_neighbour_that_does_not_read_long_messages_is_cut_off() {
+    let (mut a, b) = Node::pair().await;
+    let b_id = b.id();
+
+    let mut sent = 0;
+    let error = loop {
+        match a.network.send(b_id, vec![0; MESSAGE_BYTES_MAX]) {
+            Ok(()) => sent += 1,
+            Err(error) => break error,
+        }
+        assert!(sent < 10_000, "nothing bounds the queue");
         tokio::task::yield_now().await;
     };
 

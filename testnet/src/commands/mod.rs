@@ -1,6 +1,7 @@
 //! One file per verb.
 
 mod bench;
+mod compare;
 mod demo;
 mod down;
 mod exec;
@@ -29,6 +30,7 @@ pub(crate) enum Command {
     Up(up::Up),
     Down(down::Down),
     Bench(bench::Bench),
+    Compare(compare::Compare),
     Demo(demo::Demo),
     Exec(exec::Exec),
     Links(links::PrintLinks),
@@ -43,6 +45,7 @@ impl Command {
             Self::Up(up) => up.run(),
             Self::Down(down) => down.run(),
             Self::Bench(bench) => bench.run(),
+            Self::Compare(compare) => compare.run(),
             Self::Demo(demo) => demo.run(),
             Self::Exec(exec) => exec.run(),
             Self::Links(links) => links.run(),

@@ -240,6 +240,8 @@ impl Requester {
             self.assignments.push(Assignment::Given { to: to.peer, attempt, run: to.run, known_after });
         }
         self.deadlines.set(task, now + patience);
+        // The executor may answer with the result only: that it was asked is all that anybody hears until then.
+        self.tell(task, TaskState::Placing, None, out);
         let to = to.peer;
         out.send(to, Message::Award(Box::new(award)));
     }

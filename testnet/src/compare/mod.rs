@@ -1,0 +1,91 @@
+//! The same small case twice: real `shoald` processes on emulated links, and the simulator. How far is the simulator off?
+//!
+//! ```text
+//! plan ─► case ─┬─► real peers behind emulated links; runs of known length, stretched from short spins ─┐
+//!               └─► sim::place::mesh, the same peers under a virtual clock ────────────────────────────┴─► comparison
+//! ```
+//!
+//! **Invariant:** both sides get the same nodes, links, arrivals, works and estimates; nothing of one side is fitted to the
+//! other.
+//! **Not here:** what a peer decides, on either side.
+
+mod case;
+mod real;
+mod report;
+
+use std::time::Duration;
+
+use shoal_cli::client::ClientError;
+
+pub use self::case::Plan;
+pub use self::report::{Comparison, Side};
+use crate::cluster::ClusterError;
+use crate::sim::place::{Faults, mesh};
+
+/// Why the two could not be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum CompareError {
+    /// The real mesh.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// A real peer.
+    #[error("{peer} could not {doing}: {source}")]
+    Peer {
+        /// Which.
+        peer: String,
+        /// What it was asked to do.
+        doing: &'static str,
+        /// What it said.
+        source: ClientError,
+    },
+    /// The length of a run cannot be set on this machine.
+    #[error("the spin module does not run in time proportional to its rounds here: {why}")]
+    Uncalibrated {
+        /// What was measured.
+        why: String,
+    },
+    /// A task without a good end.
+    #[error("task {task} ended without an answer: {why}")]
+    Task {
+        /// Which.
+        task: usize,
+        /// What its home says.
+        why: String,
+    },
+    /// A plan that cannot be made.
+    #[error("{0}")]
+    Plan(String),
+}
+
+impl CompareError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Cluster(error) => error.hint(),
+            Self::Peer { source, .. } => source.hint(),
+            Self::Uncalibrated { .. } => "run it on a machine that is not busy".into(),
+            Self::Task { .. } => "run it again with fewer tasks or a lower --load".into(),
+            Self::Plan(_) => "see --help for what each number may be".into(),
+        }
+    }
+}
+
+/// Does both and puts them side by side.
+pub async fn run(plan: &Plan) -> Result<Comparison, CompareError> {
+    plan.check().map_err(CompareError::Plan)?;
+    let case = plan.case();
+    let real = real::run(plan, &case).await?;
+    let simulated = mesh::run(&case, plan.seed, &Faults::none());
+    Ok(Comparison::of(plan, &case, &real, &simulated))
+}
+
+/// One task as it really went.
+#[derive(Debug, Clone)]
+struct Went {
+    /// Index of the node that ran it.
+    executor: usize,
+    /// From its arrival to the answer in the user's hands.
+    took: Duration,
+    /// How long it held its core.
+    run: Duration,
+}
