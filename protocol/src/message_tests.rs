@@ -202,7 +202,10 @@ fn what_is_not_a_message_of_this_version_is_an_error() {
 
     assert_eq!(Message::decode(&[]), Err(DecodeError::Empty));
     assert_eq!(Message::decode(&other), Err(DecodeError::OtherVersion { theirs: VERSION + 1 }));
-    assert_eq!(Message::decode(&vec![VERSION; MESSAGE_BYTES_MAX + 1]), Err(DecodeError::TooLarge(MESSAGE_BYTES_MAX + 1)));
+    assert_eq!(
+        Message::decode(&vec![VERSION; MESSAGE_BYTES_MAX + 1]),
+        Err(DecodeError::TooLarge(MESSAGE_BYTES_MAX + 1))
+    );
     let trailing = [body.as_slice(), &[0]].concat();
     assert_eq!(Message::decode(&trailing), Err(DecodeError::Body(CborError::Trailing(1))));
 }

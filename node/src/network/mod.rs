@@ -31,8 +31,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use shoal_protocol::config::MESSAGE_BYTES_MAX;
 use shoal_protocol::certificate::{MemberCertificate, SecretKey, Signed};
+use shoal_protocol::config::MESSAGE_BYTES_MAX;
 use shoal_protocol::{Member, MeshId, PeerId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;

@@ -13,8 +13,9 @@ const OFF: u8 = 1;
 
 /// Run one small case on real peers and in the simulator, and show both side by side
 ///
-/// Starts real peers behind emulated links, gives them tasks of known length, and does the same case in the simulator. Exits
-/// with 1 if the simulator's median is off by more than 15 %. Needs root, or user namespaces and /dev/net/tun.
+/// Starts real peers behind emulated links, gives them tasks of known length, and does the same case in the simulator: once
+/// as planned, once with each run as long as it really was. Exits with 1 if the median of the latter is off by more than
+/// 15 %. Needs a machine that is not busy, and root, or user namespaces and /dev/net/tun.
 /// Example: shoal-testnet compare --load 0.8 --tasks 1000
 #[derive(clap::Args)]
 pub(crate) struct Compare {

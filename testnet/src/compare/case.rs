@@ -47,7 +47,11 @@ impl Plan {
     /// Why it cannot be made.
     pub(super) fn check(&self) -> Result<(), String> {
         let within = |what: &str, value: f64, min: f64, max: f64| {
-            if (min..=max).contains(&value) { Ok(()) } else { Err(format!("{what} is {value}: {min} to {max} can be done")) }
+            if (min..=max).contains(&value) {
+                Ok(())
+            } else {
+                Err(format!("{what} is {value}: {min} to {max} can be done"))
+            }
         };
         within("the number of cloud peers", self.cloud as f64, 0.0, 10.0)?;
         within("the number of edge peers", self.edge as f64, 1.0, 20.0)?;

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! plan ─► case ─┬─► real peers behind emulated links; runs of known length, stretched from short spins ─┐
-//!               └─► sim::place::mesh, the same peers under a virtual clock ────────────────────────────┴─► comparison
+//!               ├─► sim::place::mesh, the same peers under a virtual clock ────────────────────────────┼─► comparison
+//!               └─► the same with runs as long as they really were ────────────────────────────────────┘
 //! ```
 //!
-//! **Invariant:** both sides get the same nodes, links, arrivals, works and estimates; nothing of one side is fitted to the
-//! other.
+//! **Invariant:** both sides get the same nodes, links, arrivals and estimates; the only thing a simulation takes from the
+//! real side is, in the second one, how long each run took.
 //! **Not here:** what a peer decides, on either side.
 
 mod case;
@@ -20,7 +21,7 @@ use shoal_cli::client::ClientError;
 pub use self::case::Plan;
 pub use self::report::{Comparison, Side};
 use crate::cluster::ClusterError;
-use crate::sim::place::{Faults, mesh};
+use crate::sim::place::{Case, Faults, mesh};
 
 /// Why the two could not be compared.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +77,19 @@ pub async fn run(plan: &Plan) -> Result<Comparison, CompareError> {
     let case = plan.case();
     let real = real::run(plan, &case).await?;
     let simulated = mesh::run(&case, plan.seed, &Faults::none());
-    Ok(Comparison::of(plan, &case, &real, &simulated))
+    let as_run = with_works_of(&case, &real);
+    let replayed = mesh::run(&as_run, plan.seed, &Faults::none());
+    Ok(Comparison::of(plan, &case, &real, &simulated, &replayed))
+}
+
+/// The case with each task as long as it really was: what this machine added to a run is no fault of the simulator.
+fn with_works_of(case: &Case, real: &[Went]) -> Case {
+    let mut case = case.clone();
+    for (task, went) in case.tasks.iter_mut().zip(real) {
+        let speed = case.nodes.get(went.executor).map_or(1.0, |node| node.speed);
+        task.work_ms = went.run.as_secs_f64() * 1_000.0 * speed;
+    }
+    case
 }
 
 /// One task as it really went.

@@ -1,12 +1,13 @@
 //! The two side by side.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
 
 use super::Went;
 use super::case::Plan;
-use crate::sim::place::{Case, Run, Tier, run_ms};
+use crate::sim::place::{Case, Completion, Run, Tier, run_ms};
 
 /// The simulator is to be mended when it is off by more than this at the median.
 const OFF_MAX: f64 = 0.15;
@@ -39,7 +40,9 @@ pub struct Comparison {
     pub tasks: usize,
     pub real: Side,
     pub simulated: Side,
-    /// Simulated over real, at the median and of the mean.
+    /// Simulated with runs as long as they really were.
+    pub replayed: Side,
+    /// Replayed over real, at the median and of the mean.
     pub p50_ratio: f64,
     pub mean_ratio: f64,
     /// Real runs over what they should have taken on their executor: the part of the difference that the machine makes.
@@ -58,49 +61,53 @@ struct One {
 }
 
 impl Comparison {
-    pub(super) fn of(plan: &Plan, case: &Case, real: &[Went], simulated: &Run) -> Self {
+    pub(super) fn of(plan: &Plan, case: &Case, real: &[Went], simulated: &Run, replayed: &Run) -> Self {
         let first = case.first_counted();
         let ms = |span: std::time::Duration| span.as_secs_f64() * 1_000.0;
         let real: Vec<One> = real
             .iter()
             .map(|went| One { executor: went.executor, took_ms: ms(went.took), run_ms: ms(went.run) })
             .collect();
-        let mut by_task: Vec<Option<One>> = case.tasks.iter().map(|_| None).collect();
-        for done in &simulated.completions {
-            let Some(task) = case.tasks.get(done.task) else { continue };
-            by_task[done.task] = Some(One {
-                executor: done.executor,
-                took_ms: done.completed_ms - task.arrival_ms,
-                run_ms: done.end_ms - done.start_ms,
-            });
-        }
-        let counted = |ones: &[(usize, &One)]| Side::of(case, ones);
+        let (simulated, replayed) = (by_task(case, simulated), by_task(case, replayed));
         let real_counted: Vec<(usize, &One)> = real.iter().enumerate().skip(first).collect();
-        let simulated_counted: Vec<(usize, &One)> =
-            by_task.iter().enumerate().skip(first).filter_map(|(task, one)| Some((task, one.as_ref()?))).collect();
-        let same = simulated_counted.iter().filter(|(task, one)| real[*task].executor == one.executor).count();
+        let counted = |ones: &'_ BTreeMap<usize, One>| {
+            Side::of(case, &ones.range(first..).map(|(t, o)| (*t, o)).collect::<Vec<_>>())
+        };
+        let at_same = |(task, one): &(&usize, &One)| real.get(**task).is_some_and(|real| real.executor == one.executor);
+        let same = replayed.range(first..).filter(at_same).count();
         let mut run_ratios: Vec<f64> = real_counted
             .iter()
             .map(|(task, one)| one.run_ms / run_ms(&case.nodes[one.executor], &case.tasks[*task]))
             .collect();
         run_ratios.sort_by(f64::total_cmp);
-        let (real, simulated) = (counted(&real_counted), counted(&simulated_counted));
-        let p50_ratio = simulated.p50_ms / real.p50_ms;
+        let same_executor_share = same as f64 / real_counted.len().max(1) as f64;
+        let (real, simulated, replayed) = (Side::of(case, &real_counted), counted(&simulated), counted(&replayed));
+        let p50_ratio = replayed.p50_ms / real.p50_ms;
         Self {
             schema: shoal_protocol::api::schema(),
             seed: plan.seed,
             load: plan.load,
             tasks: plan.tasks,
-            mean_ratio: simulated.mean_ms / real.mean_ms,
+            mean_ratio: replayed.mean_ms / real.mean_ms,
             real_run_ratio_p50: rank(&run_ratios, 0.50),
             real_run_ratio_p99: rank(&run_ratios, 0.99),
-            same_executor_share: same as f64 / simulated_counted.len().max(1) as f64,
+            same_executor_share,
             ok: (p50_ratio - 1.0).abs() <= OFF_MAX,
             p50_ratio,
             real,
             simulated,
+            replayed,
         }
     }
+}
+
+fn by_task(case: &Case, run: &Run) -> BTreeMap<usize, One> {
+    let one = |done: &Completion| {
+        let task = case.tasks.get(done.task)?;
+        let took_ms = done.completed_ms - task.arrival_ms;
+        Some((done.task, One { executor: done.executor, took_ms, run_ms: done.end_ms - done.start_ms }))
+    };
+    run.completions.iter().filter_map(one).collect()
 }
 
 impl Side {
@@ -140,7 +147,7 @@ impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} tasks at {:.0} % load, seed {}; times in ms", self.tasks, self.load * 100.0, self.seed)?;
         writeln!(f, "             DONE   MEAN    P10    P50    P90     P99  = RUN + OTHER   HOME  NEIGHBOUR  CLOUD")?;
-        for (name, side) in [("real", &self.real), ("simulated", &self.simulated)] {
+        for (name, side) in [("real", &self.real), ("simulated", &self.simulated), ("replayed", &self.replayed)] {
             writeln!(
                 f,
                 "  {name:<10} {:>5} {:>6.0} {:>6.0} {:>6.0} {:>6.0} {:>7.0} {:>7.0} {:>7.0} {:>5.0} % {:>8.0} % {:>4.0} %",
@@ -157,7 +164,11 @@ impl fmt::Display for Comparison {
                 side.cloud_share * 100.0
             )?;
         }
-        writeln!(f, "  simulated over real: {:.3} at the median, {:.3} of the mean", self.p50_ratio, self.mean_ratio)?;
+        writeln!(
+            f,
+            "  replayed, that is simulated with runs as long as they really were, over real: {:.3} at the median, {:.3} of the mean",
+            self.p50_ratio, self.mean_ratio
+        )?;
         writeln!(
             f,
             "  real runs took {:.3} (median) and {:.3} (99th percentile) of what they should on their executor",
