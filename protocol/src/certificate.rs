@@ -10,6 +10,7 @@
 
 use core::fmt;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -317,21 +318,37 @@ pub struct PeerRecord {
     pub sequence: u64,
 }
 
-/// A [`PeerRecord`] as it travels: who says it, and the signature.
+/// A [`PeerRecord`] as it travels: who says it, and the signature. A copy is cheap: it is kept, and told to many, as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedRecord {
     /// The peer that signs, and that the record is about.
     #[serde(rename = "k")]
     pub peer: PeerId,
     /// The signed record.
-    #[serde(rename = "r")]
-    signed: Signed,
+    #[serde(rename = "r", with = "shared")]
+    signed: Arc<Signed>,
+}
+
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<T: Serialize, S: Serializer>(value: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error> {
+        T::serialize(value, serializer)
+    }
+
+    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Arc<T>, D::Error> {
+        T::deserialize(deserializer).map(Arc::new)
+    }
 }
 
 impl PeerRecord {
     /// Signs it with the node key.
     pub fn sign(&self, node_key: &SecretKey) -> SignedRecord {
-        SignedRecord { peer: node_key.peer(), signed: Signed::new(RECORD, self, node_key) }
+        SignedRecord { peer: node_key.peer(), signed: Arc::new(Signed::new(RECORD, self, node_key)) }
     }
 }
 

@@ -94,6 +94,13 @@ impl FromStr for ShortId {
     }
 }
 
+impl ShortId {
+    /// The same as a number: in the same order, and compared at once.
+    pub(crate) fn number(&self) -> u64 {
+        u64::from_be_bytes(self.0)
+    }
+}
+
 impl PeerId {
     /// Its first bytes.
     pub fn abridged(&self) -> ShortId {

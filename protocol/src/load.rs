@@ -192,7 +192,7 @@ impl LoadView {
     }
 
     fn touch(&mut self, now: Time, peer: PeerId) -> &mut PeerLoad {
-        if !self.peers.contains_key(&peer) && self.peers.len() >= LOAD_PEERS_MAX {
+        if self.peers.len() >= LOAD_PEERS_MAX && !self.peers.contains_key(&peer) {
             let oldest = self.peers.iter().min_by_key(|(_, load)| load.touched).map(|(peer, _)| *peer);
             oldest.map(|peer| self.peers.remove(&peer));
         }

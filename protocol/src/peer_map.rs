@@ -23,9 +23,7 @@ impl<T> Default for PeerMap<T> {
 }
 
 fn first(peer: &PeerId) -> u64 {
-    let mut first = [0; 8];
-    first.copy_from_slice(&peer.0[..8]);
-    u64::from_be_bytes(first)
+    peer.abridged().number()
 }
 
 impl<T> PeerMap<T> {

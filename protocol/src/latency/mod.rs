@@ -176,7 +176,7 @@ impl Latency {
     }
 
     fn touch(&mut self, now: Time, peer: PeerId) -> &mut Distance {
-        if !self.peers.contains_key(&peer) && self.peers.len() >= LATENCY_PEERS_MAX {
+        if self.peers.len() >= LATENCY_PEERS_MAX && !self.peers.contains_key(&peer) {
             // Hearsay goes before measurements, so that a flood of names cannot wash them out.
             let worth = |distance: &Distance| (distance.measured.is_some(), distance.touched);
             let least = self.peers.iter().min_by_key(|(_, distance)| worth(distance)).map(|(peer, _)| *peer);

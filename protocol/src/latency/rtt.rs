@@ -39,8 +39,8 @@ impl Samples {
             None => self.ring_us.push(us),
         }
         self.next = (self.next + 1) % RTT_SAMPLES;
-        self.current = percentile(self.newest(RECENT), 50);
-        self.filtered = percentile(self.newest(FILTERED), 25);
+        self.current = self.percentile_of_newest::<RECENT>(50);
+        self.filtered = self.percentile_of_newest::<FILTERED>(25);
     }
 
     /// What the next round trip will most likely take: the median of the newest samples.
@@ -55,7 +55,8 @@ impl Samples {
 
     /// The median and the 99th percentile of all kept samples.
     pub(super) fn percentiles(&self) -> Option<(Duration, Duration)> {
-        Some((percentile(self.ring_us.clone(), 50)?, percentile(self.ring_us.clone(), 99)?))
+        let mut all = self.ring_us.clone();
+        Some((percentile(&mut all, 50)?, percentile(&mut all, 99)?))
     }
 
     /// The shortest kept sample.
@@ -63,15 +64,19 @@ impl Samples {
         self.ring_us.iter().min().map(|us| Duration::from_micros(u64::from(*us)))
     }
 
-    fn newest(&self, count: usize) -> Vec<u32> {
+    fn percentile_of_newest<const COUNT: usize>(&self, percent: usize) -> Option<Duration> {
         let len = self.ring_us.len();
+        let mut newest = [0; COUNT];
         // Before the ring is full `next` is its length, afterwards the oldest sample: walking back from it works for both.
-        (1..=count.min(len)).filter_map(|back| self.ring_us.get((self.next + len - back) % len).copied()).collect()
+        for (back, place) in newest.iter_mut().take(len).enumerate() {
+            *place = *self.ring_us.get((self.next + len - 1 - back) % len)?;
+        }
+        percentile(newest.get_mut(..len.min(COUNT))?, percent)
     }
 }
 
-/// The nearest-rank percentile, from below.
-fn percentile(mut samples_us: Vec<u32>, percent: usize) -> Option<Duration> {
+/// The nearest-rank percentile, from below; sorts.
+fn percentile(samples_us: &mut [u32], percent: usize) -> Option<Duration> {
     samples_us.sort_unstable();
     let last = samples_us.len().checked_sub(1)?;
     samples_us.get(last * percent / 100).map(|us| Duration::from_micros(u64::from(*us)))

@@ -73,7 +73,7 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn new(signed: SignedRecord, sequence: u64) -> Self {
-        let bytes = crate::cbor::encode(&signed).len();
+        let bytes = crate::cbor::encoded_len(&signed);
         Self { signed, sequence, bytes }
     }
 

@@ -11,7 +11,6 @@
 
 use core::cmp::Reverse;
 use core::time::Duration;
-use std::collections::BTreeSet;
 
 use super::{Lent, Membership, Neighbour};
 use crate::certificate::Role;
@@ -27,12 +26,51 @@ const CALLERS: usize = 2;
 /// A call that is not answered by then is not waited for.
 const ERRAND_MAX: Duration = Duration::from_secs(3);
 
+/// Short names, in order: side by side in memory, for they are looked up for every neighbour in the will of every monitor.
+#[derive(Debug, Default)]
+struct Names(Vec<ShortId>);
+
+impl Names {
+    fn of(names: impl Iterator<Item = ShortId>) -> Self {
+        let mut names: Vec<ShortId> = names.collect();
+        names.sort_unstable_by_key(|name| name.number());
+        names.dedup();
+        Self(names)
+    }
+
+    fn search(&self, name: &ShortId) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&name.number(), ShortId::number)
+    }
+
+    fn contains(&self, name: &ShortId) -> bool {
+        self.search(name).is_ok()
+    }
+
+    fn insert(&mut self, name: ShortId) -> bool {
+        let place = self.search(&name);
+        if let Err(at) = place {
+            self.0.insert(at, name);
+        }
+        place.is_err()
+    }
+
+    fn remove(&mut self, name: &ShortId) {
+        if let Ok(at) = self.search(name) {
+            self.0.remove(at);
+        }
+    }
+
+    fn without(&self, others: &Self) -> Vec<ShortId> {
+        self.0.iter().filter(|name| !others.contains(name)).copied().collect()
+    }
+}
+
 /// What a monitor was told.
 #[derive(Debug, Default)]
 pub(super) struct Inherited {
     turn: usize,
     of: usize,
-    names: BTreeSet<ShortId>,
+    names: Names,
     far: Vec<Contact>,
 }
 
@@ -41,9 +79,9 @@ pub(super) struct Inherited {
 pub(super) struct Bequeathed {
     turn: u8,
     of: u8,
-    names: BTreeSet<ShortId>,
+    names: Names,
     /// Those whose address was given.
-    addressed: BTreeSet<ShortId>,
+    addressed: Names,
 }
 
 /// Somebody to be called because somebody else died.
@@ -67,18 +105,18 @@ impl Membership {
 
         let Some(known) = self.known.get_mut(&monitor) else { return };
         let told = known.bequeathed.get_or_insert_default();
-        let names: BTreeSet<ShortId> = heirs.iter().map(|(name, _)| *name).collect();
+        let names = Names::of(heirs.iter().map(|(name, _)| *name));
         let will = Will {
             turn,
             of,
-            added: names.difference(&told.names).copied().collect(),
-            removed: told.names.difference(&names).copied().collect(),
+            added: names.without(&told.names),
+            removed: told.names.without(&names),
             far: heirs
                 .into_iter()
                 .filter_map(|(name, contact)| contact.filter(|_| told.addressed.insert(name)))
                 .collect(),
         };
-        told.addressed.retain(|name| names.contains(name));
+        told.addressed.0.retain(|name| names.contains(name));
         let is_news = !(will.added.is_empty() && will.removed.is_empty() && will.far.is_empty());
         let is_moved = (told.turn, told.of) != (turn, of);
         **told = Bequeathed { turn, of, names, addressed: core::mem::take(&mut told.addressed) };
@@ -96,8 +134,10 @@ impl Membership {
             inherited.names.remove(name);
             inherited.far.retain(|contact| contact.peer.abridged() != *name);
         }
-        let room = WILL_MAX.saturating_sub(inherited.names.len());
-        inherited.names.extend(will.added.into_iter().take(room));
+        let room = WILL_MAX.saturating_sub(inherited.names.0.len());
+        for name in will.added.into_iter().take(room) {
+            inherited.names.insert(name);
+        }
         for contact in will.far.into_iter().filter(|contact| contact.address.len() <= ADDRESS_BYTES_MAX) {
             let is_named = inherited.names.contains(&contact.peer.abridged());
             let is_known = inherited.far.iter().any(|known| known.peer == contact.peer);
@@ -172,7 +212,7 @@ impl Membership {
     fn heirs(&self, latency: &Latency, monitor: PeerId) -> Vec<(ShortId, Option<Contact>)> {
         let wills: Vec<&Inherited> =
             self.beats.monitors().filter_map(|monitor| self.known.get(&monitor)?.inherited.as_deref()).collect();
-        let told_by = |name: &ShortId| wills.iter().filter(|will| will.names.contains(name)).count();
+        let told_by = |name: &ShortId| wills.iter().filter(|will| will.names.contains(name)).take(CALLERS).count();
         let mut heirs: Vec<(usize, Duration, &Neighbour)> = self
             .alive_neighbours()
             .filter(|known| known.member.peer != monitor)
@@ -185,8 +225,8 @@ impl Membership {
         heirs.truncate(WILL_MAX);
         let heir = |(n, (told_by, _, known)): (usize, (usize, Duration, &Neighbour))| {
             let peer = known.member.peer;
-            let is_monitor = self.beats.monitors().any(|monitor| monitor == peer);
-            let is_far = told_by < CALLERS && n < WILL_FAR_MAX && !is_monitor;
+            let is_monitor = || self.beats.monitors().any(|monitor| monitor == peer);
+            let is_far = told_by < CALLERS && n < WILL_FAR_MAX && !is_monitor();
             let address = known.addresses.first().filter(|_| is_far);
             (peer.abridged(), address.map(|address| Contact { peer, address: address.clone() }))
         };
