@@ -1,6 +1,6 @@
 use shoal_protocol::Role;
 use shoal_protocol::output::PeerState;
-use shoal_testnet::sim::membership::{Experiment, run};
+use shoal_testnet::sim::membership::{Experiment, Report, run};
 use shoal_testnet::sim::{Link, Sim};
 
 use super::{SEEDS, cores, millis, secs, three_clouds_two_edges};
@@ -69,6 +69,20 @@ fn an_idle_large_mesh_stays_below_a_kilobyte_a_second() {
     assert!((500.0..1_024.0).contains(&report.bytes_per_peer_s_mean), "{report:?}");
 }
 
+/// What is simulated does not depend on the number of threads it is simulated with.
+#[test]
+fn any_number_of_threads_gives_the_same_mesh() {
+    let eventful = Experiment { peers: 60, crash_percent: 20.0, stall_percent: 3.0, loss_percent: 3.0, ..large() };
+    let with = |threads| {
+        let report = run(&Experiment { threads: Some(threads), ..eventful.clone() });
+        assert!(report.crashes > 5 && report.stalls > 5 && report.detect_pairs > 100, "{report:?}");
+        format!("{:?}", Report { wall_s: 0.0, rss_mb: 0.0, ..report })
+    };
+
+    assert_eq!(with(1), with(2));
+    assert_eq!(with(1), with(5));
+}
+
 fn large() -> Experiment {
     Experiment {
         peers: 200,
@@ -80,6 +94,7 @@ fn large() -> Experiment {
         seed: 5,
         rtt: None,
         mend: false,
+        threads: None,
     }
 }
 
@@ -87,8 +102,8 @@ fn large() -> Experiment {
 #[test]
 fn an_idle_mesh_is_quiet() {
     let (mut sim, ..) = three_clouds_two_edges(3);
-    let before = sim.network().bytes;
+    let before = sim.counts().total().bytes;
     sim.run_for(secs(60));
-    let per_peer_s = (sim.network().bytes - before) as f64 / 5.0 / 60.0;
+    let per_peer_s = (sim.counts().total().bytes - before) as f64 / 5.0 / 60.0;
     assert!(per_peer_s < 1_024.0, "{per_peer_s:.0} bytes a second and peer");
 }

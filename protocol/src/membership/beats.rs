@@ -19,7 +19,7 @@ use std::collections::BinaryHeap;
 use rand::RngExt;
 
 use super::{Lent, Membership, Neighbour};
-use crate::certificate::Role;
+use crate::certificate::{Member, Role};
 use crate::config::DetectorConfig;
 use crate::id::PeerId;
 use crate::latency::Latency;
@@ -45,6 +45,8 @@ const EXCHANGE_SHARE_OF_CLOUD: core::ops::Range<f64> = 0.9..0.95;
 /// The first exchanges of a connection follow each other by this share of its age: the way to a newcomer is known soon.
 const YOUNG_SHARE: f64 = 1.0;
 const YOUNG_PAUSE_MIN: Duration = Duration::from_millis(1_500);
+/// … and one of the two ends, the one with the higher id, waits this much longer: the other begins.
+const YOUNG_YIELD: f64 = 1.4;
 
 /// A neighbour that is told when to expect us.
 #[derive(Debug, Clone, Copy)]
@@ -104,18 +106,19 @@ impl Beats {
     }
 
     /// The next exchange with a neighbour, if nothing is exchanged before.
-    fn exchange_due(&self, neighbour: &Neighbour, me: Role, rng: &mut Rng) -> Time {
-        let share = match me {
+    fn exchange_due(&self, neighbour: &Neighbour, me: &Member, rng: &mut Rng) -> Time {
+        let share = match me.role {
             Role::Edge => EXCHANGE_SHARE,
             Role::Cloud => EXCHANGE_SHARE_OF_CLOUD,
         };
         let old = self.config.idle.mul_f64(rng.random_range(share));
         let age = neighbour.exchanged.since(neighbour.connection_since);
-        let young = age.mul_f64(YOUNG_SHARE * rng.random_range(0.8..1.2)).max(YOUNG_PAUSE_MIN);
+        let yields = if me.peer > neighbour.member.peer { YOUNG_YIELD } else { 1.0 };
+        let young = age.mul_f64(YOUNG_SHARE * rng.random_range(0.8..1.2)).max(YOUNG_PAUSE_MIN).mul_f64(yields);
         neighbour.exchanged + old.min(young)
     }
 
-    pub(super) fn schedule_exchange(&mut self, neighbour: &mut Neighbour, me: Role, rng: &mut Rng) {
+    pub(super) fn schedule_exchange(&mut self, neighbour: &mut Neighbour, me: &Member, rng: &mut Rng) {
         let at = self.exchange_due(neighbour, me, rng);
         neighbour.exchange_at = at;
         self.agenda.push(Reverse((at, neighbour.member.peer)));
@@ -177,13 +180,13 @@ impl Membership {
         if known.exchange_at != at {
             return;
         }
-        let due = self.beats.exchange_due(known, self.me.role, lent.rng);
+        let due = self.beats.exchange_due(known, &self.me, lent.rng);
         if due > lent.now {
-            self.beats.schedule_exchange(known, self.me.role, lent.rng);
+            self.beats.schedule_exchange(known, &self.me, lent.rng);
             return;
         }
         known.exchanged = lent.now;
-        self.beats.schedule_exchange(known, self.me.role, lent.rng);
+        self.beats.schedule_exchange(known, &self.me, lent.rng);
         self.ping(lent, peer, None);
     }
 

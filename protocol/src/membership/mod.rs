@@ -188,7 +188,7 @@ impl Membership {
         known.exchanged = now;
         let watch = self.detector.opened(now, peer, lent.latency.rtt(peer), known.watch.as_ref());
         known.watch = Some(watch);
-        self.beats.schedule_exchange(known, self.me.role, lent.rng);
+        self.beats.schedule_exchange(known, &self.me, lent.rng);
         self.dial_answered(peer, address.as_deref());
         lent.loads.reconnected(peer);
         self.view_changed(now);

@@ -1,15 +1,17 @@
 //! What crossed the network: messages and control bytes by kind and by sender.
 //!
 //! Control bytes are what a message is encoded as, without the input or output it carries, and [`DATAGRAM_BYTES`] for the
-//! headers below it.
+//! headers of every datagram: what one peer says to another at one moment shares one, as on QUIC.
 
 use std::collections::BTreeMap;
 
 use shoal_protocol::Message;
 use shoal_protocol::task::spec::Payload;
 
-/// What UDP, IP and QUIC add to a message that travels alone.
+/// What UDP, IP and QUIC add to a datagram.
 pub const DATAGRAM_BYTES: u64 = 64;
+/// What a datagram holds: what every path carries, less those headers.
+pub(super) const DATAGRAM_PAYLOAD_BYTES: usize = 1_200 - DATAGRAM_BYTES as usize;
 
 /// Messages and their control bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -21,7 +23,7 @@ pub struct Count {
 }
 
 impl Count {
-    fn add(&mut self, bytes: u64) {
+    pub(super) fn add(&mut self, bytes: u64) {
         self.messages += 1;
         self.bytes += bytes;
     }
@@ -33,23 +35,21 @@ impl Count {
     }
 }
 
+impl core::ops::AddAssign for Count {
+    fn add_assign(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+    }
+}
+
 /// Everything sent so far.
 #[derive(Debug, Clone, Default)]
 pub struct Counts {
-    by_kind: BTreeMap<&'static str, Count>,
-    by_sender: Vec<Count>,
+    pub(super) by_kind: BTreeMap<&'static str, Count>,
+    pub(super) by_sender: Vec<Count>,
 }
 
 impl Counts {
-    pub(super) fn sent(&mut self, from: usize, message: &Message, encoded: usize) {
-        let bytes = (encoded as u64).saturating_sub(bulk(message)) + DATAGRAM_BYTES;
-        self.by_kind.entry(message.kind()).or_default().add(bytes);
-        if self.by_sender.len() <= from {
-            self.by_sender.resize(from + 1, Count::default());
-        }
-        self.by_sender.get_mut(from).into_iter().for_each(|count| count.add(bytes));
-    }
-
     /// By [`Message::kind`].
     pub fn by_kind(&self) -> &BTreeMap<&'static str, Count> {
         &self.by_kind
@@ -62,10 +62,9 @@ impl Counts {
 
     /// What all sent.
     pub fn total(&self) -> Count {
-        self.by_kind.values().fold(Count::default(), |sum, count| Count {
-            messages: sum.messages + count.messages,
-            bytes: sum.bytes + count.bytes,
-        })
+        let mut total = Count::default();
+        self.by_kind.values().for_each(|count| total += *count);
+        total
     }
 }
 

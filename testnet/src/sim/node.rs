@@ -2,13 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rand::SeedableRng;
+use rand_pcg::Pcg64Mcg;
 use shoal_protocol::certificate::{Member, MemberCertificate, PeerRecord, Role, SecretKey, SignedRecord};
 use shoal_protocol::config::PeerConfig;
 use shoal_protocol::message::TaskRef;
 use shoal_protocol::{Input, Peer, Time};
 
 use super::TODAY_UNIX_S;
-use super::event::Event;
+use super::counts::Count;
+use super::event::{CAUSE_BITS, Coming, Event, Stamp};
+use super::links::{Call, Links};
 
 /// The address of the machine with this index.
 pub(super) fn address(index: usize) -> String {
@@ -20,66 +24,34 @@ pub(super) fn index_of(address: &str) -> Option<usize> {
     address.strip_prefix("sim/")?.parse().ok()
 }
 
+/// Who a machine is: known to all of them, and changed by the script only.
 #[derive(Debug)]
-pub(super) struct Node {
+pub(super) struct Identity {
     index: usize,
     key: SecretKey,
     pub(super) member: Member,
-    pub(super) config: PeerConfig,
-    /// The running process; none after a crash.
-    pub(super) peer: Option<Peer>,
-    /// Counts processes, so that what was meant for an earlier one does not reach a later one.
-    pub(super) process: u64,
-    pub(super) wake_at: Option<Time>,
-    pub(super) running: BTreeSet<TaskRef>,
-    /// Whom it was connected to when it crashed.
-    pub(super) neighbours_before: Vec<usize>,
-    /// The record of the current process.
+    /// Counts its processes.
+    process: u64,
+    /// The record that the current process says.
     record: Option<SignedRecord>,
-    pub(super) frozen: bool,
-    /// What reached it while frozen.
-    pub(super) waiting: Vec<Event>,
 }
 
-impl Node {
-    pub(super) fn new(index: usize, role: Role, config: PeerConfig, mesh_key: &SecretKey, seed: u64) -> Self {
+impl Identity {
+    pub(super) fn new(index: usize, role: Role, mesh_key: &SecretKey, seed: u64) -> Self {
         let mut entropy = blake3::Hasher::new_derive_key("shoal simulator node key");
         entropy.update(&seed.to_le_bytes()).update(&(index as u64).to_le_bytes());
         let key = SecretKey::from_bytes(entropy.finalize().as_bytes());
         let member = Member { peer: key.peer(), name: format!("{role}-{index}"), role, labels: BTreeMap::new() };
         debug_assert_ne!(mesh_key.peer(), key.peer());
-        Self {
-            index,
-            key,
-            member,
-            config,
-            peer: None,
-            process: 0,
-            wake_at: None,
-            running: BTreeSet::new(),
-            record: None,
-            neighbours_before: Vec::new(),
-            frozen: false,
-            waiting: Vec::new(),
-        }
+        Self { index, key, member, process: 0, record: None }
     }
 
-    pub(super) fn boot(&mut self, now: Time, seed: u64) {
-        self.process += 1;
-        if self.process > 1 {
+    /// Another process starts: it will say a newer record.
+    pub(super) fn boot(&mut self, process: u64) {
+        if process > 1 {
             self.record = None;
         }
-        self.frozen = false;
-        self.peer = Some(Peer::new(self.member.clone(), self.config.clone(), seed, now));
-    }
-
-    pub(super) fn crash(&mut self) {
-        self.peer = None;
-        self.process += 1;
-        self.wake_at = None;
-        self.running.clear();
-        self.frozen = false;
-        self.waiting.clear();
+        self.process = process;
     }
 
     /// Its signed record; each process says a newer one.
@@ -102,20 +74,99 @@ impl Node {
         self.record.insert(record.sign(&self.key)).clone()
     }
 
-    /// Whether that is the record it says now.
-    pub(super) fn is_current(&self, record: &SignedRecord) -> bool {
-        self.record.as_ref() == Some(record)
-    }
-
-    /// What a driver says of its record, once the signatures were checked.
-    pub(super) fn verified(&mut self, mesh_key: &SecretKey) -> Input {
-        let record = self.record(mesh_key);
+    /// What a driver says of a record of this machine that is the one it says now, without checking its signatures.
+    pub(super) fn verified(&self, record: &SignedRecord) -> Option<Input> {
+        let record = self.record.as_ref().filter(|current| *current == record)?.clone();
         let addresses = vec![address(self.index)];
-        Input::RecordVerified { record, member: self.member.clone(), addresses, sequence: self.sequence() }
+        Some(Input::RecordVerified { record, member: self.member.clone(), addresses, sequence: self.sequence() })
     }
 
     /// Known before its first process runs, so that others can remember it.
     fn sequence(&self) -> u64 {
         self.process.max(1)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) index: usize,
+    pub(super) config: PeerConfig,
+    /// The running process; none after a crash.
+    pub(super) peer: Option<Peer>,
+    /// Counts processes, so that what was meant for an earlier one does not reach a later one.
+    pub(super) process: u64,
+    pub(super) wake_at: Option<Time>,
+    pub(super) links: Links,
+    /// The chance that meets what it sends.
+    pub(super) rng: Pcg64Mcg,
+    /// What it sent.
+    pub(super) sent: Count,
+    /// When what it sends in bulk has left.
+    uplink: Time,
+    /// Events it caused.
+    caused: u64,
+    /// Calls it made.
+    calls: u64,
+    pub(super) running: BTreeSet<TaskRef>,
+    /// Whom it was connected to when it crashed.
+    pub(super) neighbours_before: Vec<usize>,
+    pub(super) frozen: bool,
+    /// What reached it while frozen.
+    pub(super) waiting: Vec<Event>,
+}
+
+impl Node {
+    pub(super) fn new(index: usize, config: PeerConfig, seed: u64) -> Self {
+        Self {
+            index,
+            config,
+            peer: None,
+            process: 0,
+            wake_at: None,
+            links: Links::default(),
+            rng: Pcg64Mcg::seed_from_u64(seed ^ (index as u64).rotate_left(32)),
+            sent: Count::default(),
+            uplink: Time::ZERO,
+            caused: 0,
+            calls: 0,
+            running: BTreeSet::new(),
+            neighbours_before: Vec::new(),
+            frozen: false,
+            waiting: Vec::new(),
+        }
+    }
+
+    pub(super) fn boot(&mut self, peer: Peer) {
+        self.process += 1;
+        self.frozen = false;
+        self.peer = Some(peer);
+    }
+
+    pub(super) fn crash(&mut self) {
+        self.peer = None;
+        self.process += 1;
+        self.wake_at = None;
+        self.uplink = Time::ZERO;
+        self.running.clear();
+        self.frozen = false;
+        self.waiting.clear();
+    }
+
+    /// Something that this machine causes, to itself or another.
+    pub(super) fn causes(&mut self, at: Time, index: usize, event: Event) -> Coming {
+        self.caused += 1;
+        Coming { at, stamp: Stamp::new(self.caused, self.index), index, event }
+    }
+
+    /// A number for a call, that no other call has.
+    pub(super) fn new_call(&mut self) -> Call {
+        self.calls += 1;
+        self.calls << CAUSE_BITS | self.index as u64
+    }
+
+    /// When bytes that take `span` on the uplink, and come to it now, have left.
+    pub(super) fn leave(&mut self, now: Time, span: core::time::Duration) -> Time {
+        self.uplink = now.max(self.uplink) + span;
+        self.uplink
     }
 }

@@ -47,6 +47,9 @@ pub(crate) struct Membership {
     /// Afterwards, measure how the mesh mends when a tenth crash, a tenth join, and east and west part for 20 s
     #[arg(long)]
     mend: bool,
+    /// Threads to simulate with, instead of one a core; they change nothing but the time it takes
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    threads: Option<u16>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -72,6 +75,7 @@ impl Membership {
             seed: self.seed,
             rtt,
             mend: self.mend,
+            threads: self.threads.map(usize::from),
         });
         if self.json {
             println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | detection | from a crash to the moment a holder believes it, over all pairs of a crash and a holder: a peer that was connected to the victim and believed it alive when it crashed, and that itself neither crashed nor stalled before it knew |
 //! | false death | a peer that was up, and not stalled within the last [`WAKING`], declared dead by somebody, stalled lately or not; every believer counts |
-//! | bytes | as encoded, and [`super::DATAGRAM_BYTES`] for every datagram: what goes to one peer at one moment shares one |
+//! | bytes | as encoded, and [`super::DATAGRAM_BYTES`] for every datagram: what goes to one peer at one moment shares one, as far as it fits |
 //! | staleness | when a random neighbour in a random view was last heard, how old its load digest is, and whether it is down |
 //!
 //! **Not here:** deciding anything: the peers are those that `shoald` ships.
@@ -42,6 +42,8 @@ const RESTART_AFTER: Duration = Duration::from_secs(30);
 /// Up to this much is added to every one-way delay.
 const JITTER: Duration = Duration::from_millis(2);
 const TICK: Duration = Duration::from_millis(100);
+/// With more, they wait for each other more than they work.
+const THREADS_MAX: usize = 8;
 /// Views looked into in a second.
 const LOOKS_PER_S: usize = 20;
 
@@ -66,6 +68,8 @@ pub struct Experiment {
     pub rtt: Option<Matrix>,
     /// Whether to measure how the mesh mends, afterwards.
     pub mend: bool,
+    /// Threads to simulate with; as many as there are cores when nothing is said. They change nothing but the time it takes.
+    pub threads: Option<usize>,
 }
 
 /// What came of it.
@@ -181,6 +185,7 @@ impl Mesh {
         };
         let loss = experiment.loss_percent / 100.0;
         let mut sim = Sim::quick(experiment.seed, Link { delay: Duration::ZERO, jitter: JITTER, loss });
+        sim.spread(experiment.threads.unwrap_or_else(cores), world.shortest_way());
         let delays = world.clone();
         sim.network().set_delays(move |a, b| delays.one_way(a, b));
         let config = PeerConfig::default();
@@ -262,7 +267,7 @@ impl Mesh {
         let holds = |holder: &usize| {
             self.is_running(*holder) && self.sim.peer(*holder).is_some_and(|peer| peer.is_neighbour(victim))
         };
-        let holders = self.sim.neighbours(n).iter().copied().filter(holds).collect();
+        let holders = self.sim.neighbours(n).into_iter().filter(holds).collect();
         ledger.crashed(n, self.sim.now(), holders);
         self.sim.crash(n);
         self.set(n, Up::Down { until: self.sim.now() + RESTART_AFTER });
@@ -299,6 +304,11 @@ impl Mesh {
     fn set(&mut self, n: usize, up: Up) {
         self.state.get_mut(n).into_iter().for_each(|state| *state = up);
     }
+}
+
+/// Threads that can run side by side here.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, core::num::NonZero::get).min(THREADS_MAX)
 }
 
 /// Whom a peer knew before it started.

@@ -14,6 +14,8 @@ const PEERS_PER_SITE: usize = 10;
 const PLANE_MS: (f64, f64) = (120.0, 80.0);
 const ACCESS_MS: (f64, f64) = (1.0, 8.0);
 const CLOUD_ACCESS_MS: f64 = 0.5;
+/// Between two peers of one row of a matrix.
+const SAME_ROW_MS: f64 = 0.5;
 
 /// Where every peer is.
 #[derive(Debug, Clone)]
@@ -53,13 +55,27 @@ impl World {
             }
             Self::Measured(matrix) => {
                 let (row, column) = (a % matrix.len(), b % matrix.len());
-                if row == column { 0.5 } else { matrix.rtt_ms(row, column).unwrap_or(150.0) }
+                if row == column { SAME_ROW_MS } else { matrix.rtt_ms(row, column).unwrap_or(150.0) }
             }
         }
     }
 
     pub(super) fn one_way(&self, a: usize, b: usize) -> Duration {
         Duration::from_micros((self.rtt_ms(a, b) * 500.0) as u64)
+    }
+
+    /// No way takes less.
+    pub(super) fn shortest_way(&self) -> Duration {
+        let least_ms = match self {
+            Self::Plane(_) => 2.0 * CLOUD_ACCESS_MS.min(ACCESS_MS.0),
+            Self::Measured(matrix) => {
+                let cells = (0..matrix.len()).flat_map(|a| (0..matrix.len()).map(move |b| (a, b)));
+                let rtts = cells.filter(|(a, b)| a != b).filter_map(|(a, b)| matrix.rtt_ms(a, b));
+                rtts.fold(SAME_ROW_MS, f64::min)
+            }
+        };
+        // A microsecond less, for what rounding took.
+        Duration::from_micros((least_ms * 500.0) as u64).saturating_sub(Duration::from_micros(1))
     }
 
     /// The `count` of `among` nearest to a peer.

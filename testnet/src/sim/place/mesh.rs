@@ -8,7 +8,7 @@
 
 use core::time::Duration;
 use std::collections::{BTreeSet, HashMap};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -105,13 +105,13 @@ fn strike(sim: &mut Sim, fault: &Fault, tasks: &HashMap<TaskId, usize>, homes_lo
 fn mesh_of(case: &Case, seed: u64) -> Sim {
     let mut sim = Sim::quick(seed, Link::ms(0));
     let count = case.nodes.len();
-    let delays_us: Rc<[u32]> = (0..count * count)
+    let delays_us: Arc<[u32]> = (0..count * count)
         .map(|cell| case.one_way_ms(cell / count, cell % count).map_or(u32::MAX, |ms| (ms * 1_000.0).ceil() as u32))
         .collect();
     for cell in (0..count * count).filter(|cell| delays_us.get(*cell) == Some(&u32::MAX)) {
         sim.network().cut(cell / count, cell % count);
     }
-    let delays = Rc::clone(&delays_us);
+    let delays = Arc::clone(&delays_us);
     sim.network().set_delays(move |from, to| {
         let us = delays.get(from * count + to).copied().unwrap_or_default();
         Duration::from_micros(u64::from(us))

@@ -169,6 +169,7 @@ fn idle(plan: &Plan) -> Experiment {
         seed: plan.seed,
         rtt: None,
         mend: false,
+        threads: None,
     }
 }
 

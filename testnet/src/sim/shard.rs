@@ -1,0 +1,490 @@
+//! Some of the machines of a mesh, with everything that is going to happen to them: their network, disks, sandboxes and
+//! clocks.
+//!
+//! **Invariant:** while events are handled a shard touches its own machines only; what concerns others is an event for
+//! them, no sooner than the shortest way takes. So shards may run side by side (`workers.rs`), and how machines are spread
+//! over them changes nothing.
+//! **Not here:** deciding anything a peer decides.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, HashMap};
+
+use shoal_protocol::certificate::{Member, SecretKey, SignedRecord};
+use shoal_protocol::message::TaskRef;
+use shoal_protocol::task::spec::{BlobRef, Ending, Payload, RunReport};
+use shoal_protocol::{Event as News, Input, Message, Output, PeerId, TaskId, Time};
+
+use super::counts::{self, Count, DATAGRAM_BYTES};
+use super::event::{Calling, Carried, Coming, Event, Events};
+use super::hash::FastMap;
+use super::links::{Call, Opened};
+use super::network::{self, Network};
+use super::node::{self, Identity, Node};
+use super::{Belief, Ended, Ran, TODAY_UNIX_S, Work};
+
+/// A dial to somebody who does not answer ends after this, as a QUIC handshake does.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
+/// A connection whose other end vanished is noticed after this, as a QUIC idle timeout does.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What all shards see, and only the script changes.
+#[derive(Debug)]
+pub(super) struct Common {
+    pub(super) seed: u64,
+    pub(super) mesh_key: SecretKey,
+    pub(super) network: Network,
+    pub(super) identities: Vec<Identity>,
+    /// Their ids, side by side: each message asks for one.
+    pub(super) ids: Vec<PeerId>,
+    pub(super) indices: FastMap<PeerId, usize>,
+    pub(super) works: HashMap<TaskId, Work>,
+    pub(super) watches_beliefs: bool,
+    pub(super) times_decisions: bool,
+}
+
+impl Common {
+    pub(super) fn id(&self, index: usize) -> PeerId {
+        self.ids.get(index).copied().unwrap_or(PeerId([0; 32]))
+    }
+
+    pub(super) fn index(&self, peer: PeerId) -> Option<usize> {
+        self.indices.get(&peer).copied()
+    }
+
+    fn member(&self, index: usize) -> Option<Member> {
+        self.identities.get(index).map(|identity| identity.member.clone())
+    }
+}
+
+/// Every `of`-th machine.
+#[derive(Debug)]
+pub(super) struct Shard {
+    number: usize,
+    of: usize,
+    pub(super) now: Time,
+    pub(super) nodes: Vec<Node>,
+    pub(super) events: Events,
+    /// Events for the machines of others, by shard.
+    pub(super) leaving: Vec<Vec<Coming>>,
+    /// What was sent, by kind; few, and the most frequent soon lead.
+    pub(super) sent: Vec<(&'static str, Count)>,
+    pub(super) beliefs: Vec<Belief>,
+    pub(super) decisions_ns: Vec<u32>,
+    /// Unfinished tasks and their homes.
+    pub(super) open: BTreeMap<TaskId, usize>,
+    pub(super) ended: HashMap<TaskId, Ended>,
+    /// Kept in quick runs only.
+    pub(super) runs: Vec<Ran>,
+    /// When the input of each task that moved had left its home; kept where uplinks are modelled.
+    departed: HashMap<TaskId, Time>,
+    /// None in quick runs.
+    pub(super) trace: Option<Box<blake3::Hasher>>,
+    outputs: Vec<Output>,
+    pub(super) handled: u64,
+}
+
+impl Shard {
+    pub(super) fn new(number: usize, of: usize, trace: Option<Box<blake3::Hasher>>) -> Self {
+        Self {
+            number,
+            of,
+            now: Time::ZERO,
+            nodes: Vec::new(),
+            events: Events::default(),
+            leaving: (0..of).map(|_| Vec::new()).collect(),
+            sent: Vec::new(),
+            beliefs: Vec::new(),
+            decisions_ns: Vec::new(),
+            open: BTreeMap::new(),
+            ended: HashMap::new(),
+            runs: Vec::new(),
+            departed: HashMap::new(),
+            trace,
+            outputs: Vec::new(),
+            handled: 0,
+        }
+    }
+
+    fn is_quick(&self) -> bool {
+        self.trace.is_none()
+    }
+
+    /// A machine of this shard.
+    pub(super) fn node(&self, index: usize) -> Option<&Node> {
+        self.nodes.get(index / self.of)
+    }
+
+    pub(super) fn node_mut(&mut self, index: usize) -> Option<&mut Node> {
+        self.nodes.get_mut(index / self.of)
+    }
+
+    /// An event, for whomever it is.
+    pub(super) fn add(&mut self, coming: Coming) {
+        let shard = coming.index % self.of;
+        if shard == self.number {
+            self.events.add(coming);
+        } else if let Some(leaving) = self.leaving.get_mut(shard) {
+            leaving.push(coming);
+        }
+    }
+
+    fn cause(&mut self, by: usize, at: Time, index: usize, event: Event) {
+        if let Some(coming) = self.node_mut(by).map(|node| node.causes(at, index, event)) {
+            self.add(coming);
+        }
+    }
+
+    /// A machine's driver will tell it a fact.
+    pub(super) fn given(&mut self, after: Duration, index: usize, input: Input) {
+        self.cause(index, self.now + after, index, Event::Given(Box::new(input)));
+    }
+
+    /// Handles all events until that moment.
+    pub(super) fn run_until(&mut self, end: Time, common: &Common) {
+        while let Some((at, index, event)) = self.events.pop_until(end) {
+            self.now = at;
+            self.step(common, index, event);
+        }
+        self.now = end;
+    }
+
+    pub(super) fn step(&mut self, common: &Common, index: usize, event: Event) {
+        self.handled += 1;
+        let Some(node) = self.node_mut(index) else { return };
+        match event {
+            // Nobody answers at a machine that is stopped.
+            Event::Called(calling) => self.called(common, index, calling),
+            event if node.frozen => node.waiting.push(event),
+            Event::Given(input) => self.give(common, index, *input),
+            Event::Arrived { from, call, carried } => self.arrive(common, index, (from, call), carried),
+            Event::Closed { by, call } => {
+                if node.links.takes(by, call) {
+                    node.links.close(by);
+                    self.give(common, index, Input::Disconnected { peer: common.id(by) });
+                }
+            }
+            Event::Wake { process } => self.wake(common, index, process),
+            Event::Answered(calling, accepted) => self.answered(common, index, calling, accepted),
+            Event::RunEnded { process, attempt, report } => {
+                if node.process == process && node.running.remove(&attempt) {
+                    self.give(common, index, Input::Finished { attempt, report: *report });
+                }
+            }
+        }
+    }
+
+    fn arrive(&mut self, common: &Common, index: usize, (from, call): (usize, Call), carried: Carried) {
+        if !self.node(index).is_some_and(|node| node.links.takes(from, call)) {
+            return;
+        }
+        let message = match carried {
+            Carried::Value(message) => *message,
+            Carried::Bytes(bytes) => match Message::decode(&bytes) {
+                Ok(message) => message,
+                Err(error) => panic!("an honest peer's message cannot be read: {error}"),
+            },
+        };
+        self.give(common, index, Input::Received { from: common.id(from), message });
+    }
+
+    fn wake(&mut self, common: &Common, index: usize, process: u64) {
+        let now = self.now;
+        let Some(node) = self.node_mut(index) else { return };
+        if node.process != process || node.wake_at.is_none_or(|at| at > now) {
+            return;
+        }
+        node.wake_at = None;
+        self.give(common, index, Input::TimerFired);
+    }
+
+    // ── Connections ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    fn dial(&mut self, common: &Common, index: usize, wanted: Option<PeerId>, address: String) {
+        let now = self.now;
+        let there = node::index_of(&address).filter(|there| *there < common.ids.len());
+        let there = there.filter(|there| common.network.reachable(index, *there));
+        let Some(node) = self.node_mut(index) else { return };
+        let Some(there) = there else {
+            let reason = "nobody answered".to_owned();
+            return self.given(DIAL_TIMEOUT, index, Input::DialFailed { peer: wanted, address: Some(address), reason });
+        };
+        let call = node.new_call();
+        let calling = Calling { by: index, process: node.process, call, at: now, address, wanted };
+        let at = now + common.network.delay(index, there);
+        self.cause(index, at, there, Event::Called(Box::new(calling)));
+    }
+
+    /// Somebody calls: this end of the connection opens, if there is anybody.
+    fn called(&mut self, common: &Common, index: usize, calling: Box<Calling>) {
+        let (now, by) = (self.now, calling.by);
+        let back = now + common.network.delay(index, by);
+        let Some(node) = self.node_mut(index) else { return };
+        let is_there = node.peer.is_some()
+            && !node.frozen
+            && by != index
+            && common.network.reachable(index, by)
+            && calling.wanted.is_none_or(|wanted| wanted == common.id(index));
+        let opened = is_there.then(|| node.links.accept(by, calling.call, calling.at, back));
+        self.cause(index, back, by, Event::Answered(calling, is_there.then_some(now)));
+        if let (Some(Opened::New), Some(member)) = (opened, common.member(by)) {
+            self.give(common, index, Input::Connected { member, address: None });
+        }
+    }
+
+    /// A call ends: this end of the connection opens too, or nobody answered.
+    fn answered(&mut self, common: &Common, index: usize, calling: Box<Calling>, accepted: Option<Time>) {
+        let now = self.now;
+        let Calling { process, call, address, wanted, .. } = *calling;
+        let Some(node) = self.node_mut(index) else { return };
+        let (Some(accepted), Some(there)) = (accepted, node::index_of(&address)) else {
+            if node.process == process {
+                let reason = "nobody answered".to_owned();
+                self.give(common, index, Input::DialFailed { peer: wanted, address: Some(address), reason });
+            }
+            return;
+        };
+        if node.process != process {
+            // The caller is no more; the other end finds out by its silence.
+            return self.cause(index, now + IDLE_TIMEOUT, there, Event::Closed { by: index, call });
+        }
+        if node.links.answered(there, call, accepted) == Opened::New
+            && let Some(member) = common.member(there)
+        {
+            self.give(common, index, Input::Connected { member, address: Some(address) });
+        }
+    }
+
+    fn disconnect(&mut self, common: &Common, index: usize, peer: PeerId) {
+        let now = self.now;
+        let Some(there) = common.index(peer) else { return };
+        let Some((call, last)) = self.node_mut(index).and_then(|node| node.links.close(there)) else { return };
+        let is_heard = common.network.reachable(index, there);
+        let delay = if is_heard { common.network.delay(index, there) } else { IDLE_TIMEOUT };
+        self.given(Duration::ZERO, index, Input::Disconnected { peer });
+        // The close follows what was said before it.
+        self.cause(index, (now + delay).max(last), there, Event::Closed { by: index, call });
+    }
+
+    /// The machine's process dies without a word: the others find out by its silence.
+    pub(super) fn crash(&mut self, index: usize) {
+        let now = self.now;
+        for ran in self.runs.iter_mut().filter(|ran| ran.index == index) {
+            ran.end = ran.end.min(now);
+        }
+        let Some(node) = self.node_mut(index) else { return };
+        node.crash();
+        let others = node.links.drop_all();
+        node.neighbours_before = others.iter().map(|(other, _)| *other).collect();
+        for (other, call) in others {
+            self.cause(index, now + IDLE_TIMEOUT, other, Event::Closed { by: index, call });
+        }
+    }
+
+    // ── Playing the daemon ──────────────────────────────────────────────────────────────────────────────────────
+
+    /// Tells a peer a fact and carries out what it orders.
+    pub(super) fn give(&mut self, common: &Common, index: usize, input: Input) {
+        let now = self.now;
+        let Some(node) = self.nodes.get_mut(index / self.of) else { return };
+        let Some(peer) = node.peer.as_mut() else { return };
+        let mut outputs = core::mem::take(&mut self.outputs);
+        let is_timed = common.times_decisions && matches!(input, Input::Submitted { .. });
+        let clock = is_timed.then(std::time::Instant::now);
+        peer.handle(now, input);
+        if let Some(clock) = clock {
+            self.decisions_ns.push(u32::try_from(clock.elapsed().as_nanos()).unwrap_or(u32::MAX));
+        }
+        while let Some(output) = peer.poll_output() {
+            outputs.push(output);
+        }
+        let wake_at = peer.poll_timeout().map(|(at, _)| at.max(now));
+        if let Some(at) = wake_at.filter(|at| node.wake_at.is_none_or(|wake_at| *at < wake_at)) {
+            node.wake_at = Some(at);
+            let coming = node.causes(at, index, Event::Wake { process: node.process });
+            self.events.add(coming);
+        }
+        for output in outputs.drain(..) {
+            if let Some(trace) = &mut self.trace {
+                trace.update(&now.as_micros().to_le_bytes()).update(&index.to_le_bytes());
+                // Messages enter the trace as the bytes that are sent, in `send`: printing them would cost most of a run.
+                if !matches!(output, Output::Send { .. }) {
+                    trace.update(format!("{output:?}\n").as_bytes());
+                }
+            }
+            self.carry_out(common, index, output);
+        }
+        self.outputs = outputs;
+    }
+
+    fn carry_out(&mut self, common: &Common, index: usize, output: Output) {
+        match output {
+            Output::Send { to, message } => self.send(common, index, to, message),
+            Output::Dial { peer, addresses } => {
+                if let Some(address) = addresses.into_iter().next() {
+                    self.dial(common, index, peer, address);
+                }
+            }
+            Output::Disconnect { peer, .. } => self.disconnect(common, index, peer),
+            Output::VerifyRecords(records) => {
+                for record in records {
+                    if let Some(verified) = self.verify(common, record) {
+                        self.given(Duration::ZERO, index, verified);
+                    }
+                }
+            }
+            Output::Fetch { attempt, blobs } => self.fetch(common, index, attempt, &blobs),
+            Output::Prepare { module } => {
+                let took = Duration::from_millis(40);
+                self.given(took, index, Input::Prepared { module, result: Ok(took) });
+            }
+            Output::Execute(execution) => self.execute(common, index, execution.attempt),
+            Output::Abort(attempt) => {
+                if let Some(node) = self.node_mut(index) {
+                    node.running.remove(&attempt);
+                }
+            }
+            Output::Finish { task, mut result } => {
+                if self.is_quick()
+                    && let Ok(result) = &mut result
+                {
+                    result.report.output = Payload::Inline(Vec::new());
+                }
+                self.open.remove(&task);
+                let twice = self.ended.insert(task, Ended { at: self.now, result });
+                assert!(twice.is_none(), "seed {}: {task} ended twice", common.seed);
+            }
+            Output::Notify(News::PeerChanged { peer: about, state, .. }) => {
+                if common.watches_beliefs {
+                    self.beliefs.push(Belief { at: self.now, index, about, state });
+                }
+            }
+            Output::Notify(News::TaskChanged { .. }) => {}
+            Output::Notify(News::RecordDamaged { .. }) | Output::PingAnswered { .. } | Output::ShutdownReady => {}
+            // Peers here keep nothing on disk: they are never told of a store, and order nothing of it.
+            Output::Persist { .. } | Output::Acknowledged { .. } => {}
+            Output::Keep { .. } | Output::Forget { .. } | Output::Found { .. } => {}
+        }
+    }
+
+    fn send(&mut self, common: &Common, from: usize, to: PeerId, message: Message) {
+        let Some(to) = common.index(to) else { return };
+        let now = self.now;
+        let is_result = matches!(message, Message::Outcome(_));
+        let award = match &message {
+            Message::Award(award) => Some((award.attempt.task, award.home, award.hops)),
+            _ => None,
+        };
+        let (kind, bulk) = (message.kind(), counts::bulk(&message));
+        let (carried, bytes) = match &mut self.trace {
+            Some(trace) => {
+                let bytes = message.encode();
+                trace.update(&to.to_le_bytes()).update(&bytes);
+                let size = bytes.len();
+                (Carried::Bytes(bytes), size)
+            }
+            None => {
+                let size = message.encoded_len();
+                (Carried::Value(Box::new(message)), size)
+            }
+        };
+        let Some(node) = self.nodes.get_mut(from / self.of) else { return };
+        let control = bytes.saturating_sub(bulk as usize);
+        let Some(datagrams) = node.links.datagrams(now, to, control) else { return };
+        let control = control as u64 + datagrams * DATAGRAM_BYTES;
+        node.sent.add(control);
+        match self.sent.iter_mut().find(|(of, _)| core::ptr::eq(*of, kind)) {
+            Some((_, count)) => count.add(control),
+            None => self.sent.push((kind, Count { messages: 1, bytes: control })),
+        }
+
+        let modelled = common.network.models_uplinks();
+        let mut left = now;
+        let travels = common.network.travel(from, to, &mut node.rng);
+        let sent = if bulk > 0 && modelled {
+            let span = network::on_the_wire(bulk, node.config.uplink_bits_per_s);
+            // By the benchmark's rules results do not wait for each other.
+            left = if is_result { now + span } else { node.leave(now, span) };
+            travels.and_then(|travels| Some((left + travels, node.links.call(to)?)))
+        } else {
+            travels.and_then(|travels| node.links.in_order(to, now + travels))
+        };
+        let not_before = award.filter(|_| modelled).and_then(|award| self.straight(common, award, to, left));
+        let Some((at, call)) = sent else { return };
+        let at = not_before.map_or(at, |straight| at.max(straight));
+        self.cause(from, at, to, Event::Arrived { from, call, carried });
+    }
+
+    /// When an input would be at `to` had it come straight from its home. In a measured matrix the way over a third peer can
+    /// be shorter; by the benchmark's rules nothing is gained by that.
+    fn straight(
+        &mut self,
+        common: &Common,
+        (task, home, hops): (TaskId, PeerId, u8),
+        to: usize,
+        left: Time,
+    ) -> Option<Time> {
+        if hops == 0 {
+            self.departed.insert(task, left);
+            return None;
+        }
+        let home = common.index(home)?;
+        Some(*self.departed.get(&task)? + common.network.delay(home, to))
+    }
+
+    /// Brings blobs from their holders.
+    fn fetch(&mut self, common: &Common, index: usize, attempt: TaskRef, blobs: &[BlobRef]) {
+        let mut there = self.now;
+        for blob in blobs {
+            let is_connected = |holder: &usize| self.node(index).is_some_and(|node| node.links.is_connected(*holder));
+            let Some(holder) = common.index(blob.holder).filter(is_connected) else {
+                let result = Err("the holder is not connected".to_owned());
+                return self.given(Duration::ZERO, index, Input::Fetched { attempt, result });
+            };
+            let mut left = self.now + common.network.delay(index, holder);
+            // Uplinks are modelled in one shard only.
+            if common.network.models_uplinks()
+                && let Some(holder) = self.node_mut(holder)
+            {
+                let span = network::on_the_wire(blob.bytes, holder.config.uplink_bits_per_s);
+                left = holder.leave(left, span);
+            }
+            there = there.max(left + common.network.delay(holder, index));
+        }
+        self.given(there.since(self.now), index, Input::Fetched { attempt, result: Ok(()) });
+    }
+
+    /// The verdict on a record that a neighbour sent.
+    fn verify(&self, common: &Common, record: SignedRecord) -> Option<Input> {
+        if self.is_quick()
+            && let Some(identity) = common.index(record.peer).and_then(|index| common.identities.get(index))
+            && let Some(verified) = identity.verified(&record)
+        {
+            return Some(verified);
+        }
+        let (content, certificate) = record.verify(common.mesh_key.mesh(), TODAY_UNIX_S).ok()?;
+        let (addresses, sequence) = (content.addresses, content.sequence);
+        Some(Input::RecordVerified { record, member: certificate.member(), addresses, sequence })
+    }
+
+    fn execute(&mut self, common: &Common, index: usize, attempt: TaskRef) {
+        let unscripted = Work { run: Duration::from_millis(1), output_bytes: None };
+        let work = common.works.get(&attempt.task).copied().unwrap_or(unscripted);
+        let (now, quick) = (self.now, self.is_quick());
+        let Some(node) = self.node_mut(index) else { return };
+        let run = network::run_time(work.run, node.config.speed);
+        node.running.insert(attempt);
+        let cores = usize::from(node.config.cores);
+        assert!(node.running.len() <= cores, "seed {}: peer {index} runs more than {cores}", common.seed);
+        let output = match work.output_bytes {
+            Some(bytes) => vec![0; bytes as usize],
+            None => attempt.task.0.to_vec(),
+        };
+        let output = Payload::Inline(output);
+        let report = Box::new(RunReport { ending: Ending::Exited(0), output, log: Vec::new(), run, memory_bytes: 0 });
+        let process = node.process;
+        if quick {
+            self.runs.push(Ran { attempt, index, start: now, end: now + run });
+        }
+        self.cause(index, now + run, index, Event::RunEnded { process, attempt, report });
+    }
+}
