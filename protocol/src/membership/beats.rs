@@ -199,6 +199,8 @@ impl Membership {
             self.beats.next = lent.now;
         }
         let new = chosen.iter().filter(|peer| before.iter().all(|monitor| monitor.peer != **peer)).count();
+        // Who hears our will, and in which turn, changes with the monitors.
+        let are_others = new > 0 || chosen.len() != before.len();
         let round = self.beats.config.beat * u32::try_from(chosen.len()).unwrap_or(u32::MAX);
         let mut nth = 0;
         for peer in chosen {
@@ -217,7 +219,7 @@ impl Membership {
                 known.bequeathed = None;
             }
         }
-        self.view_version += 1;
+        self.view_version += u64::from(are_others);
     }
 
     /// The nearest, with those that serve already preferred among equals, and a few by the rank of the pair.

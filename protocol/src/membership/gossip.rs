@@ -10,6 +10,8 @@
 
 use core::time::Duration;
 
+use rand::RngExt;
+
 use super::dialling::remember_address;
 use super::neighbour::Record;
 use super::view::connected_max;
@@ -28,6 +30,8 @@ const RECORD_BYTES_PER_MESSAGE: usize = FRAME_BYTES_MAX / 2;
 const RECORDS_TO_GREET: usize = 2;
 /// Records given in one round of upkeep.
 const RECORDS_PER_ROUND: usize = 2;
+/// Records looked at to choose some for a neighbour: a cloud peer has thousands, and is greeted by as many.
+const CANDIDATES_MAX: usize = 128;
 /// Records remembered as given to one neighbour.
 const TOLD_MAX: usize = 64;
 /// Records one neighbour may have checked in a window.
@@ -105,7 +109,7 @@ impl Membership {
             self.next_round = self.next_round.min(lent.now + ROUND_WITH_NEWS);
             self.pass_on(lent, peer);
         }
-        if is_new {
+        if is_new && self.may_call_one_more() {
             self.note_dial(now);
         }
     }
@@ -144,12 +148,14 @@ impl Membership {
     /// Some records of peers thought to be here that `to` was not given lately; they count as given.
     fn untold(&mut self, lent: &mut Lent<'_>, to: PeerId, count: usize) -> Vec<SignedRecord> {
         let Some(told) = self.known.get(&to).map(|neighbour| &neighbour.told) else { return Vec::new() };
-        let candidates: Vec<&Record> = self
-            .known
-            .iter()
+        // Ids are as good as random: so is every stretch of them.
+        let skipped = lent.rng.random_range(0..self.known.len().max(1));
+        let in_turn = self.known.iter().skip(skipped).chain(self.known.iter().take(skipped));
+        let candidates: Vec<&Record> = in_turn
             .filter(|(peer, known)| **peer != to && known.state == PeerState::Alive)
             .filter_map(|(_, known)| known.record.as_ref())
             .filter(|record| !told.contains(&record.key()))
+            .take(CANDIDATES_MAX)
             .collect();
         let candidates = if self.whole_mesh_fits() {
             some_of(lent.rng, candidates, count)

@@ -45,7 +45,7 @@ use self::failure_detector::{FailureDetector, Step};
 use self::nearer::Search;
 pub use self::neighbour::Neighbour;
 use self::probes::Probes;
-use self::will::Errand;
+use self::will::{Errand, Heirs};
 use crate::certificate::{Member, SignedRecord};
 use crate::config::DetectorConfig;
 use crate::id::PeerId;
@@ -109,6 +109,7 @@ pub struct Membership {
     probes: Probes,
     asked: BTreeMap<PeerId, Asked>,
     errands: Vec<Errand>,
+    heirs: Heirs,
     changes: Vec<(PeerId, PeerState)>,
     leaving: bool,
     helpers: usize,
@@ -150,6 +151,7 @@ impl Membership {
             probes: Probes::default(),
             asked: BTreeMap::new(),
             errands: Vec::new(),
+            heirs: Heirs::default(),
             changes: Vec::new(),
             leaving: false,
             next_dial: None,

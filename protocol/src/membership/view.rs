@@ -34,9 +34,15 @@ impl Membership {
         Room { edge: left(Role::Edge), cloud: left(Role::Cloud) }
     }
 
+    /// Whether the view may have a place for somebody new to call. Asked for every record there is, so it does not count
+    /// who is of which role: a cloud peer that has more neighbours than any view holds is called, and calls nobody.
+    pub(super) fn may_call_one_more(&self) -> bool {
+        self.connected < CONNECTED_MAX
+    }
+
     /// Whether all peers there are find a place.
     pub(super) fn whole_mesh_fits(&self) -> bool {
-        let fits = |role| self.of_role(role).count() <= wanted(Role::Edge, role);
+        let fits = |role| self.of_role(role).nth(wanted(Role::Edge, role)).is_none();
         let known = self.fits.get().unwrap_or_else(|| [Role::Edge, Role::Cloud].into_iter().all(fits));
         self.fits.set(Some(known));
         known

@@ -84,6 +84,21 @@ pub(super) struct Bequeathed {
     addressed: Names,
 }
 
+/// Who is to hear of our death, reckoned once for all monitors.
+#[derive(Debug, Default)]
+pub(super) struct Heirs {
+    /// Of the view that it was reckoned for.
+    version: u64,
+    peers: Vec<Heir>,
+}
+
+#[derive(Debug)]
+struct Heir {
+    peer: PeerId,
+    /// Too few of the monitors are connected to it: they are told where it is.
+    is_far: bool,
+}
+
 /// Somebody to be called because somebody else died.
 #[derive(Debug)]
 pub(super) struct Errand {
@@ -98,29 +113,29 @@ impl Membership {
         if self.me.role == Role::Cloud {
             return;
         }
-        let heirs = self.heirs(lent.latency, monitor);
+        if self.heirs.version != self.view_version {
+            self.heirs = Heirs { version: self.view_version, peers: self.heirs(lent.latency) };
+        }
+        let heirs = || self.heirs.peers.iter().filter(|heir| heir.peer != monitor);
+        let names = Names::of(heirs().map(|heir| heir.peer.abridged()));
+        let far: Vec<PeerId> = heirs().filter(|heir| heir.is_far).map(|heir| heir.peer).collect();
         let place = self.beats.monitors().position(|peer| peer == monitor);
         let number = |n: usize| u8::try_from(n).unwrap_or(u8::MAX);
         let (turn, of) = (number(place.unwrap_or_default()), number(self.beats.monitors().count()));
 
         let Some(known) = self.known.get_mut(&monitor) else { return };
         let told = known.bequeathed.get_or_insert_default();
-        let names = Names::of(heirs.iter().map(|(name, _)| *name));
-        let will = Will {
-            turn,
-            of,
-            added: names.without(&told.names),
-            removed: told.names.without(&names),
-            far: heirs
-                .into_iter()
-                .filter_map(|(name, contact)| contact.filter(|_| told.addressed.insert(name)))
-                .collect(),
-        };
+        let (added, removed) = (names.without(&told.names), told.names.without(&names));
         told.addressed.0.retain(|name| names.contains(name));
-        let is_news = !(will.added.is_empty() && will.removed.is_empty() && will.far.is_empty());
+        let news: Vec<PeerId> = far.into_iter().filter(|peer| told.addressed.insert(peer.abridged())).collect();
         let is_moved = (told.turn, told.of) != (turn, of);
-        **told = Bequeathed { turn, of, names, addressed: core::mem::take(&mut told.addressed) };
-        if is_news || is_moved {
+        (told.turn, told.of, told.names) = (turn, of, names);
+        let contact = |peer| {
+            let address = self.known.get(&peer)?.addresses.first()?;
+            Some(Contact { peer, address: address.clone() })
+        };
+        let will = Will { turn, of, added, removed, far: news.into_iter().filter_map(contact).collect() };
+        if is_moved || !(will.added.is_empty() && will.removed.is_empty() && will.far.is_empty()) {
             lent.out.send(monitor, Message::Will(Box::new(will)));
         }
     }
@@ -207,15 +222,14 @@ impl Membership {
         }
     }
 
-    /// The neighbours, by the first bytes of their ids, with the addresses of those that too few monitors are connected
-    /// to. A monitor whose monitor we are said so in its own will; of the others it is likely the less the farther it is.
-    fn heirs(&self, latency: &Latency, monitor: PeerId) -> Vec<(ShortId, Option<Contact>)> {
+    /// The neighbours, and which of them too few monitors are connected to. A monitor whose monitor we are said so in its own
+    /// will; of the others it is likely the less the farther it is.
+    fn heirs(&self, latency: &Latency) -> Vec<Heir> {
         let wills: Vec<&Inherited> =
             self.beats.monitors().filter_map(|monitor| self.known.get(&monitor)?.inherited.as_deref()).collect();
         let told_by = |name: &ShortId| wills.iter().filter(|will| will.names.contains(name)).take(CALLERS).count();
         let mut heirs: Vec<(usize, Duration, &Neighbour)> = self
             .alive_neighbours()
-            .filter(|known| known.member.peer != monitor)
             .map(|known| {
                 let distance = latency.rtt(known.member.peer).unwrap_or(Duration::MAX);
                 (told_by(&known.member.peer.abridged()), distance, known)
@@ -226,9 +240,8 @@ impl Membership {
         let heir = |(n, (told_by, _, known)): (usize, (usize, Duration, &Neighbour))| {
             let peer = known.member.peer;
             let is_monitor = || self.beats.monitors().any(|monitor| monitor == peer);
-            let is_far = told_by < CALLERS && n < WILL_FAR_MAX && !is_monitor();
-            let address = known.addresses.first().filter(|_| is_far);
-            (peer.abridged(), address.map(|address| Contact { peer, address: address.clone() }))
+            let is_far = told_by < CALLERS && n < WILL_FAR_MAX && !known.addresses.is_empty() && !is_monitor();
+            Heir { peer, is_far }
         };
         heirs.into_iter().enumerate().map(heir).collect()
     }

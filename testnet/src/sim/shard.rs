@@ -164,7 +164,7 @@ impl Shard {
                 }
             }
             Event::Wake { process } => self.wake(common, index, process),
-            Event::Answered(calling, accepted) => self.answered(common, index, calling, accepted),
+            Event::Answered(calling, accepted) => self.answered(common, index, *calling, accepted),
             Event::RunEnded { process, attempt, report } => {
                 if node.process == process && node.running.remove(&attempt) {
                     self.give(common, index, Input::Finished { attempt, report: *report });
@@ -232,9 +232,9 @@ impl Shard {
     }
 
     /// A call ends: this end of the connection opens too, or nobody answered.
-    fn answered(&mut self, common: &Common, index: usize, calling: Box<Calling>, accepted: Option<Time>) {
+    fn answered(&mut self, common: &Common, index: usize, calling: Calling, accepted: Option<Time>) {
         let now = self.now;
-        let Calling { process, call, address, wanted, .. } = *calling;
+        let Calling { process, call, address, wanted, .. } = calling;
         let Some(node) = self.node_mut(index) else { return };
         let (Some(accepted), Some(there)) = (accepted, node::index_of(&address)) else {
             if node.process == process {
