@@ -68,6 +68,12 @@ pub const HOME_TASKS_MAX: usize = 16_384;
 pub const RETENTION_DEFAULT: Duration = Duration::from_secs(24 * 3600);
 /// A result may be kept this long; attempts at a task that is placed anew all that time can still be numbered.
 pub const RETENTION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Tasks on disk here, in whatever role; beyond, new ones are refused until the retention of some is over.
+pub const KEPT_TASKS_MAX: usize = 131_072;
+/// Bytes of their inputs and results in memory.
+pub const KEPT_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Times a question after a task is passed on: with 40 neighbours each, two rounds reach a mesh of a thousand.
+pub const SEEK_HOPS: u8 = 1;
 /// Finished tasks that can still be listed and explained.
 pub const FINISHED_TASKS_MAX: usize = 2_048;
 /// Bytes of finished results kept in memory; the oldest go first.

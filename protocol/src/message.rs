@@ -19,6 +19,7 @@ use crate::config::{MESSAGE_BYTES_MAX, Weights};
 use crate::id::{BlobId, MeshId, PeerId, ShortId, TaskId};
 use crate::latency::Coordinate;
 use crate::task::TaskState;
+use crate::task::durable::{Counsel, Found};
 use crate::task::spec::{RunReport, TaskSpec};
 use crate::time::{duration_us, optional_duration_us};
 
@@ -158,6 +159,15 @@ pub enum Message {
     /// Nobody wants this attempt any more.
     #[serde(rename = "ca")]
     Cancel(TaskRef),
+    /// About a task that several peers keep.
+    #[serde(rename = "co")]
+    Council(Box<Counsel>),
+    /// Does anybody know this task?
+    #[serde(rename = "se")]
+    Seek(Seek),
+    /// I do.
+    #[serde(rename = "fd")]
+    Found(Box<FoundHere>),
     /// I am shutting down: give me nothing, expect nothing.
     #[serde(rename = "le")]
     Leaving,
@@ -204,6 +214,9 @@ impl Message {
             | Self::Query(_)
             | Self::OutcomesReceived(_)
             | Self::Cancel(_)
+            | Self::Council(_)
+            | Self::Seek(_)
+            | Self::Found(_)
             | Self::Leaving => None,
         }
     }
@@ -233,6 +246,9 @@ impl Message {
             Self::Outcome(_) => "outcome",
             Self::OutcomesReceived(_) => "outcomes-received",
             Self::Cancel(_) => "cancel",
+            Self::Council(counsel) => counsel.kind(),
+            Self::Seek(_) => "seek",
+            Self::Found(_) => "found",
             Self::Leaving => "leaving",
         }
     }
@@ -541,9 +557,16 @@ pub struct Award {
     /// Candidates that home would also accept, best first: a receiver forwards to no other.
     #[serde(rename = "a", default)]
     pub alternatives: Vec<PeerId>,
+    /// It is on disk at home: what is here of it is kept longer while home is away.
+    #[serde(rename = "k", default, skip_serializing_if = "is_false")]
+    pub kept: bool,
     /// Earlier results that are safe at home, so that saying so costs no message; at most [`crate::config::ACKNOWLEDGED_MAX`].
     #[serde(rename = "r", default, skip_serializing_if = "Vec::is_empty")]
     pub received: Vec<TaskRef>,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// The award stands here.
@@ -641,6 +664,9 @@ pub struct Outcome {
     /// Which attempt.
     #[serde(rename = "t")]
     pub attempt: TaskRef,
+    /// Which build was run: a home that has started anew since does not know.
+    #[serde(rename = "b", default, skip_serializing_if = "is_zero")]
+    pub variant: u8,
     /// How the run ended.
     #[serde(rename = "r")]
     pub report: RunReport,
@@ -656,6 +682,35 @@ pub struct Outcome {
     /// Fresh load.
     #[serde(rename = "l")]
     pub load: LoadDigest,
+}
+
+fn is_zero(value: &u8) -> bool {
+    *value == 0
+}
+
+/// A user of the sender, or of a neighbour of it, asks for a task by its id, which nobody else can know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seek {
+    /// Matches the answer to the question.
+    #[serde(rename = "q")]
+    pub ticket: u64,
+    /// Which task.
+    #[serde(rename = "t")]
+    pub task: TaskId,
+    /// Times it may be passed on; at most [`crate::config::SEEK_HOPS`].
+    #[serde(rename = "h", default, skip_serializing_if = "is_zero")]
+    pub hops: u8,
+}
+
+/// The answer to a [`Seek`]; whoever does not know is silent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FoundHere {
+    /// Of the question.
+    #[serde(rename = "q")]
+    pub ticket: u64,
+    /// What is known.
+    #[serde(rename = "f")]
+    pub found: Found,
 }
 
 #[cfg(test)]

@@ -2,7 +2,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::id::{BlobId, ShortId};
-use crate::output::PeerState;
+use crate::output::{PeerState, TaskError, TaskResult, Timings};
+use crate::task::durable::{
+    Ballot, Case, Council, Durability, Guard, Guarded, Keeping, Prepare, Promised, Propose, Refused, Resolution,
+    Resolved, Standing, Vote, Voted,
+};
 use crate::task::spec::{Ending, LimitKind, Limits, Payload, Policy, Variant};
 
 const TASK: TaskRef = TaskRef { task: TaskId([1; 16]), epoch: 2 };
@@ -94,6 +98,7 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         firm: false,
         hops: 1,
         alternatives: vec![PEER],
+        kept: false,
         received: vec![TASK],
     };
     let ask = Ask {
@@ -103,8 +108,15 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         memory_bytes: 8,
         deadline_in: None,
     };
-    let outcome =
-        Outcome { attempt: TASK, report, speed: 2.0, prepare: Duration::ZERO, queued: Duration::ZERO, load: load() };
+    let outcome = Outcome {
+        attempt: TASK,
+        variant: 0,
+        report,
+        speed: 2.0,
+        prepare: Duration::ZERO,
+        queued: Duration::ZERO,
+        load: load(),
+    };
     let ping = Ping { sequence: 1, incarnation: 2, coordinate: Some(coordinate()), load: None };
     let pong = Pong { sequence: 1, incarnation: 2, coordinate: None, load: Some(load()) };
     let will = Will {
@@ -114,6 +126,10 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         removed: vec![ShortId([4; 8])],
         far: vec![Contact { peer: PEER, address: "/ip4/127.0.0.1".into() }],
     };
+    let prepare = Prepare { task: TASK.task, council: council(), ballot: BALLOT, expires_in: Duration::from_secs(9) };
+    let propose = Propose { task: TASK.task, council: council(), vote: vote(), expires_in: Duration::from_secs(9) };
+    let resolution = Some(vote().resolution);
+    let resolved = Resolved { case: CASE, ballot: BALLOT, resolution };
     let declined = |reason| Message::Declined(Declined { attempt: TASK, reason, load: None });
     vec![
         (Message::Beat(Beat { incarnation: 2, next_ms: 1_050 }), 14, "ffde86cc"),
@@ -150,7 +166,80 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         (Message::OutcomesReceived(vec![TASK]), 29, "943b582f"),
         (Message::Cancel(TASK), 28, "b13b4bff"),
         (Message::Leaving, 4, "998d92bb"),
+        (Message::Seek(Seek { ticket: 1, task: TASK.task, hops: 1 }), 31, "f96b9b49"),
+        (Message::Found(Box::new(FoundHere { ticket: 1, found: found() })), 250, "8febc5a9"),
+        (counsel(Counsel::Guard(Box::new(guard()))), 407, "f28638f7"),
+        (counsel(Counsel::Guarded(Guarded { case: CASE, refusal: None })), 43, "e728ebfe"),
+        (counsel(Counsel::Guarded(Guarded { case: CASE, refusal: Some("full".into()) })), 50, "13d39a0d"),
+        (counsel(Counsel::Prepare(prepare)), 257, "829f3087"),
+        (
+            counsel(Counsel::Promised(Box::new(Promised { case: CASE, ballot: BALLOT, accepted: Some(vote()) }))),
+            301,
+            "fef87410",
+        ),
+        (counsel(Counsel::Propose(Box::new(propose))), 431, "61cc3b12"),
+        (counsel(Counsel::Accepted(Voted { case: CASE, ballot: BALLOT })), 85, "f675e9c3"),
+        (counsel(Counsel::Refused(Refused { case: CASE, promised: BALLOT, leader_is_here: true })), 88, "3b744972"),
+        (counsel(Counsel::Resolved(Box::new(resolved))), 256, "0e7c70a5"),
+        (counsel(Counsel::Known(CASE)), 40, "f0f3a1ee"),
+        (counsel(Counsel::Inquire(vec![CASE])), 41, "27a400ac"),
+        (counsel(Counsel::Withdraw(CASE)), 40, "0b6e7f69"),
+        (
+            counsel(Counsel::Standing(Standing { case: CASE, ballot: BALLOT, holds: true, leads: false })),
+            91,
+            "4882edb0",
+        ),
     ]
+}
+
+const CASE: Case = Case { task: TASK.task, term: 1 << 32 | 7 };
+const BALLOT: Ballot = Ballot { round: 3, owner: PEER };
+
+fn counsel(counsel: Counsel) -> Message {
+    Message::Council(Box::new(counsel))
+}
+
+fn council() -> Council {
+    let member = |n: u8| Contact { peer: PeerId([n; 32]), address: format!("/ip4/127.0.0.{n}") };
+    Council { term: CASE.term, members: vec![member(1), member(2), member(3)] }
+}
+
+fn result() -> Result<TaskResult, TaskError> {
+    let report = RunReport { output: Payload::Inline(vec![7]), ..RunReport::without_run(Ending::Exited(0)) };
+    Ok(TaskResult { report, executor: PEER, variant: 0, attempts: 1, timings: Timings::default() })
+}
+
+fn vote() -> Vote {
+    Vote { ballot: BALLOT, resolution: Resolution { state: TaskState::Done, result: result() } }
+}
+
+fn found() -> Found {
+    let (name, age) = ("count".into(), Duration::from_secs(9));
+    Found { task: TASK.task, name, state: TaskState::Done, holder: PEER, age, result: Some(result()) }
+}
+
+fn guard() -> Guard {
+    let keeping = Keeping { durability: Durability::Guarded, retention: Duration::from_secs(60) };
+    let (name, age) = ("count".into(), Duration::from_millis(5));
+    Guard { task: TASK.task, council: council(), name, spec: spec(), keeping, age }
+}
+
+/// The longest answers that may be decided fit their frames, with everything that is said beside them.
+#[test]
+fn the_largest_copy_and_the_largest_vote_fit_their_frames() {
+    let spec = largest_spec();
+    let guard = Guard { spec, name: "n".repeat(crate::config::NAME_BYTES_MAX), ..guard() };
+    let report = RunReport {
+        output: Payload::Inline(vec![0xff; crate::config::INLINE_BYTES_MAX as usize]),
+        log: vec![0xff; crate::config::LOG_BYTES_MAX],
+        ..RunReport::without_run(Ending::Exited(0))
+    };
+    let result = Ok(TaskResult { report, executor: PEER, variant: 0, attempts: 1, timings: Timings::default() });
+    let vote = Vote { ballot: BALLOT, resolution: Resolution { state: TaskState::Done, result } };
+    let propose = Propose { task: TASK.task, council: council(), vote, expires_in: Duration::MAX };
+
+    assert!(counsel(Counsel::Guard(Box::new(guard))).encode().len() <= MESSAGE_BYTES_MAX);
+    assert!(counsel(Counsel::Propose(Box::new(propose))).encode().len() <= MESSAGE_BYTES_MAX);
 }
 
 #[test]
@@ -210,14 +299,19 @@ fn what_is_not_a_message_of_this_version_is_an_error() {
     assert_eq!(Message::decode(&trailing), Err(DecodeError::Body(CborError::Trailing(1))));
 }
 
-#[test]
-fn the_largest_award_that_may_exist_fits_its_frame() {
+fn largest_spec() -> TaskSpec {
     let mut spec = spec();
     spec.variants = vec![Variant { name: "x".repeat(128), ..spec.variants[0].clone() }; crate::config::VARIANTS_MAX];
     spec.args = vec!["y".repeat(crate::config::ARGUMENT_BYTES_MAX as usize - 1)];
     spec.inputs = vec![Payload::Inline(vec![0xff; crate::config::INLINE_BYTES_MAX as usize])];
     spec.policy.labels.insert("l".into(), "z".repeat(crate::config::ARGUMENT_BYTES_MAX as usize - 1));
     assert_eq!(spec.check(), Ok(()));
+    spec
+}
+
+#[test]
+fn the_largest_award_that_may_exist_fits_its_frame() {
+    let spec = largest_spec();
     let award = Award {
         attempt: TASK,
         home: PEER,
@@ -228,6 +322,7 @@ fn the_largest_award_that_may_exist_fits_its_frame() {
         firm: true,
         hops: 2,
         alternatives: vec![PEER; 8],
+        kept: true,
         received: vec![TASK; crate::config::ACKNOWLEDGED_MAX],
     };
 
@@ -251,7 +346,7 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_message_is_read_as_some_message_or_refused(at in 0..4096usize, bit in 0..8u8, which in 0..25usize) {
+    fn a_damaged_message_is_read_as_some_message_or_refused(at in 0..4096usize, bit in 0..8u8, which in 0..40usize) {
         let mut body = golden()[which].0.encode();
         let at = at % body.len();
         body[at] ^= 1 << bit;

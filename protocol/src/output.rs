@@ -83,7 +83,7 @@ pub enum Output {
         /// Which task.
         task: TaskId,
     },
-    /// Keep these blobs until `Forget`: a task that is on disk needs them.
+    /// Keep these blobs until `Forget`, instead of those named for the task before: a task that is on disk needs them.
     Keep {
         /// Which task.
         task: TaskId,

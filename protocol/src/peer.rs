@@ -23,7 +23,7 @@ use crate::input::Input;
 use crate::latency::Latency;
 use crate::load::LoadView;
 use crate::membership::{Lent, Membership, Neighbour};
-use crate::message::{LoadDigest, Message, TaskRef};
+use crate::message::{Contact, LoadDigest, Message, TaskRef};
 use crate::output::{Outbox, Output, PeerState};
 use crate::placement::Site;
 use crate::placement::estimates::Estimates;
@@ -34,6 +34,7 @@ use crate::time::{Time, Wake};
 
 mod ping;
 mod publish;
+mod seek;
 mod views;
 
 pub use self::views::FindError;
@@ -56,6 +57,7 @@ pub struct Peer {
     executing: Executing,
     publisher: publish::Publisher,
     pings: ping::Pings,
+    seeking: seek::Seeking,
     /// Attempts that other peers hold for us.
     given: BTreeMap<PeerId, BTreeSet<TaskRef>>,
     /// When the tasks that still run are given up, once a shutdown was asked for.
@@ -79,6 +81,7 @@ impl Peer {
             outbox: Outbox::of(me.peer),
             publisher: publish::Publisher::default(),
             pings: ping::Pings::default(),
+            seeking: seek::Seeking::default(),
             given: BTreeMap::new(),
             leaving_by: None,
             left: false,
@@ -119,7 +122,7 @@ impl Peer {
 
     fn next_deadline_elsewhere(&self) -> Option<(Time, Wake)> {
         let negotiation = [self.requester.next_deadline(), self.executing.next_deadline(), self.leaving_by];
-        let upkeep = [self.publisher.next_deadline(), self.pings.next_deadline()];
+        let upkeep = [self.publisher.next_deadline(), self.pings.next_deadline(), self.seeking.next_deadline()];
         let at = |time: Option<Time>, wake: Wake| time.map(|time| (time, wake));
         let negotiation = at(negotiation.into_iter().flatten().min(), Wake::Negotiation);
         [negotiation, at(upkeep.into_iter().flatten().min(), Wake::Upkeep)].into_iter().flatten().min()
@@ -167,6 +170,19 @@ impl Peer {
                 self.with_requester(now, |r, around, out| r.submit(now, task, submission, around, out));
             }
             Input::Cancelled(task) => self.requester.cancel(task, &mut self.outbox),
+            Input::Restored { records, boot, unix_ms } => {
+                self.with_requester(now, |r, around, out| r.restored(now, &records, (boot, unix_ms), around, out));
+            }
+            Input::Persisted { ticket } => {
+                self.with_requester(now, |r, around, out| r.persisted(now, ticket, Ok(()), around, out));
+            }
+            Input::PersistFailed { ticket, reason } => {
+                self.with_requester(now, |r, around, out| r.persisted(now, ticket, Err(reason), around, out));
+            }
+            Input::Sought { task, ticket } => {
+                let (here, others) = (self.requester.find(now, task), self.neighbours().collect());
+                self.seeking.sought(now, task, ticket, here, others, &mut self.outbox);
+            }
             Input::PingRequested { peer, ticket } => {
                 let sequence = self.with_membership(now, |m, lent| m.ping_now(lent, peer));
                 self.pings.requested(now, peer, sequence, ticket, &mut self.outbox);
@@ -174,8 +190,6 @@ impl Peer {
             Input::Fetched { attempt, result } => self.fetched(now, attempt, result),
             Input::Prepared { module, result } => self.executing.prepared(now, module, result, &mut self.outbox),
             Input::Finished { attempt, report } => self.executing.finished(now, attempt, report, &mut self.outbox),
-            Input::Restored { .. } | Input::Persisted { .. } | Input::PersistFailed { .. } => {}
-            Input::Sought { task: _, ticket } => self.outbox.push(Output::Found { ticket, found: None }),
             Input::LoadSampled(host) => self.executing.load_sampled(host),
             Input::ShutdownRequested => self.shut_down(now),
         }
@@ -232,6 +246,14 @@ impl Peer {
                 self.loaded(now, from, forwarded.load.clone());
                 self.with_requester(now, |r, around, out| r.handle_forwarded(now, from, &forwarded, around, out));
             }
+            Message::Council(counsel) => {
+                self.with_requester(now, |r, around, out| r.handle_counsel(now, from, *counsel, around, out));
+            }
+            Message::Seek(seek) => {
+                let (here, others) = (self.requester.find(now, seek.task), self.neighbours().collect());
+                self.seeking.asked(now, from, seek, here, others, &mut self.outbox);
+            }
+            Message::Found(answer) => self.seeking.found(*answer, &mut self.outbox),
             Message::Progress(progress) => self.requester.handle_progress(now, from, progress, &mut self.outbox),
             Message::Outcome(outcome) => {
                 // The digest inside does not count the attempt any more, so our own reckoning must not either.
@@ -250,7 +272,7 @@ impl Peer {
         let peer = member.peer;
         self.with_membership(now, |m, lent| m.connected(lent, member, address));
         self.executing.home_back(peer, &mut self.outbox);
-        self.requester.peer_back(peer, &mut self.outbox);
+        self.with_requester(now, |r, around, out| r.peer_back(now, peer, around, out));
     }
 
     fn loaded(&mut self, now: Time, from: PeerId, load: LoadDigest) {
@@ -273,6 +295,7 @@ impl Peer {
             self.with_requester(now, |r, around, out| r.timer(now, around, out));
         }
         self.pings.timer(now, &mut self.outbox);
+        self.seeking.timer(now, &mut self.outbox);
         if self.leaving_by.is_some_and(|by| by <= now) {
             self.executing.hand_back(now, true, &mut self.outbox);
         }
@@ -292,8 +315,10 @@ impl Peer {
                 PeerState::Alive | PeerState::Suspect => {}
             }
         }
-        while let Some(message) = self.outbox.pop_to_self() {
-            self.receive(now, self.me.peer, message);
+        self.heed(now);
+        for contact in self.requester.durable.take_wanted() {
+            let Contact { peer, address } = contact;
+            self.with_membership(now, |m, lent| m.discovered(lent, Some(peer), address, false));
         }
         for assignment in self.requester.take_assignments() {
             self.assign(now, assignment);
@@ -309,6 +334,19 @@ impl Peer {
         let neighbours = self.membership.alive_neighbours().map(|neighbour| neighbour.member.peer);
         self.publisher.publish(now, neighbours, &mut self.executing, &mut self.loads, &mut self.outbox);
         self.leave_if_done(now);
+    }
+
+    /// What this peer says to itself is heard, and what councils decided is acted on, until there is no more of either.
+    fn heed(&mut self, now: Time) {
+        loop {
+            while let Some(message) = self.outbox.pop_to_self() {
+                self.receive(now, self.me.peer, message);
+            }
+            if !self.requester.has_happened() {
+                return;
+            }
+            self.with_requester(now, |r, around, out| r.heed(now, around, out));
+        }
     }
 
     /// Given work burdens its receiver until its digest says so, and makes us listen to it closely.
@@ -393,6 +431,7 @@ impl Peer {
             sites: &sites,
             is_here: &is_here,
             estimates: &self.estimates,
+            address: &|peer| membership.neighbour(peer).and_then(|known| known.best_address().map(str::to_owned)),
             lambda: self.config.lambda,
             uplink_bits_per_s: self.config.uplink_bits_per_s,
             rng: &mut self.rng,

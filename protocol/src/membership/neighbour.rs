@@ -86,6 +86,11 @@ impl Record {
 }
 
 impl Neighbour {
+    /// Where it was dialled, or may be.
+    pub fn best_address(&self) -> Option<&str> {
+        self.address.as_deref().or_else(|| self.addresses.first().map(String::as_str))
+    }
+
     pub(super) fn new(now: Time, me: PeerId, member: Member) -> Self {
         Self {
             rank: pair_rank(me, member.peer),

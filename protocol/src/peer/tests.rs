@@ -72,6 +72,7 @@ fn message() -> impl Strategy<Value = Message> {
         firm,
         hops,
         alternatives: vec![id(2), id(3)],
+        kept: false,
         received: vec![attempt],
     };
     prop_oneof![
@@ -134,6 +135,7 @@ fn message() -> impl Strategy<Value = Message> {
             let (prepare, queued) = (Duration::MAX, Duration::MAX);
             Message::Outcome(Box::new(Outcome {
                 attempt,
+                variant: 0,
                 report: report(ending),
                 speed: 1.0,
                 prepare,

@@ -7,6 +7,7 @@ use crate::id::{PeerId, TaskId};
 use crate::message::LoadDigest;
 use crate::output::PeerState;
 use crate::placement::explain::Decision;
+use crate::task::durable::Found;
 use crate::task::requester;
 use crate::task::spec::TaskSpec;
 use crate::time::{Time, micros, millis};
@@ -194,6 +195,23 @@ impl Peer {
         self.requester.book.view(now, task, true, &|peer| self.member(peer))
     }
 
+    /// What this peer knows of a task, of a user here or as its guardian.
+    pub fn known_task(&self, now: Time, task: TaskId) -> Option<Found> {
+        self.requester.find(now, task)
+    }
+
+    /// Who decides on a kept task: its home, and with `--durable 2` its guardian and its witness.
+    pub fn council_of(&self, task: TaskId) -> Vec<PeerId> {
+        self.requester.durable.council_of(task)
+    }
+
+    /// Everything about a kept task, for tests that fail.
+    #[cfg(test)]
+    pub(crate) fn describe(&self, task: TaskId) -> String {
+        let entry = self.requester.book.get(task).map(|entry| (entry.state, &entry.phase, entry.epoch));
+        format!("{:?} · {entry:?}", self.requester.durable.describe(task))
+    }
+
     /// The decisions on a task, one an attempt.
     pub fn explain(&self, task: TaskId) -> Vec<Decision> {
         let Some(entry) = self.requester.book.get(task) else { return Vec::new() };
@@ -208,6 +226,7 @@ impl Peer {
         let around = requester::Around {
             sites: &sites,
             is_here: &|_| true,
+            address: &|_| None,
             estimates: &self.estimates,
             lambda: self.config.lambda,
             uplink_bits_per_s: self.config.uplink_bits_per_s,
@@ -223,6 +242,8 @@ impl Peer {
             ("task_replacements", self.requester.replacements),
             ("stale_outcomes", self.requester.stale_outcomes),
             ("negotiation_messages", self.requester.negotiation_messages),
+            ("store_failures", self.requester.durable.store_failures),
+            ("takeovers", self.requester.durable.takeovers),
         ]
     }
 }

@@ -1,12 +1,14 @@
 //! The book a home peer keeps of its users' tasks: their specs, states, decisions and results.
 //!
-//! **Invariant:** bounded: unfinished tasks by admission, finished ones by number and by the bytes of their results.
+//! **Invariant:** bounded: unfinished tasks by admission, finished ones by number and by the bytes of their results; those
+//! that are on disk by [`crate::config::KEPT_TASKS_MAX`], which forgets none before its time.
 //! **Not here:** what is done about a task. That is `requester.rs`.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::TaskState;
+use super::durable::{Durability, Keeping, KeptTask};
 use super::epoch;
 use super::problem;
 use super::spec::{Ending, Payload, TaskSpec};
@@ -14,7 +16,7 @@ use crate::api::{ExecutorView, OutputView, TaskCounts, TaskView};
 use crate::certificate::Member;
 use crate::config::{FINISHED_BYTES_MAX, FINISHED_TASKS_MAX};
 use crate::id::{PeerId, TaskId};
-use crate::message::Outcome;
+use crate::message::{Outcome, TaskRef};
 use crate::output::{TaskError, TaskResult};
 use crate::placement::{Assessment, Candidate, Record};
 use crate::time::Time;
@@ -51,6 +53,17 @@ pub(crate) enum Phase {
         /// The end.
         outcome: Box<Outcome>,
     },
+    /// It is being written to disk; it is not acknowledged yet.
+    Storing,
+    /// It was on disk when this peer started. Whoever runs it may still say so.
+    Recovering {
+        /// The latest attempt that somebody said is under way.
+        held: Option<(PeerId, TaskRef)>,
+    },
+    /// Its end is known, and not decided yet.
+    Resolving,
+    /// Another peer of its council leads it.
+    Elsewhere,
     /// It is over.
     Ended(Result<TaskResult, TaskError>),
 }
@@ -73,13 +86,54 @@ pub(crate) struct HomeTask {
     pub(crate) executor: Option<PeerId>,
     pub(crate) variant: u8,
     pub(crate) records: Vec<Record>,
+    /// How it is kept.
+    pub(crate) keeping: Keeping,
+    /// How old it was when it was accepted here.
+    pub(crate) aged: Duration,
+    /// The highest epoch that an attempt may have had so far.
+    pub(crate) issued: u64,
+    /// It was submitted here; otherwise it was taken over.
+    pub(crate) ours: bool,
+    /// Executors whose results are let go when its end is decided.
+    pub(crate) release: Vec<(PeerId, TaskRef)>,
+    /// Its user withdrew it before it was on disk.
+    pub(crate) cancelled: bool,
+    /// How often in a row nobody could run it.
+    pub(crate) waits: u32,
     turn: u64,
 }
 
 impl HomeTask {
     /// Time left to the deadline at `now`.
     pub(crate) fn deadline_in(&self, now: Time) -> Option<Duration> {
-        self.spec.deadline.map(|deadline| deadline.saturating_sub(now.since(self.accepted)))
+        self.spec.deadline.map(|deadline| deadline.saturating_sub(self.age(now)))
+    }
+
+    /// Time since it was submitted.
+    pub(crate) fn age(&self, now: Time) -> Duration {
+        self.aged + now.since(self.accepted)
+    }
+
+    /// Whether it is on disk.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.keeping.durability != Durability::Memory
+    }
+
+    /// An epoch that no attempt had before.
+    pub(crate) fn next_epoch(&self) -> u64 {
+        self.epoch.max(self.issued) + 1
+    }
+
+    /// What is kept of it.
+    pub(crate) fn to_keep(&self) -> KeptTask {
+        KeptTask {
+            name: self.name.clone(),
+            spec: self.spec.clone(),
+            keeping: self.keeping,
+            accepted: self.accepted,
+            aged: self.aged,
+            failures: self.failures,
+        }
     }
 
     /// The record of the current attempt.
@@ -97,7 +151,14 @@ impl HomeTask {
                 output + result.report.log.len()
             }
             Phase::Ended(Err(_)) => 0,
-            Phase::Waiting | Phase::Asking { .. } | Phase::Awarded { .. } | Phase::Collecting { .. } => 0,
+            Phase::Waiting
+            | Phase::Asking { .. }
+            | Phase::Awarded { .. }
+            | Phase::Collecting { .. }
+            | Phase::Storing
+            | Phase::Recovering { .. }
+            | Phase::Resolving
+            | Phase::Elsewhere => 0,
         }
     }
 }
@@ -109,6 +170,9 @@ pub(crate) struct Book {
     by_turn: BTreeMap<u64, TaskId>,
     finished: VecDeque<TaskId>,
     finished_bytes: usize,
+    /// Finished tasks that are on disk, until their retention is over; the decisions on the latest can be explained.
+    kept_finished: usize,
+    explained: VecDeque<TaskId>,
     turns: u64,
     ended: TaskCounts,
 }
@@ -116,6 +180,13 @@ pub(crate) struct Book {
 impl Book {
     /// Enters a new task.
     pub(crate) fn enter(&mut self, now: Time, task: TaskId, name: String, spec: TaskSpec) {
+        let keeping = Keeping::default();
+        self.enter_kept(task, KeptTask { name, spec, keeping, accepted: now, aged: Duration::ZERO, failures: 0 });
+    }
+
+    /// Enters a task that is on disk, or is to be.
+    pub(crate) fn enter_kept(&mut self, task: TaskId, kept: KeptTask) {
+        let KeptTask { name, spec, keeping, accepted: now, aged, failures } = kept;
         self.turns += 1;
         self.by_turn.insert(self.turns, task);
         let entry = HomeTask {
@@ -126,11 +197,18 @@ impl Book {
             accepted: now,
             awarded: now,
             epoch: 0,
-            failures: 0,
+            failures,
             tried: BTreeMap::new(),
             executor: None,
             variant: 0,
             records: Vec::new(),
+            keeping,
+            aged,
+            issued: 0,
+            ours: true,
+            release: Vec::new(),
+            cancelled: false,
+            waits: 0,
             turn: self.turns,
         };
         self.tasks.insert(task, entry);
@@ -148,7 +226,7 @@ impl Book {
 
     /// Unfinished tasks.
     pub(crate) fn open_count(&self) -> usize {
-        self.tasks.len() - self.finished.len()
+        self.tasks.len() - self.finished.len() - self.kept_finished
     }
 
     /// Every unfinished task that `select` wants.
@@ -179,6 +257,9 @@ impl Book {
                 bytes.shrink_to_fit();
             }
         });
+        if entry.is_kept() {
+            return self.close_kept(task);
+        }
         self.finished_bytes += entry.result_bytes();
         self.finished.push_back(task);
         while self.finished.len() > FINISHED_TASKS_MAX || self.finished_bytes > FINISHED_BYTES_MAX {
@@ -188,6 +269,25 @@ impl Book {
                 self.by_turn.remove(&gone.turn);
             }
         }
+    }
+
+    fn close_kept(&mut self, task: TaskId) {
+        self.kept_finished += 1;
+        self.explained.push_back(task);
+        if self.explained.len() > FINISHED_TASKS_MAX
+            && let Some(oldest) = self.explained.pop_front().and_then(|oldest| self.tasks.get_mut(&oldest))
+        {
+            oldest.records = Vec::new();
+        }
+    }
+
+    /// A task that is on disk no longer leaves the book.
+    pub(crate) fn forget(&mut self, task: TaskId) {
+        let Some(entry) = self.tasks.get(&task).filter(|entry| entry.is_kept()) else { return };
+        self.kept_finished -= usize::from(entry.state.is_final());
+        self.by_turn.remove(&entry.turn);
+        self.explained.retain(|explained| *explained != task);
+        self.tasks.remove(&task);
     }
 
     /// Tasks by state.
@@ -224,7 +324,7 @@ impl Book {
             executor,
             variant: variant.filter(|name| !name.is_empty()),
             input_bytes: entry.records.last().map_or(0, |record| record.input_bytes),
-            age_us: now.since(entry.accepted).as_micros() as u64,
+            age_us: crate::time::micros(entry.age(now)),
             timings: None,
             exit_code: None,
             output: None,
@@ -245,7 +345,14 @@ impl Book {
                 }
             }
             Phase::Ended(Err(error)) => view.problem = Some(problem::of_error(error)),
-            Phase::Waiting | Phase::Asking { .. } | Phase::Awarded { .. } | Phase::Collecting { .. } => {}
+            Phase::Waiting
+            | Phase::Asking { .. }
+            | Phase::Awarded { .. }
+            | Phase::Collecting { .. }
+            | Phase::Storing
+            | Phase::Recovering { .. }
+            | Phase::Resolving
+            | Phase::Elsewhere => {}
         }
         Some(view)
     }

@@ -170,7 +170,7 @@ impl Executing {
     /// Nobody wants this attempt any more.
     pub fn handle_cancel(&mut self, now: Time, from: PeerId, attempt: TaskRef, out: &mut Outbox) {
         let is_home = |home: PeerId| home == from;
-        if self.unacknowledged.get(&attempt).is_some_and(|(home, _)| is_home(*home)) {
+        if self.unacknowledged.get(&attempt).is_some_and(|held| is_home(held.home)) {
             self.unacknowledged.remove(&attempt);
         }
         if self.jobs.get(&attempt).is_some_and(|job| is_home(job.award.home)) {
@@ -180,8 +180,8 @@ impl Executing {
 
     /// Says what has become of an attempt.
     pub fn handle_query(&mut self, now: Time, from: PeerId, attempt: TaskRef, out: &mut Outbox) {
-        if let Some((_, outcome)) = self.unacknowledged.get(&attempt) {
-            return out.send(from, Message::Outcome(Box::new(outcome.clone())));
+        if let Some(held) = self.unacknowledged.get(&attempt) {
+            return out.send(from, Message::Outcome(Box::new(held.outcome.clone())));
         }
         match self.jobs.get_mut(&attempt) {
             Some(job) => {
@@ -201,7 +201,7 @@ impl Executing {
     }
 
     pub(super) fn handle_outcome_received(&mut self, from: PeerId, attempt: TaskRef) {
-        if self.unacknowledged.get(&attempt).is_some_and(|(home, _)| *home == from) {
+        if self.unacknowledged.get(&attempt).is_some_and(|held| held.home == from) {
             self.unacknowledged.remove(&attempt);
         }
     }

@@ -6,19 +6,23 @@ impl Executing {
     /// A peer died: what runs for it is kept for a while, in case it was only cut off.
     pub fn home_lost(&mut self, now: Time, home: PeerId) {
         let concerned = self.jobs.values().any(|job| job.award.home == home)
-            || self.unacknowledged.values().any(|(owner, _)| *owner == home);
+            || self.unacknowledged.values().any(|held| held.home == home);
         if concerned {
             self.deadlines.set(Due::HomeOrphaned(home), now + ORPHAN_GRACE);
+            self.deadlines.set(Due::KeptOrphaned(home), now + KEPT_ORPHAN_GRACE);
         }
     }
 
     /// A peer is back: it gets the results it may have missed.
     pub fn home_back(&mut self, home: PeerId, out: &mut Outbox) {
         self.deadlines.clear(&Due::HomeOrphaned(home));
-        for (owner, outcome) in self.unacknowledged.values() {
-            if *owner == home {
-                out.send(home, Message::Outcome(Box::new(outcome.clone())));
-            }
+        self.deadlines.clear(&Due::KeptOrphaned(home));
+        for held in self.unacknowledged.values().filter(|held| held.home == home) {
+            out.send(home, Message::Outcome(Box::new(held.outcome.clone())));
+        }
+        // A home that has started anew has its tasks from its disk, and does not know who runs them.
+        for (attempt, job) in self.jobs.iter().filter(|(_, job)| job.award.kept && job.award.home == home) {
+            out.send(home, Message::Progress(Progress { attempt: *attempt, state: job.state() }));
         }
     }
 
@@ -27,18 +31,17 @@ impl Executing {
         while let Some(due) = self.deadlines.pop_due(now) {
             match due {
                 Due::ReservationExpires(task) => drop(self.reservations.remove(&task)),
-                Due::HomeOrphaned(home) => {
-                    self.unacknowledged.retain(|_, (owner, _)| *owner != home);
-                    let orphans: Vec<_> = self
-                        .jobs
-                        .iter()
-                        .filter(|(_, job)| job.award.home == home)
-                        .map(|(attempt, _)| *attempt)
-                        .collect();
-                    orphans.into_iter().for_each(|attempt| self.drop_job(now, attempt, out));
-                }
+                Due::HomeOrphaned(home) => self.drop_orphans(now, home, false, out),
+                Due::KeptOrphaned(home) => self.drop_orphans(now, home, true, out),
             }
         }
+    }
+
+    fn drop_orphans(&mut self, now: Time, home: PeerId, kept: bool, out: &mut Outbox) {
+        self.unacknowledged.retain(|_, held| held.home != home || held.kept != kept);
+        let orphans = self.jobs.iter().filter(|(_, job)| job.award.home == home && job.award.kept == kept);
+        let orphans: Vec<_> = orphans.map(|(attempt, _)| *attempt).collect();
+        orphans.into_iter().for_each(|attempt| self.drop_job(now, attempt, out));
     }
 
     /// When [`Executing::timer`] has something to do.

@@ -52,6 +52,8 @@ const UNCONFIRMED_RUN: Duration = Duration::from_millis(1_000);
 const PROGRESS_RUN: Duration = Duration::from_millis(2_000);
 /// A dead home's tasks are kept this long, in case it was only cut off.
 const ORPHAN_GRACE: Duration = Duration::from_secs(10);
+/// The same for tasks that are on disk at home: it will ask for them when it is back.
+const KEPT_ORPHAN_GRACE: Duration = Duration::from_secs(600);
 
 #[derive(Debug)]
 enum Stage {
@@ -93,6 +95,15 @@ impl Held {
     }
 }
 
+/// A result that its home has not confirmed.
+#[derive(Debug)]
+struct Unacknowledged {
+    home: PeerId,
+    outcome: Outcome,
+    /// The task is on disk at home.
+    kept: bool,
+}
+
 #[derive(Debug)]
 struct Reservation {
     run: Duration,
@@ -102,6 +113,7 @@ struct Reservation {
 enum Due {
     ReservationExpires(TaskId),
     HomeOrphaned(PeerId),
+    KeptOrphaned(PeerId),
 }
 
 /// What the executing half is told of the rest of the peer.
@@ -140,7 +152,7 @@ pub struct Executing {
     running: usize,
     memory_claimed: u64,
     reservations: BTreeMap<TaskId, Reservation>,
-    unacknowledged: BTreeMap<TaskRef, (PeerId, Outcome)>,
+    unacknowledged: BTreeMap<TaskRef, Unacknowledged>,
     prepared: BTreeSet<BlobId>,
     deadlines: Deadlines<Due>,
     /// Digests made so far: each is numbered, also those that a shared borrow makes.

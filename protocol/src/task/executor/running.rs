@@ -76,6 +76,7 @@ impl Executing {
         self.usual.changed(now, self.start_for_new(now));
         let outcome = Outcome {
             attempt,
+            variant: job.award.variant,
             report,
             speed: self.speed(),
             prepare: job.ready.since(job.arrived),
@@ -86,7 +87,8 @@ impl Executing {
         if self.unacknowledged.len() >= UNACKNOWLEDGED_MAX {
             self.unacknowledged.pop_first();
         }
-        self.unacknowledged.insert(attempt, (job.award.home, outcome));
+        let (home, kept) = (job.award.home, job.award.kept);
+        self.unacknowledged.insert(attempt, Unacknowledged { home, outcome, kept });
     }
 
     /// Starts what is ready while cores and memory last: earliest deadline first, then in order of arrival.

@@ -51,6 +51,7 @@ impl Bench {
             firm: false,
             hops: 0,
             alternatives: Vec::new(),
+            kept: false,
             received: Vec::new(),
         };
         change(&mut award);

@@ -69,6 +69,9 @@ impl Requester {
 
     /// The attempt stands at its executor.
     pub fn handle_accepted(&mut self, now: Time, from: PeerId, accepted: &Accepted, out: &mut Outbox) {
+        if self.may_adopt(accepted.attempt, from) {
+            return;
+        }
         let Some(entry) = self.current(accepted.attempt, from) else {
             return out.send(from, Message::Cancel(accepted.attempt));
         };
@@ -88,6 +91,9 @@ impl Requester {
 
     /// The attempt is somewhere in its life.
     pub fn handle_progress(&mut self, now: Time, from: PeerId, progress: Progress, out: &mut Outbox) {
+        if self.may_adopt(progress.attempt, from) {
+            return;
+        }
         let Some(entry) = self.current(progress.attempt, from) else {
             return out.send(from, Message::Cancel(progress.attempt));
         };

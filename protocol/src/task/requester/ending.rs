@@ -14,6 +14,11 @@ impl Requester {
     ) -> Option<Learnt> {
         let attempt = outcome.attempt;
         let elsewhere = from != self.me;
+        if self.is_deciding(attempt, from) {
+            // It is let go when the end is decided, not before.
+            return None;
+        }
+        let adopted = self.adopt(now, from, attempt, Some(outcome.variant));
         self.assignments.push(Assignment::Settled { to: from, attempt });
         let Some(entry) = self.current(attempt, from) else {
             self.stale_outcomes += 1;
@@ -40,7 +45,7 @@ impl Requester {
             }
             Payload::Blob(_) | Payload::Inline(_) => self.commit(now, from, outcome, out),
         }
-        learnt
+        learnt.filter(|_| !adopted)
     }
 
     /// The large output of an attempt is here, or cannot be had; false when the fetch was not ours.
@@ -52,6 +57,9 @@ impl Requester {
         around: &mut Around<'_>,
         out: &mut Outbox,
     ) -> bool {
+        if self.durable.fetched(attempt, result, &mut lent(now, around, out)) {
+            return true;
+        }
         let Some(entry) = self.book.open(attempt.task).filter(|entry| entry.epoch == attempt.epoch) else {
             return false;
         };
@@ -73,16 +81,19 @@ impl Requester {
     }
 
     pub(super) fn commit(&mut self, now: Time, from: PeerId, outcome: Outcome, out: &mut Outbox) {
-        let task = outcome.attempt.task;
-        self.acknowledge(now, from, outcome.attempt, out);
+        let (task, attempt) = (outcome.attempt.task, outcome.attempt);
         self.note_ending(from, true);
         let Some(entry) = self.book.open(task) else { return };
+        let kept = entry.is_kept();
+        if kept {
+            entry.release.push((from, attempt));
+        }
         let timings = Timings {
             placing_us: micros(entry.awarded.since(entry.accepted)),
             prepare_us: micros(outcome.prepare),
             queued_us: micros(outcome.queued),
             run_us: micros(outcome.report.run),
-            total_us: micros(now.since(entry.accepted)),
+            total_us: micros(entry.age(now)),
         };
         let state = match outcome.report.ending {
             Ending::Exited(_) => TaskState::Done,
@@ -99,11 +110,14 @@ impl Requester {
             attempts: epoch::attempt(entry.epoch),
             timings,
         };
+        if !kept {
+            self.acknowledge(now, from, attempt, out);
+        }
         self.end(task, state, Ok(result), out);
     }
 
     /// The executor may forget the result: it is told at once when that is this peer.
-    fn acknowledge(&mut self, now: Time, to: PeerId, attempt: TaskRef, out: &mut Outbox) {
+    pub(super) fn acknowledge(&mut self, now: Time, to: PeerId, attempt: TaskRef, out: &mut Outbox) {
         if to == self.me {
             out.send(to, Message::OutcomesReceived(vec![attempt]));
         } else {
@@ -119,6 +133,9 @@ impl Requester {
         out: &mut Outbox,
     ) {
         self.deadlines.clear(&task);
+        if self.book.get(task).is_some_and(HomeTask::is_kept) {
+            return self.resolve(task, state, result);
+        }
         let note = result.as_ref().err().map(ToString::to_string);
         self.tell(task, state, note, out);
         out.push(Output::Finish { task, result: result.clone() });
@@ -140,7 +157,12 @@ impl Requester {
                 }
             }
             Phase::Collecting { from, .. } => out.send(*from, Message::OutcomesReceived(vec![attempt])),
-            Phase::Waiting | Phase::Ended(_) => {}
+            Phase::Recovering { held } => {
+                if let Some((holder, attempt)) = held {
+                    out.send(*holder, Message::Cancel(*attempt));
+                }
+            }
+            Phase::Waiting | Phase::Storing | Phase::Resolving | Phase::Elsewhere | Phase::Ended(_) => {}
         }
     }
 }

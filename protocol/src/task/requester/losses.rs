@@ -9,7 +9,12 @@ impl Requester {
             Phase::Awarded { to, .. } => *to == peer,
             Phase::Asking { open, .. } => open.contains(&peer),
             Phase::Collecting { from, .. } => *from == peer,
-            Phase::Waiting | Phase::Ended(_) => false,
+            Phase::Waiting
+            | Phase::Storing
+            | Phase::Recovering { .. }
+            | Phase::Resolving
+            | Phase::Elsewhere
+            | Phase::Ended(_) => false,
         });
         for task in concerned {
             self.lose(now, task, peer, "it died", around, out);
@@ -52,12 +57,17 @@ impl Requester {
             let error = TaskError::AttemptsExhausted { attempts: entry.failures, last: why.to_owned() };
             return self.end(task, TaskState::Failed, Err(error), out);
         }
+        if entry.is_kept() {
+            let copy = entry.to_keep();
+            self.durable.note_failures(task, &copy, &mut lent(now, around, out));
+        }
         self.tell(task, TaskState::Placing, Some(why.to_owned()), out);
         self.place(now, task, around, out);
     }
 
     /// A peer is connected again: it is asked what became of what it was given, and may be asked for more.
-    pub fn peer_back(&mut self, peer: PeerId, out: &mut Outbox) {
+    pub fn peer_back(&mut self, now: Time, peer: PeerId, around: &mut Around<'_>, out: &mut Outbox) {
+        self.durable.peer_back(peer, &mut lent(now, around, out));
         let held = self.book.open_where(|entry| matches!(&entry.phase, Phase::Awarded { to, .. } if *to == peer));
         for task in held {
             if let Some(entry) = self.book.open(task) {
@@ -69,6 +79,8 @@ impl Requester {
     /// Does what is due: decides on the offers that came, asks after awards, tries again.
     pub fn timer(&mut self, now: Time, around: &mut Around<'_>, out: &mut Outbox) {
         self.acknowledgements.timer(now, out);
+        self.durable.timer(&mut lent(now, around, out));
+        self.expire(now, out);
         while let Some(task) = self.deadlines.pop_due(now) {
             let Some(entry) = self.book.open(task) else { continue };
             let epoch = entry.epoch;
@@ -87,7 +99,8 @@ impl Requester {
                         self.deadlines.set(task, now + LEASE);
                     }
                 }
-                Phase::Collecting { .. } | Phase::Ended(_) => {}
+                Phase::Recovering { .. } => self.recover(now, task, around, out),
+                Phase::Collecting { .. } | Phase::Storing | Phase::Resolving | Phase::Elsewhere | Phase::Ended(_) => {}
             }
         }
     }

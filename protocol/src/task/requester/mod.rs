@@ -15,6 +15,7 @@
 mod acknowledgements;
 mod answers;
 mod ending;
+mod keeping;
 mod losses;
 mod placing;
 
@@ -23,15 +24,19 @@ use std::collections::BTreeMap;
 
 use super::TaskState;
 use super::deadlines::Deadlines;
-use super::durable::{Durability, Keeping};
+use super::durable::{
+    Council, Counsel, Durability, Durable, Found, Happened, Keeping, KeptTask, Lent, Resolution, Restored, choosing,
+    lifetime,
+};
 use super::epoch;
 use super::home::{Book, HomeTask, Phase};
-use super::spec::{Ending, Payload, TaskSpec};
+use super::spec::{Ending, Payload, RunReport, TaskSpec};
 use crate::certificate::Member;
-use crate::config::{FAILURES_MAX, HOME_TASKS_MAX};
+use crate::config::{FAILURES_MAX, HOME_TASKS_MAX, RETENTION_MAX};
 use crate::id::{BlobId, PeerId, TaskId};
 use crate::message::{
-    Accepted, Ask, AskVariant, Award, DeclineReason, Declined, Forwarded, Message, Offer, Outcome, Progress, TaskRef,
+    Accepted, Ask, AskVariant, Award, Contact, DeclineReason, Declined, Forwarded, Message, Offer, Outcome, Progress,
+    TaskRef,
 };
 use crate::output::{Event, Outbox, Output, TaskError, TaskResult, Timings};
 use crate::placement::cost::transmission;
@@ -39,10 +44,12 @@ use crate::placement::estimates::{Estimates, Run};
 use crate::placement::explain::{Decision, Method, Verdict};
 use crate::placement::{self, Assessment, Candidate, Circumstances, HomeLink, Ranking, Record, Site};
 use crate::rng::Rng;
+use crate::store::Ticket;
 use crate::time::{Time, micros};
 
 use acknowledgements::Acknowledgements;
 pub use ending::Learnt;
+use keeping::lent;
 
 /// Peers asked for an offer at once: three do as well as more (`placement.md`).
 const ASKED: usize = 3;
@@ -80,6 +87,8 @@ pub struct Around<'a> {
     pub lambda: f64,
     /// This peer's uplink, in bits a second.
     pub uplink_bits_per_s: u64,
+    /// The address a peer was last reached at.
+    pub address: &'a dyn Fn(PeerId) -> Option<String>,
     /// Everything left to chance.
     pub rng: &'a mut Rng,
 }
@@ -135,6 +144,14 @@ pub struct Requester {
     assignments: Vec<Assignment>,
     acknowledgements: Acknowledgements,
     leaving: bool,
+    /// Tasks that are on disk, and those of others that this peer has a say in.
+    pub(crate) durable: Durable,
+    /// When kept tasks must have ended.
+    expiries: Deadlines<TaskId>,
+    /// Ends that are to be proposed.
+    proposals: Vec<(TaskId, Resolution)>,
+    /// Guardians that refused a copy lately.
+    reluctant: BTreeMap<PeerId, Time>,
     /// Attempts that ended well, and all that ended, by peer.
     endings: BTreeMap<PeerId, (u64, u64)>,
     /// Outcomes of attempts that had been given up: counted and dropped.
@@ -156,6 +173,10 @@ impl Requester {
             assignments: Vec::new(),
             acknowledgements: Acknowledgements::default(),
             leaving: false,
+            durable: Durable::new(me),
+            expiries: Deadlines::default(),
+            proposals: Vec::new(),
+            reluctant: BTreeMap::new(),
             endings: BTreeMap::new(),
             stale_outcomes: 0,
             replacements: 0,
@@ -184,7 +205,8 @@ impl Requester {
 
     /// When [`Requester::timer`] has something to do.
     pub fn next_deadline(&self) -> Option<Time> {
-        [self.deadlines.next(), self.acknowledgements.next_deadline()].into_iter().flatten().min()
+        let own = [self.deadlines.next(), self.acknowledgements.next_deadline(), self.expiries.next()];
+        own.into_iter().chain([self.durable.next_deadline()]).flatten().min()
     }
 
     // ── Users ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -200,8 +222,22 @@ impl Requester {
     ) {
         let Submission { name, spec, keeping } = submission;
         if let Some(known) = self.book.get(task) {
-            if let Phase::Ended(result) = &known.phase {
-                out.push(Output::Finish { task, result: result.clone() });
+            let kept = known.is_kept();
+            match &known.phase {
+                Phase::Ended(result) => out.push(Output::Finish { task, result: result.clone() }),
+                // The answer to the first submission is an answer to this one.
+                Phase::Storing => {}
+                Phase::Waiting
+                | Phase::Asking { .. }
+                | Phase::Awarded { .. }
+                | Phase::Collecting { .. }
+                | Phase::Recovering { .. }
+                | Phase::Resolving
+                | Phase::Elsewhere => {
+                    if kept {
+                        out.push(Output::Acknowledged { task });
+                    }
+                }
             }
             return;
         }
@@ -212,8 +248,7 @@ impl Requester {
             return out.push(Output::Finish { task, result: Err(error) });
         }
         if keeping.durability != Durability::Memory {
-            let error = TaskError::NotStored { why: "this peer has no store".into() };
-            return out.push(Output::Finish { task, result: Err(error) });
+            return self.submit_kept(now, task, Submission { name, spec, keeping }, around, out);
         }
         self.book.enter(now, task, name, spec);
         self.tell(task, TaskState::Accepted, None, out);
@@ -222,16 +257,20 @@ impl Requester {
 
     /// A user withdraws a task.
     pub fn cancel(&mut self, task: TaskId, out: &mut Outbox) {
-        if self.book.open(task).is_some() {
+        if let Some(entry) = self.book.open(task) {
+            entry.cancelled = true;
+            if matches!(entry.phase, Phase::Elsewhere) {
+                return self.durable.withdraw(task, out);
+            }
             self.withdraw(task, out);
             self.end(task, TaskState::Cancelled, Err(TaskError::Cancelled), out);
         }
     }
 
-    /// Ends every task: this peer is going.
+    /// Ends every task that is in memory only: this peer is going. Those on disk go on when it is back, or elsewhere.
     pub fn shut_down(&mut self, out: &mut Outbox) {
         self.leaving = true;
-        for task in self.book.open_where(|_| true) {
+        for task in self.book.open_where(|entry| !entry.is_kept()) {
             self.withdraw(task, out);
             self.end(task, TaskState::Failed, Err(TaskError::ShuttingDown), out);
         }
@@ -267,7 +306,13 @@ impl Requester {
             // Who got a forwarded attempt may speak before the one that passed it on.
             Phase::Awarded { to, alternatives, .. } => *to == from || alternatives.contains(&from),
             Phase::Collecting { from: holder, .. } => *holder == from,
-            Phase::Waiting | Phase::Asking { .. } | Phase::Ended(_) => false,
+            Phase::Waiting
+            | Phase::Asking { .. }
+            | Phase::Storing
+            | Phase::Recovering { .. }
+            | Phase::Resolving
+            | Phase::Elsewhere
+            | Phase::Ended(_) => false,
         };
         holds.then_some(entry)
     }

@@ -108,7 +108,7 @@ impl Requester {
         let sites = (around.sites)();
         let ranking = placement::rank(&entry.spec, &sites, &circumstances);
         let method = self.method(&entry.spec, &ranking);
-        let epoch = entry.epoch + 1;
+        let epoch = entry.next_epoch();
         let record = self.new_record(epoch::attempt(epoch), method, &entry.spec, around, &ranking);
         let step = match method {
             Method::None => Step::Nobody(Excluded::count(&ranking)),
@@ -132,6 +132,9 @@ impl Requester {
     /// Nobody may run it: an error at once, or another look later when that is because an executor was lost.
     pub(super) fn nobody(&mut self, now: Time, task: TaskId, excluded: &Excluded, out: &mut Outbox) {
         let Some(entry) = self.book.open(task) else { return };
+        if entry.is_kept() {
+            return self.wait_for_somebody(now, task);
+        }
         if entry.failures > 0 && now.since(entry.awarded) < RETRY_FOR {
             entry.phase = Phase::Waiting;
             // Whoever declined may have room by then.
@@ -214,6 +217,7 @@ impl Requester {
             firm: firm || rivals.none,
             hops: 0,
             alternatives: rivals.near.clone(),
+            kept: entry.is_kept(),
             received: if to.peer == self.me { Vec::new() } else { self.acknowledgements.take(to.peer) },
         };
         entry.executor = Some(to.peer);

@@ -1,0 +1,111 @@
+//! Tasks that are asked for at a peer that does not know them: their home, or its guardian, is within a few hops.
+//!
+//! **Invariant:** a question is passed on at most [`SEEK_HOPS`] times, and remembered no longer than [`PATIENCE`]; whoever
+//! does not know is silent. The id of a task is derived from a secret of its user: to know it is to be allowed to ask.
+//! **Not here:** what is known of a task. That is the requesting half.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use crate::config::SEEK_HOPS;
+use crate::id::{PeerId, TaskId};
+use crate::message::{FoundHere, Message, Seek};
+use crate::output::{Outbox, Output};
+use crate::task::durable::Found;
+use crate::time::Time;
+
+/// An answer comes within this, or none does: two hops there and back between continents, and a busy peer.
+const PATIENCE: Duration = Duration::from_millis(1_500);
+/// Questions under way, of users here and of neighbours together.
+const QUESTIONS_MAX: usize = 1_024;
+/// Neighbours to whom a question of somebody else is passed on: their own neighbours differ little.
+const PASSED_ON_MAX: usize = 16;
+
+#[derive(Debug)]
+enum Asker {
+    /// A user here, by the driver's ticket.
+    User(u64),
+    /// A neighbour, by its own ticket.
+    Neighbour(PeerId, u64),
+}
+
+/// The questions that wait for an answer.
+#[derive(Debug, Default)]
+pub(super) struct Seeking {
+    open: BTreeMap<u64, (TaskId, Asker, Time)>,
+    asked: u64,
+}
+
+impl Seeking {
+    /// A user asks for a task.
+    pub(super) fn sought(
+        &mut self,
+        now: Time,
+        task: TaskId,
+        ticket: u64,
+        here: Option<Found>,
+        neighbours: Vec<PeerId>,
+        out: &mut Outbox,
+    ) {
+        if here.is_some() || neighbours.is_empty() || self.open.len() >= QUESTIONS_MAX {
+            return out.push(Output::Found { ticket, found: here.map(Box::new) });
+        }
+        self.ask(now, task, Asker::User(ticket), SEEK_HOPS, neighbours, out);
+    }
+
+    /// A neighbour asks for a task.
+    pub(super) fn asked(
+        &mut self,
+        now: Time,
+        from: PeerId,
+        seek: Seek,
+        here: Option<Found>,
+        neighbours: Vec<PeerId>,
+        out: &mut Outbox,
+    ) {
+        if let Some(found) = here {
+            let answer = FoundHere { ticket: seek.ticket, found };
+            return out.send(from, Message::Found(Box::new(answer)));
+        }
+        let hops = seek.hops.min(SEEK_HOPS);
+        if hops == 0 || self.open.len() >= QUESTIONS_MAX {
+            return;
+        }
+        let others = neighbours.into_iter().filter(|peer| *peer != from).take(PASSED_ON_MAX).collect();
+        self.ask(now, seek.task, Asker::Neighbour(from, seek.ticket), hops - 1, others, out);
+    }
+
+    fn ask(&mut self, now: Time, task: TaskId, asker: Asker, hops: u8, whom: Vec<PeerId>, out: &mut Outbox) {
+        self.asked += 1;
+        self.open.insert(self.asked, (task, asker, now + PATIENCE));
+        for peer in whom {
+            out.send(peer, Message::Seek(Seek { ticket: self.asked, task, hops }));
+        }
+    }
+
+    /// A neighbour knows it: the first answer counts.
+    pub(super) fn found(&mut self, answer: FoundHere, out: &mut Outbox) {
+        let is_it = self.open.get(&answer.ticket).is_some_and(|(task, ..)| *task == answer.found.task);
+        let Some((_, asker, _)) = is_it.then(|| self.open.remove(&answer.ticket)).flatten() else { return };
+        match asker {
+            Asker::User(ticket) => out.push(Output::Found { ticket, found: Some(Box::new(answer.found)) }),
+            Asker::Neighbour(peer, ticket) => {
+                out.send(peer, Message::Found(Box::new(FoundHere { ticket, found: answer.found })));
+            }
+        }
+    }
+
+    /// Gives up the questions that nobody answered.
+    pub(super) fn timer(&mut self, now: Time, out: &mut Outbox) {
+        // Questions are numbered in the order of their time.
+        while let Some(entry) = self.open.first_entry().filter(|entry| entry.get().2 <= now) {
+            if let (_, Asker::User(ticket), _) = entry.remove() {
+                out.push(Output::Found { ticket, found: None });
+            }
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.open.first_key_value().map(|(_, (_, _, until))| *until)
+    }
+}

@@ -1,0 +1,81 @@
+//! What is on its way to the disk, and what is to happen when it is there.
+//!
+//! **Invariant:** whatever depends on a record happens after its ticket came back, never before; a ticket that failed
+//! leads to nothing but a refusal.
+
+use std::collections::BTreeMap;
+
+use super::wire::{Case, Counsel};
+use crate::id::{PeerId, TaskId};
+use crate::message::Message;
+use crate::output::{Outbox, Output};
+use crate::store::{Change, Ticket};
+use crate::time::Time;
+
+/// What waits for a batch.
+#[derive(Debug)]
+pub(super) enum After {
+    /// A submitted task is on disk.
+    Admitted(TaskId),
+    /// A copy of this task is on disk, for whoever sent it; `fresh` when there was none before.
+    Copied { case: Case, to: PeerId, fresh: bool },
+    /// This may be said: it is true for ever.
+    Say(PeerId, Box<Counsel>),
+    /// Nobody waits.
+    Nothing,
+}
+
+/// The way to the store.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    /// Which start of the peer this is, once there is a store.
+    boot: Option<u32>,
+    /// The date at the moment zero of this peer.
+    unix_ms_at_zero: u64,
+    issued: u64,
+    /// Bounded by what may wait for it: tasks that are kept, and a word each to the members of their councils.
+    under_way: BTreeMap<Ticket, After>,
+}
+
+impl Journal {
+    /// There is a store.
+    pub(super) fn open(&mut self, now: Time, boot: u32, unix_ms: u64) {
+        self.boot = Some(boot);
+        self.unix_ms_at_zero = unix_ms.saturating_sub(now.as_micros() / 1_000);
+    }
+
+    /// Which start of the peer on its store this is; nothing without a store.
+    pub(super) fn boot(&self) -> Option<u32> {
+        self.boot
+    }
+
+    /// The date of a moment of this run, in milliseconds since 1970.
+    pub(super) fn unix_ms(&self, at: Time) -> u64 {
+        self.unix_ms_at_zero.saturating_add(at.as_micros() / 1_000)
+    }
+
+    /// Orders a batch to be written.
+    pub(super) fn write(&mut self, changes: Vec<Change>, after: After, out: &mut Outbox) {
+        self.issued += 1;
+        let ticket = Ticket(self.issued);
+        self.under_way.insert(ticket, after);
+        out.push(Output::Persist { ticket, changes });
+    }
+
+    /// A batch is on disk, or is not: what waited for it.
+    pub(super) fn answered(&mut self, ticket: Ticket) -> Option<After> {
+        self.under_way.remove(&ticket)
+    }
+}
+
+impl After {
+    /// Says what may be said now.
+    pub(super) fn say(to: PeerId, counsel: Counsel) -> Self {
+        Self::Say(to, Box::new(counsel))
+    }
+}
+
+/// Says something that needs no writing first.
+pub(super) fn say(out: &mut Outbox, to: PeerId, counsel: Counsel) {
+    out.send(to, Message::Council(Box::new(counsel)));
+}

@@ -1,0 +1,311 @@
+//! What a member of a council does when it is asked: keep a copy, promise, vote, remember the end.
+//!
+//! **Invariant:** every answer that binds follows the write that makes it true.
+
+use super::leading::until;
+use super::*;
+
+impl Durable {
+    /// A member of a council says something.
+    pub(crate) fn handle(&mut self, from: PeerId, counsel: Counsel, lent: &mut Lent<'_>) {
+        if self.journal.boot().is_none() {
+            if let Counsel::Guard(guard) = counsel {
+                refuse_copy(from, &guard, "it has no store".into(), lent);
+            }
+            return;
+        }
+        match counsel {
+            Counsel::Guard(guard) => self.guard(from, guard, lent),
+            Counsel::Guarded(guarded) => self.guarded(from, guarded, lent),
+            Counsel::Prepare(prepare) => self.prepare(from, &prepare, lent),
+            Counsel::Promised(promised) => self.promise_came(from, *promised, lent),
+            Counsel::Propose(propose) => self.vote(from, propose, lent),
+            Counsel::Accepted(voted) => self.vote_came(from, voted, lent),
+            Counsel::Refused(refused) => self.refused(from, &refused, lent),
+            Counsel::Resolved(resolved) => self.resolved(from, *resolved, lent),
+            Counsel::Known(case) => self.known(from, case),
+            Counsel::Inquire(cases) => {
+                cases.iter().take(INQUIRED_MAX).for_each(|case| self.inquired(from, *case, lent))
+            }
+            Counsel::Withdraw(case) => self.withdrawn(from, case),
+            Counsel::Standing(standing) => self.standing(from, &standing, lent),
+        }
+    }
+
+    // ── A second copy ────────────────────────────────────────────────────────────────────────────────────────────
+
+    fn guard(&mut self, from: PeerId, guard: Box<Guard>, lent: &mut Lent<'_>) {
+        let (task, me) = (guard.task, self.me);
+        let mine = |peer: Option<PeerId>| peer == Some(me);
+        let between_us = guard.council.home() == Some(from) && mine(guard.council.guardian())
+            || guard.council.guardian() == Some(from) && mine(guard.council.home());
+        if !guard.council.is_sane() || !between_us || guard.council.members.len() < MEMBERS_MAX {
+            return refuse_copy(from, &guard, "it is not of that council".into(), lent);
+        }
+        if self.damaged.contains_key(&task) {
+            return refuse_copy(from, &guard, "its records of that task are damaged".into(), lent);
+        }
+        if let Err(error) = guard.spec.check() {
+            return refuse_copy(from, &guard, error.to_string(), lent);
+        }
+        match self.kept.get(&task) {
+            Some(kept) if kept.resolved && kept.council.term == guard.council.term => {
+                self.tell_end(from, task, lent.out)
+            }
+            Some(kept) if kept.council.term > guard.council.term || kept.leads() => {
+                refuse_copy(from, &guard, "it knows of a later submission".into(), lent);
+            }
+            // The answer was lost, or the copy: what was promised meanwhile stands.
+            Some(kept) if kept.council.term == guard.council.term => self.take_copy(from, guard, lent),
+            Some(_) => {
+                self.forget_council(task);
+                self.take_copy(from, guard, lent);
+            }
+            None => match self.full(weight(&guard.spec)) {
+                Some(why) => refuse_copy(from, &guard, why, lent),
+                None => self.take_copy(from, guard, lent),
+            },
+        }
+    }
+
+    /// A copy is taken when everything that the task reads is here.
+    fn take_copy(&mut self, from: PeerId, mut guard: Box<Guard>, lent: &mut Lent<'_>) {
+        let task = guard.task;
+        let module = |variant: &super::super::spec::Variant| BlobRef {
+            id: variant.module,
+            bytes: variant.module_bytes,
+            holder: from,
+        };
+        let mut blobs: Vec<BlobRef> = guard.spec.variants.iter().map(module).collect();
+        for input in &mut guard.spec.inputs {
+            if let Payload::Blob(blob) = input {
+                blobs.push(*blob);
+                // Whoever leads is asked for it.
+                blob.holder = self.me;
+            }
+        }
+        lent.out.push(Output::Keep { task, blobs: blobs.iter().map(|blob| blob.id).collect() });
+        self.fetching.insert(task, (from, Waiting::Copy(guard)));
+        lent.out.push(Output::Fetch { attempt: TaskRef { task, epoch: FETCH_EPOCH }, blobs });
+    }
+
+    /// The blobs of a kept task are here, or cannot be had; false when the fetch was not ours.
+    pub(crate) fn fetched(&mut self, attempt: TaskRef, result: &Result<(), String>, lent: &mut Lent<'_>) -> bool {
+        if attempt.epoch != FETCH_EPOCH {
+            return false;
+        }
+        match (self.fetching.remove(&attempt.task), result) {
+            (Some((from, Waiting::Copy(guard))), Ok(())) => self.store_copy(from, *guard, lent),
+            (Some((from, Waiting::Copy(guard))), Err(why)) => {
+                lent.out.push(Output::Forget { task: attempt.task });
+                refuse_copy(from, &guard, format!("it could not fetch what the task needs: {why}"), lent);
+            }
+            (Some((from, Waiting::Vote(propose))), Ok(())) => self.cast(from, *propose, lent),
+            // A vote for an output that is not here would be worth less than it says.
+            (Some((_, Waiting::Vote(_) | Waiting::Nothing)) | None, _) => {}
+        }
+        true
+    }
+
+    fn store_copy(&mut self, from: PeerId, guard: Guard, lent: &mut Lent<'_>) {
+        let Guard { task, council, name, spec, keeping, age } = guard;
+        let keeping = Keeping { retention: keeping.retention.min(RETENTION_MAX), ..keeping };
+        let copy = KeptTask { name, spec, keeping, accepted: lent.now, aged: age, failures: 0 };
+        let accepted = record::date_of(self.journal.unix_ms(lent.now), age);
+        let mut changes = vec![record::put_task(task, &copy, accepted)];
+        changes.extend(record::put_input(task, &copy.spec.inputs));
+        let case = Case { task, term: council.term };
+        let fresh = !self.kept.contains_key(&task);
+        if let Some(kept) = self.kept.get_mut(&task) {
+            if kept.resolved {
+                return;
+            }
+            (kept.retention, kept.copy) = (keeping.retention, Some(Box::new(copy)));
+        } else {
+            let acceptor = Acceptor::new(council.home().unwrap_or(from));
+            let kept = Kept {
+                seen: acceptor.promised,
+                acceptor,
+                council,
+                resolved: false,
+                until: lent.now + until(&copy).saturating_sub(age),
+                retention: keeping.retention,
+                bytes: weight(&copy.spec),
+                copy: Some(Box::new(copy)),
+                stage: Stage::Idle,
+                repeats: 0,
+            };
+            self.keep(lent.now, task, kept);
+        }
+        changes.extend(self.council_change(task, lent.now));
+        self.journal.write(changes, After::Copied { case, to: from, fresh }, lent.out);
+    }
+
+    // ── Promises and votes ───────────────────────────────────────────────────────────────────────────────────────
+
+    /// Another member would lead.
+    fn prepare(&mut self, from: PeerId, prepare: &Prepare, lent: &mut Lent<'_>) {
+        let (task, ballot) = (prepare.task, prepare.ballot);
+        if ballot.owner != from || !self.sits(from, task, &prepare.council, prepare.expires_in, lent) {
+            return;
+        }
+        let Some(kept) = self.kept.get_mut(&task) else { return };
+        if kept.resolved {
+            return self.tell_end(from, task, lent.out);
+        }
+        let case = kept.case(task);
+        let leader = kept.acceptor.promised.owner;
+        let leads = if leader == self.me { kept.leads() } else { (lent.is_here)(leader) };
+        let refused = |promised, leader_is_here| Counsel::Refused(Refused { case, promised, leader_is_here });
+        // Whoever bids has found its leader wanting.
+        if leader != from && from != self.me && leads {
+            return say(lent.out, from, refused(kept.acceptor.promised, true));
+        }
+        if !kept.acceptor.promise(ballot) {
+            return say(lent.out, from, refused(kept.acceptor.promised, false));
+        }
+        kept.see(ballot);
+        let accepted = kept.acceptor.accepted.clone();
+        let promised = Counsel::Promised(Box::new(Promised { case, ballot, accepted }));
+        self.write_council(task, After::say(from, promised), lent);
+    }
+
+    /// The leader proposes an end.
+    fn vote(&mut self, from: PeerId, propose: Box<Propose>, lent: &mut Lent<'_>) {
+        let task = propose.task;
+        let ballot = propose.vote.ballot;
+        if ballot.owner != from || !self.sits(from, task, &propose.council, propose.expires_in, lent) {
+            return;
+        }
+        let Some(kept) = self.kept.get(&task) else { return };
+        if kept.resolved && from != self.me {
+            return self.tell_end(from, task, lent.out);
+        }
+        let is_guardian = kept.copy.is_some() && from != self.me;
+        match output_of(&propose.vote.resolution).filter(|_| is_guardian && ballot >= kept.acceptor.promised) {
+            // Its output is to survive as well as its end.
+            Some(blob) => {
+                let blobs = vec![BlobRef { holder: from, ..blob }];
+                self.fetching.insert(task, (from, Waiting::Vote(propose)));
+                lent.out.push(Output::Fetch { attempt: TaskRef { task, epoch: FETCH_EPOCH }, blobs });
+            }
+            None => self.cast(from, *propose, lent),
+        }
+    }
+
+    fn cast(&mut self, from: PeerId, propose: Propose, lent: &mut Lent<'_>) {
+        let (task, vote) = (propose.task, propose.vote);
+        let ballot = vote.ballot;
+        let Some(kept) = self.kept.get_mut(&task).filter(|kept| kept.council.term == propose.council.term) else {
+            return;
+        };
+        let case = kept.case(task);
+        let leader = kept.acceptor.promised.owner;
+        if kept.resolved && kept.acceptor.accepted.as_ref().is_none_or(|accepted| accepted.ballot != ballot) {
+            return;
+        }
+        if !kept.acceptor.accept(ballot, vote.resolution) {
+            let leader_is_here = (lent.is_here)(leader);
+            let refused = Refused { case, promised: kept.acceptor.promised, leader_is_here };
+            return say(lent.out, from, Counsel::Refused(refused));
+        }
+        kept.see(ballot);
+        let deposed = leader == self.me && from != self.me && kept.leads();
+        // A council of one has decided with its vote.
+        let alone = kept.council.members.len() == 1;
+        kept.resolved |= alone;
+        if deposed {
+            self.depose(task, lent.now);
+        }
+        let mut changes: Vec<_> = self.council_change(task, lent.now).into_iter().collect();
+        if alone {
+            changes.push(record::delete_input(task));
+        }
+        self.journal.write(changes, After::say(from, Counsel::Accepted(Voted { case, ballot })), lent.out);
+    }
+
+    /// Whether `from` and this peer sit on that council; a witness hears of it for the first time when it is asked.
+    fn sits(&mut self, from: PeerId, task: TaskId, council: &Council, expires_in: Duration, lent: &Lent<'_>) -> bool {
+        if !council.is_sane() || !council.has(self.me) || !council.has(from) || self.damaged.contains_key(&task) {
+            return false;
+        }
+        match self.kept.get(&task) {
+            Some(kept) if kept.council == *council => return true,
+            // A later council of the same task follows one whose end was a refusal.
+            Some(kept) if kept.council.term < council.term && !kept.leads() => self.forget_council(task),
+            Some(_) => return false,
+            None => {}
+        }
+        let Some(home) = council.home().filter(|_| self.full(0).is_none()) else { return false };
+        let acceptor = Acceptor::new(home);
+        let kept = Kept {
+            seen: acceptor.promised,
+            acceptor,
+            council: council.clone(),
+            resolved: false,
+            until: lent.now + expires_in,
+            retention: Duration::ZERO,
+            bytes: 0,
+            copy: None,
+            stage: Stage::Idle,
+            repeats: 0,
+        };
+        self.keep(lent.now, task, kept);
+        true
+    }
+
+    /// An earlier council of a task makes way for a later one; its records are overwritten.
+    fn forget_council(&mut self, task: TaskId) {
+        if let Some(kept) = self.kept.remove(&task) {
+            self.bytes -= kept.bytes;
+            self.shared.remove(&task);
+            self.deadlines.clear(&Due::Repeat(task));
+        }
+    }
+
+    // ── Ends ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    fn tell_end(&self, to: PeerId, task: TaskId, out: &mut Outbox) {
+        let Some(kept) = self.kept.get(&task) else { return };
+        let (case, ballot) = (kept.case(task), kept.acceptor.promised);
+        let resolution = kept.end().cloned();
+        say(out, to, Counsel::Resolved(Box::new(Resolved { case, ballot, resolution })));
+    }
+
+    /// A task has ended, as a majority has it.
+    fn resolved(&mut self, from: PeerId, resolved: Resolved, lent: &mut Lent<'_>) {
+        let Resolved { case, ballot, resolution } = resolved;
+        let task = case.task;
+        let Some(kept) = self.kept.get(&task) else {
+            // Forgotten: its time is over.
+            return say(lent.out, from, Counsel::Known(case));
+        };
+        if kept.council.term != case.term || !kept.council.has(from) {
+            return;
+        }
+        if kept.resolved {
+            return say(lent.out, from, Counsel::Known(case));
+        }
+        let voted = kept.acceptor.accepted.as_ref().filter(|vote| vote.ballot == ballot);
+        let Some(resolution) = resolution.or_else(|| voted.map(|vote| vote.resolution.clone())) else {
+            return say(lent.out, from, Counsel::Inquire(vec![case]));
+        };
+        if let Some(blob) = output_of(&resolution).filter(|_| kept.retention > Duration::ZERO) {
+            let blobs = vec![BlobRef { holder: from, ..blob }];
+            self.fetching.insert(task, (from, Waiting::Nothing));
+            lent.out.push(Output::Fetch { attempt: TaskRef { task, epoch: FETCH_EPOCH }, blobs });
+        }
+        self.settle(task, Vote { ballot, resolution: resolution.clone() }, lent.now, lent.out);
+        self.begin(task, Stage::Idle, lent.now);
+        self.shared.remove(&task);
+        self.happened.push(Happened::Resolved(task, Box::new(resolution)));
+        let changes = vec![record::delete_input(task)].into_iter().chain(self.council_change(task, lent.now));
+        let after = After::say(from, Counsel::Known(case));
+        self.journal.write(changes.collect(), after, lent.out);
+    }
+}
+
+fn refuse_copy(from: PeerId, guard: &Guard, why: String, lent: &mut Lent<'_>) {
+    let case = Case { task: guard.task, term: guard.council.term };
+    say(lent.out, from, Counsel::Guarded(Guarded { case, refusal: Some(why) }));
+}

@@ -1,0 +1,138 @@
+//! What stands on disk of a kept task: three records, so that none is written again for the sake of another.
+//!
+//! | key | record | who | written |
+//! |---|---|---|---|
+//! | `t` · id | [`TaskRecord`] | home, guardian | when it is taken on; when an attempt failed |
+//! | `i` · id | its input | home, guardian | when it is taken on; deleted at the end |
+//! | `c` · id | [`CouncilRecord`] | every member | before each promise and vote leaves, and at the end |
+//!
+//! **Invariant:** dates stand here only, and are read as ages: a wrong clock shifts deadlines over a restart, nothing else.
+
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::acceptor::{Ballot, Vote};
+use super::resolution::Council;
+use super::{Keeping, Kept, KeptTask};
+use crate::id::TaskId;
+use crate::store::{self, Change};
+use crate::task::spec::{Payload, TaskSpec};
+use crate::time::{Time, micros};
+
+const TASK: u8 = b't';
+const INPUT: u8 = b'i';
+const COUNCIL: u8 = b'c';
+
+/// A task without its input.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct TaskRecord {
+    #[serde(rename = "n")]
+    pub(super) name: String,
+    /// Its inputs stand elsewhere.
+    #[serde(rename = "s")]
+    pub(super) spec: TaskSpec,
+    #[serde(rename = "k")]
+    pub(super) keeping: Keeping,
+    #[serde(rename = "a")]
+    pub(super) accepted_unix_ms: u64,
+    #[serde(rename = "f", default)]
+    pub(super) failures: u32,
+}
+
+/// What a member of the council of a task has promised and knows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct CouncilRecord {
+    #[serde(rename = "c")]
+    pub(super) council: Council,
+    #[serde(rename = "p")]
+    pub(super) promised: Ballot,
+    #[serde(rename = "v", default)]
+    pub(super) accepted: Option<Vote>,
+    /// The vote is known to be the decision.
+    #[serde(rename = "r", default)]
+    pub(super) resolved: bool,
+    #[serde(rename = "u")]
+    pub(super) until_unix_ms: u64,
+}
+
+fn key(kind: u8, task: TaskId) -> Vec<u8> {
+    let mut key = vec![kind];
+    key.extend(task.0);
+    key
+}
+
+fn put<T: Serialize>(kind: u8, task: TaskId, value: &T) -> Change {
+    let key = key(kind, task);
+    let bytes = store::encode(&key, value);
+    Change::Put { key, bytes }
+}
+
+/// What a key is about.
+pub(super) fn read_key(key: &[u8]) -> Option<(Kind, TaskId)> {
+    let (kind, id) = key.split_first()?;
+    let kind = match *kind {
+        TASK => Kind::Task,
+        INPUT => Kind::Input,
+        COUNCIL => Kind::Council,
+        _ => return None,
+    };
+    Some((kind, TaskId(id.try_into().ok()?)))
+}
+
+/// The records of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Task,
+    Input,
+    Council,
+}
+
+/// The task itself, without its input.
+pub(super) fn put_task(task: TaskId, kept: &KeptTask, accepted_unix_ms: u64) -> Change {
+    let spec = TaskSpec { inputs: Vec::new(), ..kept.spec.clone() };
+    let (name, keeping, failures) = (kept.name.clone(), kept.keeping, kept.failures);
+    put(TASK, task, &TaskRecord { name, spec, keeping, accepted_unix_ms, failures })
+}
+
+/// Its input, if it has any.
+pub(super) fn put_input(task: TaskId, inputs: &Vec<Payload>) -> Option<Change> {
+    (!inputs.is_empty()).then(|| put(INPUT, task, inputs))
+}
+
+/// The input is not needed any more.
+pub(super) fn delete_input(task: TaskId) -> Change {
+    Change::Delete { key: key(INPUT, task) }
+}
+
+/// What this peer has promised and knows.
+pub(super) fn put_council(task: TaskId, kept: &Kept, until_unix_ms: u64) -> Change {
+    let record = CouncilRecord {
+        council: kept.council.clone(),
+        promised: kept.acceptor.promised,
+        accepted: kept.acceptor.accepted.clone(),
+        resolved: kept.resolved,
+        until_unix_ms,
+    };
+    put(COUNCIL, task, &record)
+}
+
+/// Nothing of it is kept any more.
+pub(super) fn delete_all(task: TaskId) -> Vec<Change> {
+    [TASK, INPUT, COUNCIL].map(|kind| Change::Delete { key: key(kind, task) }).into()
+}
+
+/// How long ago a date was; nothing when it lies ahead.
+pub(super) fn age(unix_ms_now: u64, unix_ms: u64) -> Duration {
+    Duration::from_millis(unix_ms_now.saturating_sub(unix_ms))
+}
+
+/// The date at which something of this age began.
+pub(super) fn date_of(unix_ms_now: u64, age: Duration) -> u64 {
+    unix_ms_now.saturating_sub(micros(age) / 1_000)
+}
+
+/// The moment of this run that a date in the future is; now when it is past.
+pub(super) fn moment(now: Time, unix_ms_now: u64, unix_ms: u64) -> Time {
+    now + Duration::from_millis(unix_ms.saturating_sub(unix_ms_now)).min(crate::time::DURATION_MAX)
+}

@@ -1,0 +1,108 @@
+//! What a peer that starts finds on its disk.
+//!
+//! **Invariant:** a record that cannot be read is reported and left alone, and its task is not acted on: a promise that
+//! was forgotten could be broken.
+
+use super::record::{CouncilRecord, Kind, TaskRecord, age, moment, read_key};
+use super::*;
+use crate::output::Event;
+use crate::store::decode;
+
+/// The records of one task.
+#[derive(Default)]
+struct Records {
+    task: Option<TaskRecord>,
+    inputs: Vec<Payload>,
+    council: Option<CouncilRecord>,
+}
+
+impl Durable {
+    /// Takes in everything that is on disk; [`Happened::Restored`] follows for each task of a user of this peer.
+    pub(crate) fn restored(&mut self, records: &[(Vec<u8>, Vec<u8>)], boot: u32, unix_ms: u64, lent: &mut Lent<'_>) {
+        self.journal.open(lent.now, boot, unix_ms);
+        let mut tasks: BTreeMap<TaskId, Records> = BTreeMap::new();
+        for (key, bytes) in records {
+            let Some((kind, task)) = read_key(key) else {
+                let why = format!("nothing is known by a key of {} bytes", key.len());
+                lent.out.notify(Event::RecordDamaged { task: None, why });
+                continue;
+            };
+            let entry = tasks.entry(task).or_default();
+            let read = match kind {
+                Kind::Task => decode(key, bytes).map(|record| entry.task = Some(record)),
+                Kind::Input => decode(key, bytes).map(|inputs| entry.inputs = inputs),
+                Kind::Council => decode(key, bytes).map(|record| entry.council = Some(record)),
+            };
+            if let Err(error) = read {
+                self.damage(task, error.to_string(), lent.out);
+            }
+        }
+        for (task, records) in tasks {
+            if !self.damaged.contains_key(&task) {
+                self.restore(task, records, unix_ms, lent);
+            }
+        }
+    }
+
+    fn damage(&mut self, task: TaskId, why: String, out: &mut Outbox) {
+        out.notify(Event::RecordDamaged { task: Some(task), why: why.clone() });
+        if self.damaged.insert(task, why.clone()).is_none() {
+            self.happened.push(Happened::Damaged(task, why));
+        }
+    }
+
+    fn restore(&mut self, task: TaskId, records: Records, unix_ms: u64, lent: &mut Lent<'_>) {
+        let Records { task: record, inputs, council: Some(found) } = records else {
+            return self.damage(task, "the record of its council is missing".into(), lent.out);
+        };
+        let me = self.me;
+        let with_copy = found.council.peers().take(2).any(|peer| peer == me);
+        if !found.council.is_sane() || !found.council.has(me) || (with_copy && record.is_none()) {
+            return self.damage(task, "its records do not fit together".into(), lent.out);
+        }
+        let copy = record.map(|record| {
+            let TaskRecord { name, spec, keeping, accepted_unix_ms, failures } = record;
+            let spec = TaskSpec { inputs, ..spec };
+            KeptTask { name, spec, keeping, accepted: lent.now, aged: age(unix_ms, accepted_unix_ms), failures }
+        });
+        let is_home = found.council.home() == Some(me);
+        let leads = found.promised.owner == me && !found.resolved;
+        let acceptor = Acceptor { promised: found.promised, accepted: found.accepted };
+        let kept = Kept {
+            seen: acceptor.promised,
+            council: found.council,
+            resolved: found.resolved,
+            until: moment(lent.now, unix_ms, found.until_unix_ms),
+            retention: copy.as_ref().map_or(Duration::ZERO, |copy| copy.keeping.retention),
+            bytes: copy.as_ref().map_or(0, |copy| weight(&copy.spec))
+                + acceptor.accepted.as_ref().map_or(0, |vote| weight_of_end(&vote.resolution)),
+            // Whoever leads has it in its book, and so has the home.
+            copy: copy.clone().filter(|_| !is_home).map(Box::new),
+            acceptor,
+            stage: if leads { Stage::Leading } else { Stage::Idle },
+            repeats: 0,
+        };
+        let end = kept.end().cloned();
+        let proposed = kept.acceptor.accepted.clone().filter(|vote| leads && vote.ballot == kept.acceptor.promised);
+        let blobs = copy.as_ref().map(KeptTask::blobs).unwrap_or_default();
+        let output = kept.acceptor.accepted.as_ref().and_then(|vote| output_of(&vote.resolution)).map(|blob| blob.id);
+        let needed = if end.is_some() { Vec::new() } else { blobs }.into_iter().chain(output).collect();
+        lent.out.push(Output::Keep { task, blobs: needed });
+        self.keep(lent.now, task, kept);
+        if end.is_some() && self.shared.contains(&task) {
+            // Others may have missed the end: they are told when they are here.
+            self.begin(task, Stage::Telling { known: BTreeSet::from([me]) }, lent.now);
+        }
+        let Some(copy) = copy.filter(|_| is_home || leads) else { return };
+        let how = match (end, &proposed) {
+            (Some(end), _) => Restored::Ended(Box::new(end)),
+            (None, Some(_)) => Restored::Proposed,
+            (None, None) if leads => Restored::Open,
+            (None, None) => Restored::Elsewhere,
+        };
+        self.happened.push(Happened::Restored(task, Box::new(copy), how));
+        if let Some(vote) = proposed {
+            self.propose(task, vote.resolution, lent);
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Who leads a task when its leader is lost, and how a leader that comes back learns of it.
+//!
+//! **Invariant:** whoever leads by a ballot has the promises of a majority, its own among them, and proposes what any of
+//! them had accepted.
+
+use super::acceptor::bound_to;
+use super::*;
+
+impl Durable {
+    // ── The heir ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Looks whether the leaders of tasks that we are heir to are there, and follows those that are not.
+    pub(super) fn watch(&mut self, lent: &mut Lent<'_>) {
+        if !self.shared.is_empty() {
+            self.deadlines.set(Due::Watch, lent.now + WATCH_EVERY);
+        }
+        let mut led: BTreeMap<PeerId, Vec<TaskId>> = BTreeMap::new();
+        for (task, kept) in self.shared.iter().filter_map(|task| Some((task, self.kept.get(task)?))) {
+            let is_heir = kept.copy.is_some() || kept.council.home() == Some(self.me);
+            if is_heir && !kept.resolved && matches!(kept.stage, Stage::Idle) {
+                led.entry(kept.leader()).or_default().push(*task);
+            }
+        }
+        // Whoever bid and found no majority leads nothing, though it is bound to itself: it bids again.
+        let me = self.me;
+        let is_gone = |leader: PeerId| leader == me || !(lent.is_here)(leader);
+        self.away.retain(|leader, _| led.contains_key(leader) && is_gone(*leader));
+        self.doubted.retain(|leader, _| led.contains_key(leader) && !is_gone(*leader));
+        for (leader, tasks) in led {
+            if !is_gone(leader) {
+                self.doubt(leader, &tasks, lent);
+                continue;
+            }
+            let since = *self.away.entry(leader).or_insert(lent.now);
+            if lent.now.since(since) >= LEASE {
+                tasks.into_iter().take(TAKEOVERS_MAX).for_each(|task| self.take_over(task, lent));
+            }
+        }
+    }
+
+    /// A leader may have started anew and not know that it leads: it is asked now and then.
+    fn doubt(&mut self, leader: PeerId, tasks: &[TaskId], lent: &mut Lent<'_>) {
+        let last = self.doubted.entry(leader).or_insert(lent.now);
+        if lent.now.since(*last) < DOUBT_AFTER {
+            return;
+        }
+        *last = lent.now;
+        let cases: Vec<Case> = tasks.iter().filter_map(|task| Some(self.kept.get(task)?.case(*task))).collect();
+        for cases in cases.chunks(INQUIRED_MAX) {
+            say(lent.out, leader, Counsel::Inquire(cases.to_vec()));
+        }
+    }
+
+    /// Bids for the lead of a task.
+    fn take_over(&mut self, task: TaskId, lent: &mut Lent<'_>) {
+        let Some(kept) = self.kept.get(&task) else { return };
+        let promised = kept.acceptor.promised;
+        // An earlier bid of ours that nobody outbid is as good as another: nothing was proposed by it.
+        let ballot = if promised.owner == self.me && promised.round > 0 && kept.seen <= promised {
+            promised
+        } else {
+            Ballot { round: kept.seen.max(promised).round.saturating_add(1), owner: self.me }
+        };
+        self.begin(task, Stage::Preparing { ballot, promises: BTreeMap::new() }, lent.now);
+        self.bid(task, None, lent);
+    }
+
+    pub(super) fn bid(&mut self, task: TaskId, only: Option<PeerId>, lent: &mut Lent<'_>) {
+        let Some(kept) = self.kept.get(&task) else { return };
+        let Stage::Preparing { ballot, promises } = &kept.stage else { return };
+        let expires_in = kept.until.since(lent.now);
+        for member in &kept.council.members {
+            // Nobody is bound to itself by a bid that nobody else supports.
+            let too_early = member.peer == self.me && promises.is_empty();
+            if too_early || promises.contains_key(&member.peer) || only.is_some_and(|only| only != member.peer) {
+                continue;
+            }
+            if member.peer != self.me && !(lent.is_here)(member.peer) {
+                self.wanted.push(member.clone());
+            }
+            let prepare = Prepare { task, council: kept.council.clone(), ballot: *ballot, expires_in };
+            say(lent.out, member.peer, Counsel::Prepare(prepare));
+        }
+    }
+
+    /// The bid found no majority: another lease passes before the next.
+    pub(super) fn withdraw_bid(&mut self, task: TaskId, now: Time) {
+        let Some(kept) = self.kept.get(&task) else { return };
+        let leader = kept.leader();
+        self.begin(task, Stage::Idle, now);
+        self.away.insert(leader, now);
+    }
+
+    /// A member promises to follow.
+    pub(super) fn promise_came(&mut self, from: PeerId, promised: Promised, lent: &mut Lent<'_>) {
+        let task = promised.case.task;
+        let me = self.me;
+        let Some(kept) = self.kept.get_mut(&task) else { return };
+        let majority = kept.council.majority();
+        let ours = kept.council.term == promised.case.term && kept.council.has(from);
+        let Stage::Preparing { ballot, promises } = &mut kept.stage else { return };
+        if !ours || promised.ballot != *ballot {
+            return;
+        }
+        promises.insert(from, promised.accepted);
+        if !promises.contains_key(&me) {
+            return self.bid(task, Some(me), lent);
+        }
+        if promises.len() < majority {
+            return;
+        }
+        let bound = bound_to(promises.values());
+        self.takeovers += 1;
+        self.begin(task, Stage::Leading, lent.now);
+        match bound {
+            Some(resolution) => self.propose(task, resolution, lent),
+            None => {
+                let copy = self.kept.get(&task).and_then(|kept| kept.copy.clone());
+                self.happened.push(Happened::Leads(task, copy));
+            }
+        }
+    }
+
+    /// A member is bound to somebody else.
+    pub(super) fn refused(&mut self, from: PeerId, refused: &Refused, lent: &mut Lent<'_>) {
+        let task = refused.case.task;
+        let Some(kept) = self.kept.get_mut(&task) else { return };
+        if kept.council.term != refused.case.term || !kept.council.has(from) {
+            return;
+        }
+        kept.see(refused.promised);
+        match &kept.stage {
+            Stage::Preparing { ballot, .. } if refused.promised > *ballot => {
+                self.withdraw_bid(task, lent.now);
+            }
+            Stage::Leading | Stage::Proposing { .. } if refused.promised > kept.acceptor.promised => {
+                self.depose(task, lent.now);
+            }
+            Stage::Idle
+            | Stage::Writing
+            | Stage::Guarding
+            | Stage::Leading
+            | Stage::Preparing { .. }
+            | Stage::Proposing { .. }
+            | Stage::Telling { .. } => {}
+        }
+    }
+
+    /// Another leads a task that we led.
+    pub(super) fn depose(&mut self, task: TaskId, now: Time) {
+        self.begin(task, Stage::Idle, now);
+        self.happened.push(Happened::Deposed(task));
+    }
+
+    // ── The one that comes back ──────────────────────────────────────────────────────────────────────────────────
+
+    /// A member asks what has become of a task.
+    pub(super) fn inquired(&mut self, from: PeerId, case: Case, lent: &mut Lent<'_>) {
+        let Some(kept) = self.kept.get(&case.task) else {
+            // Nothing was promised here.
+            let ballot = Ballot { round: 0, owner: from };
+            let standing = Standing { case, ballot, holds: false, leads: false };
+            return say(lent.out, from, Counsel::Standing(standing));
+        };
+        if kept.council.term != case.term || !kept.council.has(from) {
+            return;
+        }
+        if let Some(resolution) = kept.end().cloned() {
+            let ballot = kept.acceptor.promised;
+            return say(
+                lent.out,
+                from,
+                Counsel::Resolved(Box::new(Resolved { case, ballot, resolution: Some(resolution) })),
+            );
+        }
+        // A home has it in its book.
+        let holds = kept.copy.is_some() || kept.council.home() == Some(self.me);
+        let ballot = kept.seen.max(kept.acceptor.promised);
+        let leads = kept.leads() || matches!(kept.stage, Stage::Preparing { .. });
+        say(lent.out, from, Counsel::Standing(Standing { case, ballot, holds, leads }));
+    }
+
+    /// The user of a task that another leads withdraws it.
+    pub(crate) fn withdraw(&mut self, task: TaskId, out: &mut Outbox) {
+        if let Some(kept) = self.kept.get(&task) {
+            say(out, kept.leader(), Counsel::Withdraw(kept.case(task)));
+        }
+    }
+
+    /// The home of a task that this peer leads says that its user withdrew it.
+    pub(super) fn withdrawn(&mut self, from: PeerId, case: Case) {
+        let Some(kept) = self.kept.get(&case.task) else { return };
+        if kept.council.term == case.term && kept.council.home() == Some(from) && kept.leads() {
+            self.happened.push(Happened::Withdrawn(case.task));
+        }
+    }
+
+    /// A member says who leads a task, as far as it knows.
+    pub(super) fn standing(&mut self, from: PeerId, standing: &Standing, lent: &mut Lent<'_>) {
+        let task = standing.case.task;
+        let Some(kept) = self.kept.get_mut(&task) else { return };
+        if kept.council.term != standing.case.term || !kept.council.has(from) || kept.resolved {
+            return;
+        }
+        let was_leader = kept.leader() == from;
+        kept.see(standing.ballot);
+        if !kept.leads() {
+            let is_heir = kept.copy.is_some() || kept.council.home() == Some(self.me);
+            if is_heir && was_leader && !standing.leads && matches!(kept.stage, Stage::Idle) {
+                self.take_over(task, lent);
+            }
+            return;
+        }
+        if standing.ballot > kept.acceptor.promised {
+            return self.depose(task, lent.now);
+        }
+        let should_hold = kept.council.peers().take(2).any(|peer| peer == from);
+        if should_hold && !standing.holds {
+            self.happened.push(Happened::CopyWanted(task));
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Kept tasks under faults: whole peers over a small world with disks that lose what was not written.
+
+mod chaos;
+mod members;
+mod stories;
+mod world;

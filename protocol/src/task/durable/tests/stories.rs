@@ -1,0 +1,329 @@
+//! What becomes of a kept task in one particular mishap.
+
+use super::world::*;
+use crate::input::Input;
+use crate::task::TaskState;
+use crate::task::durable::Durability;
+
+/// Five peers that know each other.
+fn world(seed: u64) -> World {
+    let mut world = World::new(5, seed);
+    world.run_for(ms(2_000));
+    world
+}
+
+#[track_caller]
+fn assert_ended_once(world: &World, n: u8) {
+    assert_eq!(world.problems, Vec::<String>::new(), "{:#?}", world.log);
+    let mut ends = world.ends(task(n));
+    assert!(!ends.is_empty(), "nobody knows an end of {n}: {:#?}", world.log);
+    ends.dedup();
+    assert_eq!(ends.len(), 1, "several ends: {ends:?}");
+    let told = world.finished.get(&task(n)).map_or(0, Vec::len);
+    assert!(told <= 1, "the user heard {told} times");
+}
+
+#[test]
+fn a_task_on_disk_is_acknowledged_after_the_write_and_ends_once() {
+    let mut world = world(1);
+
+    world.submit(0, task(1), Durability::Disk);
+    assert!(world.acknowledged.is_empty());
+    world.run_for(ms(2_000));
+
+    assert!(world.acknowledged.contains_key(&task(1)));
+    assert_eq!(world.state_at(0, task(1)), Some(TaskState::Done));
+    assert_eq!(world.executions[&task(1)].len(), 1);
+    assert_ended_once(&world, 1);
+    assert!(!world.has_on_disk(0, b'i', task(1)), "its input is not needed any more");
+}
+
+#[test]
+fn a_full_disk_refuses_the_task_and_keeps_nothing_of_it() {
+    let mut world = world(2);
+    world.fill_disk(0, true);
+
+    world.submit(0, task(1), Durability::Disk);
+    world.run_for(ms(1_000));
+
+    assert!(world.acknowledged.is_empty());
+    assert!(world.log.iter().any(|line| line.contains("no space left on device")), "{:#?}", world.log);
+    assert_eq!(world.find(0, task(1)), None);
+
+    world.fill_disk(0, false);
+    world.submit(0, task(1), Durability::Disk);
+    world.run_for(ms(2_000));
+    assert_ended_once(&world, 1);
+}
+
+#[test]
+fn a_disk_that_fills_while_a_task_runs_delays_its_end_and_loses_nothing() {
+    let mut world = world(3);
+    world.submit(0, task(1), Durability::Disk);
+    world.run_for(ms(100));
+    world.fill_disk(0, true);
+    world.run_for(ms(3_000));
+    assert_eq!(world.finished.get(&task(1)), None);
+
+    world.fill_disk(0, false);
+    world.run_for(ms(6_000));
+
+    assert_eq!(world.executions[&task(1)].len(), 1);
+    assert_ended_once(&world, 1);
+}
+
+#[test]
+fn a_home_that_restarts_adopts_what_still_runs_elsewhere() {
+    let mut world = world(4);
+    world.run = ms(8_000);
+    let others = |spec: &mut crate::task::spec::TaskSpec| spec.policy.peer = Some(crate::id::PeerId([3; 32]));
+    world.submit_with(0, task(1), Durability::Disk, others);
+    world.run_for(ms(500));
+
+    world.crash(0);
+    world.run_for(ms(1_000));
+    world.start(0);
+    world.run_for(ms(10_000));
+
+    assert_eq!(world.executions[&task(1)].len(), 1, "it is not run again");
+    assert_eq!(world.state_at(0, task(1)), Some(TaskState::Done));
+    assert_ended_once(&world, 1);
+}
+
+#[test]
+fn a_home_that_restarts_runs_what_was_lost_with_it_under_a_greater_epoch() {
+    let mut world = world(5);
+    world.run = ms(2_000);
+    let here = |spec: &mut crate::task::spec::TaskSpec| spec.policy.local_only = true;
+    world.submit_with(0, task(1), Durability::Disk, here);
+    world.run_for(ms(500));
+
+    world.crash(0);
+    world.start(0);
+    world.run_for(ms(8_000));
+
+    let epochs: Vec<u64> = world.executions[&task(1)].iter().map(|(_, epoch)| *epoch).collect();
+    assert!(epochs.len() == 2 && epochs[0] < epochs[1], "{epochs:?}");
+    assert_ended_once(&world, 1);
+}
+
+#[test]
+fn a_result_outlives_its_home_s_restart() {
+    let mut world = world(6);
+    world.submit(0, task(1), Durability::Disk);
+    world.run_for(ms(2_000));
+    let end = world.end_at(0, task(1));
+
+    world.crash(0);
+    world.start(0);
+    world.run_for(ms(100));
+
+    assert!(end.is_some());
+    assert_eq!(world.end_at(0, task(1)), end);
+    world.submit(0, task(1), Durability::Disk);
+    assert_eq!(world.finished[&task(1)].last().map(|seen| &seen.result), end.as_ref(), "the same id, the same answer");
+    world.run_for(ms(3_000));
+    assert_eq!(world.executions[&task(1)].len(), 1);
+}
+
+#[test]
+fn a_guarded_task_is_on_two_disks_before_it_is_acknowledged_and_its_end_as_well() {
+    let mut world = world(7);
+
+    world.submit(0, task(1), Durability::Guarded);
+    world.run_for(ms(2_000));
+
+    assert!(world.acknowledged.contains_key(&task(1)));
+    assert_eq!(world.ends(task(1)).len(), 2, "home and guardian know the end");
+    assert_ended_once(&world, 1);
+}
+
+#[test]
+fn without_two_others_a_guarded_task_is_refused() {
+    let mut world = World::new(2, 8);
+    world.run_for(ms(2_000));
+
+    world.submit(0, task(1), Durability::Guarded);
+    world.run_for(ms(1_000));
+
+    assert!(world.acknowledged.is_empty());
+    assert!(world.log.iter().any(|line| line.contains("no other peer keeps a copy")), "{:#?}", world.log);
+}
+
+#[test]
+fn the_guardian_finishes_what_a_lost_home_began_and_the_home_learns_of_it() {
+    let mut world = world(9);
+    world.run = ms(3_000);
+    world.submit(0, task(1), Durability::Guarded);
+    world.run_for(ms(500));
+    let guardian = world.council(0, task(1))[1];
+
+    world.crash(0);
+    world.run_for(ms(20_000));
+    assert_eq!(world.state_at(guardian, task(1)), Some(TaskState::Done), "{:#?}", world.log);
+    let runs = world.executions[&task(1)].len();
+    world.start(0);
+    world.run_for(ms(10_000));
+
+    assert_eq!(world.state_at(0, task(1)), Some(TaskState::Done));
+    assert_eq!(world.executions[&task(1)].len(), runs, "the home does not run it again");
+    assert_ended_once(&world, 1);
+}
+
+#[test]
+fn a_home_that_returns_while_its_guardian_leads_waits_for_the_end() {
+    let mut world = world(10);
+    world.run = ms(15_000);
+    world.submit(0, task(1), Durability::Guarded);
+    world.run_for(ms(500));
+    world.crash(0);
+    world.run_for(ms(12_000));
+    world.start(0);
+    world.run_for(ms(40_000));
+
+    assert_eq!(world.state_at(0, task(1)), Some(TaskState::Done), "{:#?}", world.log);
+    assert_ended_once(&world, 1);
+}
+
+#[test]
+fn a_home_cut_from_its_guardian_only_goes_on_with_the_witness() {
+    let mut world = world(11);
+    world.run = ms(8_000);
+    world.submit(0, task(1), Durability::Guarded);
+    world.run_for(ms(500));
+    let council = world.council(0, task(1));
+    world.cut(0, council[1], true);
+    world.run_for(ms(20_000));
+
+    assert_eq!(world.state_at(0, task(1)), Some(TaskState::Done), "{:#?}", world.log);
+    world.cut(0, council[1], false);
+    world.run_for(ms(15_000));
+    assert_eq!(world.end_at(council[1], task(1)), world.end_at(0, task(1)));
+    assert_ended_once(&world, 1);
+}
+
+#[test]
+fn a_home_on_an_island_cannot_end_what_its_guardian_ends() {
+    let mut world = world(12);
+    world.run = ms(3_000);
+    world.submit(0, task(1), Durability::Guarded);
+    world.run_for(ms(500));
+
+    world.isolate(0, true);
+    world.run_for(ms(30_000));
+    assert_eq!(world.end_at(0, task(1)), None, "alone it has no majority");
+    world.isolate(0, false);
+    world.run_for(ms(20_000));
+
+    assert_eq!(world.state_at(0, task(1)), Some(TaskState::Done), "{:#?}", world.log);
+    assert_ended_once(&world, 1);
+}
+
+#[test]
+fn an_island_goes_on_with_tasks_on_disk_also_after_a_restart() {
+    let mut world = world(13);
+    world.isolate(0, true);
+    world.run_for(ms(5_000));
+    world.submit(0, task(1), Durability::Disk);
+    world.run_for(ms(3_000));
+    assert_eq!(world.state_at(0, task(1)), Some(TaskState::Done));
+
+    world.crash(0);
+    world.start(0);
+    world.submit(0, task(2), Durability::Disk);
+    world.run_for(ms(3_000));
+
+    assert_eq!(world.state_at(0, task(2)), Some(TaskState::Done));
+    assert_ended_once(&world, 1);
+}
+
+#[test]
+fn a_result_can_be_fetched_at_any_peer_while_its_home_is_away() {
+    let mut world = world(14);
+    world.submit(0, task(1), Durability::Guarded);
+    world.run_for(ms(2_000));
+    let end = world.end_at(0, task(1));
+    let council = world.council(0, task(1));
+    world.crash(0);
+    world.run_for(ms(3_000));
+    let stranger = (1..5).find(|n| !council.contains(n)).expect("five peers, three in the council");
+
+    world.give(stranger, Input::Sought { task: task(1), ticket: 5 });
+    world.give(stranger, Input::Sought { task: task(77), ticket: 6 });
+    world.run_for(ms(3_000));
+
+    let found = world.found.iter().find(|(ticket, _)| *ticket == 5).and_then(|(_, found)| found.clone());
+    assert_eq!(found.and_then(|found| found.result.as_ref().map(outline)), end);
+    assert!(world.found.contains(&(6, None)));
+}
+
+#[test]
+fn a_cancelled_task_stays_cancelled_over_a_restart() {
+    let mut world = world(15);
+    world.run = ms(5_000);
+    world.submit(0, task(1), Durability::Disk);
+    world.run_for(ms(500));
+    world.give(0, Input::Cancelled(task(1)));
+    world.run_for(ms(100));
+    assert_eq!(world.state_at(0, task(1)), Some(TaskState::Cancelled));
+
+    world.crash(0);
+    world.start(0);
+    world.run_for(ms(8_000));
+
+    assert_eq!(world.state_at(0, task(1)), Some(TaskState::Cancelled));
+    assert_ended_once(&world, 1);
+}
+
+#[test]
+fn a_deadline_holds_over_a_restart() {
+    let mut world = world(16);
+    let nowhere = |spec: &mut crate::task::spec::TaskSpec| {
+        spec.policy.labels.insert("moon".into(), "yes".into());
+        spec.deadline = Some(ms(10_000));
+    };
+    world.submit_with(0, task(1), Durability::Disk, nowhere);
+    world.run_for(ms(4_000));
+    assert_eq!(world.end_at(0, task(1)), None, "somebody may come who can run it");
+    world.crash(0);
+    world.run_for(ms(4_000));
+    world.start(0);
+    world.run_for(ms(1_000));
+    assert_eq!(world.end_at(0, task(1)), None);
+    world.run_for(ms(2_000));
+
+    assert_eq!(world.state_at(0, task(1)), Some(TaskState::Failed));
+    assert_ended_once(&world, 1);
+}
+
+#[test]
+fn what_is_kept_is_forgotten_after_its_retention() {
+    let mut world = world(17);
+    world.submit(0, task(1), Durability::Guarded);
+    world.run_for(ms(2_000));
+    world.crash(0);
+    world.start(0);
+
+    world.run_for(ms(25 * 3600 * 1_000));
+
+    assert_eq!(world.holders(b't', task(1)), Vec::<usize>::new());
+    assert_eq!(world.find(0, task(1)), None);
+}
+
+#[test]
+fn a_damaged_record_is_told_and_its_task_is_not_acted_on() {
+    let mut world = world(18);
+    world.run = ms(5_000);
+    world.submit(0, task(1), Durability::Disk);
+    world.submit(0, task(2), Durability::Disk);
+    world.run_for(ms(500));
+    world.crash(0);
+    world.damage(0, b't', task(1));
+    world.start(0);
+    world.run_for(ms(12_000));
+
+    let why = world.end_at(0, task(1)).and_then(Result::err).expect("it failed");
+    assert!(why.contains("cannot be read"), "{why}");
+    assert_eq!(world.state_at(0, task(2)), Some(TaskState::Done), "others go on");
+    assert!(world.has_on_disk(0, b't', task(1)), "what is damaged is left alone");
+}
