@@ -14,8 +14,7 @@ impl Requester {
     ) -> Option<Learnt> {
         let attempt = outcome.attempt;
         let elsewhere = from != self.me;
-        if self.is_deciding(attempt, from) {
-            // It is let go when the end is decided, not before.
+        if self.held_back(attempt, from) {
             return None;
         }
         let adopted = self.adopt(now, from, attempt, Some(outcome.variant));

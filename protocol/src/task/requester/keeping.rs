@@ -23,6 +23,8 @@ const RECORDS_MAX: usize = 16;
 const RELUCTANCE: Duration = Duration::from_secs(30);
 /// So many peers may be known to be reluctant.
 const RELUCTANT_MAX: usize = 64;
+/// Results of one task that are held back at their executors.
+const RELEASED_MAX: usize = 16;
 /// A result that is kept at all is kept this long.
 const RETENTION_MIN: Duration = Duration::from_secs(1);
 
@@ -312,9 +314,17 @@ impl Requester {
         }
     }
 
-    /// Whether the result of this attempt is being decided on.
-    pub(super) fn is_deciding(&mut self, attempt: TaskRef, from: PeerId) -> bool {
-        self.book.open(attempt.task).is_some_and(|entry| entry.release.contains(&(from, attempt)))
+    /// Whether a result is let go when the end of its task is decided, not before: it is being decided on, or another leads
+    /// the task and may yet be lost.
+    pub(super) fn held_back(&mut self, attempt: TaskRef, from: PeerId) -> bool {
+        let Some(entry) = self.book.open(attempt.task) else { return false };
+        if matches!(entry.phase, Phase::Elsewhere) && !entry.release.contains(&(from, attempt)) {
+            if entry.release.len() >= RELEASED_MAX {
+                return false;
+            }
+            entry.release.push((from, attempt));
+        }
+        entry.release.contains(&(from, attempt))
     }
 
     // ── Ends ─────────────────────────────────────────────────────────────────────────────────────────────────────

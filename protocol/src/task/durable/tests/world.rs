@@ -119,6 +119,8 @@ pub(super) struct World {
     /// What executors were told to forget while no vote was on any disk.
     pub(super) released_early: Vec<(TaskId, Seen)>,
     outputs_of: BTreeMap<TaskRef, Vec<u8>>,
+    /// Which process of whom gave each attempt away.
+    awarded_by: BTreeMap<TaskRef, (usize, u64)>,
     pub(super) problems: Vec<String>,
     durabilities: BTreeMap<TaskId, Durability>,
     pub(super) log: Vec<String>,
@@ -166,6 +168,7 @@ impl World {
             found: Vec::new(),
             released_early: Vec::new(),
             outputs_of: BTreeMap::new(),
+            awarded_by: BTreeMap::new(),
             problems: Vec::new(),
             durabilities: BTreeMap::new(),
             log: Vec::new(),
@@ -446,9 +449,8 @@ impl World {
                 self.runs += 1;
                 let wrote = self.runs.to_le_bytes().to_vec();
                 self.executions.entry(attempt.task).or_default().push((n, attempt.epoch));
-                if self.outputs_of.insert(attempt, wrote.clone()).is_some() {
-                    self.problems.push(format!("epoch {} of {} was run twice", attempt.epoch, attempt.task));
-                }
+                // An award that arrives twice may be run twice; its first result is what counts here.
+                self.outputs_of.entry(attempt).or_insert_with(|| wrote.clone());
                 self.nodes[n].running.insert(attempt);
                 let report = RunReport {
                     ending: Ending::Exited(0),
@@ -508,6 +510,16 @@ impl World {
                     let released = Seen { at, by: n, process, result: Ok(output.clone()) };
                     self.released_early.push((attempt.task, released));
                 }
+            }
+        }
+        if let Message::Award(award) = &message
+            && award.hops == 0
+        {
+            let by = (n, self.nodes[n].process);
+            let attempt = award.attempt;
+            if *self.awarded_by.entry(attempt).or_insert(by) != by {
+                self.problems
+                    .push(format!("epoch {} of {} was used by two leaders or starts", attempt.epoch, attempt.task));
             }
         }
         if !self.connected.contains(&pair(n, other)) {
