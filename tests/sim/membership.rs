@@ -93,6 +93,7 @@ fn large() -> Experiment {
         minutes: 1.0,
         seed: 5,
         rtt: None,
+        load_percent: None,
         mend: false,
         threads: None,
     }

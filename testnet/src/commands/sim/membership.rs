@@ -44,6 +44,10 @@ pub(crate) struct Membership {
     /// Measured round-trip times in ms: N lines of N fields, no header; peer n is at line n modulo N
     #[arg(long, value_name = "FILE")]
     rtt: Option<PathBuf>,
+    /// Afterwards, measure what is sent when so much work is done, in percent of all cores; 0 for none [default: 95 for up
+    /// to 1,000 peers, none for more]
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    load: Option<f64>,
     /// Afterwards, measure how the mesh mends when a tenth crash, a tenth join, and east and west part for 20 s
     #[arg(long)]
     mend: bool,
@@ -57,6 +61,10 @@ pub(crate) struct Membership {
 
 /// More than this has not been tried.
 const PEERS_MAX: usize = 100_000;
+/// Unless something else is said, …
+const LOAD_PERCENT: f64 = 95.0;
+/// … and for no more peers: each of their tasks costs more than a second of an idle peer.
+const PEERS_LOADED_MAX: usize = 1_000;
 
 impl Membership {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
@@ -74,6 +82,7 @@ impl Membership {
             minutes: self.minutes,
             seed: self.seed,
             rtt,
+            load_percent: self.load_percent(),
             mend: self.mend,
             threads: self.threads.map(usize::from),
         });
@@ -83,6 +92,13 @@ impl Membership {
             print(&report);
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Membership {
+    fn load_percent(&self) -> Option<f64> {
+        let unless_said = if self.peers <= PEERS_LOADED_MAX { LOAD_PERCENT } else { 0.0 };
+        Some(self.load.unwrap_or(unless_said)).filter(|percent| *percent > 0.0)
     }
 }
 
@@ -123,6 +139,17 @@ fn print(report: &Report) {
         seconds(report.staleness_s_p50),
         seconds(report.staleness_s_p99)
     );
+    if let Some(loaded) = &report.loaded {
+        println!(
+            "bytes/s at {:.0} %  mean {:.0}, p99 {:.0}; {:.0} because of tasks ({:.1} a second and peer, {:.2} messages each)",
+            loaded.percent,
+            loaded.bytes_per_peer_s_mean,
+            loaded.bytes_per_peer_s_p99,
+            loaded.bytes_because_of_tasks_per_peer_s,
+            loaded.tasks_per_peer_s,
+            loaded.messages_per_task
+        );
+    }
     if let Some(Mending { mass_crash_s, mass_join_s, partition_s }) = report.mending {
         let [crash, join, partition] = [mass_crash_s, mass_join_s, partition_s].map(seconds);
         println!("mended after     a tenth crashed {crash}, a tenth joined {join}, a partition healed {partition}");

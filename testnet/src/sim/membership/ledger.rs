@@ -199,7 +199,7 @@ fn mean(values: &[f64]) -> f64 {
 }
 
 /// The nearest-rank percentile.
-fn percentile(values: &mut [f64], percent: f64) -> Option<f64> {
+pub(super) fn percentile(values: &mut [f64], percent: f64) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let rank = (values.len() as f64 * percent / 100.0).ceil() as usize;
     values.get(rank.saturating_sub(1)).copied()

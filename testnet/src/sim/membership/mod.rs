@@ -6,11 +6,13 @@
 //! | detection | from a crash to the moment a holder believes it, over all pairs of a crash and a holder: a peer that was connected to the victim and believed it alive when it crashed, and that itself neither crashed nor stalled before it knew |
 //! | false death | a peer that was up, and not stalled within the last [`WAKING`], declared dead by somebody, stalled lately or not; every believer counts |
 //! | bytes | as encoded, and [`super::DATAGRAM_BYTES`] for every datagram: what goes to one peer at one moment shares one, as far as it fits |
+//! | under load | the same after the time that is measured, with tasks (`loaded.rs`) |
 //! | staleness | when a random neighbour in a random view was last heard, how old its load digest is, and whether it is down |
 //!
 //! **Not here:** deciding anything: the peers are those that `shoald` ships.
 
 mod ledger;
+mod loaded;
 mod mending;
 mod world;
 
@@ -23,7 +25,8 @@ use serde::Serialize;
 use shoal_protocol::config::{PeerConfig, VIEW_CLOUD_MAX, VIEW_NEAR_MAX, VIEW_RANDOM_MAX};
 use shoal_protocol::{Role, Time};
 
-use self::ledger::Ledger;
+use self::ledger::{Ledger, percentile};
+pub use self::loaded::Loaded;
 pub use self::mending::Mending;
 use self::world::World;
 use super::matrix::Matrix;
@@ -66,6 +69,8 @@ pub struct Experiment {
     pub seed: u64,
     /// Measured round trips instead of the synthetic world.
     pub rtt: Option<Matrix>,
+    /// Work to be done afterwards, in percent of all cores; nothing: none.
+    pub load_percent: Option<f64>,
     /// Whether to measure how the mesh mends, afterwards.
     pub mend: bool,
     /// Threads to simulate with; as many as there are cores when nothing is said. They change nothing but the time it takes.
@@ -129,6 +134,9 @@ pub struct Report {
     pub load_age_s_p50: Option<f64>,
     /// Share of the neighbours in use that are down.
     pub stale_percent: f64,
+    /// What is sent under load.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loaded: Option<Loaded>,
     /// How the mesh mends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mending: Option<Mending>,
@@ -148,6 +156,7 @@ pub fn run(experiment: &Experiment) -> Report {
     let mut ledger = Ledger::open(&mesh);
     mesh.live(experiment, &mut ledger);
     let mut report = ledger.close(&mesh, experiment.minutes * 60.0);
+    report.loaded = experiment.load_percent.map(|percent| loaded::measure(&mut mesh, percent));
     report.mending = experiment.mend.then(|| mending::measure(&mut mesh));
     report.events = mesh.sim.handled();
     report.wall_s = began.elapsed().as_secs_f64();

@@ -187,7 +187,7 @@ impl Mark {
 }
 
 /// Whether messages of this kind are sent because of tasks; a result is not control.
-fn is_of_task(kind: &str) -> bool {
+pub(crate) fn is_of_task(kind: &str) -> bool {
     !matches!(
         kind,
         "beat"

@@ -168,6 +168,7 @@ fn idle(plan: &Plan) -> Experiment {
         minutes: IDLE_MINUTES,
         seed: plan.seed,
         rtt: None,
+        load_percent: None,
         mend: false,
         threads: None,
     }
