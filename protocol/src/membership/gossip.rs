@@ -109,7 +109,7 @@ impl Membership {
             self.next_round = self.next_round.min(lent.now + ROUND_WITH_NEWS);
             self.pass_on(lent, peer);
         }
-        if is_new && self.may_call_one_more() {
+        if is_new && self.may_call(peer) {
             self.note_dial(now);
         }
     }

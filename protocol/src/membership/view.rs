@@ -26,18 +26,21 @@ impl Membership {
     /// The places the view has left to call somebody for; a call under way keeps one. A cloud peer takes more, and calls
     /// no more.
     pub(super) fn room(&self) -> Room {
-        let taken = |role| {
-            let of_role = self.known.values().filter(|known| known.member.role == role);
-            of_role.filter(|known| known.connected || known.backoff.is_calling()).count()
-        };
-        let left = |role| wanted(Role::Edge, role).saturating_sub(taken(role));
-        Room { edge: left(Role::Edge), cloud: left(Role::Cloud) }
+        let (mut edges, mut clouds) = (0, 0);
+        for known in self.known.values().filter(|known| known.connected || known.backoff.is_calling()) {
+            match known.member.role {
+                Role::Edge => edges += 1,
+                Role::Cloud => clouds += 1,
+            }
+        }
+        let left = |role, taken| wanted(Role::Edge, role).saturating_sub(taken);
+        Room { edge: left(Role::Edge, edges), cloud: left(Role::Cloud, clouds) }
     }
 
-    /// Whether the view may have a place for somebody new to call. Asked for every record there is, so it does not count
-    /// who is of which role: a cloud peer that has more neighbours than any view holds is called, and calls nobody.
-    pub(super) fn may_call_one_more(&self) -> bool {
-        self.connected < CONNECTED_MAX
+    /// Whether the view has a place for somebody new. Asked for every record there is, so it is quick where the answer is
+    /// plain: a cloud peer that has more neighbours than any view holds is called, and calls nobody.
+    pub(super) fn may_call(&self, peer: PeerId) -> bool {
+        self.connected < CONNECTED_MAX && self.known.get(&peer).is_some_and(|known| self.room().calls(known))
     }
 
     /// Whether all peers there are find a place.

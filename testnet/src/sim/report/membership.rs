@@ -9,12 +9,12 @@ const SIZES: [usize; 5] = [100, 300, 1_000, 3_000, 10_000];
 const SIZES_QUICK: [usize; 2] = [40, 120];
 const LOSSES_PERCENT: [f64; 5] = [0.0, 1.0, 2.0, 5.0, 10.0];
 const LOSSES_PERCENT_QUICK: [f64; 2] = [0.0, 5.0];
-const PEERS: usize = 1_000;
+const PEERS: usize = 500;
 const PEERS_QUICK: usize = 80;
 /// Measured of each mesh of a size.
 const IDLE_MINUTES: f64 = 1.0;
 /// Measured at each loss.
-const LOSSY_MINUTES: f64 = 3.0;
+const LOSSY_MINUTES: f64 = 2.0;
 const QUICK_MINUTES: f64 = 0.5;
 const CLOUD_PERCENT: f64 = 1.0;
 const CRASH_PERCENT: f64 = 5.0;
@@ -154,7 +154,7 @@ pub(super) fn detection(plan: &Plan, says: &mut dyn FnMut(&str)) -> Section {
             .to_vec(),
             rows,
         }],
-        command: "shoal-testnet sim membership --peers 1000 --loss 5 --crash-rate 5 --minutes 3",
+        command: "shoal-testnet sim membership --peers 500 --loss 5 --crash-rate 5 --minutes 2 --load 0",
     }
 }
 
