@@ -47,6 +47,8 @@ const YOUNG_SHARE: f64 = 1.0;
 const YOUNG_PAUSE_MIN: Duration = Duration::from_millis(1_500);
 /// … and one of the two ends, the one with the higher id, waits this much longer: the other begins.
 const YOUNG_YIELD: f64 = 1.4;
+/// What is due within this is due: the last answer came some time after its question, which was what this was reckoned from.
+const EXCHANGE_SLACK: Duration = Duration::from_millis(300);
 
 /// A neighbour that is told when to expect us.
 #[derive(Debug, Clone, Copy)]
@@ -181,7 +183,7 @@ impl Membership {
             return;
         }
         let due = self.beats.exchange_due(known, &self.me, lent.rng);
-        if due > lent.now {
+        if due > lent.now + EXCHANGE_SLACK {
             self.beats.schedule_exchange(known, &self.me, lent.rng);
             return;
         }
@@ -199,8 +201,6 @@ impl Membership {
             self.beats.next = lent.now;
         }
         let new = chosen.iter().filter(|peer| before.iter().all(|monitor| monitor.peer != **peer)).count();
-        // Who hears our will, and in which turn, changes with the monitors.
-        let are_others = new > 0 || chosen.len() != before.len();
         let round = self.beats.config.beat * u32::try_from(chosen.len()).unwrap_or(u32::MAX);
         let mut nth = 0;
         for peer in chosen {
@@ -219,7 +219,8 @@ impl Membership {
                 known.bequeathed = None;
             }
         }
-        self.view_version += u64::from(are_others);
+        // Whom the monitors know changes with them, and with their neighbours.
+        self.view_version += 1;
     }
 
     /// The nearest, with those that serve already preferred among equals, and a few by the rank of the pair.

@@ -11,7 +11,8 @@ use super::{Failure, NOT_RIGHT, USAGE};
 
 /// Run the headline experiments and write one page with charts and tables
 ///
-/// Takes a few minutes; --quick takes seconds, on small meshes. What is being done is said on standard error.
+/// Takes some ten minutes when nothing else runs on the machine, and 3 GB; --quick takes seconds, on small meshes. What is
+/// being done is said on standard error, with the time that has passed.
 /// Example: shoal-testnet sim report --out report && xdg-open report/index.html
 #[derive(clap::Args)]
 #[command(name = "report")]
