@@ -136,3 +136,54 @@ pub(super) fn date_of(unix_ms_now: u64, age: Duration) -> u64 {
 pub(super) fn moment(now: Time, unix_ms_now: u64, unix_ms: u64) -> Time {
     now + Duration::from_millis(unix_ms.saturating_sub(unix_ms_now)).min(crate::time::DURATION_MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{BlobId, PeerId};
+    use crate::message::Contact;
+    use crate::task::durable::{Durability, Resolution};
+    use crate::task::{TaskState, durable::Stage, durable::acceptor::Acceptor};
+
+    const TASK_ID: TaskId = TaskId([5; 16]);
+
+    fn bytes_of(change: &Change) -> (usize, String) {
+        let Change::Put { key, bytes } = change else { panic!("it is to be put") };
+        assert_eq!(read_key(key).map(|(_, task)| task), Some(TASK_ID));
+        (bytes.len(), blake3::hash(bytes).to_hex().chars().take(8).collect())
+    }
+
+    /// Whoever changes these changes what another version finds on its disk: raise [`store::VERSION`] and read both, or add
+    /// a field with a default instead.
+    #[test]
+    fn records_have_the_bytes_they_always_had() {
+        let keeping = Keeping { durability: Durability::Guarded, retention: Duration::from_secs(60) };
+        let spec = TaskSpec::of_module(BlobId([4; 32]), 5);
+        let (accepted, aged) = (Time::ZERO, Duration::ZERO);
+        let copy = KeptTask { name: "count".into(), spec, keeping, accepted, aged, failures: 2 };
+        let member = |n: u8| Contact { peer: PeerId([n; 32]), address: "/ip4/127.0.0.1".into() };
+        let council = Council { term: 1 << 32 | 7, members: vec![member(1), member(2), member(3)] };
+        let mut acceptor = Acceptor::new(PeerId([1; 32]));
+        let result = Err(crate::output::TaskError::Cancelled);
+        acceptor.accept(acceptor.promised, Resolution { state: TaskState::Cancelled, result });
+        let kept = Kept {
+            council,
+            seen: acceptor.promised,
+            acceptor,
+            resolved: true,
+            until: Time::ZERO,
+            retention: Duration::ZERO,
+            copy: None,
+            bytes: 0,
+            stage: Stage::Idle,
+            repeats: 0,
+        };
+
+        let task = bytes_of(&put_task(TASK_ID, &copy, 1_000));
+        let input = bytes_of(&put_input(TASK_ID, &vec![Payload::Inline(vec![1, 2])]).expect("there is some"));
+        let council = bytes_of(&put_council(TASK_ID, &kept, 2_000));
+
+        let expected = [(182, "777a2538"), (16, "f35c950e"), (316, "887e71b1")];
+        assert_eq!([task, input, council], expected.map(|(bytes, hash)| (bytes, hash.to_owned())));
+    }
+}

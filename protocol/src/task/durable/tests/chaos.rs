@@ -92,6 +92,15 @@ fn run(seed: u64) -> usize {
     world.acknowledged.keys().collect::<Vec<&TaskId>>().len()
 }
 
+/// A bid without a majority that bound its owner to itself for ever; two heirs that deposed each other in turn; a second copy
+/// that a full disk refused, and with it every promise; results let go by a home that had lost the lead.
+#[test]
+fn what_once_went_wrong_stays_right() {
+    for seed in [8, 16, 2453, 5192, 5206, 5213, 6161] {
+        run(seed);
+    }
+}
+
 /// More seeds, or other ones, for whoever looks for trouble.
 #[allow(clippy::disallowed_methods)] // A test may be told how long to run.
 fn number(name: &str, otherwise: u64) -> u64 {
