@@ -11,4 +11,5 @@ pub mod executor;
 pub mod load_sampler;
 pub mod network;
 pub mod speed;
+pub mod store;
 pub mod telemetry;

@@ -6,9 +6,9 @@
 //! | `GET /v1/peers` | | [`Listing`] of [`PeerView`] |
 //! | `POST /v1/peers/{peer}/ping` | | [`PingView`] |
 //! | `GET /v1/rtt?a=&b=` | | [`RttView`] |
-//! | `POST /v1/tasks` | [`TaskRequest`] | [`TaskView`] (`wait`), or a [`crate::placement::explain::Decision`] (`dry_run`) |
+//! | `POST /v1/tasks` | [`TaskRequest`] | [`TaskView`], ended (`wait`) or once it is kept as asked (`durable`); or a [`crate::placement::explain::Decision`] (`dry_run`) |
 //! | `GET /v1/tasks` | | [`Listing`] of [`TaskView`] without outputs, newest first |
-//! | `GET /v1/tasks/{id}?wait_ms=` | | [`TaskView`]; waits that long for the end |
+//! | `GET /v1/tasks/{id}?wait_ms=` | | [`TaskView`]; waits that long for the end; other peers are asked for a whole id that is unknown here |
 //! | `POST /v1/tasks/{id}/cancel` | | [`TaskView`] |
 //! | `GET /v1/tasks/{id}/result` | | the output's bytes |
 //! | `GET /v1/tasks/{id}/logs` | | standard error's bytes |
@@ -26,14 +26,18 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::Role;
 use crate::id::{BlobId, MeshId, PeerId, TaskId};
-use crate::output::{PeerState, Timings};
+use crate::output::{PeerState, TaskError, TaskResult, Timings};
 use crate::placement::explain::Decision;
-use crate::task::TaskState;
-use crate::task::spec::{CloudUse, LimitKind};
+use crate::task::durable::Found;
+use crate::task::spec::{CloudUse, Ending, LimitKind, Payload};
+use crate::task::{TaskState, problem};
+use crate::time::micros;
 
 /// Value of the `schema` field of every answer.
 pub const SCHEMA: &str = "shoal/v1";
@@ -292,9 +296,13 @@ pub struct TaskRequest {
     /// How long its result is kept, in milliseconds; 24 hours where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention_ms: Option<u64>,
-    /// The same key always names the same task.
+    /// The same key of the same submitter always names the same task.
     #[serde(default)]
     pub idempotency_key: Option<String>,
+    /// Whose key it is: 32 bytes that only the user knows, written like a peer's id. With them the same user finds its
+    /// task from any peer; the peer's own id where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub submitter: Option<PeerId>,
     /// Answer when it has ended, not when it is accepted.
     #[serde(default)]
     pub wait: bool,
@@ -370,6 +378,67 @@ pub struct TaskView {
     /// The limit it hit, when that is why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<LimitKind>,
+}
+
+impl TaskView {
+    /// A task that another peer told of; `executor` is how this one knows who ran it.
+    pub fn of_found(found: &Found, executor: Option<ExecutorView>) -> Self {
+        let mut view = Self {
+            schema: schema(),
+            task: found.task,
+            name: found.name.clone(),
+            state: found.state,
+            attempt: 0,
+            executor,
+            variant: None,
+            input_bytes: 0,
+            age_us: micros(found.age),
+            timings: None,
+            exit_code: None,
+            output: None,
+            log: String::new(),
+            problem: None,
+            limit: None,
+        };
+        if let Some(end) = &found.result {
+            view.end(end, true);
+        }
+        view
+    }
+
+    /// Enters how it ended.
+    pub fn end(&mut self, end: &Result<TaskResult, TaskError>, with_output: bool) {
+        let result = match end {
+            Ok(result) => result,
+            Err(error) => {
+                self.problem = Some(problem::of_error(error));
+                return;
+            }
+        };
+        self.attempt = result.attempts.max(self.attempt);
+        self.timings = Some(result.timings);
+        self.log = String::from_utf8_lossy(&result.report.log).into_owned();
+        self.output = with_output.then(|| OutputView::of(&result.report.output));
+        self.problem = problem::of_ending(&result.report.ending);
+        match &result.report.ending {
+            Ending::Exited(code) => self.exit_code = Some(*code),
+            Ending::LimitHit(limit) => self.limit = Some(*limit),
+            Ending::Trapped(_) | Ending::Invalid(_) | Ending::HostFailed(_) => {}
+        }
+    }
+}
+
+impl OutputView {
+    /// Text where it is text.
+    pub fn of(output: &Payload) -> Self {
+        match output {
+            Payload::Inline(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) => Self::Text(text.to_owned()),
+                Err(_) => Self::Base64(STANDARD.encode(bytes)),
+            },
+            Payload::Blob(blob) => Self::Blob { id: blob.id, bytes: blob.bytes },
+        }
+    }
 }
 
 /// Who ran a task.

@@ -23,6 +23,8 @@ struct Entry {
     pins: u32,
     used_at: u64,
     verified: Option<Fingerprint>,
+    /// Whether it is known to survive a power cut.
+    durable: bool,
 }
 
 #[derive(Debug)]
@@ -48,7 +50,7 @@ impl Index {
         self.uses += 1;
         self.used += bytes;
         self.by_use.insert(self.uses, id);
-        self.entries.insert(id, Entry { bytes, pins: 0, used_at: self.uses, verified });
+        self.entries.insert(id, Entry { bytes, pins: 0, used_at: self.uses, verified, durable: false });
     }
 
     pub(super) fn remove(&mut self, id: BlobId) {
@@ -89,6 +91,16 @@ impl Index {
     pub(super) fn set_verified(&mut self, id: BlobId, fingerprint: Fingerprint) {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.verified = Some(fingerprint);
+        }
+    }
+
+    pub(super) fn is_durable(&self, id: BlobId) -> bool {
+        self.entries.get(&id).is_some_and(|entry| entry.durable)
+    }
+
+    pub(super) fn set_durable(&mut self, id: BlobId) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.durable = true;
         }
     }
 

@@ -90,6 +90,33 @@ impl BlobStore {
         writer.finish()
     }
 
+    /// Whether a blob is known to survive a power cut.
+    pub fn is_durable(&self, id: BlobId) -> bool {
+        self.index().is_durable(id)
+    }
+
+    /// Makes sure that blobs that are here survive a power cut; blocks for an fsync unless that was done before.
+    pub fn make_durable(&self, ids: &[BlobId]) -> Result<(), BlobError> {
+        let mut is_new = false;
+        for id in ids {
+            let _pin = self.pin(*id)?;
+            if self.index().is_durable(*id) {
+                continue;
+            }
+            let path = self.path(*id);
+            let file = File::open(&path).map_err(|error| self.reading_failed(*id, error))?;
+            file.sync_all().map_err(BlobError::io("sync", &path))?;
+            is_new = true;
+        }
+        if is_new {
+            let objects = &self.0.objects;
+            File::open(objects).and_then(|dir| dir.sync_all()).map_err(BlobError::io("sync", objects))?;
+            let mut index = self.index();
+            ids.iter().for_each(|id| index.set_durable(*id));
+        }
+        Ok(())
+    }
+
     /// A blob to be written piece by piece; with `expected`, its room is taken at once and nothing else is accepted.
     pub fn writer(&self, expected: Option<(BlobId, u64)>) -> Result<BlobWriter, BlobError> {
         BlobWriter::new(self.clone(), expected)

@@ -10,9 +10,8 @@ use std::collections::{BTreeMap, VecDeque};
 use super::TaskState;
 use super::durable::{Durability, Keeping, KeptTask};
 use super::epoch;
-use super::problem;
-use super::spec::{Ending, Payload, TaskSpec};
-use crate::api::{ExecutorView, OutputView, TaskCounts, TaskView};
+use super::spec::{Payload, TaskSpec};
+use crate::api::{ExecutorView, TaskCounts, TaskView};
 use crate::certificate::Member;
 use crate::config::{FINISHED_BYTES_MAX, FINISHED_TASKS_MAX};
 use crate::id::{PeerId, TaskId};
@@ -333,18 +332,7 @@ impl Book {
             limit: None,
         };
         match &entry.phase {
-            Phase::Ended(Ok(result)) => {
-                view.timings = Some(result.timings);
-                view.log = String::from_utf8_lossy(&result.report.log).into_owned();
-                view.output = with_output.then(|| output_view(&result.report.output)).flatten();
-                view.problem = problem::of_ending(&result.report.ending);
-                match &result.report.ending {
-                    Ending::Exited(code) => view.exit_code = Some(*code),
-                    Ending::LimitHit(limit) => view.limit = Some(*limit),
-                    Ending::Trapped(_) | Ending::Invalid(_) | Ending::HostFailed(_) => {}
-                }
-            }
-            Phase::Ended(Err(error)) => view.problem = Some(problem::of_error(error)),
+            Phase::Ended(end) => view.end(end, with_output),
             Phase::Waiting
             | Phase::Asking { .. }
             | Phase::Awarded { .. }
@@ -355,13 +343,5 @@ impl Book {
             | Phase::Elsewhere => {}
         }
         Some(view)
-    }
-}
-
-/// Text where it is text; the API layer turns the rest into base64.
-fn output_view(output: &Payload) -> Option<OutputView> {
-    match output {
-        Payload::Inline(bytes) => std::str::from_utf8(bytes).ok().map(|text| OutputView::Text(text.to_owned())),
-        Payload::Blob(blob) => Some(OutputView::Blob { id: blob.id, bytes: blob.bytes }),
     }
 }

@@ -376,12 +376,13 @@ impl Requester {
     pub fn find(&self, now: Time, task: TaskId) -> Option<Found> {
         if let Some(entry) = self.book.get(task) {
             let result = match &entry.phase {
+                // Not promised yet: whoever submits it again must not take this for an acknowledgement.
+                Phase::Storing => return None,
                 Phase::Ended(result) => Some(result.clone()),
                 Phase::Waiting
                 | Phase::Asking { .. }
                 | Phase::Awarded { .. }
                 | Phase::Collecting { .. }
-                | Phase::Storing
                 | Phase::Recovering { .. }
                 | Phase::Resolving
                 | Phase::Elsewhere => None,

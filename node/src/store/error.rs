@@ -1,0 +1,103 @@
+//! What can go wrong with the store.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why the store cannot be opened or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// What it kept cannot be read as a whole; nothing was changed.
+    #[error("the task store {} is damaged: {why}", path.display())]
+    Damaged {
+        /// Its file.
+        path: PathBuf,
+        /// What was found.
+        why: String,
+    },
+    /// Another process has it.
+    #[error("the task store {} is in use by another process", path.display())]
+    InUse {
+        /// Its file.
+        path: PathBuf,
+    },
+    /// A later release wrote it; nothing was changed.
+    #[error("the task store {} has format {theirs}, this shoald reads format {ours}", path.display())]
+    NewerFormat {
+        /// Its file.
+        path: PathBuf,
+        /// The format it has.
+        theirs: u64,
+        /// The newest known here.
+        ours: u64,
+    },
+    /// The disk has no space left, or not enough beyond the reserve; nothing was changed.
+    #[error("disk full: {why} ({})", path.display())]
+    DiskFull {
+        /// Its file.
+        path: PathBuf,
+        /// What was short.
+        why: String,
+    },
+    /// More would be kept than the store may hold; nothing was changed.
+    #[error("the task store is full: {held} of {max} bytes are kept, {needed} more are wanted")]
+    Full {
+        /// What is kept.
+        held: u64,
+        /// The most there may be.
+        max: u64,
+        /// What was asked for.
+        needed: u64,
+    },
+    /// The operating system refused.
+    #[error("cannot {what} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// The disk failed while it was written to; whether the last batches are on it shows at the next start.
+    #[error("the disk failed under the task store {}: {why}", path.display())]
+    Failed {
+        /// Its file.
+        path: PathBuf,
+        /// What was seen.
+        why: String,
+    },
+}
+
+impl StoreError {
+    /// What a person can do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Damaged { .. } => "check the disk; then restore the file from a backup, or keep what can still be \
+                 read with `shoald repair-store` (the damaged file is set aside)"
+                .into(),
+            Self::InUse { .. } => "use the shoald that runs (`shoal status`), or stop it first".into(),
+            Self::NewerFormat { .. } => "start the release of shoald that wrote it, or a later one".into(),
+            Self::DiskFull { .. } => "free space on this disk; nothing else needs to be done".into(),
+            Self::Full { .. } => "wait until kept results expire, or submit with a shorter --retention".into(),
+            Self::Io { .. } => "check that the data directory exists and belongs to the user shoald runs as".into(),
+            Self::Failed { .. } => "check the disk, then start shoald again; what it acknowledged is kept".into(),
+        }
+    }
+
+    pub(super) fn io(what: &'static str, path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        if is_full(&source) {
+            Self::DiskFull { path, why: source.to_string() }
+        } else {
+            Self::Io { what, path, source }
+        }
+    }
+
+    pub(super) fn damaged(path: &Path, why: impl Into<String>) -> Self {
+        Self::Damaged { path: path.to_owned(), why: why.into() }
+    }
+}
+
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

@@ -1,0 +1,181 @@
+//! A store whose file was changed while nobody looked: everything acknowledged is back, or damage is named.
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+use super::*;
+
+const CASES: u64 = 400;
+const TASKS: u32 = 120;
+
+/// A store with a history, ended in order or as by kill −9, and its records.
+fn grown(dir: &Path, in_order: bool) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let running = start(open(dir));
+    for n in 0..TASKS {
+        running.committer.persist(Ticket(u64::from(n)), vec![put(n, &"x".repeat(n as usize * 7))]);
+    }
+    running.committer.persist(Ticket(1_000), (0..TASKS / 3).map(|n| Change::Delete { key: key(n) }).collect());
+    running.committer.persist(Ticket(1_001), vec![put(TASKS - 1, "last")]);
+    assert!(running.answers(TASKS as usize + 2).iter().all(|answer| answer.result.is_ok()));
+    if !in_order {
+        // What the disk holds at this moment is what a killed process leaves.
+        let copy = dir.join("killed");
+        std::fs::create_dir(&copy).unwrap();
+        for file in [file_of(dir), marker::path(dir)] {
+            std::fs::copy(&file, copy.join(file.file_name().unwrap())).unwrap();
+        }
+    }
+    drop(running);
+    if in_order { open(dir).records } else { open(&dir.join("killed")).records }
+}
+
+/// Bytes of a store: its file and its marker.
+#[derive(PartialEq)]
+struct Image(Vec<u8>, Vec<u8>);
+
+impl Image {
+    fn of(dir: &Path) -> Self {
+        Self(std::fs::read(file_of(dir)).unwrap(), std::fs::read(marker::path(dir)).unwrap())
+    }
+
+    fn write(&self, dir: &Path) {
+        std::fs::write(file_of(dir), &self.0).unwrap();
+        std::fs::write(marker::path(dir), &self.1).unwrap();
+    }
+}
+
+#[test]
+fn a_killed_process_loses_nothing_that_was_answered() {
+    let dir = tempfile::tempdir().unwrap();
+
+    let records = grown(dir.path(), false);
+
+    assert_eq!(records.len(), (TASKS - TASKS / 3) as usize);
+    assert!(records.contains(&record(TASKS - 1, "last")));
+}
+
+/// Flips, cuts and zeroes at random places of a store that was closed, and of one that was killed.
+#[test]
+fn damage_at_rest_is_named_or_nothing_is_lost() {
+    let mut named = 0;
+    for in_order in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let records = grown(dir.path(), in_order);
+        let from = if in_order { dir.path().to_owned() } else { dir.path().join("killed") };
+        let image = Image::of(&from);
+        for seed in 0..CASES / 2 {
+            let at = tempfile::tempdir().unwrap();
+            let mut random = Pcg64Mcg::seed_from_u64(seed);
+            let mut hurt = Image(image.0.clone(), image.1.clone());
+            hurt.hurt(&mut random);
+            hurt.write(at.path());
+
+            match Store::open(at.path(), bounds()) {
+                Ok(store) => assert!(store.records == records, "seed {seed}, closed in order: {in_order}"),
+                Err(StoreError::Damaged { .. }) => {
+                    named += 1;
+                    assert!(Image::of(at.path()) == hurt, "seed {seed}: a refusal changes nothing");
+                    if seed % 8 == 0 {
+                        repairs(at.path(), &records, seed);
+                    }
+                }
+                Err(error) => panic!("seed {seed}: damage is called {error}"),
+            }
+        }
+    }
+    assert!(named > CASES / 10, "only {named} of {CASES} cases hurt anything");
+}
+
+impl Image {
+    fn hurt(&mut self, random: &mut Pcg64Mcg) {
+        let length = self.0.len();
+        match random.random_range(0..10u8) {
+            0 => self.0.truncate(random.random_range(0..length)),
+            1 => self.0.clear(),
+            2 => {
+                let at = random.random_range(0..length);
+                let end = (at + random.random_range(1..4_096)).min(length);
+                self.0[at..end].fill(0);
+            }
+            3 => {
+                let at = random.random_range(0..length);
+                let end = (at + 512).min(length);
+                random.fill(&mut self.0[at..end]);
+            }
+            4 => {
+                // Pages that were written later than the marker says.
+                let at = random.random_range(0..self.1.len());
+                self.1[at] ^= 1;
+            }
+            // Where the header and the first pages are, and anywhere.
+            5 | 6 => self.flip(random.random_range(0..length.min(512)), random),
+            _ => self.flip(random.random_range(0..length), random),
+        }
+    }
+
+    fn flip(&mut self, at: usize, random: &mut Pcg64Mcg) {
+        self.0[at] ^= 1 << random.random_range(0..8u8);
+    }
+}
+
+fn repairs(dir: &Path, records: &[(Vec<u8>, Vec<u8>)], seed: u64) {
+    let before = std::fs::read(file_of(dir)).unwrap();
+
+    let repaired = repair(dir).unwrap().unwrap_or_else(|| panic!("seed {seed}: it was damaged"));
+
+    let aside = std::fs::read(&repaired.set_aside).unwrap();
+    assert!(aside == before, "seed {seed}: the damaged file is kept as it was");
+    let store = open(dir);
+    assert!(store.records.iter().all(|kept| records.contains(kept)), "seed {seed}: a record that never was");
+    assert_eq!(store.records.len(), repaired.kept);
+    assert!(store.boot > 10_000, "seed {seed}: attempts must get greater numbers than any before");
+    drop(store);
+    assert_eq!(repair(dir).unwrap(), None);
+}
+
+#[test]
+fn a_file_that_is_gone_is_damage_and_not_a_fresh_start() {
+    let dir = tempfile::tempdir().unwrap();
+    grown(dir.path(), true);
+    std::fs::remove_file(file_of(dir.path())).unwrap();
+
+    let opened = Store::open(dir.path(), bounds());
+
+    assert!(matches!(opened, Err(StoreError::Damaged { .. })), "{opened:?}");
+    let repaired = repair(dir.path()).unwrap().unwrap();
+    assert_eq!((repaired.kept, repaired.cut_short.is_some()), (0, true));
+    assert!(open(dir.path()).records.is_empty());
+}
+
+#[test]
+fn an_older_file_in_its_place_is_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    let older = std::fs::read(file_of(dir.path())).unwrap();
+    grown(dir.path(), true);
+    std::fs::write(file_of(dir.path()), older).unwrap();
+
+    let opened = Store::open(dir.path(), bounds());
+
+    assert!(matches!(opened, Err(StoreError::Damaged { .. })), "{opened:?}");
+}
+
+#[test]
+fn damage_to_one_record_costs_only_that_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = grown(dir.path(), true);
+    let mut image = Image::of(dir.path());
+    // In the text of one long record; not in free pages, where older copies lie.
+    let text = &records[70].1;
+    let places: Vec<usize> =
+        image.0.windows(text.len()).enumerate().filter(|(_, w)| w == text).map(|(at, _)| at).collect();
+    for at in places {
+        image.0[at + text.len() / 2] ^= 4;
+    }
+    image.write(dir.path());
+    assert!(matches!(Store::open(dir.path(), bounds()), Err(StoreError::Damaged { .. })));
+
+    let repaired = repair(dir.path()).unwrap().unwrap();
+
+    assert_eq!((repaired.kept, repaired.damaged, repaired.cut_short), (records.len() - 1, 1, None));
+}
