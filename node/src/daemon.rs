@@ -16,16 +16,20 @@ use crate::api::{self, Api, SocketError};
 use crate::blobs::{BlobError, BlobStore};
 use crate::config::{Config, Identity, IdentityError};
 use crate::driver::handle::Handle;
-use crate::driver::{Driver, Parts, Sources, unix_time};
+use crate::driver::{Driver, Kept, Parts, Sources, unix_time};
 use crate::executor::{Executor, ExecutorConfig, ExecutorError};
 use crate::load_sampler::{LoadError, LoadSampler};
 use crate::network::{Network, NetworkConfig, NetworkError};
 use crate::speed;
+use crate::store::{Answer, Bounds, Repaired, Store, StoreError};
 
 /// Time that answers already begun have at the end.
 const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(1);
 /// Share of the disk quota that compiled modules may take, beside the blobs.
 const COMPILED_SHARE: u64 = 4;
+
+/// What is kept cannot be read (sysexits' EX_DATAERR): starting again does not help, and a supervisor should not try.
+const EXIT_DAMAGED: u8 = 65;
 
 /// Why the daemon does not start.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +57,9 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error(transparent)]
     Blobs(#[from] BlobError),
+    /// The tasks that are kept cannot be had.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The sandbox cannot be set up.
     #[error(transparent)]
     Executor(#[from] ExecutorError),
@@ -78,6 +85,7 @@ impl StartError {
             Self::Socket(error) => error.hint(),
             Self::Network(error) => error.hint(),
             Self::Blobs(error) => error.hint().into(),
+            Self::Store(error) => error.hint(),
             Self::Executor(error) => error.hint().into(),
             Self::Load(error) => error.hint().into(),
             Self::NoEntropy(_) => "start it again once the system has finished booting".into(),
@@ -89,7 +97,9 @@ impl StartError {
         match self {
             // EX_CONFIG: a person has to change something that is written down.
             Self::Identity(_) | Self::Network(NetworkError::BadAddress { .. }) => 78,
-            Self::DataDir { .. }
+            Self::Store(StoreError::Damaged { .. } | StoreError::NewerFormat { .. }) => EXIT_DAMAGED,
+            Self::Store(_)
+            | Self::DataDir { .. }
             | Self::DataDirTaken(_)
             | Self::Socket(_)
             | Self::Network(_)
@@ -107,6 +117,7 @@ pub async fn run(config: Config, view: ConfigView, stop: mpsc::Receiver<()>) -> 
     let identity = Identity::load(&config, unix_time().as_secs())?;
     let (listener, socket) = api::bind(&config.socket)?;
     let blobs = BlobStore::open(&config.data_dir.join("blobs"), config.disk_bytes)?;
+    let (kept, stored) = open_store(&config)?;
     let (executor, executor_events) = start_executor(&config, &identity, &blobs)?;
     let speed = match config.speed {
         Some(speed) => speed,
@@ -139,8 +150,10 @@ pub async fn run(config: Config, view: ConfigView, stop: mpsc::Receiver<()>) -> 
     }));
 
     let sampler = LoadSampler::new()?;
-    let driver = Driver::new(Parts { config, identity, speed, seed, network, executor, blobs });
-    driver.run(Sources { network: network_events, executor: executor_events, requests, stop }, sampler).await;
+    let driver = Driver::new(Parts { config, identity, speed, seed, network, executor, blobs, kept });
+    driver
+        .run(Sources { network: network_events, executor: executor_events, requests, store: stored, stop }, sampler)
+        .await;
 
     drop(socket);
     drop(end_api);
@@ -160,6 +173,28 @@ fn take_data_dir(path: &Path) -> Result<File, StartError> {
         Err(std::fs::TryLockError::WouldBlock) => Err(StartError::DataDirTaken(path.to_owned())),
         Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
     }
+}
+
+/// Sets a damaged store of this data directory aside and keeps what of it is good; nothing where it is not damaged.
+pub fn repair_store(data_dir: &Path) -> Result<Option<Repaired>, StartError> {
+    let _data_dir = take_data_dir(data_dir)?;
+    Ok(crate::store::repair(data_dir)?)
+}
+
+type Stored = mpsc::UnboundedReceiver<Vec<Answer>>;
+
+fn open_store(config: &Config) -> Result<(Kept, Stored), StartError> {
+    let mut store = Store::open(&config.data_dir, Bounds::default())?;
+    let records = std::mem::take(&mut store.records);
+    let boot = store.boot;
+    tracing::debug!(records = records.len(), boot, "kept tasks");
+    // Unbounded in form only: there is one answer for each batch handed over, and those are bounded.
+    let (answers, received) = mpsc::unbounded_channel();
+    let committer = store.start(move |group| {
+        // Nobody receives once the daemon is ending.
+        let _ = answers.send(group);
+    })?;
+    Ok((Kept { committer, records, boot }, received))
 }
 
 type ExecutorEvents = mpsc::UnboundedReceiver<crate::executor::ExecutorEvent>;

@@ -33,6 +33,8 @@ struct Arguments {
 enum Command {
     /// Run the daemon (what happens without a command, too)
     Run(Run),
+    /// Set a damaged task store aside and keep what of it can be read; only while the daemon does not run
+    RepairStore(Run),
     /// Print the configuration as JSON, with the origin of each value; for tools
     #[command(hide = true)]
     ConfigShow(Run),
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
     let Arguments { command, run } = Arguments::parse();
     match command {
         Some(Command::ConfigShow(run)) => show(&run),
+        Some(Command::RepairStore(run)) => repair_store(&run),
         Some(Command::Run(run)) => start(&run),
         None => start(&run),
     }
@@ -124,6 +127,28 @@ fn show(run: &Run) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => fail_config(&error),
+    }
+}
+
+fn repair_store(run: &Run) -> ExitCode {
+    let config = match load(run) {
+        Ok((config, _)) => config,
+        Err(error) => return fail_config(&error),
+    };
+    match daemon::repair_store(&config.data_dir) {
+        Ok(None) => {
+            println!("the task store is not damaged; nothing was changed");
+            ExitCode::SUCCESS
+        }
+        Ok(Some(done)) => {
+            println!("{} records go on, {} are damaged", done.kept, done.damaged);
+            if let Some(why) = &done.cut_short {
+                println!("not all of the file could be read: {why}");
+            }
+            println!("the damaged file is {}", done.set_aside.display());
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error, error.hint(), error.exit_code()),
     }
 }
 

@@ -5,9 +5,11 @@
 mod admission;
 mod bad_input;
 mod command_line;
+mod durable;
 mod faults;
 mod restart;
 mod running;
+mod store;
 
 use std::time::Duration;
 

@@ -5,6 +5,7 @@
 
 mod blobs;
 mod body;
+mod elsewhere;
 mod events;
 mod peers;
 mod problem;

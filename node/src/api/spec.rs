@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use shoal_protocol::TaskSpec;
 use shoal_protocol::api::{InputRequest, TaskRequest};
-use shoal_protocol::config::{INLINE_BYTES_MAX, INPUTS_MAX, NAME_BYTES_MAX, VARIANTS_MAX, WALL_MAX};
+use shoal_protocol::config::{INLINE_BYTES_MAX, INPUTS_MAX, NAME_BYTES_MAX, RETENTION_MAX, VARIANTS_MAX, WALL_MAX};
+use shoal_protocol::task::durable::{Durability, Keeping};
 use shoal_protocol::task::spec::{BlobRef, Limits, Payload, Policy, SpecError, Variant};
+use shoal_protocol::{BlobId, TaskSpec};
 use tokio::task::spawn_blocking;
 
 use super::Api;
@@ -47,6 +48,38 @@ pub(super) async fn build(api: &Api, request: &mut TaskRequest) -> ApiResult<Tas
     };
     spec.check()?;
     Ok(spec)
+}
+
+/// How the task is to be kept.
+pub(super) fn keeping(request: &TaskRequest) -> ApiResult<Keeping> {
+    let Some(durability) = Durability::of_copies(request.durable) else {
+        let title = format!("durable is {}", request.durable);
+        return Err(ApiError::bad_request(title, "use 0 (in memory), 1 (on disk here), 2 (and at another peer)"));
+    };
+    let mut keeping = Keeping { durability, ..Keeping::default() };
+    if let Some(ms) = request.retention_ms {
+        keeping.retention = Duration::from_millis(ms);
+        if keeping.retention > RETENTION_MAX {
+            let title = format!("a result cannot be kept for {ms} ms");
+            return Err(ApiError::bad_request(title, format!("use at most {}", RETENTION_MAX.as_millis())));
+        }
+    }
+    Ok(keeping)
+}
+
+/// What a kept task needs is on disk before its record says so.
+pub(super) async fn make_durable(store: &BlobStore, spec: &TaskSpec) -> ApiResult<()> {
+    let modules = spec.variants.iter().map(|variant| variant.module);
+    let inputs = spec.inputs.iter().filter_map(|input| match input {
+        Payload::Blob(blob) => Some(blob.id),
+        Payload::Inline(_) => None,
+    });
+    let ids: Vec<BlobId> = modules.chain(inputs).collect();
+    if ids.iter().all(|id| store.is_durable(*id)) {
+        return Ok(());
+    }
+    let store = store.clone();
+    Ok(spawn_blocking(move || store.make_durable(&ids)).await??)
 }
 
 /// The work that the user expects, if that can be an amount of work.

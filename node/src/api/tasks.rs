@@ -11,10 +11,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use shoal_protocol::api::{Explanation, Listing, OutputView, TaskRequest, TaskView, codes};
+use shoal_protocol::task::durable::Durability;
+use shoal_protocol::{FindError, TaskId};
 
 use super::body::{self, Json};
 use super::problem::{ApiError, ApiResult};
-use super::{Api, blobs, spec};
+use super::{Api, blobs, elsewhere, spec};
 use crate::driver::handle::{Refusal, Submission};
 
 /// A request with its inputs; larger inputs are put as blobs first.
@@ -41,8 +43,26 @@ pub(super) async fn submit(State(api): State<Api>, headers: HeaderMap, request: 
         return Ok(Json(decision).into_response());
     }
     let wait = request.wait;
-    let submission =
-        Submission { name: request.name, spec, pinned: request.peer, idempotency_key: request.idempotency_key, wait };
+    let keeping = spec::keeping(&request)?;
+    if keeping.durability > Durability::Memory {
+        if let (Some(submitter), Some(key)) = (request.submitter, &request.idempotency_key)
+            && let Some(known) = elsewhere::find(&api, TaskId::derive(submitter, key.as_bytes())).await?
+        {
+            // Submitted before, at this peer or at one that may be gone.
+            let view = if wait { wait_for(&api, &known.task.to_string(), WAIT_MAX).await? } else { known };
+            return Ok((if wait { StatusCode::OK } else { StatusCode::ACCEPTED }, Json(view)).into_response());
+        }
+        spec::make_durable(&api.blobs, &spec).await?;
+    }
+    let submission = Submission {
+        name: request.name,
+        spec,
+        pinned: request.peer,
+        keeping,
+        idempotency_key: request.idempotency_key,
+        submitter: request.submitter,
+        wait,
+    };
     let view = api.driver.submit(submission).await?;
     let status = if wait { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(view)).into_response())
@@ -76,21 +96,30 @@ pub(super) async fn show(
     Path(id): Path<String>,
     Query(patience): Query<Patience>,
 ) -> ApiResult<Json<TaskView>> {
-    if patience.wait_ms > 0 {
-        let patience = Duration::from_millis(patience.wait_ms).min(WAIT_MAX);
-        if let Ok(ended) = tokio::time::timeout(patience, api.driver.await_end(id.clone())).await {
-            return Ok(Json(ended?));
-        }
+    let patience = Duration::from_millis(patience.wait_ms).min(WAIT_MAX);
+    Ok(Json(if patience.is_zero() { view(&api, id).await? } else { wait_for(&api, &id, patience).await? }))
+}
+
+/// A task when it has ended, or as it is when patience has.
+async fn wait_for(api: &Api, id: &str, patience: Duration) -> ApiResult<TaskView> {
+    let deadline = tokio::time::Instant::now() + patience;
+    match tokio::time::timeout_at(deadline, api.driver.await_end(id.to_owned())).await {
+        Ok(Err(Refusal::Find(FindError::None { .. }))) => elsewhere::wait_for(api, id, deadline).await,
+        Ok(ended) => Ok(ended?),
+        Err(_) => view(api, id.to_owned()).await,
     }
-    Ok(Json(view(&api, id).await?))
 }
 
 async fn view(api: &Api, id: String) -> ApiResult<TaskView> {
+    let wanted = id.clone();
     let found = api.driver.read(move |driver| {
-        let task = driver.peer().find_task(&id)?;
+        let task = driver.peer().find_task(&wanted)?;
         driver.peer().task(driver.now(), task).ok_or(Refusal::Forgotten)
     });
-    Ok(found.await??)
+    match found.await? {
+        Err(Refusal::Find(error @ FindError::None { .. })) => elsewhere::view(api, &id, error).await,
+        found => Ok(found?),
+    }
 }
 
 pub(super) async fn cancel(State(api): State<Api>, Path(id): Path<String>) -> ApiResult<Json<TaskView>> {

@@ -3,8 +3,8 @@
 mod fixture;
 
 use serde_json::json;
-use shoal_protocol::TaskState;
 use shoal_protocol::api::{BlobView, Explanation, Listing, OutputView, Problem, Status, TaskView};
+use shoal_protocol::{PeerId, TaskId, TaskState};
 
 use super::StartError;
 use crate::api::SocketError;
@@ -234,5 +234,53 @@ fn a_daemon_asked_to_stop_ends_and_leaves_no_socket() {
         let (ended, ()) = tokio::join!(ended, stopping);
         ended.unwrap();
         assert!(!daemon.socket().exists());
+    });
+}
+
+#[test]
+fn output_that_is_not_text_is_handed_out_as_it_is() {
+    in_daemon(|daemon| async move {
+        let echo = put(&daemon, &module(ECHO)).await;
+
+        let view =
+            run(&daemon, json!({"variants": [{"module": echo.id}], "inputs": [{"base64": "AP8A"}], "wait": true}))
+                .await;
+
+        assert_eq!(view.output, Some(OutputView::Base64("AP8A".into())));
+        assert_eq!(daemon.get("/v1/tasks/last/result").await.body, b"\0\xff\0");
+    });
+}
+
+#[test]
+fn a_submission_that_cannot_be_kept_as_asked_is_refused() {
+    in_daemon(|daemon| async move {
+        let echo = put(&daemon, &module(ECHO)).await;
+
+        let copies = json!({"variants": [{"module": echo.id}], "durable": 3});
+        problem(&daemon.post("/v1/tasks", copies.to_string().as_bytes()).await, 400, "SH0400");
+        let retention = json!({"variants": [{"module": echo.id}], "durable": 1, "retention_ms": u64::MAX});
+        problem(&daemon.post("/v1/tasks", retention.to_string().as_bytes()).await, 400, "SH0400");
+        let alone = json!({"variants": [{"module": echo.id}], "durable": 2});
+        problem(&daemon.post("/v1/tasks", alone.to_string().as_bytes()).await, 503, "SH0505");
+    });
+}
+
+#[test]
+fn a_kept_task_is_acknowledged_run_and_found_by_its_key() {
+    in_daemon(|daemon| async move {
+        let echo = put(&daemon, &module(ECHO)).await;
+        let request = json!({"variants": [{"module": echo.id}], "inputs": [{"text": "kept"}], "durable": 1,
+            "idempotency_key": "k", "submitter": PeerId([7; 32])});
+        let body = request.to_string();
+
+        let accepted = daemon.post("/v1/tasks", body.as_bytes()).await;
+
+        assert_eq!(accepted.status, 202, "{accepted:?}");
+        let accepted: TaskView = accepted.json();
+        assert_eq!(accepted.task, TaskId::derive(PeerId([7; 32]), b"k"));
+        let ended: TaskView = daemon.get(&format!("/v1/tasks/{}?wait_ms=20000", accepted.task)).await.json();
+        assert_eq!((ended.state, ended.output), (TaskState::Done, Some(OutputView::Text("kept".into()))));
+        let again: TaskView = daemon.post("/v1/tasks", body.as_bytes()).await.json();
+        assert_eq!((again.task, again.state), (accepted.task, TaskState::Done));
     });
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use shoal_protocol::api::TaskView;
 use shoal_protocol::output::TaskError;
-use shoal_protocol::{BlobId, FindError, PeerId, TaskSpec};
+use shoal_protocol::task::durable::{Found, Keeping};
+use shoal_protocol::{BlobId, FindError, PeerId, TaskId, TaskSpec};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Driver;
 use super::news::Following;
-use super::waiters::TaskReply;
+use super::waiters::{Seeker, TaskReply};
 
 /// Requests that wait for the driver; beyond this callers wait to hand theirs in.
 const REQUESTS_MAX: usize = 1_024;
@@ -44,7 +45,10 @@ pub(crate) struct Submission {
     pub(crate) spec: TaskSpec,
     /// The only peer it may run at: a name, an id, or a prefix.
     pub(crate) pinned: Option<String>,
+    pub(crate) keeping: Keeping,
     pub(crate) idempotency_key: Option<String>,
+    /// Whose keys they are; this peer's own where it is not said.
+    pub(crate) submitter: Option<PeerId>,
     /// Answer when it has ended.
     pub(crate) wait: bool,
 }
@@ -58,6 +62,8 @@ pub(crate) enum Request {
     /// Answered when the task has ended.
     AwaitEnd(String, TaskReply),
     Cancel(String, TaskReply),
+    /// Answered by this peer, or by one that knows the task.
+    Seek(TaskId, Seeker),
     Ping(String, oneshot::Sender<Result<Pinging, Refusal>>),
     FetchBlob {
         id: BlobId,
@@ -113,6 +119,10 @@ impl Handle {
 
     pub(crate) async fn cancel(&self, task: String) -> Result<TaskView, Refusal> {
         self.ask(|reply| Request::Cancel(task, reply)).await?
+    }
+
+    pub(crate) async fn seek(&self, task: TaskId) -> Result<Option<Found>, Refusal> {
+        Ok(self.ask(|reply| Request::Seek(task, reply)).await?.map(|found| *found))
     }
 
     pub(crate) async fn ping(&self, peer: String) -> Result<Pinging, Refusal> {

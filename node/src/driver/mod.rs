@@ -25,7 +25,7 @@ mod waiters;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use shoal_protocol::{Input, Message, Peer, PeerId, Time};
+use shoal_protocol::{Input, Message, Peer, PeerId, TaskId, Time};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
@@ -34,6 +34,7 @@ use crate::config::{Config, Identity};
 use crate::executor::{Executor, ExecutorEvent};
 use crate::load_sampler::{LoadSampler, SAMPLE_EVERY};
 use crate::network::{BulkStream, Network, NetworkEvent};
+use crate::store::{Answer, Committer, Records as StoredRecords};
 
 use beside::Beside;
 use clock::Clock;
@@ -62,6 +63,15 @@ pub(crate) struct Parts {
     pub(crate) network: Network,
     pub(crate) executor: Executor,
     pub(crate) blobs: BlobStore,
+    pub(crate) kept: Kept,
+}
+
+/// What the store has and does.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) committer: Committer,
+    pub(crate) records: StoredRecords,
+    pub(crate) boot: u32,
 }
 
 /// Where facts come from.
@@ -71,6 +81,8 @@ pub(crate) struct Sources {
     /// Bounded by the runs and preparations that are handed over.
     pub(crate) executor: mpsc::UnboundedReceiver<ExecutorEvent>,
     pub(crate) requests: mpsc::Receiver<Request>,
+    /// Bounded by the batches that are handed over.
+    pub(crate) store: mpsc::UnboundedReceiver<Vec<Answer>>,
     /// One message for each signal that asks to stop.
     pub(crate) stop: mpsc::Receiver<()>,
 }
@@ -96,7 +108,15 @@ pub(crate) struct Driver {
     server: BlobServer,
     fetcher: Fetcher,
     beside: Beside,
+    committer: Committer,
+    /// What was on disk at the start, until the peer is told.
+    restored: Option<Input>,
     waiters: Waiters,
+    /// Submitted to be kept, and not on disk yet.
+    unacknowledged: BTreeSet<TaskId>,
+    /// Records on disk that cannot be read, as a person is told.
+    damaged: Vec<String>,
+    blobs: BlobStore,
     news: News,
     records: Records,
     /// Facts that carrying out orders brought about at once.
@@ -112,19 +132,26 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { config, identity, speed, seed, network, executor, blobs } = parts;
+        let Parts { config, identity, speed, seed, network, executor, blobs, kept } = parts;
+        let Kept { committer, records, boot } = kept;
+        let unix_ms = u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX);
         let clock = Clock::start();
         let member = identity.certificate.member();
         let mut news = News::new();
         news.learn_name(member.peer, &member.name);
         Self {
             records: Records::new(member.peer, &config.data_dir),
+            blobs: blobs.clone(),
             peer: Peer::new(member, config.peer(speed), seed, clock.now()),
             server: BlobServer::new(blobs.clone(), ServeLimits::default()),
             fetcher: Fetcher::new(network.clone(), blobs.clone()),
             pins: Pins::new(blobs),
             beside: Beside::default(),
+            committer,
+            restored: Some(Input::Restored { records, boot, unix_ms }),
             waiters: Waiters::default(),
+            unacknowledged: BTreeSet::new(),
+            damaged: Vec::new(),
             inputs: VecDeque::new(),
             connected: BTreeSet::new(),
             strikes: BTreeMap::new(),
@@ -161,6 +188,7 @@ impl Driver {
             tokio::select! {
                 Some(event) = sources.network.recv() => self.on_network(event),
                 Some(event) = sources.executor.recv() => self.on_executor(event),
+                Some(answers) = sources.store.recv() => self.on_stored(answers),
                 Some(request) = sources.requests.recv() => self.on_request(request),
                 Some(done) = self.beside.next() => self.on_done(done),
                 () = &mut wake, if deadline.is_some() => self.handle(Input::TimerFired),
@@ -172,6 +200,10 @@ impl Driver {
     }
 
     fn begin(&mut self) {
+        // Before anything else is heard or said: what was promised binds every later decision.
+        if let Some(restored) = self.restored.take() {
+            self.handle(restored);
+        }
         for address in self.config.bootstrap.clone() {
             self.handle(Input::Discovered { peer: None, address, bootstrap: true });
         }
@@ -278,6 +310,15 @@ impl Driver {
                 self.handle(Input::Finished { attempt, report });
                 self.pins.attempt_ended(attempt);
             }
+        }
+    }
+
+    fn on_stored(&mut self, answers: Vec<Answer>) {
+        for Answer { ticket, result } in answers {
+            self.handle(match result {
+                Ok(()) => Input::Persisted { ticket },
+                Err(reason) => Input::PersistFailed { ticket, reason },
+            });
         }
     }
 

@@ -4,11 +4,14 @@ use shoal_protocol::certificate::SignedRecord;
 use shoal_protocol::message::TaskRef;
 use shoal_protocol::output::{TaskError, TaskResult};
 use shoal_protocol::task::spec::BlobRef;
-use shoal_protocol::{BlobId, Input, Message, Output, PeerId, TaskId};
+use shoal_protocol::{BlobId, Event, Input, Message, Output, PeerId, TaskId};
 
 use super::beside::Done;
 use super::handle::Refusal;
 use super::{Driver, Stopping, records, unix_time};
+
+/// Damaged records that the status speaks of; all are in the log.
+const DAMAGED_TOLD_MAX: usize = 8;
 
 impl Driver {
     pub(super) fn carry_out(&mut self, output: Output) {
@@ -26,13 +29,18 @@ impl Driver {
             }
             Output::Finish { task, result } => self.finish(task, result),
             Output::PingAnswered { ticket, rtt } => self.waiters.answer_ping(ticket, rtt),
-            Output::Persist { ticket, changes: _ } => {
-                // Until there is a store, nothing is acknowledged as if there were one.
-                let reason = "this peer has no store".to_owned();
-                self.inputs.push_back(Input::PersistFailed { ticket, reason });
+            Output::Persist { ticket, changes } => self.committer.persist(ticket, changes),
+            Output::Acknowledged { task } => {
+                self.unacknowledged.remove(&task);
+                for reply in self.waiters.take_acknowledged(task) {
+                    // Whoever asked may have gone.
+                    let _ = reply.send(self.peer.task(self.clock.now(), task).ok_or(Refusal::Forgotten));
+                }
             }
-            Output::Acknowledged { .. } | Output::Keep { .. } | Output::Forget { .. } | Output::Found { .. } => {}
-            Output::Notify(event) => self.news.tell(self.clock.now(), event),
+            Output::Keep { task, blobs } => self.pins.keep(task, blobs),
+            Output::Forget { task } => self.pins.forget(task),
+            Output::Found { ticket, found } => self.waiters.answer_seeker(ticket, found),
+            Output::Notify(event) => self.tell(event),
             Output::ShutdownReady => self.stopping = Stopping::Ready,
         }
     }
@@ -54,6 +62,17 @@ impl Driver {
             }
             Done::Answered => {}
         }
+    }
+
+    fn tell(&mut self, event: Event) {
+        if let Event::RecordDamaged { task, why } = &event {
+            let what = task.map_or_else(|| "a record on disk".to_owned(), |task| format!("the record of task {task}"));
+            tracing::error!(?task, why, "a record on disk cannot be read");
+            if self.damaged.len() < DAMAGED_TOLD_MAX {
+                self.damaged.push(format!("{what} cannot be read ({why})"));
+            }
+        }
+        self.news.tell(self.clock.now(), event);
     }
 
     fn send(&self, to: PeerId, message: &Message) {
@@ -80,14 +99,22 @@ impl Driver {
 
     fn fetch(&mut self, attempt: TaskRef, blobs: Vec<BlobRef>) {
         self.pins.fetch_began(attempt);
-        if self.fetcher.has_all(&blobs) {
+        if self.fetcher.has_all(&blobs) && !is_to_be_kept(attempt) {
             self.pins.fetch_ended(attempt, Some(&blobs));
             self.inputs.push_back(Input::Fetched { attempt, result: Ok(()) });
             return;
         }
-        let fetcher = self.fetcher.clone();
+        let (fetcher, store) = (self.fetcher.clone(), self.blobs.clone());
         self.beside.start(async move {
-            let result = fetcher.fetch_all(blobs.clone()).await;
+            let mut result = fetcher.fetch_all(blobs.clone()).await;
+            if result.is_ok() && is_to_be_kept(attempt) {
+                let ids: Vec<BlobId> = blobs.iter().map(|blob| blob.id).collect();
+                let synced = tokio::task::spawn_blocking(move || store.make_durable(&ids)).await;
+                result = match synced {
+                    Ok(synced) => synced.map_err(|error| error.to_string()),
+                    Err(error) => Err(error.to_string()),
+                };
+            }
             Done::Fetched { attempt, blobs, result }
         });
     }
@@ -101,7 +128,9 @@ impl Driver {
     }
 
     fn finish(&mut self, task: TaskId, result: Result<TaskResult, TaskError>) {
-        for reply in self.waiters.take(task) {
+        self.unacknowledged.remove(&task);
+        let waiting = self.waiters.take(task).into_iter().chain(self.waiters.take_acknowledged(task));
+        for reply in waiting.collect::<Vec<_>>() {
             let answer = match (&result, self.peer.task(self.clock.now(), task)) {
                 // What was never taken on is a refusal, not a task that failed.
                 (Err(error), None) => Err(Refusal::Task(error.clone())),
@@ -114,4 +143,9 @@ impl Driver {
         }
         self.pins.task_ended(task);
     }
+}
+
+/// Blobs that are fetched in the name of no attempt belong to a record on disk, and must be as durable as that.
+fn is_to_be_kept(attempt: TaskRef) -> bool {
+    attempt.epoch == 0
 }

@@ -19,11 +19,19 @@ pub(super) struct Pins {
     fetching: BTreeSet<TaskRef>,
     attempts: BTreeMap<TaskRef, Vec<(BlobId, Pin)>>,
     tasks: BTreeMap<TaskId, Vec<Pin>>,
+    /// Of tasks that are on disk; what is still on its way has no pin yet. Bounded by the tasks that are kept.
+    kept: BTreeMap<TaskId, BTreeMap<BlobId, Option<Pin>>>,
 }
 
 impl Pins {
     pub(super) fn new(store: BlobStore) -> Self {
-        Self { store, fetching: BTreeSet::new(), attempts: BTreeMap::new(), tasks: BTreeMap::new() }
+        Self {
+            store,
+            fetching: BTreeSet::new(),
+            attempts: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            kept: BTreeMap::new(),
+        }
     }
 
     /// Module and input of a task from here must be here for whoever fetches them, until it has ended.
@@ -44,6 +52,11 @@ impl Pins {
     /// The blobs are here, or cannot be had.
     pub(super) fn fetch_ended(&mut self, attempt: TaskRef, fetched: Option<&[BlobRef]>) {
         let wanted = self.fetching.remove(&attempt);
+        if fetched.is_some()
+            && let Some(kept) = self.kept.get_mut(&attempt.task)
+        {
+            kept.iter_mut().filter(|(_, pin)| pin.is_none()).for_each(|(id, pin)| *pin = self.store.pin(*id).ok());
+        }
         if let Some(blobs) = fetched
             && wanted
             && self.attempts.len() < ATTEMPTS_MAX
@@ -51,6 +64,17 @@ impl Pins {
             let pins = blobs.iter().filter_map(|blob| Some((blob.id, self.store.pin(blob.id).ok()?))).collect();
             self.attempts.insert(attempt, pins);
         }
+    }
+
+    /// A task on disk needs these, instead of those named before.
+    pub(super) fn keep(&mut self, task: TaskId, blobs: Vec<BlobId>) {
+        let pins = blobs.into_iter().map(|id| (id, self.store.pin(id).ok())).collect();
+        // The old pins go after the new ones are there: what is in both is held throughout.
+        drop(self.kept.insert(task, pins));
+    }
+
+    pub(super) fn forget(&mut self, task: TaskId) {
+        self.kept.remove(&task);
     }
 
     /// It ran, or never will.
@@ -155,5 +179,31 @@ mod tests {
 
         at.pins.task_ended(TASK);
         assert!(!at.is_held());
+    }
+
+    #[test]
+    fn what_a_task_on_disk_needs_stays_until_it_is_forgotten() {
+        let mut at = fixture();
+
+        at.pins.keep(TASK, vec![at.blob.id]);
+        at.pins.task_ended(TASK);
+        assert!(at.is_held());
+
+        at.pins.forget(TASK);
+        assert!(!at.is_held());
+    }
+
+    #[test]
+    fn what_is_to_be_kept_is_held_once_it_has_come() {
+        let mut at = fixture();
+        let late = BlobId::of(&[3; 100]);
+        let attempt = TaskRef { task: TASK, epoch: 0 };
+        at.pins.keep(TASK, vec![late]);
+        at.pins.fetch_began(attempt);
+
+        at.store.put(&[3; 100]).unwrap();
+        at.pins.fetch_ended(attempt, Some(&[]));
+
+        assert!(at.pins.kept[&TASK][&late].is_some());
     }
 }

@@ -1,6 +1,6 @@
 //! What users of this peer ask of it.
 
-use shoal_protocol::task::durable::Keeping;
+use shoal_protocol::task::durable::Durability;
 use shoal_protocol::{Input, PeerId, TaskId, TaskSpec};
 use tokio::sync::oneshot;
 
@@ -19,6 +19,10 @@ impl Driver {
             Request::Submit(submission, reply) => self.submit(*submission, reply),
             Request::AwaitEnd(task, reply) => self.await_end(&task, reply),
             Request::Cancel(task, reply) => self.cancel(&task, reply),
+            Request::Seek(task, reply) => {
+                let ticket = self.waiters.seek(reply);
+                self.handle(Input::Sought { task, ticket });
+            }
             // Whoever asked may have gone, here and below.
             Request::Ping(peer, reply) => drop(reply.send(self.ping(&peer))),
             Request::FetchBlob { id, from, reply } => match self.holders(from.as_deref()) {
@@ -38,24 +42,36 @@ impl Driver {
     }
 
     fn submit(&mut self, submission: Submission, reply: TaskReply) {
-        let Submission { name, mut spec, pinned, idempotency_key, wait } = submission;
-        let prepared =
-            self.constrain(&mut spec, pinned.as_deref()).and_then(|()| self.task_id(idempotency_key.as_deref()));
+        let Submission { name, mut spec, pinned, keeping, idempotency_key, submitter, wait } = submission;
+        let prepared = self
+            .constrain(&mut spec, pinned.as_deref())
+            .and_then(|()| self.task_id(submitter, idempotency_key.as_deref()));
         let task = match prepared {
             Ok(task) => task,
             Err(refusal) => return drop(reply.send(Err(refusal))),
         };
         let known = idempotency_key.is_some().then(|| self.peer.task(self.clock.now(), task)).flatten();
         match known {
-            Some(view) if view.state.is_final() || !wait => return drop(reply.send(Ok(view))),
-            Some(_) => return self.wait(task, reply),
+            Some(view) if view.state.is_final() => return drop(reply.send(Ok(view))),
+            Some(_) if wait => return self.wait(task, reply),
+            // The first submission of it has not been promised yet, so neither is this one.
+            Some(_) if self.unacknowledged.contains(&task) => return self.wait_acknowledged(task, reply),
+            Some(view) => return drop(reply.send(Ok(view))),
             None => {}
         }
+        let is_kept = keeping.durability > Durability::Memory;
+        if is_kept {
+            self.unacknowledged.insert(task);
+        }
         // Waits even when the caller does not want the end, so that a refusal reaches it.
-        self.wait(task, reply);
+        if wait || !is_kept {
+            self.wait(task, reply);
+        } else {
+            self.wait_acknowledged(task, reply);
+        }
         self.pins.submitted(task, &spec);
-        self.handle(Input::Submitted { task, name, spec, keeping: Keeping::default() });
-        if !wait {
+        self.handle(Input::Submitted { task, name, spec, keeping });
+        if !wait && !is_kept {
             for reply in self.waiters.take(task) {
                 let _ = reply.send(self.peer.task(self.clock.now(), task).ok_or(Refusal::Forgotten));
             }
@@ -69,20 +85,26 @@ impl Driver {
         Ok(())
     }
 
-    fn task_id(&self, key: Option<&str>) -> Result<TaskId, Refusal> {
-        let me = self.identity.certificate.peer;
+    fn task_id(&self, submitter: Option<PeerId>, key: Option<&str>) -> Result<TaskId, Refusal> {
+        let submitter = submitter.unwrap_or(self.identity.certificate.peer);
         match key {
-            Some(key) => Ok(TaskId::derive(me, key.as_bytes())),
+            Some(key) => Ok(TaskId::derive(submitter, key.as_bytes())),
             None => {
                 let mut random = [0; 16];
                 getrandom::fill(&mut random).map_err(|error| Refusal::NoEntropy(error.to_string()))?;
-                Ok(TaskId::derive(me, &random))
+                Ok(TaskId::derive(submitter, &random))
             }
         }
     }
 
     fn wait(&mut self, task: TaskId, reply: TaskReply) {
         if let Err(reply) = self.waiters.wait(task, reply) {
+            let _ = reply.send(Err(Refusal::TooManyWaiters));
+        }
+    }
+
+    fn wait_acknowledged(&mut self, task: TaskId, reply: TaskReply) {
+        if let Err(reply) = self.waiters.wait_acknowledged(task, reply) {
             let _ = reply.send(Err(Refusal::TooManyWaiters));
         }
     }

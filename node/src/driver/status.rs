@@ -61,7 +61,13 @@ impl Driver {
 
     fn counters(&self) -> BTreeMap<String, u64> {
         let own = [("frames_unreadable", self.garbage), ("strangers_refused", self.strangers)];
-        let all = self.peer.counters().into_iter().chain(self.network.counters()).chain(own);
+        let all = self
+            .peer
+            .counters()
+            .into_iter()
+            .chain(self.network.counters())
+            .chain(self.committer.counts().all())
+            .chain(own);
         all.map(|(name, count)| (name.to_owned(), count)).collect()
     }
 
@@ -76,6 +82,10 @@ impl Driver {
                 self.identity.certificate.name
             ));
         }
+        if let Some((why, fix)) = self.committer.counts().trouble() {
+            warnings.push(format!("tasks cannot be kept: {why} → {fix}"));
+        }
+        warnings.extend(self.damaged.iter().map(|what| format!("{what} → check the disk; submit it again")));
         if addresses.is_empty() {
             warnings.push("this peer listens nowhere yet, so others cannot find it → shoal config show".into());
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use shoal_protocol::TaskId;
 use shoal_protocol::api::TaskView;
+use shoal_protocol::task::durable::Found;
 use tokio::sync::oneshot;
 
 use super::handle::Refusal;
@@ -14,12 +15,18 @@ use super::handle::Refusal;
 /// Answers one request about a task.
 pub(crate) type TaskReply = oneshot::Sender<Result<TaskView, Refusal>>;
 
+/// Answers one question for a task that may be known elsewhere.
+pub(crate) type Seeker = oneshot::Sender<Option<Box<Found>>>;
+
 /// Callers that may wait for one task.
 const PER_TASK_MAX: usize = 256;
 
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
     tasks: BTreeMap<TaskId, Vec<TaskReply>>,
+    /// Those who wait only until it is on disk.
+    acknowledgements: BTreeMap<TaskId, Vec<TaskReply>>,
+    seekers: BTreeMap<u64, Seeker>,
     pings: BTreeMap<u64, oneshot::Sender<Option<Duration>>>,
     next_ticket: u64,
 }
@@ -27,13 +34,32 @@ pub(crate) struct Waiters {
 impl Waiters {
     /// Answers `reply` when the task ends; gives it back when too many wait for that task already.
     pub(crate) fn wait(&mut self, task: TaskId, reply: TaskReply) -> Result<(), TaskReply> {
-        let waiting = self.tasks.entry(task).or_default();
-        waiting.retain(|reply| !reply.is_closed());
-        if waiting.len() >= PER_TASK_MAX {
-            return Err(reply);
+        push(self.tasks.entry(task).or_default(), reply)
+    }
+
+    /// Answers `reply` when the task is kept as its user asked, or is refused.
+    pub(crate) fn wait_acknowledged(&mut self, task: TaskId, reply: TaskReply) -> Result<(), TaskReply> {
+        push(self.acknowledgements.entry(task).or_default(), reply)
+    }
+
+    /// Those who waited for the acknowledgement.
+    pub(crate) fn take_acknowledged(&mut self, task: TaskId) -> Vec<TaskReply> {
+        self.acknowledgements.remove(&task).unwrap_or_default()
+    }
+
+    /// A ticket for a question to other peers.
+    pub(crate) fn seek(&mut self, reply: Seeker) -> u64 {
+        self.seekers.retain(|_, reply| !reply.is_closed());
+        self.next_ticket += 1;
+        self.seekers.insert(self.next_ticket, reply);
+        self.next_ticket
+    }
+
+    pub(crate) fn answer_seeker(&mut self, ticket: u64, found: Option<Box<Found>>) {
+        if let Some(reply) = self.seekers.remove(&ticket) {
+            // Whoever asked may have given up.
+            let _ = reply.send(found);
         }
-        waiting.push(reply);
-        Ok(())
     }
 
     /// Those who waited for a task that has ended, or that its submitter does not wait for.
@@ -55,6 +81,15 @@ impl Waiters {
             let _ = reply.send(rtt);
         }
     }
+}
+
+fn push(waiting: &mut Vec<TaskReply>, reply: TaskReply) -> Result<(), TaskReply> {
+    waiting.retain(|reply| !reply.is_closed());
+    if waiting.len() >= PER_TASK_MAX {
+        return Err(reply);
+    }
+    waiting.push(reply);
+    Ok(())
 }
 
 #[cfg(test)]

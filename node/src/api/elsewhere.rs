@@ -1,0 +1,66 @@
+//! Tasks that this peer does not know: their home or its guardian may be within reach.
+//!
+//! **Invariant:** only a whole id is asked for elsewhere: it is derived from a secret of its user, and whoever knows it may
+//! ask. A prefix is not.
+
+use std::time::Duration;
+
+use shoal_protocol::api::{ExecutorView, TaskView};
+use shoal_protocol::task::durable::Found;
+use shoal_protocol::task::spec::Payload;
+use shoal_protocol::{FindError, TaskId};
+use tokio::time::{Instant, sleep};
+
+use super::Api;
+use super::problem::ApiResult;
+use crate::driver::handle::Refusal;
+
+/// Between two questions whether a task elsewhere has ended.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
+
+/// What this peer or another knows of a task.
+pub(super) async fn find(api: &Api, task: TaskId) -> ApiResult<Option<TaskView>> {
+    match api.driver.seek(task).await? {
+        Some(found) => Ok(Some(shown(api, found).await?)),
+        None => Ok(None),
+    }
+}
+
+/// A task of this id that is not known here; `error` where nobody knows it.
+pub(super) async fn view(api: &Api, id: &str, error: FindError) -> ApiResult<TaskView> {
+    let Ok(task) = id.parse::<TaskId>() else { return Err(Refusal::Find(error).into()) };
+    find(api, task).await?.ok_or_else(|| Refusal::Find(error).into())
+}
+
+/// The same when it has ended, or as it is at the deadline.
+pub(super) async fn wait_for(api: &Api, id: &str, deadline: Instant) -> ApiResult<TaskView> {
+    loop {
+        let error = FindError::None { what: "task", text: id.to_owned() };
+        let view = view(api, id, error).await?;
+        if view.state.is_final() || Instant::now() + ASK_AGAIN >= deadline {
+            return Ok(view);
+        }
+        sleep(ASK_AGAIN).await;
+    }
+}
+
+/// Its large output, if it has one, is brought here while its holder is known.
+async fn shown(api: &Api, found: Found) -> ApiResult<TaskView> {
+    if let Some(Ok(result)) = &found.result
+        && let Payload::Blob(output) = &result.report.output
+        && api.blobs.stat(output.id).is_none()
+        && let Err(error) = api.driver.fetch_blob(output.id, Some(found.holder.to_string())).await
+    {
+        // Who wants the bytes asks for them, and is told then.
+        tracing::debug!(task = ?found.task, %error, "an output was not brought here");
+    }
+    let executor = found.result.as_ref().and_then(|result| result.as_ref().ok()).map(|result| result.executor);
+    let executor = match executor {
+        Some(peer) => api.driver.read(move |driver| {
+            let known = driver.peer().peers(driver.now()).into_iter().find(|view| view.peer == peer);
+            known.map(|view| ExecutorView { peer, name: view.name, role: view.role })
+        }),
+        None => return Ok(TaskView::of_found(&found, None)),
+    };
+    Ok(TaskView::of_found(&found, executor.await?))
+}

@@ -1,0 +1,63 @@
+//! The disk under a daemon: damaged, full, and in somebody else's hands.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use super::*;
+
+fn shoald(mesh: &Cluster, peer: usize, arguments: &[&str]) -> Output {
+    let program = shoal_testnet::cluster::beside_or_on_path("shoald").unwrap();
+    let config = &mesh.peers()[peer].config;
+    Command::new(program).args(arguments).arg("--config").arg(config).env_remove("SHOAL_CONFIG").output().unwrap()
+}
+
+fn store_of(mesh: &Cluster, peer: usize) -> std::path::PathBuf {
+    mesh.peers()[peer].data_dir.join("tasks.redb")
+}
+
+fn flip(file: &Path, at: usize) {
+    let mut bytes = std::fs::read(file).unwrap();
+    bytes[at] ^= 0x10;
+    std::fs::write(file, bytes).unwrap();
+}
+
+/// A damaged store is not a fresh start: the daemon says what is wrong and how to go on, with a code that tells a
+/// supervisor to leave it alone, and changes nothing.
+#[test]
+fn a_damaged_store_is_refused_until_a_person_sets_it_aside() {
+    run(async {
+        let mesh = mesh(0, 2, |_| ()).await;
+        let store = store_of(&mesh, 1);
+        mesh.kill(1).unwrap();
+        flip(&store, 100);
+        let damaged = std::fs::read(&store).unwrap();
+
+        let refused = shoald(&mesh, 1, &["run"]);
+
+        let words = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(65), "{words}");
+        assert!(words.contains("tasks.redb is damaged") && words.contains("repair-store"), "{words}");
+        assert!(std::fs::read(&store).unwrap() == damaged, "a refusal changes nothing");
+
+        let repaired = shoald(&mesh, 1, &["repair-store"]);
+        let words = String::from_utf8_lossy(&repaired.stdout);
+        assert!(repaired.status.success() && words.contains("tasks.redb.damaged-1"), "{words}");
+        assert!(std::fs::read(store.with_extension("redb.damaged-1")).unwrap() == damaged, "it is kept as it was");
+        mesh.restart(1).await.unwrap();
+        mesh.wait_all_alive(LONG).await.unwrap();
+    });
+}
+
+#[test]
+fn a_store_that_a_daemon_has_open_is_not_repaired() {
+    run(async {
+        let mesh = mesh(0, 1, |_| ()).await;
+
+        let refused = shoald(&mesh, 0, &["repair-store"]);
+
+        assert_eq!(refused.status.code(), Some(1));
+        let words = String::from_utf8_lossy(&refused.stderr);
+        assert!(words.contains("another shoald"), "{words}");
+        assert!(mesh.client(0).unwrap().status().await.is_ok());
+    });
+}
