@@ -11,5 +11,6 @@ mod home;
 mod printer;
 mod programs;
 mod table;
+mod user;
 
 pub use printer::Printer;

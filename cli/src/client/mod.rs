@@ -10,6 +10,7 @@ mod body;
 mod connection;
 mod error;
 mod events;
+mod patience;
 
 use core::time::Duration;
 use std::path::{Path, PathBuf};

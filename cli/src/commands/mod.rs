@@ -22,6 +22,7 @@ pub enum Command {
     Ping(peer::ping::Ping),
     Rtt(peer::rtt::Rtt),
     Run(task::run::Run),
+    Submit(task::submit::Submit),
     /// Tasks of this peer's users
     #[command(subcommand)]
     Task(task::Verb),
@@ -54,6 +55,7 @@ impl Command {
             Self::Ping(verb) => verb.run(&client, printer).await,
             Self::Rtt(verb) => verb.run(&client, printer).await,
             Self::Run(verb) => verb.run(&client, printer).await,
+            Self::Submit(verb) => verb.run(&client, printer).await,
             Self::Task(verb) => verb.run(&client, printer).await,
             Self::Logs(verb) => verb.run(&client, printer).await,
             Self::Explain(verb) => verb.run(&client, printer).await,

@@ -15,6 +15,7 @@ fn every_command_has_an_example_in_its_help() {
         "ping",
         "rtt",
         "run",
+        "submit",
         "task ls",
         "task show",
         "task cancel",

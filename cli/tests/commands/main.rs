@@ -9,3 +9,4 @@ mod help;
 mod listings;
 mod mesh;
 mod running;
+mod submitting;

@@ -11,6 +11,7 @@ mod request;
 pub(crate) mod result;
 pub(crate) mod run;
 pub(crate) mod show;
+pub(crate) mod submit;
 
 use shoal_protocol::api::{TaskRequest, codes};
 

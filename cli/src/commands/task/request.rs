@@ -61,7 +61,7 @@ pub(super) struct TaskArguments {
     #[arg(long, value_name = "LOSS")]
     loss_max: Option<f64>,
     /// The same key always names the same task, so a repeated command runs it once
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", visible_alias = "key")]
     idempotency_key: Option<String>,
 }
 
@@ -160,6 +160,7 @@ impl TaskArguments {
             durable: 0,
             retention_ms: None,
             idempotency_key: self.idempotency_key,
+            submitter: None,
             wait: false,
             dry_run: false,
             name,
