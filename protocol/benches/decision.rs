@@ -45,6 +45,8 @@ fn digest(sequence: u32, rng: &mut Pcg64Mcg) -> LoadDigest {
         start_in: Duration::from_secs_f64(start_ms / 1_000.0),
         usual_start_in: Duration::from_millis(rng.random_range(0..20)),
         turnover: Duration::from_millis(150),
+        later_start: [0; 6],
+        arrivals_per_ks: 0,
         cores,
         running: if is_busy { cores } else { 0 },
         queued: 0,

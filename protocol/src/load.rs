@@ -6,6 +6,7 @@
 //! **Invariant:** a digest is kept only if [`LoadDigest::is_sane`]; all that is remembered has a bound in `config.rs`.
 //! **Not here:** making the own digest. That is the executor's queue.
 
+pub(crate) mod arrivals;
 mod in_flight;
 mod publish;
 pub(crate) mod sanity;
@@ -20,6 +21,11 @@ use crate::id::PeerId;
 use crate::message::{LoadDigest, TaskRef};
 use crate::peer_map::PeerMap;
 use crate::time::{Time, millis};
+
+/// The places behind the next one of which a digest says when they would start.
+pub const AHEAD: [u32; 6] = [1, 2, 4, 8, 16, 32];
+/// How finely it says so.
+pub(crate) const LATER_UNIT: Duration = Duration::from_micros(100);
 
 /// Load of the neighbours, as far as this peer knows.
 #[derive(Debug, Default)]
@@ -107,20 +113,32 @@ impl LoadView {
     /// When a task arriving there now would start: what it said, less the time that passed, plus our own awards that it
     /// did not count yet.
     pub fn start_in(&self, now: Time, peer: PeerId) -> Option<Duration> {
-        self.expected(now, peer).map(|expected| expected.start_in)
+        self.expected(now, peer, Duration::ZERO).map(|expected| expected.start_in)
     }
 
-    /// The digest of a peer, and what follows from it now.
-    pub fn expected(&self, now: Time, peer: PeerId) -> Option<Expected<'_>> {
+    /// The digest of a peer, and what follows from it now for a task that has this way to go.
+    pub fn expected(&self, now: Time, peer: PeerId, rtt: Duration) -> Option<Expected<'_>> {
         let load = self.peers.get(&peer)?;
         let heard = load.heard.as_ref()?;
         let age = now.since(heard.at);
-        let said = heard.digest.start_after(age);
+        let said = heard.digest.start_behind(age, rtt, load.in_flight.len());
         let typical = self.typical_ms.get(size_of(heard.digest.cores)).copied().unwrap_or_default();
         let known = (-age.as_secs_f64() / SILENT.as_secs_f64()).exp();
         let doubted = Duration::from_secs_f64(typical * (1.0 - known) / 1_000.0);
-        let start_in = said.max(doubted) + load.in_flight.wait(&heard.digest);
-        Some(Expected { digest: &heard.digest, start_in, age })
+        // Who has not run anything yet cannot say how much later others would start.
+        let is_new = heard.digest.turnover.is_zero();
+        let behind = if is_new { load.in_flight.wait(&heard.digest) } else { Duration::ZERO };
+        Some(Expected { digest: &heard.digest, start_in: said.max(doubted) + behind, age })
+    }
+
+    /// How long tasks wait there, by its last word.
+    pub fn backlog(&self, now: Time, peer: PeerId) -> Option<Duration> {
+        let heard = self.peers.get(&peer)?.heard.as_ref()?;
+        let age = now.since(heard.at);
+        if heard.digest.queued == 0 || age > SILENT {
+            return None;
+        }
+        Some(heard.digest.start_in.saturating_sub(age))
     }
 
     /// Own awards to the peer that its digest does not contain yet.

@@ -18,6 +18,7 @@ use crate::certificate::{Signed, SignedRecord};
 use crate::config::{MESSAGE_BYTES_MAX, Weights};
 use crate::id::{BlobId, MeshId, PeerId, ShortId, TaskId};
 use crate::latency::Coordinate;
+use crate::load::AHEAD;
 use crate::task::TaskState;
 use crate::task::durable::{Counsel, Found};
 use crate::task::spec::{RunReport, TaskSpec};
@@ -144,6 +145,9 @@ pub enum Message {
     /// I passed it on, to be run there.
     #[serde(rename = "fo")]
     Forwarded(Forwarded),
+    /// I have a free core, and this load: pass me something that waits.
+    #[serde(rename = "pu")]
+    Pull(LoadDigest),
     /// It is taking long: this is where it stands.
     #[serde(rename = "pg")]
     Progress(Progress),
@@ -197,6 +201,7 @@ impl Message {
             Self::Declined(declined) => declined.load.as_ref(),
             Self::Forwarded(forwarded) => Some(&forwarded.load),
             Self::Outcome(outcome) => Some(&outcome.load),
+            Self::Pull(load) => Some(load),
             Self::Beat(_)
             | Self::Will(_)
             | Self::Parting(_)
@@ -241,6 +246,7 @@ impl Message {
             Self::Accepted(_) => "accepted",
             Self::Declined(_) => "declined",
             Self::Forwarded(_) => "forwarded",
+            Self::Pull(_) => "pull",
             Self::Progress(_) => "progress",
             Self::Query(_) => "query",
             Self::Outcome(_) => "outcome",
@@ -421,6 +427,13 @@ pub struct LoadDigest {
     /// How long its runs take on average: what it says of itself now is news for about that time.
     #[serde(rename = "tu", default, with = "duration_us")]
     pub turnover: Duration,
+    /// How much later than `start_in` further tasks of a usual length would start that arrive now too, in units of 100 µs:
+    /// the second, the third, the fifth, and so on, see [`crate::load::AHEAD`].
+    #[serde(rename = "sn", default, skip_serializing_if = "is_idle")]
+    pub later_start: [u32; AHEAD.len()],
+    /// Tasks that arrive there in a thousand seconds, lately.
+    #[serde(rename = "ar", default, skip_serializing_if = "is_zero")]
+    pub arrivals_per_ks: u32,
     /// Tasks it runs at once.
     #[serde(rename = "k")]
     pub cores: u16,
@@ -454,6 +467,14 @@ pub struct LoadDigest {
     /// Price of a second of one core.
     #[serde(rename = "p", default)]
     pub price: f64,
+}
+
+fn is_idle(later_start: &[u32; AHEAD.len()]) -> bool {
+    later_start.iter().all(is_zero)
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// One attempt at one task.

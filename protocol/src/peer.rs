@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::SeedableRng;
 
-use crate::certificate::Member;
+use crate::certificate::{Member, Role};
 use crate::config::PeerConfig;
 use crate::id::PeerId;
 use crate::input::Input;
@@ -34,6 +34,7 @@ use crate::time::{Time, Wake};
 
 mod ping;
 mod publish;
+mod pull;
 mod seek;
 mod views;
 
@@ -56,6 +57,7 @@ pub struct Peer {
     requester: Requester,
     executing: Executing,
     publisher: publish::Publisher,
+    puller: pull::Puller,
     pings: ping::Pings,
     seeking: seek::Seeking,
     /// Attempts that other peers hold for us.
@@ -80,6 +82,7 @@ impl Peer {
             executing: Executing::new(me.peer, config.clone()),
             outbox: Outbox::of(me.peer),
             publisher: publish::Publisher::default(),
+            puller: pull::Puller::default(),
             pings: ping::Pings::default(),
             seeking: seek::Seeking::default(),
             given: BTreeMap::new(),
@@ -216,6 +219,10 @@ impl Peer {
             Message::Records(records) => self.with_membership(now, |m, lent| m.records(lent, from, records)),
             Message::Leaving => self.with_membership(now, |m, lent| m.left(lent, from)),
             Message::Load(load) => self.loaded(now, from, load),
+            Message::Pull(load) => {
+                self.loaded(now, from, load);
+                self.with_executing(now, |e, around, out| e.handle_pull(now, from, around, out));
+            }
             Message::Ask(ask) => self.with_executing(now, |e, around, out| e.handle_ask(now, from, &ask, around, out)),
             Message::Award(award) => {
                 if from != self.me.peer {
@@ -331,8 +338,12 @@ impl Peer {
                 self.loads.published(now, to, load);
             }
         }
-        let neighbours = self.membership.alive_neighbours().map(|neighbour| neighbour.member.peer);
-        self.publisher.publish(now, neighbours, &mut self.executing, &mut self.loads, &mut self.outbox);
+        let (role, membership, loads, out) = (self.me.role, &self.membership, &mut self.loads, &mut self.outbox);
+        self.publisher.publish(now, role, membership, &mut self.executing, loads, out);
+        // Clouds have no idle cores to offer that everybody does not know of.
+        if role == Role::Edge {
+            self.puller.pull(now, &self.executing, membership, &self.latency, loads, out);
+        }
         self.leave_if_done(now);
     }
 
@@ -409,9 +420,10 @@ impl Peer {
     ) -> T {
         let (loads, latency) = (&self.loads, &self.latency);
         let elsewhere = |peer| {
-            let expected = loads.expected(now, peer)?;
+            let rtt = latency.expected_rtt(peer)?;
+            let expected = loads.expected(now, peer, rtt)?;
             let (start_in, load) = (expected.start_in, expected.digest);
-            Some(executor::Elsewhere { start_in, rtt: latency.expected_rtt(peer)?, load })
+            Some(executor::Elsewhere { start_in, rtt, load })
         };
         let around = executor::Around { estimates: &self.estimates, elsewhere: &elsewhere };
         act(&mut self.executing, &around, &mut self.outbox)
@@ -459,11 +471,12 @@ fn sites<'a>(
     };
     let others = membership.alive_neighbours().map(|neighbour| {
         let peer = neighbour.member.peer;
-        let expected = loads.expected(now, peer);
+        let rtt = latency.expected_rtt(peer).unwrap_or(UNMEASURED_RTT);
+        let expected = loads.expected(now, peer, rtt);
         Site {
             member: &neighbour.member,
             is_home: false,
-            rtt: latency.expected_rtt(peer).unwrap_or(UNMEASURED_RTT),
+            rtt,
             load: expected.map(|expected| expected.digest),
             start_in: expected.map(|expected| expected.start_in).unwrap_or_default(),
             heard_ago: expected.map(|expected| expected.age).unwrap_or_default(),

@@ -12,8 +12,10 @@
 
 use core::time::Duration;
 
+use super::sanity::START_IN_MAX;
+use super::{AHEAD, LATER_UNIT};
 use crate::message::LoadDigest;
-use crate::time::Time;
+use crate::time::{Time, millis};
 
 /// Speed may be off by this share of the truth.
 const SHARE: f64 = 0.2;
@@ -91,15 +93,41 @@ fn differs(then: f64, now: f64) -> bool {
 }
 
 impl LoadDigest {
-    /// When a task arriving this long after the digest was made would start there: soon after what it said, later what is
-    /// usual, and never before what was known to wait has run.
+    /// When a task sent this long after the digest came would start there: soon after what it said, later what is usual,
+    /// and never before what was known to wait has run.
     pub fn start_after(&self, age: Duration) -> Duration {
+        self.start_behind(age, Duration::ZERO, 0)
+    }
+
+    /// The same over a way, behind own tasks that the digest does not count.
+    pub(super) fn start_behind(&self, age: Duration, rtt: Duration, in_flight: usize) -> Duration {
+        // It was made half a round trip before it came, and the task will be there half a round trip from now.
+        let arrived = f64::from(self.arrivals_per_ks) / 1e6 * millis(age + rtt);
+        let said = self.start_at(in_flight as f64 + arrived).saturating_sub(age + rtt / 2);
         if self.turnover.is_zero() {
-            return self.start_in.saturating_sub(age);
+            return said;
         }
         let fresh = (-age.as_secs_f64() / self.turnover.as_secs_f64()).exp();
-        let (said, usual) = (self.start_in.as_secs_f64(), self.usual_start_in.as_secs_f64() * UNKNOWN);
+        let (said, usual) = (said.as_secs_f64(), self.usual_start_in.as_secs_f64() * UNKNOWN);
         let tends = Duration::from_secs_f64((usual + (said - usual) * fresh).max(0.0));
         tends.max(self.start_in.saturating_sub(age))
+    }
+
+    /// When the task this many places behind the next one would start: on the line through the places that are told.
+    fn start_at(&self, place: f64) -> Duration {
+        let (mut at, mut later, mut slope) = (0.0, 0.0, 0.0);
+        for (next_at, next_later) in AHEAD.into_iter().zip(self.later_start) {
+            let (next_at, next_later) = (f64::from(next_at), f64::from(next_later));
+            slope = (next_later - later) / (next_at - at);
+            if place <= next_at {
+                break;
+            }
+            (at, later) = (next_at, next_later);
+        }
+        let told_s = (later + slope * (place - at)) * LATER_UNIT.as_secs_f64();
+        // Beyond the last place that is told each core has this many runs before it.
+        let cores = f64::from(self.cores.max(1));
+        let crowd_s = (place - cores) / cores * self.turnover.as_secs_f64();
+        self.start_in + Duration::from_secs_f64(told_s.max(crowd_s).clamp(0.0, START_IN_MAX.as_secs_f64()))
     }
 }

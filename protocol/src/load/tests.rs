@@ -11,6 +11,8 @@ fn digest(sequence: u32, start_in_ms: u64) -> LoadDigest {
         start_in: ms(start_in_ms),
         usual_start_in: Duration::ZERO,
         turnover: Duration::ZERO,
+        later_start: [0; 6],
+        arrivals_per_ks: 0,
         cores: 2,
         running: 2,
         queued: 1,
@@ -167,6 +169,22 @@ fn what_a_busy_peer_said_turns_into_what_is_usual_there() {
     assert!(late.abs_diff(ms(100)) < ms(1), "twice the usual: what is not known is rarely good; {late:?}");
     let long = LoadDigest { start_in: ms(5_000), ..busy };
     assert!(long.start_after(ms(1_000)) >= ms(4_000), "what is known to wait has to run first");
+}
+
+#[test]
+fn who_arrived_since_and_who_is_on_the_way_stand_before_a_new_task() {
+    // Both cores are taken for 10 ms; the second to arrive starts 20 ms after the first, the third 40 ms.
+    let full = LoadDigest { later_start: [200, 400, 800, 1_600, 3_200, 6_400], ..digest(1, 10) };
+    let popular = LoadDigest { arrivals_per_ks: 100_000, ..full.clone() };
+    let behind = |digest: &LoadDigest, rtt, in_flight| digest.start_behind(Duration::ZERO, rtt, in_flight);
+
+    assert_eq!(behind(&full, Duration::ZERO, 0), ms(10));
+    assert_eq!(behind(&full, Duration::ZERO, 1), ms(30));
+    assert_eq!(behind(&full, Duration::ZERO, 3), ms(70), "between the places that are told");
+    assert_eq!(behind(&full, Duration::ZERO, 64), ms(1_290), "beyond them");
+    // 100 a second are one in the 10 ms from its word to our task's arrival, of which half have passed.
+    assert_eq!(behind(&popular, ms(10), 0), ms(25));
+    assert_eq!(popular.start_after(ms(10)), ms(20));
 }
 
 #[test]

@@ -1,35 +1,48 @@
 //! Telling neighbours of our load when what they last heard would mislead them.
 //!
 //! Who gave us work lately is a *customer*: it is told as soon as it would be wrong about its next start, the most misled
-//! first, as long as the work done here pays for it. Everybody else is told rarely, or in messages that leave anyway.
+//! first, as long as the waits here pay for it: where nobody waits, being wrong costs nothing. Cloud peers, to which
+//! everybody's work is passed on, keep each other informed. Everybody else is told rarely, or in messages that leave anyway.
 //!
 //! **Invariant:** at most one look at all customers every [`LOOK_EVERY`], however many tasks come and go, and at most
-//! [`PER_RUN`] messages to them for each run.
+//! [`PER_RUN_MAX`] messages to them for each run; at most one message to a colleague every [`COLLEAGUES_EVERY`].
 
 use core::time::Duration;
 use std::collections::BTreeMap;
 
+use crate::certificate::Role;
 use crate::id::PeerId;
 use crate::load::LoadView;
-use crate::message::Message;
+use crate::membership::Membership;
+use crate::message::{LoadDigest, Message};
 use crate::output::Outbox;
 use crate::task::executor::Executing;
 use crate::time::Time;
 
 /// Loads change with every task; neighbours are told of what lasts at least this long.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// …and this much longer for each customer that is looked at.
+const LOOK_AT: Duration = Duration::from_micros(50);
 /// The slow floor is looked at this often when nothing happens.
 const LOOK_IDLE: Duration = Duration::from_secs(10);
 
 /// Who gave no work for this long is a customer no more.
 const CUSTOMER_FOR: Duration = Duration::from_secs(2);
 const CUSTOMERS_MAX: usize = 1_024;
-/// Messages to customers that each run pays for: what is said of load stays in proportion to the work done.
-const PER_RUN: f64 = 2.0;
+/// Messages to customers that each run pays for when tasks usually wait here as long as they run. Half the wait pays a
+/// quarter: it hurts half as often, and half as much…
+const PER_USUAL_WAIT: f64 = 40.0;
+/// …and not more than this: what is said of load stays in proportion to the work done.
+const PER_RUN_MAX: f64 = 2.0;
 const CREDIT_MAX: f64 = 64.0;
 /// A customer may be wrong about a start by this, or by this share of it.
 const SLACK: Duration = Duration::from_millis(5);
 const SLACK_SHARE: f64 = 0.2;
+/// Colleagues are told this often at most, when they are wrong by this: both well below the way of a task to them.
+const COLLEAGUES_EVERY: Duration = Duration::from_millis(20);
+const COLLEAGUE_SLACK: Duration = Duration::from_millis(2);
+/// Who is a colleague changes rarely.
+const COLLEAGUES_LOOKED_UP_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub(super) struct Publisher {
@@ -41,6 +54,39 @@ pub(super) struct Publisher {
     credit: f64,
     paid: u64,
     urgent: Option<Time>,
+    colleagues: Colleagues,
+}
+
+/// The other cloud peers, while this is one.
+#[derive(Debug, Default)]
+struct Colleagues {
+    peers: Vec<PeerId>,
+    looked_up: Option<Time>,
+    told: Time,
+}
+
+impl Colleagues {
+    fn look_up(&mut self, now: Time, membership: &Membership) {
+        if self.looked_up.is_some_and(|at| now.since(at) < COLLEAGUES_LOOKED_UP_EVERY) {
+            return;
+        }
+        self.looked_up = Some(now);
+        let clouds = membership.alive_neighbours().map(|neighbour| &neighbour.member);
+        self.peers = clouds.filter(|member| member.role == Role::Cloud).map(|member| member.peer).collect();
+    }
+
+    fn tell(&mut self, now: Time, current: &LoadDigest, loads: &mut LoadView, out: &mut Outbox) {
+        if now.since(self.told) < COLLEAGUES_EVERY {
+            return;
+        }
+        self.told = now;
+        for peer in &self.peers {
+            if loads.error(now, *peer, current).is_none_or(|error| error > COLLEAGUE_SLACK) {
+                loads.published(now, *peer, current);
+                out.send(*peer, Message::Load(current.clone()));
+            }
+        }
+    }
 }
 
 impl Publisher {
@@ -59,10 +105,12 @@ impl Publisher {
         self.urgent = None;
         self.looked = now;
         let executed = executing.executed;
-        self.credit = (self.credit + (executed - self.paid) as f64 * PER_RUN).min(CREDIT_MAX);
+        let per_run = (executing.usual_wait(now).powi(2) * PER_USUAL_WAIT).min(PER_RUN_MAX);
+        self.credit = (self.credit + (executed - self.paid) as f64 * per_run).min(CREDIT_MAX);
         self.paid = executed;
         self.customers.retain(|_, at| now.since(*at) < CUSTOMER_FOR);
         let current = executing.digest(now);
+        self.colleagues.tell(now, &current, loads, out);
         let slack = SLACK.max(current.start_in.mul_f64(SLACK_SHARE));
         let mut misled: Vec<(Duration, PeerId)> = self
             .customers
@@ -85,13 +133,19 @@ impl Publisher {
     pub(super) fn publish(
         &mut self,
         now: Time,
-        neighbours: impl Iterator<Item = PeerId>,
+        role: Role,
+        membership: &Membership,
         executing: &mut Executing,
         loads: &mut LoadView,
         out: &mut Outbox,
     ) {
+        match role {
+            Role::Cloud => self.colleagues.look_up(now, membership),
+            Role::Edge => {}
+        }
         if executing.take_changed() && self.urgent.is_none() && !self.customers.is_empty() {
-            self.urgent = Some(now.max(self.looked + LOOK_EVERY));
+            let pause = LOOK_EVERY + LOOK_AT * self.customers.len() as u32;
+            self.urgent = Some(now.max(self.looked + pause));
         }
         self.serve(now, executing, loads, out);
         if now < self.next {
@@ -99,7 +153,7 @@ impl Publisher {
         }
         self.next = now + LOOK_IDLE;
         let mut digest = None;
-        for peer in neighbours {
+        for peer in membership.alive_neighbours().map(|neighbour| neighbour.member.peer) {
             let current = digest.get_or_insert_with(|| executing.digest(now));
             if loads.should_announce(now, peer, current) {
                 loads.published(now, peer, current);

@@ -101,6 +101,7 @@ fn message() -> impl Strategy<Value = Message> {
         }),
         (attempt(), 0..1_000u64).prop_map(move |(attempt, ms)| Message::Offer(offer(attempt, ms))),
         attempt().prop_map(Message::Release),
+        (any::<u32>(), 0..10_000u64).prop_map(|(sequence, ms)| Message::Pull(load(sequence, ms))),
         (attempt(), 0..PEERS, any::<bool>(), 0..4u8)
             .prop_map(move |(attempt, home, firm, hops)| Message::Award(Box::new(award(attempt, home, firm, hops)))),
         attempt().prop_map(|attempt| Message::Accepted(Accepted {

@@ -128,6 +128,8 @@ pub(crate) fn test_load() -> LoadDigest {
         start_in: Duration::ZERO,
         usual_start_in: Duration::ZERO,
         turnover: Duration::ZERO,
+        later_start: [0; 6],
+        arrivals_per_ks: 0,
         cores: 2,
         running: 0,
         queued: 0,

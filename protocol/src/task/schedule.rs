@@ -4,35 +4,97 @@ use core::cmp::Reverse;
 use core::time::Duration;
 use std::collections::BinaryHeap;
 
-use crate::time::micros;
+use crate::message::TaskRef;
+use crate::time::{Time, micros};
 
-/// When a new task would start, if the running ones end after `running`, and then those `waiting` run in order.
-pub(crate) fn start_for_new(
-    cores: u16,
-    running: impl Iterator<Item = Duration>,
-    waiting: impl Iterator<Item = Duration>,
-) -> Duration {
-    let cores = usize::from(cores.max(1));
-    let mut free_at: BinaryHeap<Reverse<u64>> = running.map(|left| Reverse(micros(left))).collect();
-    while free_at.len() < cores {
-        free_at.push(Reverse(0));
+/// When each core has nothing left to do.
+pub(crate) struct Queue {
+    free_at: BinaryHeap<Reverse<u64>>,
+}
+
+impl Queue {
+    /// The running ones end after `running`, and then those `waiting` run in order.
+    pub(crate) fn new(
+        cores: u16,
+        running: impl Iterator<Item = Duration>,
+        waiting: impl Iterator<Item = Duration>,
+    ) -> Self {
+        let cores = usize::from(cores.max(1));
+        let mut ends: Vec<Reverse<u64>> = running.map(|left| Reverse(micros(left))).collect();
+        // More may run than there are cores now, when the limit was lowered meanwhile: the first to end free nothing.
+        if ends.len() > cores {
+            ends.sort_unstable();
+            ends.truncate(cores);
+        }
+        ends.resize(cores, Reverse(0));
+        let mut queue = Self { free_at: ends.into() };
+        waiting.for_each(|run| queue.wait(run));
+        queue
     }
-    // More may run than there are cores now, when the limit was lowered meanwhile: those beyond free nothing.
-    while free_at.len() > cores {
-        free_at.pop();
+
+    /// When a new task would start.
+    pub(crate) fn next_start(&self) -> Duration {
+        Duration::from_micros(self.free_at.peek().map_or(0, |Reverse(at)| *at))
     }
-    for run in waiting {
-        if let Some(Reverse(at)) = free_at.pop() {
-            free_at.push(Reverse(at.saturating_add(micros(run))));
+
+    /// One more waits.
+    pub(crate) fn wait(&mut self, run: Duration) {
+        if let Some(mut next) = self.free_at.peek_mut() {
+            next.0 = next.0.saturating_add(micros(run));
         }
     }
-    Duration::from_micros(free_at.peek().map_or(0, |Reverse(at)| *at))
 }
 
 /// What is left of a run that was estimated at `run` and has taken `elapsed`: an estimate that was passed is no
 /// estimate any more, and the longer a run has lasted the longer it is likely to last.
 pub(crate) fn left(run: Duration, elapsed: Duration) -> Duration {
     run.saturating_sub(elapsed).max(if elapsed > run { elapsed / 4 } else { Duration::ZERO })
+}
+
+/// The tasks of an executor as far as time is concerned, in the order of their arrival: each word about its load looks at
+/// all of them, and the tasks themselves are large.
+#[derive(Debug, Default)]
+pub(crate) struct Lines(Vec<Line>);
+
+#[derive(Debug)]
+struct Line {
+    attempt: TaskRef,
+    run: Duration,
+    since: Option<Time>,
+}
+
+impl Lines {
+    /// A task is here that will run this long.
+    pub(crate) fn arrived(&mut self, attempt: TaskRef, run: Duration) {
+        self.0.push(Line { attempt, run, since: None });
+    }
+
+    /// It runs from now on.
+    pub(crate) fn started(&mut self, now: Time, attempt: TaskRef) {
+        if let Some(line) = self.0.iter_mut().find(|line| line.attempt == attempt) {
+            line.since = Some(now);
+        }
+    }
+
+    /// It is here no more.
+    pub(crate) fn gone(&mut self, attempt: TaskRef) {
+        if let Some(at) = self.0.iter().position(|line| line.attempt == attempt) {
+            self.0.remove(at);
+        }
+    }
+
+    /// The queue of those that run.
+    pub(crate) fn running(&self, now: Time, cores: u16) -> Queue {
+        let running = self.0.iter().filter_map(|line| Some(left(line.run, now.since(line.since?))));
+        Queue::new(cores, running, core::iter::empty())
+    }
+
+    /// The queue of these, with what is `reserved` behind them.
+    pub(crate) fn queue(&self, now: Time, cores: u16, reserved: impl Iterator<Item = Duration>) -> Queue {
+        let running = self.0.iter().filter_map(|line| Some(left(line.run, now.since(line.since?))));
+        let waiting = self.0.iter().filter(|line| line.since.is_none()).map(|line| line.run);
+        Queue::new(cores, running, waiting.chain(reserved))
+    }
 }
 
 #[cfg(test)]
@@ -42,8 +104,8 @@ mod tests {
     #[track_caller]
     fn assert_start(cores: u16, running: &[u64], waiting: &[u64], expected_ms: u64) {
         let ms = |values: &[u64]| values.iter().map(|ms| Duration::from_millis(*ms)).collect::<Vec<_>>();
-        let start = start_for_new(cores, ms(running).into_iter(), ms(waiting).into_iter());
-        assert_eq!(start, Duration::from_millis(expected_ms));
+        let queue = Queue::new(cores, ms(running).into_iter(), ms(waiting).into_iter());
+        assert_eq!(queue.next_start(), Duration::from_millis(expected_ms));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What is to be run, where it may run, and how a run ended.
 //!
 //! **Invariant:** a [`TaskSpec`] that exists has been checked by [`TaskSpec::check`]; inside the protocol it is trusted.
-//! **Not here:** where a task is in its life. That is `requester.rs` at home and `executor.rs` where it runs.
+//! **Not here:** where a task is in its life. That is `requester/` at home and `executor/` where it runs.
 
 use core::time::Duration;
 use std::collections::BTreeMap;

@@ -339,8 +339,11 @@ impl Shard {
             }
             Output::Execute(execution) => self.execute(common, index, execution.attempt),
             Output::Abort(attempt) => {
-                if let Some(node) = self.node_mut(index) {
-                    node.running.remove(&attempt);
+                let ran = self.node_mut(index).is_some_and(|node| node.running.remove(&attempt));
+                let it = |ran: &&mut Ran| ran.attempt == attempt && ran.index == index;
+                let now = self.now;
+                if ran && let Some(ran) = self.runs.iter_mut().rev().find(it) {
+                    ran.end = now;
                 }
             }
             Output::Finish { task, mut result } => {

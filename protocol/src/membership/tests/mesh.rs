@@ -23,6 +23,7 @@ pub(super) struct Node {
 }
 
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // most of what happens are messages
 enum Happening {
     Arrived { from: PeerId, message: Message, connection: u64 },
     Connected { peer: PeerId, address: Option<String>, connection: u64 },
@@ -89,6 +90,8 @@ pub(super) fn digest() -> LoadDigest {
         start_in: Duration::ZERO,
         usual_start_in: Duration::ZERO,
         turnover: Duration::ZERO,
+        later_start: [0; 6],
+        arrivals_per_ks: 0,
         cores: 4,
         running: 0,
         queued: 0,

@@ -134,6 +134,7 @@ impl Executing {
         };
         let confirmed = home == self.me || start_in + run > UNCONFIRMED_RUN;
         self.turns += 1;
+        self.arrivals.one(now);
         let job = Held { award, stage, arrived: now, ready: now, turn: self.turns, run, due, confirmed };
         if confirmed {
             let (state, load) = (job.state(), self.digest(now));
@@ -144,6 +145,7 @@ impl Executing {
             Stage::Preparing => out.push(Output::Prepare { module }),
             Stage::Queued | Stage::Running { .. } => {}
         }
+        self.lines.arrived(attempt, run);
         self.jobs.insert(attempt, job);
         self.changed = true;
         self.start_ready(now, out);

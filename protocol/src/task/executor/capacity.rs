@@ -1,6 +1,7 @@
 //! What this peer has to give: its digest, and why it may refuse.
 
 use super::*;
+use crate::task::schedule::Queue;
 
 impl Executing {
     /// What this peer says of its spare capacity now.
@@ -12,9 +13,12 @@ impl Executing {
     /// The same without numbering it, for one's own eyes.
     pub fn load(&self, now: Time) -> LoadDigest {
         let running = self.running;
+        let (start_in, later_start) = self.starts_for_new(now);
         LoadDigest {
             sequence: self.digests.get(),
-            start_in: self.start_for_new(now).min(START_IN_MAX),
+            start_in,
+            later_start,
+            arrivals_per_ks: self.arrivals.per_ks(now),
             usual_start_in: self.usual.start_in(now),
             turnover: self.usual.run(),
             cores: self.config.cores,
@@ -31,14 +35,47 @@ impl Executing {
         }
     }
 
+    /// How long tasks usually wait here, in usual runs.
+    pub fn usual_wait(&self, now: Time) -> f64 {
+        self.usual.start_in(now).as_secs_f64() / self.usual.run().as_secs_f64().max(1e-3)
+    }
+
     pub(super) fn start_for_new(&self, now: Time) -> Duration {
-        let running = self.jobs.values().filter_map(|job| match job.stage {
-            Stage::Running { since } => Some(schedule::left(job.run, now.since(since))),
-            Stage::Fetching | Stage::Preparing | Stage::Queued => None,
-        });
-        let waiting = self.jobs.values().filter(|job| !job.is_running()).map(|job| job.run);
+        if self.has_free_core() {
+            return Duration::ZERO;
+        }
+        self.queue_in(now).next_start().min(START_IN_MAX)
+    }
+
+    /// Whether a task that arrived now would start at once.
+    pub(super) fn has_free_core(&self) -> bool {
+        self.jobs.len() + self.reservations.len() < usize::from(self.config.cores.max(1))
+    }
+
+    /// When the next task would start, and how much later those after it.
+    fn starts_for_new(&self, now: Time) -> (Duration, [u32; AHEAD.len()]) {
+        let mut queue = self.queue_in(now);
+        let first = queue.next_start().min(START_IN_MAX);
+        let mut later = [0; AHEAD.len()];
+        let run = self.usual.run();
+        if run.is_zero() {
+            return (first, later);
+        }
+        let mut taken = 0;
+        for (ahead, later) in AHEAD.into_iter().zip(&mut later) {
+            while taken < ahead {
+                queue.wait(run);
+                taken += 1;
+            }
+            let more = queue.next_start().saturating_sub(first);
+            *later = u32::try_from(more.as_micros() / LATER_UNIT.as_micros()).unwrap_or(u32::MAX);
+        }
+        (first, later)
+    }
+
+    fn queue_in(&self, now: Time) -> Queue {
         let reserved = self.reservations.values().map(|reservation| reservation.run);
-        schedule::start_for_new(self.config.cores, running, waiting.chain(reserved))
+        self.lines.queue(now, self.config.cores, reserved)
     }
 
     /// Speed of a core for tasks: the measured one, less what other programs take of the cores that tasks may use.

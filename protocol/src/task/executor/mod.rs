@@ -4,16 +4,18 @@
 //! Ask ─► reserve, Offer ──► (Release | expiry) ─► free again
 //! Award ─► Declined | Forwarded
 //!       └► fetching ─► preparing ─► queued ─► running ─► Outcome, repeated until OutcomeReceived
+//! Pull ─────────────────────────────► Forwarded
 //! ```
 //!
 //! **Invariant:** what is running or waiting never exceeds the cores and the queue bound, reservations included; an
 //! outcome is kept until its home has it.
-//! **Not here:** choosing an executor. That is `requester.rs`.
+//! **Not here:** choosing an executor. That is `requester/`.
 
 mod answers;
 mod capacity;
 mod forwarding;
 mod homes;
+mod pulling;
 mod running;
 
 use core::cell::Cell;
@@ -22,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::TaskState;
 use super::deadlines::Deadlines;
-use super::schedule;
+use super::schedule::Lines;
 use super::spec::{BlobRef, Ending, Payload, RunReport};
 use crate::config::{
     ACKNOWLEDGED_MAX, COMPILE_US_PER_BYTE, HOPS_MAX, MODULES_MAX, PeerConfig, RESERVATIONS_MAX, UNACKNOWLEDGED_MAX,
@@ -30,8 +32,10 @@ use crate::config::{
 };
 use crate::id::{BlobId, PeerId, TaskId};
 use crate::input::HostLoad;
+use crate::load::arrivals::Arrivals;
 use crate::load::sanity::START_IN_MAX;
 use crate::load::usual::Usual;
+use crate::load::{AHEAD, LATER_UNIT};
 use crate::message::{
     Accepted, Ask, Award, DeclineReason, Declined, Forwarded, LoadDigest, Message, Offer, Outcome, Progress, TaskRef,
 };
@@ -148,6 +152,8 @@ pub struct Executing {
     config: PeerConfig,
     host: Option<HostLoad>,
     jobs: BTreeMap<TaskRef, Held>,
+    /// The same, as far as time is concerned.
+    lines: Lines,
     /// Of the jobs, those that run, and the memory they may claim.
     running: usize,
     memory_claimed: u64,
@@ -163,6 +169,7 @@ pub struct Executing {
     /// Runs that ended here since start.
     pub executed: u64,
     usual: Usual,
+    arrivals: Arrivals,
     /// Awards passed on since the last call of [`Executing::take_passed`]: to whom, how long they run there, how far it is.
     passed: Vec<(PeerId, TaskRef, Duration, Duration)>,
 }
@@ -175,6 +182,7 @@ impl Executing {
             config,
             host: None,
             jobs: BTreeMap::new(),
+            lines: Lines::default(),
             running: 0,
             memory_claimed: 0,
             reservations: BTreeMap::new(),
@@ -187,6 +195,7 @@ impl Executing {
             changed: false,
             executed: 0,
             usual: Usual::default(),
+            arrivals: Arrivals::default(),
             passed: Vec::new(),
         }
     }
@@ -199,6 +208,11 @@ impl Executing {
     /// Awards passed on since the last call: they burden their receivers until these say so.
     pub fn take_passed(&mut self) -> Vec<(PeerId, TaskRef, Duration, Duration)> {
         core::mem::take(&mut self.passed)
+    }
+
+    /// Whether a core is free and nothing is there to be run on it.
+    pub fn wants_work(&self) -> bool {
+        !self.leaving && self.has_free_core()
     }
 
     /// Whether nothing is queued or running here.

@@ -11,7 +11,7 @@ impl Executing {
         }
         if let Err(why) = result {
             let home = job.award.home;
-            self.jobs.remove(&attempt);
+            self.remove(attempt);
             self.decline(now, home, attempt, DeclineReason::FetchFailed(why), out);
             return self.start_ready(now, out);
         }
@@ -94,7 +94,7 @@ impl Executing {
     /// Starts what is ready while cores and memory last: earliest deadline first, then in order of arrival.
     pub(super) fn start_ready(&mut self, now: Time, out: &mut Outbox) {
         loop {
-            if self.running >= usize::from(self.config.cores.max(1)) {
+            if self.running >= usize::from(self.config.cores.max(1)) || self.running == self.jobs.len() {
                 return;
             }
             let free = self.config.memory_bytes.saturating_sub(self.memory_claimed);
@@ -114,6 +114,7 @@ impl Executing {
         let Some(module) = job.module() else { return };
         job.stage = Stage::Running { since: now };
         self.running += 1;
+        self.lines.started(now, attempt);
         self.memory_claimed = self.memory_claimed.saturating_add(job.award.spec.limits.memory_bytes);
         let tell = job.confirmed && (job.award.home == self.me || job.run > PROGRESS_RUN);
         if tell {
@@ -134,8 +135,9 @@ impl Executing {
         }
     }
 
-    fn remove(&mut self, attempt: TaskRef) -> Option<Held> {
+    pub(super) fn remove(&mut self, attempt: TaskRef) -> Option<Held> {
         let job = self.jobs.remove(&attempt)?;
+        self.lines.gone(attempt);
         if job.is_running() {
             self.running -= 1;
             self.memory_claimed = self.memory_claimed.saturating_sub(job.award.spec.limits.memory_bytes);

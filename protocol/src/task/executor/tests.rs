@@ -62,6 +62,14 @@ impl Bench {
         self.out.drain()
     }
 
+    fn pull(&mut self) -> Vec<Output> {
+        let load = crate::placement::test_load();
+        let other = Elsewhere { start_in: Duration::ZERO, rtt: Duration::from_millis(4), load: &load };
+        let around = Around { estimates: &self.estimates, elsewhere: &|peer| (peer == OTHER).then_some(other) };
+        self.executing.handle_pull(self.now, OTHER, &around, &mut self.out);
+        self.out.drain()
+    }
+
     fn finish(&mut self, n: u8, epoch: u64) -> Vec<Output> {
         let report = RunReport::without_run(Ending::Exited(0));
         self.executing.finished(self.now, attempt(n, epoch), report, &mut self.out);
@@ -292,4 +300,26 @@ fn other_programs_slow_this_peer_down() {
     let load = bench.executing.load(bench.now);
 
     assert_eq!((load.speed, load.memory_free_bytes, load.cpu_percent), (0.25, 1 << 20, 90));
+}
+
+#[test]
+fn an_idle_neighbour_gets_what_waits_and_may_run_there() {
+    let mut bench = Bench::new();
+    let run = Duration::from_millis(500);
+    bench.award(1, 1, |award| award.work = run);
+    assert_eq!(kinds(&bench.pull()), [""; 0], "what runs stays");
+
+    bench.award(2, 1, |award| (award.work, award.firm) = (run, true));
+    assert_eq!(kinds(&bench.pull()), [""; 0], "its home did not name the neighbour");
+
+    bench.award(3, 1, |award| (award.work, award.firm, award.alternatives) = (run, true, vec![OTHER]));
+    let passed = bench.pull();
+
+    let is_award = |output: &&Output| {
+        matches!(output, Output::Send { to: OTHER, message: Message::Award(award) }
+        if award.attempt == attempt(3, 1) && award.hops == 1 && award.home == HOME)
+    };
+    assert_eq!(passed.iter().filter(is_award).count(), 1, "{passed:?}");
+    assert!(passed.iter().any(|output| matches!(output, Output::Send { to: HOME, message: Message::Forwarded(_) })));
+    assert_eq!(kinds(&bench.pull()), [""; 0], "it is gone");
 }

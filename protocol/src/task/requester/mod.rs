@@ -9,7 +9,7 @@
 //!
 //! **Invariant:** only an outcome of the current epoch, from the peer that holds the attempt, is committed; an attempt
 //! that was given up is never taken back.
-//! **Not here:** what a candidate costs (`placement/`), and running (`executor.rs`): placing a task at home is an
+//! **Not here:** what a candidate costs (`placement/`), and running (`executor/`): placing a task at home is an
 //! award to oneself.
 
 mod acknowledgements;
