@@ -432,7 +432,7 @@ pub struct LoadDigest {
     #[serde(rename = "sn", default, skip_serializing_if = "is_idle")]
     pub later_start: [u32; AHEAD.len()],
     /// Tasks that arrive there in a thousand seconds, lately.
-    #[serde(rename = "ar", default, skip_serializing_if = "is_zero")]
+    #[serde(rename = "ar", default, skip_serializing_if = "says_nothing")]
     pub arrivals_per_ks: u32,
     /// Tasks it runs at once.
     #[serde(rename = "k")]
@@ -470,10 +470,10 @@ pub struct LoadDigest {
 }
 
 fn is_idle(later_start: &[u32; AHEAD.len()]) -> bool {
-    later_start.iter().all(is_zero)
+    later_start.iter().all(says_nothing)
 }
 
-fn is_zero(number: &u32) -> bool {
+fn says_nothing(number: &u32) -> bool {
     *number == 0
 }
 
