@@ -1,6 +1,8 @@
 //! What whoever leads a task does: have it kept, have its end decided, and tell it.
 //!
-//! **Invariant:** an end is told, and acted on, only after a majority of the council has it on disk, this peer among it.
+//! **Invariant:** an end is told, and acted on, only after a majority of the council has it on disk, this peer among it;
+//! and nothing is proposed to others before it is on our own disk. A leader that starts anew goes on in the ballot it had:
+//! there is one end in each ballot, and it finds that one.
 
 use super::*;
 
@@ -146,6 +148,9 @@ impl Durable {
             if votes.contains(&peer) || only.is_some_and(|only| only != peer) || !(all || with_copies.contains(&peer)) {
                 continue;
             }
+            if peer != self.me && !votes.contains(&self.me) {
+                continue;
+            }
             if peer != self.me && !(lent.is_here)(peer) {
                 self.wanted.push(member.clone());
             }
@@ -167,7 +172,11 @@ impl Durable {
             return;
         }
         votes.insert(from);
-        if votes.len() < majority || !votes.contains(&me) {
+        if votes.len() < majority {
+            // Ours came first; now the others.
+            if from == me {
+                self.ask_votes(task, None, lent);
+            }
             return;
         }
         let (vote, voters) = (Vote::clone(vote), votes.clone());

@@ -18,7 +18,7 @@ use crate::rng::Rng;
 use crate::store::{self, Change, Ticket};
 use crate::task::TaskState;
 use crate::task::durable::record::CouncilRecord;
-use crate::task::durable::{Durability, Found, Keeping};
+use crate::task::durable::{Counsel, Durability, Found, Keeping, Vote};
 use crate::task::spec::{Ending, Payload, RunReport, TaskSpec};
 use crate::time::Time;
 
@@ -345,10 +345,22 @@ impl World {
     }
 
     fn has_voted(&self, n: usize, task: TaskId) -> bool {
+        self.vote_on_disk(n, task).is_some()
+    }
+
+    fn vote_on_disk(&self, n: usize, task: TaskId) -> Option<Vote> {
         let key = [b"c", task.0.as_slice()].concat();
-        let record = self.nodes[n].disk.records.get(&key);
-        let record = record.and_then(|bytes| store::decode::<CouncilRecord>(&key, bytes).ok());
-        record.is_some_and(|record| record.accepted.is_some())
+        let bytes = self.nodes[n].disk.records.get(&key)?;
+        store::decode::<CouncilRecord>(&key, bytes).ok()?.accepted
+    }
+
+    /// One end in each ballot: a leader that crashed after it proposed one finds it on its own disk.
+    fn check_own_vote(&mut self, n: usize, message: &Message) {
+        let Message::Council(counsel) = message else { return };
+        let Counsel::Propose(propose) = &**counsel else { return };
+        if self.vote_on_disk(n, propose.task).as_ref() != Some(&propose.vote) {
+            self.problems.push(format!("{n} proposed an end of {} that is not on its disk", propose.task));
+        }
     }
 
     pub(super) fn holders(&self, kind: u8, task: TaskId) -> Vec<usize> {
@@ -423,7 +435,10 @@ impl World {
 
     fn carry_out(&mut self, n: usize, output: Output) {
         match output {
-            Output::Send { to, message } => self.send(n, to, message),
+            Output::Send { to, message } => {
+                self.check_own_vote(n, &message);
+                self.send(n, to, message);
+            }
             Output::Dial { addresses, .. } => {
                 let to = addresses.first().and_then(|address| address.strip_prefix("at ")?.parse().ok());
                 if let Some(peer) = to {
