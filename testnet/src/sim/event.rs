@@ -8,6 +8,7 @@ use core::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use shoal_protocol::message::TaskRef;
+use shoal_protocol::store::Ticket;
 use shoal_protocol::task::spec::RunReport;
 use shoal_protocol::{Input, Message, PeerId, Time};
 
@@ -17,7 +18,7 @@ use super::links::Call;
 #[derive(Debug)]
 pub(super) enum Event {
     /// Its driver tells it a fact.
-    Given(Box<Input>),
+    Given { process: u64, input: Box<Input> },
     /// A message reaches it, over the connection of this call.
     Arrived { from: usize, call: Call, carried: Carried },
     /// The other end closed the connection of this call.
@@ -28,6 +29,8 @@ pub(super) enum Event {
     Called(Box<Calling>),
     /// Its own call ends: taken up at that time, or not at all.
     Answered(Box<Calling>, Option<Time>),
+    /// Its disk is done with a batch of changes.
+    Synced { process: u64, ticket: Ticket },
     /// A run ends in its sandbox.
     RunEnded { process: u64, attempt: TaskRef, report: Box<RunReport> },
 }
@@ -46,7 +49,7 @@ pub(super) struct Calling {
 }
 
 /// A message on its way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Carried {
     /// As the bytes that cross the wire.
     Bytes(Vec<u8>),

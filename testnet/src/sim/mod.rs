@@ -9,6 +9,7 @@
 //! | `event.rs` | what is going to happen? |
 //! | `network.rs` | how long does a message travel? |
 //! | `links.rs` | who is connected? |
+//! | `disk.rs` | what survives a crash? |
 //! | `workers.rs` | what can happen at the same time? |
 //!
 //! | | messages | signatures | trace hash |
@@ -20,8 +21,10 @@
 //! more than its cores.
 //! **Not here:** deciding anything a peer decides.
 
+pub mod chaos;
 pub mod coordinates;
 mod counts;
+mod disk;
 mod event;
 mod hash;
 pub mod input;
@@ -44,17 +47,20 @@ use shoal_protocol::certificate::{Role, SecretKey};
 use shoal_protocol::config::PeerConfig;
 use shoal_protocol::message::TaskRef;
 use shoal_protocol::output::{PeerState, TaskError, TaskResult};
-use shoal_protocol::task::durable::Keeping;
+use shoal_protocol::task::durable::{Found, Keeping};
 use shoal_protocol::task::spec::Payload;
 use shoal_protocol::{BlobId, Input, Peer, PeerId, TaskId, TaskSpec, Time};
 
 pub use self::counts::{Count, Counts, DATAGRAM_BYTES};
+pub use self::disk::{Disk, Trouble};
 use self::event::Event;
 use self::hash::FastMap;
 pub use self::network::{Link, Network};
 use self::node::{Identity, Node};
 use self::shard::{Common, Shard};
 
+/// One sync of a disk that is well.
+const SYNC: Duration = Duration::from_millis(2);
 /// A fixed date for certificates: the simulated mesh has no calendar.
 const TODAY_UNIX_S: u64 = 1_750_000_000;
 
@@ -102,6 +108,30 @@ pub struct Belief {
     pub state: PeerState,
 }
 
+/// Something that the users of one peer came to know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    /// When.
+    pub at: Time,
+    /// By which peer.
+    pub index: usize,
+    /// What.
+    pub news: TaskNews,
+}
+
+/// What users are told of kept tasks.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TaskNews {
+    /// It is kept as was asked.
+    Acknowledged(TaskId),
+    /// It ended.
+    Finished(TaskId, Box<Result<TaskResult, TaskError>>),
+    /// What was asked for under this ticket.
+    Found(u64, Option<Box<Found>>),
+    /// A record of it cannot be read.
+    Damaged(Option<TaskId>),
+}
+
 /// A simulated mesh.
 #[derive(Debug)]
 pub struct Sim {
@@ -130,6 +160,7 @@ impl Sim {
                 works: HashMap::new(),
                 watches_beliefs: false,
                 times_decisions: false,
+                keeps_tasks: false,
             },
             shards: vec![Shard::new(0, 1, Some(Box::default()))],
             shortest: Duration::ZERO,
@@ -192,6 +223,59 @@ impl Sim {
         }
     }
 
+    /// From now on every peer that is added has a disk, [`Sim::take_told`] has something to give, and that a task ends twice
+    /// is for the script to judge.
+    pub fn keep_tasks(&mut self) {
+        self.common.keeps_tasks = true;
+    }
+
+    /// What users were told since the last call, in order of time.
+    pub fn take_told(&mut self) -> Vec<Told> {
+        let mut told: Vec<Told> = self.shards.iter_mut().flat_map(|shard| shard.told.drain(..)).collect();
+        told.sort_by_key(|told| told.at);
+        told
+    }
+
+    /// A peer's disk.
+    pub fn disk(&self, index: usize) -> Option<&Disk> {
+        self.node(index)?.disk.as_ref()
+    }
+
+    /// What is wrong with a peer's disk from now on, and how long one sync takes.
+    pub fn trouble_disk(&mut self, index: usize, trouble: Option<Trouble>, sync: Duration) {
+        if let Some(disk) = self.node_mut(index).and_then(|node| node.disk.as_mut()) {
+            disk.trouble = trouble;
+            disk.sync = sync;
+        }
+    }
+
+    /// Flips a bit in a record at rest; the key of that record.
+    pub fn flip_a_bit(&mut self, index: usize) -> Option<Vec<u8>> {
+        let node = self.node_mut(index)?;
+        node.disk.as_mut()?.flip_a_bit(&mut node.rng)
+    }
+
+    /// Puts a new disk into a machine that does not run.
+    pub fn replace_disk(&mut self, index: usize) {
+        if let Some(node) = self.node_mut(index).filter(|node| node.peer.is_none()) {
+            node.disk = Some(Disk::new(SYNC));
+        }
+    }
+
+    /// How much faster a machine's clock runs, in millionths; before its first start.
+    pub fn drift(&mut self, index: usize, ppm: i32) {
+        if let Some(node) = self.node_mut(index).filter(|node| node.process == 0) {
+            node.drift_ppm = ppm;
+        }
+    }
+
+    /// A machine's calendar is set anew; its clock goes on.
+    pub fn set_calendar(&mut self, index: usize, off_ms: i64) {
+        if let Some(node) = self.node_mut(index) {
+            node.calendar_off_ms = off_ms;
+        }
+    }
+
     /// From now on [`Sim::take_beliefs`] has something to give.
     pub fn watch_beliefs(&mut self) {
         self.common.watches_beliefs = true;
@@ -211,8 +295,11 @@ impl Sim {
         self.common.indices.insert(identity.member.peer, index);
         self.common.ids.push(identity.member.peer);
         self.common.identities.push(identity);
+        let disk = self.common.keeps_tasks.then(|| Disk::new(SYNC));
         if let Some(shard) = self.shard_mut(index) {
-            shard.nodes.push(Node::new(index, config, seed));
+            let mut node = Node::new(index, config, seed);
+            node.disk = disk;
+            shard.nodes.push(node);
         }
         index
     }
@@ -245,11 +332,13 @@ impl Sim {
         let (now, seed) = (self.now, self.rng.random());
         let Some(member) = self.common.identities.get(index).map(|identity| identity.member.clone()) else { return };
         let Some(node) = self.node_mut(index) else { return };
-        node.boot(Peer::new(member, node.config.clone(), seed, now));
-        let process = node.process;
+        node.boot(Peer::new(member, node.config.clone(), seed, node.clock(now)));
+        let (process, unix_ms) = (node.process, node.unix_ms(now));
+        let restored = node.disk.as_mut().map(|disk| disk.start(unix_ms));
         let Some(identity) = self.common.identities.get_mut(index) else { return };
         identity.boot(process);
         let record = identity.record(&self.common.mesh_key);
+        restored.into_iter().for_each(|restored| self.give(index, restored));
         self.give(index, Input::RecordSigned(record));
     }
 
@@ -278,6 +367,12 @@ impl Sim {
         spec.inputs.push(Payload::Inline(vec![0; 1_000]));
         change(&mut spec);
         self.submit_work(home, "task".into(), spec, Work { run, output_bytes: None })
+    }
+
+    /// A user submits a task, under an id of its own, that is kept and takes `run` on a reference core.
+    pub fn submit_kept(&mut self, home: usize, task: TaskId, spec: TaskSpec, keeping: Keeping, run: Duration) {
+        self.common.works.insert(task, Work { run, output_bytes: None });
+        self.give(home, Input::Submitted { task, name: "kept".into(), spec, keeping });
     }
 
     /// A user at `home` submits a task that takes `run` on a reference core and writes `output_bytes`.
@@ -438,6 +533,22 @@ impl Sim {
                 .collect();
             up.iter().all(|peer| *peer == me || alive.contains(peer)) && alive.len() + 1 == up.len()
         })
+    }
+
+    /// Pairs of running peers of which the first does not see the second alive, or sees it though it does not run.
+    pub fn strangers(&self) -> Vec<(usize, usize)> {
+        let mut strangers = Vec::new();
+        for (node, peer) in self.nodes().filter_map(|node| Some((node, node.peer.as_ref()?))) {
+            let views = peer.peers(node.clock(self.now));
+            for other in self.nodes().filter(|other| other.index != node.index) {
+                let id = self.id(other.index);
+                let is_seen = views.iter().any(|view| view.peer == id && view.state == PeerState::Alive);
+                if is_seen != other.peer.is_some() {
+                    strangers.push((node.index, other.index));
+                }
+            }
+        }
+        strangers
     }
 
     /// A running peer, to ask it what people may ask.

@@ -31,6 +31,9 @@ impl Link {
     }
 }
 
+/// A message that is disturbed comes up to so much later.
+const DISTURBED_MAX: Duration = Duration::from_millis(500);
+
 /// The one-way delay from a peer to another.
 type Delays = Box<dyn Fn(usize, usize) -> Duration + Send + Sync>;
 
@@ -41,6 +44,10 @@ pub struct Network {
     links: HashMap<(usize, usize), Link>,
     cut: HashSet<(usize, usize)>,
     models_uplinks: bool,
+    /// Share of messages that arrive twice.
+    duplicated: f64,
+    /// Share of messages that arrive later than what was sent after them.
+    overtaken: f64,
 }
 
 impl fmt::Debug for Network {
@@ -51,7 +58,15 @@ impl fmt::Debug for Network {
 
 impl Network {
     pub(super) fn new(default: Link) -> Self {
-        Self { default, delays: None, links: HashMap::new(), cut: HashSet::new(), models_uplinks: false }
+        Self {
+            default,
+            delays: None,
+            links: HashMap::new(),
+            cut: HashSet::new(),
+            models_uplinks: false,
+            duplicated: 0.0,
+            overtaken: 0.0,
+        }
     }
 
     /// Takes the one-way delay of every pair from a function, as of a measured matrix; jitter and loss stay.
@@ -73,6 +88,29 @@ impl Network {
     /// Cuts one direction.
     pub fn cut(&mut self, from: usize, to: usize) {
         self.cut.insert((from, to));
+    }
+
+    /// Mends one direction.
+    pub fn mend(&mut self, from: usize, to: usize) {
+        self.cut.remove(&(from, to));
+    }
+
+    /// Every link that has none of its own is like this from now on.
+    pub fn set_default(&mut self, link: Link) {
+        self.default = link;
+    }
+
+    /// From now on these shares of the messages arrive twice, and after later ones. No stream does that; a protocol that
+    /// stands it depends on no order between streams.
+    pub fn disturb(&mut self, duplicated: f64, overtaken: f64) {
+        (self.duplicated, self.overtaken) = (duplicated, overtaken);
+    }
+
+    /// How much later a message arrives than its stream would bring it, and how much later once more.
+    pub(super) fn disturbance(&self, rng: &mut impl Rng) -> (Duration, Option<Duration>) {
+        let mut later =
+            |share: f64| (share > 0.0 && rng.random_bool(share)).then(|| DISTURBED_MAX.mul_f64(rng.random()));
+        (later(self.overtaken).unwrap_or_default(), later(self.duplicated))
     }
 
     /// Cuts everything between two groups.

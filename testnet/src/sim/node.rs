@@ -11,8 +11,11 @@ use shoal_protocol::{Input, Peer, Time};
 
 use super::TODAY_UNIX_S;
 use super::counts::Count;
+use super::disk::Disk;
 use super::event::{CAUSE_BITS, Coming, Event, Stamp};
 use super::links::{Call, Links};
+
+const MILLION: i128 = 1_000_000;
 
 /// The address of the machine with this index.
 pub(super) fn address(index: usize) -> String {
@@ -113,6 +116,12 @@ pub(super) struct Node {
     pub(super) frozen: bool,
     /// What reached it while frozen.
     pub(super) waiting: Vec<Event>,
+    /// Where its peer keeps tasks, if it may.
+    pub(super) disk: Option<Disk>,
+    /// How much faster its clock runs, in millionths.
+    pub(super) drift_ppm: i32,
+    /// How far its calendar is off.
+    pub(super) calendar_off_ms: i64,
 }
 
 impl Node {
@@ -133,6 +142,9 @@ impl Node {
             neighbours_before: Vec::new(),
             frozen: false,
             waiting: Vec::new(),
+            disk: None,
+            drift_ppm: 0,
+            calendar_off_ms: 0,
         }
     }
 
@@ -142,7 +154,35 @@ impl Node {
         self.peer = Some(peer);
     }
 
+    /// What its clock shows.
+    pub(super) fn clock(&self, now: Time) -> Time {
+        if self.drift_ppm == 0 {
+            return now;
+        }
+        let shown = i128::from(now.as_micros()) * self.rate() / MILLION;
+        Time(u64::try_from(shown).unwrap_or(u64::MAX))
+    }
+
+    /// The earliest moment at which its clock shows at least this.
+    pub(super) fn when(&self, shown: Time) -> Time {
+        if self.drift_ppm == 0 {
+            return shown;
+        }
+        let at = (i128::from(shown.as_micros()) * MILLION + self.rate() - 1) / self.rate();
+        Time(u64::try_from(at).unwrap_or(u64::MAX))
+    }
+
+    fn rate(&self) -> i128 {
+        MILLION + i128::from(self.drift_ppm)
+    }
+
+    /// The date, as it has it.
+    pub(super) fn unix_ms(&self, now: Time) -> u64 {
+        (TODAY_UNIX_S * 1_000 + now.as_micros() / 1_000).saturating_add_signed(self.calendar_off_ms)
+    }
+
     pub(super) fn crash(&mut self) {
+        self.disk.iter_mut().for_each(|disk| disk.crash(&mut self.rng));
         self.peer = None;
         self.process += 1;
         self.wake_at = None;

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use shoal_protocol::certificate::{Member, SecretKey, SignedRecord};
 use shoal_protocol::message::TaskRef;
+use shoal_protocol::store::{Change, Ticket};
 use shoal_protocol::task::spec::{BlobRef, Ending, Payload, RunReport};
 use shoal_protocol::{Event as News, Input, Message, Output, PeerId, TaskId, Time};
 
@@ -20,7 +21,7 @@ use super::hash::FastMap;
 use super::links::{Call, Opened};
 use super::network::{self, Network};
 use super::node::{self, Identity, Node};
-use super::{Belief, Ended, Ran, TODAY_UNIX_S, Work};
+use super::{Belief, Ended, Ran, TODAY_UNIX_S, TaskNews, Told, Work};
 
 /// A dial to somebody who does not answer ends after this, as a QUIC handshake does.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
@@ -40,6 +41,8 @@ pub(super) struct Common {
     pub(super) works: HashMap<TaskId, Work>,
     pub(super) watches_beliefs: bool,
     pub(super) times_decisions: bool,
+    /// Whether machines have disks, and what users are told is for the script to judge.
+    pub(super) keeps_tasks: bool,
 }
 
 impl Common {
@@ -70,6 +73,7 @@ pub(super) struct Shard {
     pub(super) sent: Vec<(&'static str, Count)>,
     pub(super) beliefs: Vec<Belief>,
     pub(super) decisions_ns: Vec<u32>,
+    pub(super) told: Vec<Told>,
     /// Unfinished tasks and their homes.
     pub(super) open: BTreeMap<TaskId, usize>,
     pub(super) ended: HashMap<TaskId, Ended>,
@@ -95,6 +99,7 @@ impl Shard {
             sent: Vec::new(),
             beliefs: Vec::new(),
             decisions_ns: Vec::new(),
+            told: Vec::new(),
             open: BTreeMap::new(),
             ended: HashMap::new(),
             runs: Vec::new(),
@@ -136,7 +141,8 @@ impl Shard {
 
     /// A machine's driver will tell it a fact.
     pub(super) fn given(&mut self, after: Duration, index: usize, input: Input) {
-        self.cause(index, self.now + after, index, Event::Given(Box::new(input)));
+        let Some(process) = self.node(index).map(|node| node.process) else { return };
+        self.cause(index, self.now + after, index, Event::Given { process, input: Box::new(input) });
     }
 
     /// Handles all events until that moment.
@@ -155,7 +161,18 @@ impl Shard {
             // Nobody answers at a machine that is stopped.
             Event::Called(calling) => self.called(common, index, calling),
             event if node.frozen => node.waiting.push(event),
-            Event::Given(input) => self.give(common, index, *input),
+            Event::Given { process, input } => {
+                if node.process == process {
+                    self.give(common, index, *input);
+                }
+            }
+            Event::Synced { process, ticket } => {
+                // What is left of an earlier process was settled when that ended.
+                let disk = node.disk.as_mut().filter(|_| node.process == process);
+                if let Some(answer) = disk.and_then(|disk| disk.synced(ticket)) {
+                    self.give(common, index, answer);
+                }
+            }
             Event::Arrived { from, call, carried } => self.arrive(common, index, (from, call), carried),
             Event::Closed { by, call } => {
                 if node.links.takes(by, call) {
@@ -286,18 +303,20 @@ impl Shard {
     pub(super) fn give(&mut self, common: &Common, index: usize, input: Input) {
         let now = self.now;
         let Some(node) = self.nodes.get_mut(index / self.of) else { return };
+        let shown = node.clock(now);
         let Some(peer) = node.peer.as_mut() else { return };
         let mut outputs = core::mem::take(&mut self.outputs);
         let is_timed = common.times_decisions && matches!(input, Input::Submitted { .. });
         let clock = is_timed.then(std::time::Instant::now);
-        peer.handle(now, input);
+        peer.handle(shown, input);
         if let Some(clock) = clock {
             self.decisions_ns.push(u32::try_from(clock.elapsed().as_nanos()).unwrap_or(u32::MAX));
         }
         while let Some(output) = peer.poll_output() {
             outputs.push(output);
         }
-        let wake_at = peer.poll_timeout().map(|(at, _)| at.max(now));
+        let wake_at = peer.poll_timeout().map(|(at, _)| at);
+        let wake_at = wake_at.map(|at| node.when(at).max(now));
         if let Some(at) = wake_at.filter(|at| node.wake_at.is_none_or(|wake_at| *at < wake_at)) {
             node.wake_at = Some(at);
             let coming = node.causes(at, index, Event::Wake { process: node.process });
@@ -347,6 +366,10 @@ impl Shard {
                 }
             }
             Output::Finish { task, mut result } => {
+                if common.keeps_tasks {
+                    self.open.remove(&task);
+                    return self.tell(index, TaskNews::Finished(task, Box::new(result)));
+                }
                 if self.is_quick()
                     && let Ok(result) = &mut result
                 {
@@ -362,11 +385,26 @@ impl Shard {
                 }
             }
             Output::Notify(News::TaskChanged { .. }) => {}
-            Output::Notify(News::RecordDamaged { .. }) | Output::PingAnswered { .. } | Output::ShutdownReady => {}
-            // Peers here keep nothing on disk: they are never told of a store, and order nothing of it.
-            Output::Persist { .. } | Output::Acknowledged { .. } => {}
-            Output::Keep { .. } | Output::Forget { .. } | Output::Found { .. } => {}
+            Output::Persist { ticket, changes } => self.persist(index, ticket, changes),
+            Output::Acknowledged { task } => self.tell(index, TaskNews::Acknowledged(task)),
+            Output::Found { ticket, found } => self.tell(index, TaskNews::Found(ticket, found)),
+            Output::Notify(News::RecordDamaged { task, .. }) => self.tell(index, TaskNews::Damaged(task)),
+            // Blobs are not simulated: who holds one holds it for ever.
+            Output::Keep { .. } | Output::Forget { .. } => {}
+            Output::PingAnswered { .. } | Output::ShutdownReady => {}
         }
+    }
+
+    fn persist(&mut self, index: usize, ticket: Ticket, changes: Vec<Change>) {
+        let now = self.now;
+        let Some(node) = self.node_mut(index) else { return };
+        let process = node.process;
+        let done = node.disk.as_mut().map(|disk| disk.order(now, ticket, changes));
+        done.into_iter().for_each(|at| self.cause(index, at, index, Event::Synced { process, ticket }));
+    }
+
+    fn tell(&mut self, index: usize, news: TaskNews) {
+        self.told.push(Told { at: self.now, index, news });
     }
 
     fn send(&mut self, common: &Common, from: usize, to: PeerId, message: Message) {
@@ -414,6 +452,12 @@ impl Shard {
         let not_before = award.filter(|_| modelled).and_then(|award| self.straight(common, award, to, left));
         let Some((at, call)) = sent else { return };
         let at = not_before.map_or(at, |straight| at.max(straight));
+        let Some(node) = self.node_mut(from) else { return };
+        let (later, again) = common.network.disturbance(&mut node.rng);
+        if let Some(again) = again {
+            self.cause(from, at + again, to, Event::Arrived { from, call, carried: carried.clone() });
+        }
+        let at = at + later;
         self.cause(from, at, to, Event::Arrived { from, call, carried });
     }
 

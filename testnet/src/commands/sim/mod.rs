@@ -1,6 +1,7 @@
 //! `shoal-testnet sim`: experiments under a virtual clock, without a network. One file per verb.
 
 mod case;
+mod chaos;
 mod coordinates;
 mod membership;
 mod place;
@@ -20,6 +21,7 @@ const NOT_RIGHT: u8 = 1;
 pub(crate) enum Sim {
     Place(place::PlaceTasks),
     Case(case::MakeCase),
+    Chaos(chaos::Chaos),
     Coordinates(coordinates::Coordinates),
     Report(report::WriteReport),
     Membership(membership::Membership),
@@ -30,6 +32,7 @@ impl Sim {
         match self {
             Self::Place(place) => place.run(),
             Self::Case(case) => case.run(),
+            Self::Chaos(chaos) => chaos.run(),
             Self::Coordinates(coordinates) => coordinates.run(),
             Self::Report(report) => report.run(),
             Self::Membership(membership) => membership.run(),

@@ -1,0 +1,296 @@
+//! What will go wrong, and when: drawn from the seed before the run.
+
+use core::time::Duration;
+
+use rand::seq::SliceRandom;
+use rand::{Rng, RngExt};
+use serde::Serialize;
+use shoal_protocol::Time;
+
+use super::super::{Link, Trouble};
+use super::Size;
+
+/// The mesh has this long to form before the first fault.
+pub(super) const FORMING: Duration = Duration::from_secs(10);
+/// Mean time between two faults of a mesh.
+const FAULT_EVERY: Duration = Duration::from_secs(15);
+
+/// A kind of fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// A process dies; what it had not synced is there or not.
+    Crash,
+    /// Every process dies at once.
+    PowerCut,
+    /// A process dies and starts, several times over.
+    CrashLoop,
+    /// A process stands still, and then finds everything that waited.
+    Pause,
+    /// Two groups do not hear each other.
+    Partition,
+    /// One peer is heard and hears nothing, or the other way round.
+    OneWay,
+    /// A partition that comes and goes.
+    Flapping,
+    /// Links go one by one, and come back in another order.
+    Swizzle,
+    /// Messages must be sent again.
+    Loss,
+    /// Messages take up to a second.
+    Delay,
+    /// Messages arrive twice.
+    Duplication,
+    /// Messages overtake each other.
+    Reordering,
+    /// Clocks run at different speeds; from the start.
+    Drift,
+    /// A calendar is set an hour ahead or back.
+    CalendarJump,
+    /// No space left on a disk.
+    DiskFull,
+    /// Writes fail.
+    DiskErrors,
+    /// A sync takes up to a second.
+    SlowDisk,
+    /// A bit of a record is wrong after a crash.
+    BitFlip,
+    /// A machine is gone for good.
+    MachineLost,
+    /// A machine starts with an empty disk.
+    DiskReplaced,
+}
+
+/// One thing to do.
+#[derive(Debug, Clone)]
+pub(super) enum Act {
+    Crash(usize),
+    Start(usize),
+    Freeze(usize),
+    Thaw(usize),
+    /// Every way from one group to the other.
+    Cut(Vec<(usize, usize)>),
+    Mend(Vec<(usize, usize)>),
+    /// All links.
+    Link(Link),
+    /// Shares of messages that arrive twice, and late.
+    Disturb(f64, f64),
+    Disk(usize, Option<Trouble>, Duration),
+    FlipBit(usize),
+    ReplaceDisk(usize),
+    Lose(usize),
+    Calendar(usize, i64),
+    /// For the counts; what it consists of stands beside it.
+    Struck(Fault),
+}
+
+/// Everything that happens to the machines, in order.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub(super) drifts_ppm: Vec<i32>,
+    pub(super) acts: Vec<(Time, Act)>,
+    /// When the last fault is over.
+    pub(super) end: Time,
+}
+
+/// What links are like when nothing is wrong.
+pub(super) const CALM: Link = Link { delay: Duration::from_millis(12), jitter: Duration::from_millis(6), loss: 0.0 };
+/// One sync of a disk when nothing is wrong.
+pub(super) const SYNC: Duration = Duration::from_millis(2);
+
+impl Plan {
+    pub(super) fn draw(size: Size, rng: &mut impl Rng) -> Self {
+        let begin = Time::ZERO + FORMING;
+        let end = begin + size.span();
+        let drifts_ppm = match rng.random_bool(0.5) {
+            true => (0..size.peers).map(|_| rng.random_range(-200..=200)).collect(),
+            false => vec![0; size.peers],
+        };
+        let mut draft = Draft { size, end, acts: Vec::new(), lost: Vec::new() };
+        if drifts_ppm.iter().any(|ppm| *ppm != 0) {
+            draft.add(begin, Act::Struck(Fault::Drift));
+        }
+        // Some runs know a few kinds of fault only: what hides behind the others shows there.
+        let mut kinds = KINDS.to_vec();
+        kinds.shuffle(rng);
+        kinds.truncate(rng.random_range(1..=KINDS.len()));
+        let mut at = begin;
+        loop {
+            at += FAULT_EVERY.mul_f64(-(1.0 - rng.random::<f64>()).ln());
+            if at >= end {
+                break;
+            }
+            let kind = kinds[rng.random_range(0..kinds.len())];
+            draft.strike(at, kind, rng);
+        }
+        let mut acts = draft.acts;
+        // What one fault ends must not end before it began, and the rest keeps its order.
+        acts.sort_by_key(|(at, _)| *at);
+        Self { drifts_ppm, acts, end }
+    }
+}
+
+const KINDS: [Fault; 19] = [
+    Fault::Crash,
+    Fault::PowerCut,
+    Fault::CrashLoop,
+    Fault::Pause,
+    Fault::Partition,
+    Fault::OneWay,
+    Fault::Flapping,
+    Fault::Swizzle,
+    Fault::Loss,
+    Fault::Delay,
+    Fault::Duplication,
+    Fault::Reordering,
+    Fault::CalendarJump,
+    Fault::DiskFull,
+    Fault::DiskErrors,
+    Fault::SlowDisk,
+    Fault::BitFlip,
+    Fault::MachineLost,
+    Fault::DiskReplaced,
+];
+
+struct Draft {
+    size: Size,
+    end: Time,
+    acts: Vec<(Time, Act)>,
+    lost: Vec<usize>,
+}
+
+impl Draft {
+    fn add(&mut self, at: Time, act: Act) {
+        self.acts.push((at.min(self.end), act));
+    }
+
+    fn strike(&mut self, at: Time, fault: Fault, rng: &mut impl Rng) {
+        let peers = self.size.peers;
+        let one = rng.random_range(0..peers);
+        let until = at + span(rng, 500, 60_000);
+        match fault {
+            Fault::Crash => self.down(at, until, one),
+            Fault::PowerCut => (0..peers).for_each(|index| {
+                let back = at + span(rng, 500, 10_000);
+                self.down(at, back, index);
+            }),
+            Fault::CrashLoop => {
+                let mut at = at;
+                for _ in 0..rng.random_range(2..8) {
+                    let back = at + span(rng, 10, 2_000);
+                    self.down(at, back, one);
+                    at = back + span(rng, 10, 3_000);
+                }
+            }
+            Fault::Pause => {
+                self.add(at, Act::Freeze(one));
+                self.add(at + span(rng, 100, 60_000), Act::Thaw(one));
+            }
+            Fault::Partition => self.part(at, until, between(&self.split(rng))),
+            Fault::OneWay => {
+                let ways = (0..peers).filter(|other| *other != one).map(|other| (one, other));
+                let ways: Vec<_> = match rng.random_bool(0.5) {
+                    true => ways.collect(),
+                    false => ways.map(|(one, other)| (other, one)).collect(),
+                };
+                self.part(at, until, ways);
+            }
+            Fault::Flapping => {
+                let ways = between(&self.split(rng));
+                let mut at = at;
+                for _ in 0..rng.random_range(3..10) {
+                    let back = at + span(rng, 200, 5_000);
+                    self.part(at, back, ways.clone());
+                    at = back + span(rng, 200, 5_000);
+                }
+            }
+            Fault::Swizzle => {
+                let mut ways = between(&self.split(rng));
+                for way in &ways {
+                    self.add(at + span(rng, 0, 10_000), Act::Cut(vec![*way]));
+                }
+                ways.shuffle(rng);
+                for way in ways {
+                    self.add(at + span(rng, 10_000, 30_000), Act::Mend(vec![way]));
+                }
+            }
+            Fault::Loss => self.links(at, until, Link { loss: rng.random_range(0.01..0.3), ..CALM }),
+            Fault::Delay => {
+                let jitter = span(rng, 50, 1_000);
+                self.links(at, until, Link { jitter, ..CALM });
+            }
+            Fault::Duplication => {
+                self.add(at, Act::Disturb(rng.random_range(0.01..0.5), 0.0));
+                self.add(until, Act::Disturb(0.0, 0.0));
+            }
+            Fault::Reordering => {
+                self.add(at, Act::Disturb(0.0, rng.random_range(0.01..0.5)));
+                self.add(until, Act::Disturb(0.0, 0.0));
+            }
+            Fault::Drift => {}
+            Fault::CalendarJump => self.add(at, Act::Calendar(one, rng.random_range(-3_600_000..3_600_000))),
+            Fault::DiskFull => self.disk(at, until, one, Some(Trouble::Full), SYNC),
+            Fault::DiskErrors => self.disk(at, until, one, Some(Trouble::Errors), SYNC),
+            Fault::SlowDisk => {
+                let sync = span(rng, 20, 1_000);
+                self.disk(at, until, one, None, sync);
+            }
+            Fault::BitFlip => {
+                self.add(at, Act::Crash(one));
+                self.add(at, Act::FlipBit(one));
+                self.add(until, Act::Start(one));
+            }
+            // A tenth of the machines at most: more would leave nobody to be checked.
+            Fault::MachineLost if self.lost.len() * 10 < peers => {
+                self.lost.push(one);
+                self.add(at, Act::Lose(one));
+            }
+            Fault::DiskReplaced if self.lost.len() * 10 < peers => {
+                self.lost.push(one);
+                self.add(at, Act::Crash(one));
+                self.add(at, Act::ReplaceDisk(one));
+                self.add(until, Act::Start(one));
+            }
+            Fault::MachineLost | Fault::DiskReplaced => return,
+        }
+        self.add(at, Act::Struck(fault));
+    }
+
+    fn down(&mut self, at: Time, back: Time, index: usize) {
+        self.add(at, Act::Crash(index));
+        self.add(back, Act::Start(index));
+    }
+
+    fn part(&mut self, at: Time, until: Time, ways: Vec<(usize, usize)>) {
+        self.add(at, Act::Cut(ways.clone()));
+        self.add(until, Act::Mend(ways));
+    }
+
+    fn links(&mut self, at: Time, until: Time, link: Link) {
+        self.add(at, Act::Link(link));
+        self.add(until, Act::Link(CALM));
+    }
+
+    fn disk(&mut self, at: Time, until: Time, index: usize, trouble: Option<Trouble>, sync: Duration) {
+        self.add(at, Act::Disk(index, trouble, sync));
+        self.add(until, Act::Disk(index, None, SYNC));
+    }
+
+    /// Which side each peer is on.
+    fn split(&self, rng: &mut impl Rng) -> Vec<bool> {
+        let share = rng.random_range(0.1..0.9);
+        (0..self.size.peers).map(|_| rng.random_bool(share)).collect()
+    }
+}
+
+/// Every way from one side to the other.
+fn between(sides: &[bool]) -> Vec<(usize, usize)> {
+    let ways = (0..sides.len()).flat_map(|a| (0..sides.len()).map(move |b| (a, b)));
+    ways.filter(|(a, b)| sides.get(*a) != sides.get(*b)).collect()
+}
+
+/// Short ones are as likely as long ones: uniform in the logarithm.
+fn span(rng: &mut impl Rng, min_ms: u64, max_ms: u64) -> Duration {
+    let (min, max) = ((min_ms.max(1) as f64).ln(), (max_ms as f64).ln());
+    Duration::from_secs_f64((min + (max - min) * rng.random::<f64>()).exp() / 1_000.0)
+}

@@ -1,0 +1,61 @@
+//! What people do meanwhile: hand in tasks, hand them in again when nobody answered, cancel some, ask elsewhere.
+
+use core::time::Duration;
+
+use rand::{Rng, RngExt};
+use shoal_protocol::Time;
+use shoal_protocol::config::RETENTION_DEFAULT;
+use shoal_protocol::task::durable::{Durability, Keeping};
+
+use super::Size;
+use super::plan::FORMING;
+
+/// Mean time between two submissions in the mesh.
+const SUBMIT_EVERY: Duration = Duration::from_secs(2);
+
+/// A task that somebody will hand in.
+#[derive(Debug, Clone)]
+pub(super) struct Wish {
+    pub(super) at: Time,
+    pub(super) home: usize,
+    pub(super) keeping: Keeping,
+    /// On a reference core.
+    pub(super) run: Duration,
+    pub(super) deadline: Option<Duration>,
+    /// When it is handed in again under the same key, whether it was acknowledged or not.
+    pub(super) again: Option<Time>,
+    pub(super) cancel: Option<Time>,
+    /// When somebody asks for it at another peer.
+    pub(super) ask: Vec<(Time, usize)>,
+}
+
+pub(super) fn wishes(size: Size, rng: &mut impl Rng) -> Vec<Wish> {
+    let end = Time::ZERO + FORMING + size.span();
+    let mut at = Time::ZERO + FORMING / 2;
+    let mut wishes = Vec::new();
+    loop {
+        at += SUBMIT_EVERY.mul_f64(-(1.0 - rng.random::<f64>()).ln());
+        if at >= end {
+            return wishes;
+        }
+        wishes.push(wish(at, size, rng));
+    }
+}
+
+fn wish(at: Time, size: Size, rng: &mut impl Rng) -> Wish {
+    let durability = match rng.random_range(0..10) {
+        0..2 => Durability::Memory,
+        2..6 => Durability::Disk,
+        _ => Durability::Guarded,
+    };
+    let later = |rng: &mut dyn FnMut() -> f64, max_s: f64| at + Duration::from_secs_f64(rng() * max_s);
+    let mut chance = || rng.random::<f64>();
+    let run = Duration::from_secs_f64(0.02 * (chance() * 6.0).exp());
+    let deadline = (chance() < 0.2).then(|| Duration::from_secs_f64(1.0 + 60.0 * chance()));
+    let again = (chance() < 0.2).then(|| later(&mut chance, 60.0));
+    let cancel = (chance() < 0.05).then(|| later(&mut chance, 20.0));
+    let asks = (chance() * 3.0) as usize;
+    let ask = (0..asks).map(|_| (later(&mut chance, 60.0), (chance() * size.peers as f64) as usize)).collect();
+    let home = (chance() * size.peers as f64) as usize;
+    Wish { at, home, keeping: Keeping { durability, retention: RETENTION_DEFAULT }, run, deadline, again, cancel, ask }
+}

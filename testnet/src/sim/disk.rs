@@ -1,0 +1,111 @@
+//! The disk of one machine: what is synced survives its processes.
+//!
+//! Batches become durable in their order, each as a whole. A crash comes before or after the sync of what was ordered:
+//! a first part of it is there afterwards, though nobody was told.
+//!
+//! **Invariant:** nothing that was answered with `Persisted` is missing after a crash.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
+
+use rand::{Rng, RngExt};
+use shoal_protocol::store::{Change, Ticket};
+use shoal_protocol::{Input, Time};
+
+/// What is wrong with a disk for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// No space left.
+    Full,
+    /// Every write fails.
+    Errors,
+}
+
+/// Records by key, and what was ordered and is not synced yet.
+#[derive(Debug)]
+pub struct Disk {
+    records: BTreeMap<Vec<u8>, Vec<u8>>,
+    unsynced: VecDeque<(Ticket, Vec<Change>)>,
+    /// When the last batch that was ordered will be synced.
+    synced_at: Time,
+    /// One sync.
+    pub(super) sync: Duration,
+    pub(super) trouble: Option<Trouble>,
+    starts: u32,
+}
+
+impl Disk {
+    pub(super) fn new(sync: Duration) -> Self {
+        Self {
+            records: BTreeMap::new(),
+            unsynced: VecDeque::new(),
+            synced_at: Time::ZERO,
+            sync,
+            trouble: None,
+            starts: 0,
+        }
+    }
+
+    /// What a process that starts now finds.
+    pub(super) fn start(&mut self, unix_ms: u64) -> Input {
+        self.starts += 1;
+        let records = self.records.iter().map(|(key, bytes)| (key.clone(), bytes.clone())).collect();
+        Input::Restored { records, boot: self.starts, unix_ms }
+    }
+
+    /// Takes in a batch: when it is done.
+    pub(super) fn order(&mut self, now: Time, ticket: Ticket, changes: Vec<Change>) -> Time {
+        self.unsynced.push_back((ticket, changes));
+        self.synced_at = self.synced_at.max(now + self.sync);
+        self.synced_at
+    }
+
+    /// The oldest batch is done; the answer, if it is the one.
+    pub(super) fn synced(&mut self, ticket: Ticket) -> Option<Input> {
+        let (oldest, changes) = self.unsynced.pop_front()?;
+        debug_assert_eq!(oldest, ticket, "batches are done in their order");
+        if let Some(trouble) = self.trouble {
+            let reason = match trouble {
+                Trouble::Full => "no space left on device",
+                Trouble::Errors => "input/output error",
+            };
+            return Some(Input::PersistFailed { ticket: oldest, reason: reason.into() });
+        }
+        self.apply(changes);
+        Some(Input::Persisted { ticket: oldest })
+    }
+
+    /// The machine stops: some of what was ordered is there, in its order.
+    pub(super) fn crash(&mut self, rng: &mut impl Rng) {
+        let there = match self.trouble {
+            Some(_) => 0,
+            None => rng.random_range(0..=self.unsynced.len()),
+        };
+        for (_, changes) in core::mem::take(&mut self.unsynced).into_iter().take(there) {
+            self.apply(changes);
+        }
+    }
+
+    fn apply(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            match change {
+                Change::Put { key, bytes } => drop(self.records.insert(key, bytes)),
+                Change::Delete { key } => drop(self.records.remove(&key)),
+            }
+        }
+    }
+
+    /// Everything on it.
+    pub fn records(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.records.iter().map(|(key, bytes)| (key.as_slice(), bytes.as_slice()))
+    }
+
+    /// Flips one bit of one record; the key of that record.
+    pub(super) fn flip_a_bit(&mut self, rng: &mut impl Rng) -> Option<Vec<u8>> {
+        let at = rng.random_range(0..self.records.len().max(1));
+        let (key, bytes) = self.records.iter_mut().nth(at)?;
+        let byte = rng.random_range(0..bytes.len().max(1));
+        *bytes.get_mut(byte)? ^= 1 << rng.random_range(0..8);
+        Some(key.clone())
+    }
+}
