@@ -4,6 +4,7 @@
 //! - [`compare`]: the same case on such a mesh and in the simulator.
 //! - [`demo`]: such a mesh at work, and what came of it in numbers.
 //! - [`Emulator`]: network namespaces joined by links with delay, jitter, loss and bandwidth.
+//! - [`promises`]: what is promised about tasks, checked on what users were told.
 //! - [`recovery`]: how long an answer takes whose executor vanishes.
 //! - [`sandbox`]: nothing the tool starts outlives it.
 
@@ -12,6 +13,7 @@ pub mod compare;
 pub mod demo;
 pub mod emulator;
 mod keeper;
+pub mod promises;
 pub mod recovery;
 pub mod sandbox;
 pub mod sim;

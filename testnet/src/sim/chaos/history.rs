@@ -7,34 +7,15 @@ use shoal_protocol::task::durable::{Durability, Found};
 use shoal_protocol::{TaskId, TaskState, Time};
 
 use super::super::{TaskNews, Told};
+use crate::promises::{Answer, End, Entry};
 
-/// An end as somebody was told of it.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Answer {
-    pub(super) at: Time,
-    pub(super) by: usize,
-    pub(super) result: Result<TaskResult, TaskError>,
-}
-
-/// One task, as its user sees it.
-#[derive(Debug, Clone)]
-pub(super) struct Entry {
-    pub(super) home: usize,
-    pub(super) durability: Durability,
-    pub(super) acknowledged: Option<Time>,
-    /// Told that it was not taken on, at least once.
-    pub(super) refused: bool,
-    pub(super) cancelled: bool,
-    /// Every end that was told, refusals left out.
-    pub(super) answers: Vec<Answer>,
-    /// A peer said that its record cannot be read.
-    pub(super) said_damaged: bool,
-}
+/// What peers of the simulator tell.
+pub(super) type Ending = Result<TaskResult, TaskError>;
 
 /// All tasks.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    pub(super) tasks: BTreeMap<TaskId, Entry>,
+    pub(super) tasks: BTreeMap<TaskId, Entry<Ending>>,
     /// Questions for tasks that have not been answered.
     asked: BTreeMap<u64, TaskId>,
     tickets: u64,
@@ -44,15 +25,7 @@ pub(super) struct History {
 
 impl History {
     pub(super) fn submitted(&mut self, task: TaskId, home: usize, durability: Durability) {
-        self.tasks.entry(task).or_insert(Entry {
-            home,
-            durability,
-            acknowledged: None,
-            refused: false,
-            cancelled: false,
-            answers: Vec::new(),
-            said_damaged: false,
-        });
+        self.tasks.entry(task).or_insert(Entry::new(home, durability));
     }
 
     pub(super) fn asked(&mut self, task: TaskId) -> u64 {
@@ -85,12 +58,12 @@ impl History {
         }
     }
 
-    fn ended(&mut self, task: TaskId, at: Time, by: usize, result: Result<TaskResult, TaskError>) {
+    fn ended(&mut self, task: TaskId, at: Time, by: usize, result: Ending) {
         let Some(entry) = self.tasks.get_mut(&task) else { return };
         match &result {
             Err(error) if error.is_refusal() => entry.refused = true,
             Err(TaskError::RecordDamaged { .. }) => entry.said_damaged = true,
-            Ok(_) | Err(_) => entry.answers.push(Answer { at, by, result }),
+            Ok(_) | Err(_) => entry.answers.push(Answer { at, by, end: result }),
         }
     }
 
@@ -99,11 +72,12 @@ impl History {
     }
 }
 
-/// The state of an end.
-pub(super) fn state_of(result: &Result<TaskResult, TaskError>) -> TaskState {
-    match result {
-        Ok(_) => TaskState::Done,
-        Err(TaskError::Cancelled) => TaskState::Cancelled,
-        Err(_) => TaskState::Failed,
+impl End for Ending {
+    fn state(&self) -> TaskState {
+        match self {
+            Ok(_) => TaskState::Done,
+            Err(TaskError::Cancelled) => TaskState::Cancelled,
+            Err(_) => TaskState::Failed,
+        }
     }
 }

@@ -20,11 +20,10 @@ mod users;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-
-pub use checks::Promise;
 pub use plan::Fault;
 pub use run::run;
+
+pub use crate::promises::{Promise, Violation};
 
 /// How large a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,15 +37,6 @@ impl Size {
     fn span(self) -> Duration {
         Duration::from_secs(u64::from(self.minutes) * 60)
     }
-}
-
-/// A promise that was broken.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Violation {
-    pub seed: u64,
-    pub promise: Promise,
-    /// Who, which task, when.
-    pub what: String,
 }
 
 /// What came of one seed.

@@ -12,11 +12,12 @@ use shoal_protocol::task::spec::{CloudUse, Payload};
 use shoal_protocol::{BlobId, Input, PeerId, TaskId, TaskSpec, Time};
 
 use super::super::Sim;
-use super::checks::{self, Promise};
+use super::checks;
 use super::history::History;
 use super::plan::{Act, CALM, Plan, SYNC};
 use super::users::{Wish, wishes};
-use super::{Outcome, Size, Violation};
+use super::{Outcome, Size};
+use crate::promises::{self, CONVERGE_WITHIN, Promise, Violation};
 
 /// Between the last fault and the last question: every run, its retries and a takeover fit.
 const SETTLING: Duration = Duration::from_secs(120);
@@ -264,7 +265,7 @@ impl Run {
             }
         }
         let calm = self.sim.now();
-        if !self.sim.run_until_done(checks::CONVERGE_WITHIN, Sim::converged) {
+        if !self.sim.run_until_done(CONVERGE_WITHIN, Sim::converged) {
             let strangers = self.sim.strangers();
             let after = match self.sim.run_until_done(SETTLING, Sim::converged) {
                 true => format!("it took {:?}", self.sim.now().since(calm)),
@@ -272,7 +273,7 @@ impl Run {
             };
             let what = format!(
                 "{:?} after the last fault not all peers saw each other ({after}); first: {:?} did not see {:?} of {}",
-                checks::CONVERGE_WITHIN,
+                CONVERGE_WITHIN,
                 strangers.first().map(|pair| pair.0),
                 strangers.first().map(|pair| pair.1),
                 strangers.len()
@@ -308,7 +309,7 @@ impl Run {
                 // A home that lost its disk knows no keys: handed in again there, the task is another one.
                 let is_excused = self.destroyed.contains(&(*task, entry.home))
                     || self.is_excused(*task, entry.durability, entry.home);
-                checks::one_end(*task, entry).filter(|_| !is_excused)
+                promises::one_end(*task, entry).filter(|_| !is_excused)
             })
             .collect();
         ends.into_iter().for_each(|what| self.violated(Promise::OneEnd, what));
@@ -318,7 +319,7 @@ impl Run {
                 self.outcome.copies_lost += 1;
                 continue;
             }
-            if let Some(what) = checks::ended(entry, *task) {
+            if let Some(what) = promises::ended(*task, entry) {
                 self.violated(Promise::NotLost, what);
             }
         }
@@ -331,10 +332,6 @@ impl Run {
     /// Whether the faults destroyed more copies than the promise stands.
     fn is_excused(&self, task: TaskId, durability: Durability, home: usize) -> bool {
         let destroyed = self.destroyed.iter().filter(|(destroyed, _)| *destroyed == task).count();
-        match durability {
-            Durability::Memory => true,
-            Durability::Disk => destroyed > 0 || self.lost.contains(&home),
-            Durability::Guarded => destroyed > 1,
-        }
+        promises::is_beyond_promise(durability, destroyed, self.lost.contains(&home))
     }
 }
