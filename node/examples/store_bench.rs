@@ -18,8 +18,8 @@ type Failure = Box<dyn std::error::Error>;
 /// Bytes of the record of a small task.
 const RECORD_BYTES: usize = 700;
 const ROUNDS: usize = 5;
-/// Writes in a round, one after the other.
-const ALONE: usize = 200;
+/// Writes in a round, one after the other, each beside a bare fsync.
+const ALONE: usize = 300;
 /// Writes in a round with others in flight.
 const TOGETHER: usize = 20_000;
 const IN_FLIGHT: usize = 64;
@@ -33,9 +33,12 @@ fn main() -> Result<(), Failure> {
 
     let (mut bare, mut alone, mut rates) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
-        // In turn, so that a disk that gets slower or faster does so for both.
-        bare.extend(fsyncs(dir.path(), round)?);
-        alone.extend(bench.alone()?);
+        let mut disk = Disk::new(dir.path(), round)?;
+        for _ in 0..ALONE {
+            // In turn, so that a disk that gets slower or faster does so for both.
+            bare.push(disk.fsync()?);
+            alone.push(bench.alone()?);
+        }
         rates.push(bench.together()?);
     }
     let (bare_p50, bare_p99) = percentiles(&mut bare);
@@ -51,18 +54,24 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// How long the disk takes to keep what is appended to a file.
-fn fsyncs(dir: &Path, round: usize) -> Result<Vec<Duration>, Failure> {
-    let mut file = File::create(dir.join(format!("bare-{round}")))?;
-    let record = vec![7; RECORD_BYTES];
-    let mut times = Vec::with_capacity(ALONE);
-    for _ in 0..ALONE {
-        let begun = Instant::now();
-        file.write_all(&record)?;
-        file.sync_data()?;
-        times.push(begun.elapsed());
+/// A file that grows.
+struct Disk {
+    file: File,
+    record: Vec<u8>,
+}
+
+impl Disk {
+    fn new(dir: &Path, round: usize) -> Result<Self, Failure> {
+        Ok(Self { file: File::create(dir.join(format!("bare-{round}")))?, record: vec![7; RECORD_BYTES] })
     }
-    Ok(times)
+
+    /// How long the disk takes to keep what is appended to a file.
+    fn fsync(&mut self) -> Result<Duration, Failure> {
+        let begun = Instant::now();
+        self.file.write_all(&self.record)?;
+        self.file.sync_data()?;
+        Ok(begun.elapsed())
+    }
 }
 
 struct Bench {
@@ -87,15 +96,11 @@ impl Bench {
         Ok(group.len())
     }
 
-    fn alone(&mut self) -> Result<Vec<Duration>, Failure> {
-        let mut times = Vec::with_capacity(ALONE);
-        for _ in 0..ALONE {
-            let begun = Instant::now();
-            self.persist();
-            self.answered()?;
-            times.push(begun.elapsed());
-        }
-        Ok(times)
+    fn alone(&mut self) -> Result<Duration, Failure> {
+        let begun = Instant::now();
+        self.persist();
+        self.answered()?;
+        Ok(begun.elapsed())
     }
 
     /// Acknowledged writes a second while so many wait.

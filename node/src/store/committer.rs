@@ -5,7 +5,7 @@
 //! **Not here:** files (`database.rs`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use shoal_protocol::store::{Change, Ticket};
 
 use super::StoreError;
-use super::database::Database;
+use super::database::{Database, size};
 
 /// Batches that may wait for the disk.
 const WAITING_MAX: u64 = 65_536;
@@ -25,6 +25,8 @@ const GROUP_MAX: usize = 1_024;
 const GROUP_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// A disk that was full is tried again after this long.
 const REOPEN_PAUSE: Duration = Duration::from_millis(500);
+/// When nothing was handed over for this long, the database takes what stands in the log only.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// What became of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +45,7 @@ pub struct Counts {
     waiting_bytes: AtomicU64,
     /// Batches on disk.
     batches: AtomicU64,
-    /// Transactions, one fsync each.
+    /// Records in the log, one fsync each.
     commits: AtomicU64,
     /// Time spent in them, in microseconds.
     commit_us: AtomicU64,
@@ -142,13 +144,6 @@ impl Drop for Committer {
     }
 }
 
-fn size(change: &Change) -> u64 {
-    match change {
-        Change::Put { key, bytes } => (key.len() + bytes.len()) as u64,
-        Change::Delete { key } => key.len() as u64,
-    }
-}
-
 struct Worker {
     database: Database,
     counts: Arc<Counts>,
@@ -164,7 +159,7 @@ struct Closed {
 
 impl Worker {
     fn run(mut self, jobs: &Receiver<Job>, mut answer: impl FnMut(Vec<Answer>)) {
-        while let Ok(first) = jobs.recv() {
+        while let Some(first) = self.next(jobs) {
             let group = gather(first, jobs);
             let results = self.write(&group);
             let left = &self.counts;
@@ -173,6 +168,21 @@ impl Worker {
             let pairs = group.iter().zip(results);
             answer(pairs.map(|(job, result)| Answer { ticket: job.ticket, result }).collect());
         }
+    }
+
+    /// The next batch; the database catches up while there is none, and at the end.
+    fn next(&mut self, jobs: &Receiver<Job>) -> Option<Job> {
+        if self.database.has_pending() {
+            match jobs.recv_timeout(QUIET) {
+                Ok(job) => return Some(job),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+            // Nothing is lost when this fails: it stands in the log.
+            if let Err(error) = self.database.checkpoint() {
+                self.closed_by(&error);
+            }
+        }
+        jobs.recv().ok()
     }
 
     fn write(&mut self, group: &[Job]) -> Vec<Result<(), String>> {

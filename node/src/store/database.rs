@@ -1,50 +1,67 @@
-//! The records in their file. The only place that names redb.
+//! The records: a database, and in front of it the log that makes an acknowledgement cheap.
 //!
-//! **Invariant:** `sequence` grows by one with each transaction and stands in the same transaction, so that the file says
-//! itself how far it goes. No panic of redb leaves this file.
+//! ```text
+//! commit ─► record in the log, fsync ─► acknowledged ─► pending, in memory
+//! checkpoint ─► all that is pending in one transaction of the database ─► the log begins anew
+//! open ─► what the log has beyond the database is pending again
+//! ```
+//!
+//! **Invariant:** a number grows by one with each transaction and stands in it, wherever it is. What is pending is in the
+//! log as well, so memory is bounded by the log's size.
+//! **Not here:** the layout of the two files (`pages.rs`, `log.rs`).
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use redb::{Builder, CommitError, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
+use shoal_protocol::cbor;
 use shoal_protocol::store::Change;
 
 use super::error::{StoreError, is_full};
+use super::log::{self, Entry, Found, Log, Target};
 use super::marker::{self, Mark, Marker};
-use super::preview::Preview;
-use super::{Bounds, Records, file_of};
+use super::pages::{self, FORMAT_NOW, Facts, Pages, Undo};
+use super::{Bounds, Records, file_of, repair};
 
-const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
-const FACTS: TableDefinition<'_, &str, u64> = TableDefinition::new("facts");
-const FORMAT: &str = "format";
-const BOOT: &str = "boot";
-const SEQUENCE: &str = "sequence";
-/// The layout described here.
-const FORMAT_NOW: u64 = 1;
-/// Pages kept in memory; the records are read once, at the start.
-const CACHE_BYTES: usize = 8 * 1024 * 1024;
+pub(super) type Batch<'a> = &'a [Change];
 
-/// What stood under the keys of a batch before.
-type Undo = Vec<(Vec<u8>, Option<Vec<u8>>)>;
-type Batch<'a> = &'a [Change];
+/// How the two files are opened for writing.
+pub(super) struct Openers {
+    pub(super) pages: pages::Opener,
+    pub(super) log: log::Opener,
+}
 
-/// How the file is opened: a disk that fails on demand stands behind it in tests.
-pub(super) type Opener = Box<dyn Fn(&Builder, &Path) -> Result<redb::Database, DatabaseError> + Send>;
+impl Default for Openers {
+    fn default() -> Self {
+        let log: log::Opener =
+            Box::new(|path| Ok(Box::new(File::options().read(true).write(true).open(path)?) as Box<dyn Target>));
+        Self { pages: Box::new(|builder, path| builder.open(path)), log }
+    }
+}
 
 pub(super) struct Database {
     path: PathBuf,
     data_dir: PathBuf,
     bounds: Bounds,
-    opener: Opener,
-    /// Absent while the file cannot be used.
-    file: Option<redb::Database>,
+    openers: Openers,
+    /// Absent while the files cannot be used.
+    files: Option<Files>,
     marker: Marker,
+    /// The last transaction that was acknowledged.
     mark: Mark,
-    /// Bytes of keys and records.
-    held: u64,
-    /// A transaction that was reported as failed, and what to put back should it be found.
+    /// A transaction of the database that was reported as failed, and what to put back should it be found.
     disowned: Option<(u64, Undo)>,
+    /// A record of the log that was reported as failed, and must not be found.
+    struck: Option<u64>,
+}
+
+struct Files {
+    pages: Pages,
+    log: Log,
+    /// In the log, and not in the database: what stands under these keys, or that nothing does.
+    pending: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// Bytes of keys and records, with what is pending.
+    held: u64,
 }
 
 impl std::fmt::Debug for Database {
@@ -54,21 +71,21 @@ impl std::fmt::Debug for Database {
 }
 
 impl Database {
-    /// Opens what is there, every page of it checked; makes an empty one where nothing was ever kept.
+    /// Opens what is there, all of it checked; makes an empty one where nothing was ever kept.
     pub(super) fn open(data_dir: &Path, bounds: Bounds) -> Result<Self, StoreError> {
-        Self::open_by(data_dir, bounds, Box::new(|builder, path| builder.open(path)))
+        Self::open_by(data_dir, bounds, Openers::default())
     }
 
-    /// The same, with the file opened in this way.
-    pub(super) fn open_by(data_dir: &Path, bounds: Bounds, opener: Opener) -> Result<Self, StoreError> {
+    /// The same, with the files opened in this way.
+    pub(super) fn open_by(data_dir: &Path, bounds: Bounds, openers: Openers) -> Result<Self, StoreError> {
         let path = file_of(data_dir);
         let known = marker::read(data_dir);
         match path.try_exists() {
             Ok(true) => {}
-            Ok(false) if known.is_some() => {
+            Ok(false) if known.is_some() || holds_anything(data_dir) || repair::is_unfinished(data_dir) => {
                 return Err(StoreError::damaged(&path, "the file is gone, though tasks were kept in it"));
             }
-            Ok(false) => create(data_dir, &path, Mark::default())?,
+            Ok(false) => create(data_dir, Mark::default(), bounds)?,
             Err(error) => return Err(StoreError::io("look for", &path, error)),
         }
         let marker = Marker::open(data_dir).map_err(|error| StoreError::io("open", &marker::path(data_dir), error))?;
@@ -76,363 +93,326 @@ impl Database {
             path,
             data_dir: data_dir.to_owned(),
             bounds,
-            opener,
-            file: None,
+            openers,
+            files: None,
             marker,
             mark: known.unwrap_or_default(),
-            held: 0,
             disowned: None,
+            struck: None,
         };
         database.reopen()?;
         Ok(database)
     }
 
-    /// Opens the file again, after it could not be used.
+    /// Opens the files again, after they could not be used.
     pub(super) fn reopen(&mut self) -> Result<(), StoreError> {
-        self.close();
-        let path = self.path.clone();
-        let mut builder = Builder::new();
-        builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
-        // Opening repairs, and what it repairs may be the only trace of what was lost: first a look that changes nothing.
-        guarded(&path, || {
-            let preview = Preview::of(&path).map_err(|error| match error.kind() {
-                std::io::ErrorKind::WouldBlock => StoreError::InUse { path: path.clone() },
-                _ => StoreError::io("open", &path, error),
-            })?;
-            if preview.is_empty() {
-                return Err(StoreError::damaged(&path, "it is empty"));
-            }
-            let file = builder.create_with_backend(preview).map_err(|error| of_open(&path, error))?;
-            self.judge(&file)
-        })?;
-        let (file, mark, held) = guarded(&path, || {
-            let file = (self.opener)(&builder, &path).map_err(|error| of_open(&path, error))?;
-            let (mark, held) = self.judge(&file)?;
-            Ok((file, mark, held))
-        })?;
-        self.mark = mark;
-        self.held = held;
-        self.file = Some(file);
+        self.files = None;
+        let (pages, (facts, found)) = Pages::open(&self.path, &self.openers.pages, |pages| self.judge(pages))?;
+        let log_path = log::path(&self.data_dir);
+        let found = match found {
+            Some(found) => found,
+            None => create_log(&self.data_dir, self.bounds)?,
+        };
+        let beyond = self.beyond(&found, facts)?;
+        let beyond =
+            &beyond[..beyond.partition_point(|entry| self.struck.is_none_or(|struck| entry.sequence < struck))];
+        let file = (self.openers.log)(&log_path).map_err(|error| StoreError::io("open", &log_path, error))?;
+        let mut log = Log::open(file, &found, beyond);
+        if self.struck.is_some() {
+            log.strike().map_err(|error| of_log(&log_path, error))?;
+            self.struck = None;
+        }
+        self.mark.sequence = beyond.last().map_or(facts.mark.sequence, |entry| entry.sequence);
+        self.mark.boot = facts.mark.boot;
+        let held = pages.held()?;
+        let mut files = Files { pages, log, pending: BTreeMap::new(), held };
+        let changes: Vec<&Change> = beyond.iter().flat_map(|entry| &entry.changes).collect();
+        files.apply_all(&changes)?;
+        self.files = Some(files);
         if let Some((sequence, undo)) = self.disowned.take()
-            && sequence == mark.sequence
+            && sequence == facts.mark.sequence
         {
-            self.put_back(undo)?;
+            // What was reported as not written must not be there.
+            if let Some(files) = &mut self.files {
+                files.apply_all(&undo.iter().collect::<Vec<_>>())?;
+            }
+            self.write_through(self.next_mark(), true)?;
         }
         Ok(())
     }
 
-    /// Whether the file has all that it should, how far it goes and how much it holds.
-    fn judge(&self, file: &redb::Database) -> Result<(Mark, u64), StoreError> {
+    /// Whether the files have all that they should. A store of the first format has no log.
+    fn judge(&self, pages: &Pages) -> Result<(Facts, Option<Found>), StoreError> {
         let path = &self.path;
-        let facts = read_facts(file).map_err(|error| of_read(path, error))?;
-        let Some(Facts { format, mark }) = facts else {
+        let Some(facts) = pages.facts()? else {
             return Err(StoreError::damaged(path, "it is a database, but not of tasks"));
         };
-        if format > FORMAT_NOW {
-            return Err(StoreError::NewerFormat { path: path.clone(), theirs: format, ours: FORMAT_NOW });
+        if facts.format > FORMAT_NOW {
+            return Err(StoreError::NewerFormat { path: path.clone(), theirs: facts.format, ours: FORMAT_NOW });
         }
-        if mark.sequence < self.mark.sequence {
-            let why = format!(
-                "it ends with write {}, though {} were acknowledged: the last ones cannot be read",
-                mark.sequence, self.mark.sequence
-            );
-            return Err(StoreError::damaged(path, why));
+        let Some(id) = facts.log else {
+            return match facts.mark.sequence < self.mark.sequence {
+                true => Err(StoreError::damaged(path, ends_early(facts.mark.sequence, self.mark.sequence))),
+                false => Ok((facts, None)),
+            };
+        };
+        let log_path = log::path(&self.data_dir);
+        let image = std::fs::read(&log_path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => StoreError::damaged(&log_path, "the file is gone"),
+            _ => StoreError::io("read", &log_path, error),
+        })?;
+        let found = log::scan(&image, None).map_err(|why| StoreError::damaged(&log_path, why))?;
+        if found.id != id {
+            return Err(StoreError::damaged(&log_path, format!("it belongs to another store than {}", path.display())));
         }
-        Ok((mark, held(file).map_err(|error| of_read(path, error))?))
+        self.beyond(&found, facts)?;
+        Ok((facts, Some(found)))
     }
 
-    /// What was reported as not written must not be there.
-    fn put_back(&mut self, undo: Undo) -> Result<(), StoreError> {
-        let changes: Vec<Change> = undo
-            .into_iter()
-            .rev()
-            .map(|(key, before)| match before {
-                Some(bytes) => Change::Put { key, bytes },
-                None => Change::Delete { key },
-            })
-            .collect();
-        self.write(&[&changes], None).map(drop)
+    fn beyond<'a>(&self, found: &'a Found, facts: Facts) -> Result<&'a [Entry], StoreError> {
+        let beyond = found.beyond(facts.mark.sequence);
+        let beyond = beyond.map_err(|why| StoreError::damaged(&log::path(&self.data_dir), why))?;
+        let last = beyond.last().map_or(facts.mark.sequence, |entry| entry.sequence);
+        if last < self.mark.sequence {
+            return Err(StoreError::damaged(&self.path, ends_early(last, self.mark.sequence)));
+        }
+        Ok(beyond)
     }
 
-    /// One more start; fsynced when this returns.
+    /// One more start, which the database has with all that was pending when this returns.
     pub(super) fn count_start(&mut self) -> Result<u32, StoreError> {
-        let boot = self.mark.boot.saturating_add(1);
-        self.write(&[], Some(boot))?;
-        Ok(boot)
+        let mark = Mark { boot: self.mark.boot.saturating_add(1), ..self.next_mark() };
+        self.write_through(mark, true)?;
+        Ok(mark.boot)
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.file.is_some()
+        self.files.is_some()
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Writes all batches in one transaction with one fsync. The outer error is of all of them, and none is there then;
-    /// an inner one is of a batch that was refused before anything of it was written.
+    /// Writes all batches as one record with one fsync. The outer error is of all of them, and none is there then; an inner
+    /// one is of a batch that was refused before anything of it was written.
     pub(super) fn commit(&mut self, batches: &[Batch<'_>]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
-        self.write(batches, None)
-    }
-
-    fn write(&mut self, batches: &[Batch<'_>], boot: Option<u32>) -> Result<Vec<Result<(), StoreError>>, StoreError> {
-        let Some(file) = &self.file else {
-            return Err(StoreError::Failed { path: self.path.clone(), why: "it is closed".into() });
+        let every: Vec<&Change> = batches.iter().copied().flatten().collect();
+        if self.files.as_ref().is_some_and(|files| !files.log.has_room(cbor::encoded_len(&every))) {
+            self.checkpoint()?;
+        }
+        let mark = self.next_mark();
+        let (bounds, free) = (self.bounds, free_bytes(&self.data_dir));
+        let Some(files) = &mut self.files else { return Err(self.closed()) };
+        let known = match files.known(&every) {
+            Ok(known) => known,
+            Err(error) => return Err(self.failed(error)),
         };
-        let mark = Mark { sequence: self.mark.sequence + 1, boot: boot.unwrap_or(self.mark.boot) };
-        let path = &self.path;
-        let mut room = Room { path, bounds: self.bounds, held: self.held, free: free_bytes(&self.data_dir) };
-        let mut undo = Undo::new();
-        let written = guarded(path, || {
-            let transaction = file.begin_write().map_err(|error| of_write(path, error.into()))?;
-            let answers = {
-                let mut records = transaction.open_table(RECORDS).map_err(|error| of_write(path, error.into()))?;
-                let apply = |batch: &Batch<'_>| apply(&mut records, batch, &mut room, &mut undo);
-                let answers: Result<Vec<_>, _> = batches.iter().map(apply).collect();
-                answers.map_err(|error| of_write(path, error.into()))?
-            };
-            {
-                let mut facts = transaction.open_table(FACTS).map_err(|error| of_write(path, error.into()))?;
-                for (name, value) in [(SEQUENCE, mark.sequence), (BOOT, u64::from(mark.boot))] {
-                    facts.insert(name, value).map_err(|error| of_write(path, error.into()))?;
-                }
+        let mut accepted = Vec::with_capacity(every.len());
+        let mut answers = Vec::with_capacity(batches.len());
+        for batch in batches {
+            let admitted = files.admit(batch, &known, bounds, free, &self.path);
+            if admitted.is_ok() {
+                files.apply(*batch, &known);
+                accepted.extend(*batch);
             }
-            transaction.commit().map_err(|error: CommitError| of_write(path, error.into()))?;
-            Ok(answers)
-        });
-        match written {
-            Ok(answers) => {
-                self.held = room.held;
-                self.mark = mark;
-                self.marker.write(mark);
+            answers.push(admitted);
+        }
+        if accepted.is_empty() {
+            return Ok(answers);
+        }
+        let body = cbor::encode(&accepted);
+        if !files.log.has_room(body.len()) {
+            // More than the whole log holds; nothing else is pending then.
+            self.write_through(mark, false)?;
+            return Ok(answers);
+        }
+        match files.log.append(mark.sequence, &body) {
+            Ok(()) => {
+                self.note(mark);
                 Ok(answers)
             }
             Err(error) => {
-                // After a failed write neither redb nor the page cache can be relied on; the file is looked at anew.
-                self.disowned = Some((mark.sequence, undo));
-                self.close();
-                Err(error)
+                self.struck = Some(mark.sequence);
+                Err(self.failed(of_log(&log::path(&self.data_dir), error)))
             }
         }
     }
 
-    /// Everything that is kept.
+    /// Whether [`Database::checkpoint`] has something to do.
+    pub(super) fn has_pending(&self) -> bool {
+        self.files.as_ref().is_some_and(|files| !files.pending.is_empty())
+    }
+
+    /// The database takes what is pending; the log begins anew.
+    pub(super) fn checkpoint(&mut self) -> Result<(), StoreError> {
+        if self.has_pending() { self.write_through(self.mark, true) } else { Ok(()) }
+    }
+
+    /// Everything that is kept and not pending: all of it after [`Database::count_start`].
     pub(super) fn records(&self) -> Result<Records, StoreError> {
-        let Some(file) = &self.file else { return Ok(Vec::new()) };
-        guarded(&self.path, || read_records(file).map_err(|error| of_read(&self.path, error)))
+        match &self.files {
+            Some(files) => files.pages.records(),
+            None => Err(self.closed()),
+        }
     }
 
-    /// Lets go of the file; what redb says or does about that changes nothing.
-    fn close(&mut self) {
-        if let Some(file) = self.file.take() {
-            let closed = catch_unwind(AssertUnwindSafe(|| drop(file)));
-            if closed.is_err() {
-                tracing::warn!(file = %self.path.display(), "the task store was not closed in order");
+    /// Writes what is pending to the database; `promised`: it is acknowledged already, or may be there if this fails.
+    fn write_through(&mut self, mark: Mark, promised: bool) -> Result<(), StoreError> {
+        let Some(files) = &mut self.files else { return Err(self.closed()) };
+        let changes: Vec<Change> = core::mem::take(&mut files.pending).into_iter().map(as_change).collect();
+        let facts = Facts { format: FORMAT_NOW, log: Some(files.log.id()), mark };
+        match files.pages.write(changes.iter(), facts) {
+            Ok(()) => {
+                files.log.restart();
+                self.note(mark);
+                Ok(())
+            }
+            Err((error, undo)) => {
+                if !promised {
+                    self.disowned = Some((mark.sequence, undo));
+                }
+                Err(self.failed(error))
             }
         }
     }
-}
 
-impl Drop for Database {
-    fn drop(&mut self) {
-        self.close();
+    fn next_mark(&self) -> Mark {
+        Mark { sequence: self.mark.sequence + 1, ..self.mark }
+    }
+
+    fn note(&mut self, mark: Mark) {
+        self.mark = mark;
+        self.marker.write(mark);
+    }
+
+    /// After a failed write neither redb nor the page cache can be relied on; the files are looked at anew.
+    fn failed(&mut self, error: StoreError) -> StoreError {
+        self.files = None;
+        error
+    }
+
+    fn closed(&self) -> StoreError {
+        StoreError::Failed { path: self.path.clone(), why: "it is closed".into() }
     }
 }
 
-/// Room for new keys.
-struct Room<'a> {
-    path: &'a Path,
-    bounds: Bounds,
-    held: u64,
-    /// Unknown where the system does not say.
-    free: Option<u64>,
-}
+/// What stands in the database under keys that are not pending, in bytes.
+type Known<'a> = BTreeMap<&'a [u8], u64>;
 
-impl Room<'_> {
-    fn check(&self, needed: u64, has_new_key: bool) -> Result<(), StoreError> {
-        if !has_new_key {
+impl Files {
+    fn known<'a>(&self, changes: &[&'a Change]) -> Result<Known<'a>, StoreError> {
+        let keys: Vec<&[u8]> =
+            changes.iter().map(|change| key(change)).filter(|key| !self.pending.contains_key(*key)).collect();
+        let sizes = self.pages.sizes(keys.iter().copied())?;
+        Ok(keys.into_iter().zip(sizes).filter_map(|(key, size)| Some((key, size?))).collect())
+    }
+
+    /// Bytes of the record that stands under a key.
+    fn bytes_under(&self, key: &[u8], known: &Known<'_>) -> Option<u64> {
+        match self.pending.get(key) {
+            Some(bytes) => bytes.as_ref().map(|bytes| bytes.len() as u64),
+            None => known.get(key).copied(),
+        }
+    }
+
+    /// Refuses a batch with a new key that there is no room for.
+    fn admit(
+        &self,
+        batch: Batch<'_>,
+        known: &Known<'_>,
+        bounds: Bounds,
+        free: Option<u64>,
+        path: &Path,
+    ) -> Result<(), StoreError> {
+        let puts = || batch.iter().filter(|change| matches!(change, Change::Put { .. }));
+        if puts().all(|put| self.bytes_under(key(put), known).is_some()) {
             return Ok(());
         }
-        let Bounds { reserve_bytes, record_bytes_max } = self.bounds;
+        let needed = puts().map(size).sum();
+        let Bounds { reserve_bytes, record_bytes_max, .. } = bounds;
         if self.held.saturating_add(needed) > record_bytes_max {
             return Err(StoreError::Full { held: self.held, max: record_bytes_max, needed });
         }
-        match self.free {
+        match free {
             Some(free) if free < reserve_bytes.saturating_add(needed) => {
                 let why = format!("{free} bytes are free, {reserve_bytes} are reserved for results of accepted tasks");
-                Err(StoreError::DiskFull { path: self.path.to_owned(), why })
+                Err(StoreError::DiskFull { path: path.to_owned(), why })
             }
+            // Unknown where the system does not say.
             Some(_) | None => Ok(()),
         }
     }
-}
 
-/// Applies a batch, or refuses it before anything of it was applied.
-fn apply(
-    records: &mut redb::Table<'_, &'static [u8], &'static [u8]>,
-    batch: Batch<'_>,
-    room: &mut Room<'_>,
-    undo: &mut Undo,
-) -> Result<Result<(), StoreError>, StorageError> {
-    let mut needed = 0;
-    let mut has_new_key = false;
-    for change in batch {
-        if let Change::Put { key, bytes } = change {
-            needed += size(key, bytes);
-            has_new_key |= records.get(key.as_slice())?.is_none();
+    fn apply_all(&mut self, changes: &[&Change]) -> Result<(), StoreError> {
+        let known = self.known(changes)?;
+        self.apply(changes.iter().copied(), &known);
+        Ok(())
+    }
+
+    fn apply<'a>(&mut self, changes: impl IntoIterator<Item = &'a Change>, known: &Known<'_>) {
+        for change in changes {
+            let key = key(change);
+            let before = self.bytes_under(key, known).map_or(0, |bytes| bytes + key.len() as u64);
+            let (bytes, now) = match change {
+                Change::Put { bytes, .. } => (Some(bytes.clone()), size(change)),
+                Change::Delete { .. } => (None, 0),
+            };
+            self.held = self.held.saturating_sub(before).saturating_add(now);
+            self.pending.insert(key.to_vec(), bytes);
         }
     }
-    if let Err(refused) = room.check(needed, has_new_key) {
-        return Ok(Err(refused));
-    }
-    for change in batch {
-        let (key, before) = match change {
-            Change::Put { key, bytes } => {
-                room.held += size(key, bytes);
-                (key, records.insert(key.as_slice(), bytes.as_slice())?.map(|old| old.value().to_vec()))
-            }
-            Change::Delete { key } => (key, records.remove(key.as_slice())?.map(|old| old.value().to_vec())),
-        };
-        room.held = room.held.saturating_sub(before.as_ref().map_or(0, |old| size(key, old)));
-        undo.push((key.clone(), before));
-    }
-    Ok(Ok(()))
 }
 
-fn size(key: &[u8], bytes: &[u8]) -> u64 {
-    (key.len() + bytes.len()) as u64
-}
-
-/// What the file says of itself.
-struct Facts {
-    format: u64,
-    mark: Mark,
-}
-
-fn read_facts(file: &redb::Database) -> Result<Option<Facts>, redb::Error> {
-    let reading = file.begin_read()?;
-    let table = match reading.open_table(FACTS) {
-        Ok(table) => table,
-        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let fact = |name: &str| Ok::<_, redb::Error>(table.get(name)?.map(|value| value.value()));
-    let (Some(format), Some(sequence), Some(boot)) = (fact(FORMAT)?, fact(SEQUENCE)?, fact(BOOT)?) else {
-        return Ok(None);
-    };
-    let boot = u32::try_from(boot).unwrap_or(u32::MAX);
-    Ok(Some(Facts { format, mark: Mark { sequence, boot } }))
-}
-
-fn held(file: &redb::Database) -> Result<u64, redb::Error> {
-    let mut held = 0;
-    for entry in file.begin_read()?.open_table(RECORDS)?.iter()? {
-        let (key, bytes) = entry?;
-        held += size(key.value(), bytes.value());
-    }
-    Ok(held)
-}
-
-fn read_records(file: &redb::Database) -> Result<Records, redb::Error> {
-    let reading = file.begin_read()?;
-    let table = reading.open_table(RECORDS)?;
-    let entries = table.iter()?;
-    entries
-        .map(|entry| entry.map(|(key, bytes)| (key.value().to_vec(), bytes.value().to_vec())))
-        .collect::<Result<_, _>>()
-        .map_err(Into::into)
-}
-
-/// An empty store: it gets its name when it is whole, so that a file of that name is never half a one.
-pub(super) fn create(data_dir: &Path, path: &Path, from: Mark) -> Result<(), StoreError> {
-    let new = path.with_extension("redb.new");
-    match std::fs::remove_file(&new) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(StoreError::io("remove", &new, error));
-        }
-        Ok(()) | Err(_) => {}
-    }
-    guarded(&new, || {
-        let file = Builder::new().set_cache_size(CACHE_BYTES).create(&new).map_err(|error| of_open(&new, error))?;
-        let transaction = file.begin_write().map_err(|error| of_write(&new, error.into()))?;
-        transaction.open_table(RECORDS).map_err(|error| of_write(&new, error.into()))?;
-        {
-            let mut facts = transaction.open_table(FACTS).map_err(|error| of_write(&new, error.into()))?;
-            for (name, value) in [(FORMAT, FORMAT_NOW), (SEQUENCE, from.sequence), (BOOT, u64::from(from.boot))] {
-                facts.insert(name, value).map_err(|error| of_write(&new, error.into()))?;
-            }
-        }
-        transaction.commit().map_err(|error| of_write(&new, error.into()))
-    })?;
-    std::fs::rename(&new, path).map_err(|error| StoreError::io("name", path, error))?;
-    sync_dir(data_dir)
-}
-
-/// A file is only there after a crash if its directory was fsynced.
-pub(super) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| StoreError::io("fsync", dir, error))
-}
-
-/// What can still be read of a damaged file, and what cannot; it is opened without the check that refuses it.
-pub(super) fn salvage(path: &Path) -> (Records, Option<Mark>, Option<String>) {
-    let mut found = Vec::new();
-    let mut mark = None;
-    let read = guarded(path, || {
-        let file = Builder::new().set_cache_size(CACHE_BYTES).open(path).map_err(|error| of_open(path, error))?;
-        let read = || -> Result<(), redb::Error> {
-            mark = read_facts(&file)?.map(|facts| facts.mark);
-            for entry in file.begin_read()?.open_table(RECORDS)?.iter()? {
-                let (key, bytes) = entry?;
-                found.push((key.value().to_vec(), bytes.value().to_vec()));
-            }
-            Ok(())
-        };
-        let outcome = catch_unwind(AssertUnwindSafe(read));
-        // Closing writes, and what it would write is made of damage.
-        std::mem::forget(file);
-        match outcome {
-            Ok(read) => read.map_err(|error| of_read(path, error)),
-            Err(_) => Err(StoreError::damaged(path, "its pages contradict each other")),
-        }
-    });
-    (found, mark, read.err().map(|error| error.to_string()))
-}
-
-/// redb asserts what a damaged file contradicts.
-fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(StoreError::damaged(path, format!("its pages contradict each other ({})", said.unwrap_or("no words"))))
-    })
-}
-
-fn of_open(path: &Path, error: DatabaseError) -> StoreError {
-    match error {
-        DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { path: path.to_owned() },
-        error => of_read(path, error.into()),
+fn key(change: &Change) -> &[u8] {
+    match change {
+        Change::Put { key, .. } | Change::Delete { key } => key,
     }
 }
 
-fn of_read(path: &Path, error: redb::Error) -> StoreError {
-    match error {
-        redb::Error::Io(error) => match error.kind() {
-            // Shorter than it says, or not what it should be.
-            std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::InvalidData | std::io::ErrorKind::InvalidInput => {
-                StoreError::damaged(path, error.to_string())
-            }
-            _ => StoreError::io("read", path, error),
-        },
-        error => StoreError::damaged(path, error.to_string()),
+/// Bytes that a change brings.
+pub(super) fn size(change: &Change) -> u64 {
+    match change {
+        Change::Put { key, bytes } => (key.len() + bytes.len()) as u64,
+        Change::Delete { key } => key.len() as u64,
     }
 }
 
-fn of_write(path: &Path, error: redb::Error) -> StoreError {
-    match error {
-        redb::Error::Io(error) if is_full(&error) => {
-            StoreError::DiskFull { path: path.to_owned(), why: error.to_string() }
-        }
-        error => StoreError::Failed { path: path.to_owned(), why: error.to_string() },
+fn as_change((key, bytes): (Vec<u8>, Option<Vec<u8>>)) -> Change {
+    match bytes {
+        Some(bytes) => Change::Put { key, bytes },
+        None => Change::Delete { key },
     }
+}
+
+fn of_log(path: &Path, error: std::io::Error) -> StoreError {
+    match is_full(&error) {
+        true => StoreError::DiskFull { path: path.to_owned(), why: error.to_string() },
+        false => StoreError::Failed { path: path.to_owned(), why: error.to_string() },
+    }
+}
+
+fn ends_early(last: u64, acknowledged: u64) -> String {
+    format!("it ends with write {last}, though {acknowledged} were acknowledged: the last ones cannot be read")
+}
+
+/// Makes an empty store in `room`: first the log, then the database, whose name says that both are whole.
+pub(super) fn create(room: &Path, from: Mark, bounds: Bounds) -> Result<(), StoreError> {
+    let log = create_log(room, bounds)?.id;
+    pages::create(room, &file_of(room), Facts { format: FORMAT_NOW, log: Some(log), mark: from })
+}
+
+fn create_log(dir: &Path, bounds: Bounds) -> Result<Found, StoreError> {
+    let path = log::path(dir);
+    let found = log::create(&path, bounds.log_bytes).map_err(|error| StoreError::io("make", &path, error))?;
+    pages::sync_dir(dir)?;
+    Ok(found)
+}
+
+/// Whether a log lies here that something was written to.
+fn holds_anything(data_dir: &Path) -> bool {
+    let image = std::fs::read(log::path(data_dir));
+    image.is_ok_and(|image| log::scan(&image, None).is_ok_and(|found| !found.entries.is_empty()))
 }
 
 /// Free for users that are not root.
@@ -440,12 +420,4 @@ fn free_bytes(dir: &Path) -> Option<u64> {
     let stat = nix::sys::statvfs::statvfs(dir).ok()?;
     #[allow(clippy::useless_conversion)] // the width of these differs between systems
     Some(u64::from(stat.blocks_available()).saturating_mul(u64::from(stat.fragment_size())))
-}
-
-#[cfg(test)]
-pub(super) fn tests_set_format(data_dir: &Path, format: u64) {
-    let file = redb::Database::open(file_of(data_dir)).unwrap();
-    let transaction = file.begin_write().unwrap();
-    transaction.open_table(FACTS).unwrap().insert(FORMAT, format).unwrap();
-    transaction.commit().unwrap();
 }

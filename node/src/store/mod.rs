@@ -1,8 +1,8 @@
 //! What this peer keeps on disk: keys and bytes, in atomic batches, each answered when it is fsynced.
 //!
 //! ```text
-//! driver ─ persist(ticket, changes) ─► bounded queue ─► one thread ─► one transaction, one fsync for all that waits
-//!    ▲                                                                   │
+//! driver ─ persist(ticket, changes) ─► bounded queue ─► one thread ─► one record in the log, one fsync for all that waits
+//!    ▲                                                                   │                    later ─► the database
 //!    └──────────── every ticket answered, in order ◄─────────────────────┘
 //! ```
 //!
@@ -13,7 +13,9 @@
 mod committer;
 mod database;
 mod error;
+mod log;
 mod marker;
+mod pages;
 mod preview;
 mod repair;
 #[cfg(test)]
@@ -33,6 +35,9 @@ const FILE_NAME: &str = "tasks.redb";
 const RESERVE_BYTES: u64 = 16 * 1024 * 1024;
 /// Records kept in all; beyond that new ones are refused.
 const RECORD_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+/// Of the log: two thousand writes one after the other, ten thousand small tasks together, until the database takes them.
+/// Half of the reserve, which the database needs room in for as much.
+const LOG_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Keys and what stands under them.
 pub type Records = Vec<(Vec<u8>, Vec<u8>)>;
@@ -44,11 +49,13 @@ pub struct Bounds {
     pub reserve_bytes: u64,
     /// Bytes of keys and records.
     pub record_bytes_max: u64,
+    /// Size of a log that is made.
+    pub log_bytes: u64,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { reserve_bytes: RESERVE_BYTES, record_bytes_max: RECORD_BYTES_MAX }
+        Self { reserve_bytes: RESERVE_BYTES, record_bytes_max: RECORD_BYTES_MAX, log_bytes: LOG_BYTES }
     }
 }
 

@@ -1,8 +1,9 @@
 //! Setting a damaged store aside and going on with what of it is good, when a person asks for that.
 //!
-//! **Invariant:** nothing of the damaged file is changed or deleted; it gets another name. What goes on has a greater count
+//! **Invariant:** nothing of the damaged files is changed or deleted; they get other names. What goes on has a greater count
 //! of starts than any before, because attempts are numbered by it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,8 +11,10 @@ use serde::de::IgnoredAny;
 use shoal_protocol::store::{self, Change};
 
 use super::database::{self, Database};
+use super::log;
 use super::marker::{self, Mark};
-use super::{Bounds, FILE_NAME, StoreError, file_of};
+use super::pages::{self, Facts};
+use super::{Bounds, StoreError, file_of};
 
 /// Where the new store is made.
 const ROOM: &str = "tasks.repair";
@@ -27,7 +30,7 @@ const COUNT_FROM: Duration = Duration::from_secs(1_577_836_800);
 /// What a repair did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repaired {
-    /// The damaged file's new name.
+    /// The damaged database's new name; its log has one beside it.
     pub set_aside: PathBuf,
     /// Records that go on.
     pub kept: usize,
@@ -45,60 +48,126 @@ pub fn repair(data_dir: &Path) -> Result<Option<Repaired>, StoreError> {
         Err(StoreError::Damaged { .. }) => {}
         Err(error) => return Err(error),
     }
-    let path = file_of(data_dir);
+    let (path, log_path) = (file_of(data_dir), log::path(data_dir));
     let room = data_dir.join(ROOM);
-    let done = room.join(DONE);
-    let mut repaired = Repaired { set_aside: free_name(data_dir)?, kept: 0, damaged: 0, cut_short: None };
+    let (done, done_log) = (room.join(DONE), log::path(&room));
+    let (set_aside, log_aside) = free_names(data_dir)?;
+    let mut repaired = Repaired { set_aside, kept: 0, damaged: 0, cut_short: None };
     // A repair that was cut off before the last step has done the rest already.
     if path.exists() || !done.exists() {
         clear(&room)?;
         std::fs::create_dir(&room).map_err(|error| StoreError::io("make", &room, error))?;
         rebuild(data_dir, &room, &mut repaired)?;
     }
-    if path.exists() {
-        std::fs::rename(&path, &repaired.set_aside).map_err(|error| StoreError::io("set aside", &path, error))?;
+    rename_if_there(&path, &repaired.set_aside)?;
+    if done_log.exists() {
+        rename_if_there(&log_path, &log_aside)?;
+        rename_if_there(&done_log, &log_path)?;
     }
-    std::fs::rename(&done, &path).map_err(|error| StoreError::io("name", &path, error))?;
-    database::sync_dir(data_dir)?;
+    rename_if_there(&done, &path)?;
+    pages::sync_dir(data_dir)?;
     clear(&room)?;
     Ok(Some(repaired))
+}
+
+/// Whether a repair was cut off before its last step: the database has no name then.
+pub(super) fn is_unfinished(data_dir: &Path) -> bool {
+    data_dir.join(ROOM).join(DONE).exists()
 }
 
 /// Makes the new store in a room of its own, whole before it gets its name.
 fn rebuild(data_dir: &Path, room: &Path, repaired: &mut Repaired) -> Result<(), StoreError> {
     // Reading may repair a file in place; the copy that is read is not the one that is kept.
     let (path, copy) = (file_of(data_dir), room.join("copy.redb"));
-    let (found, mark, cut_short) = match std::fs::copy(&path, &copy) {
-        Ok(_) => database::salvage(&copy),
+    let (found, facts, in_database) = match std::fs::copy(&path, &copy) {
+        Ok(_) => pages::salvage(&copy),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             (Vec::new(), None, Some("there is no file".into()))
         }
         Err(error) => return Err(StoreError::io("copy", &path, error)),
     };
+    let mut records: BTreeMap<_, _> = found.into_iter().collect();
+    let (last, in_log) = replay(data_dir, facts, &mut records)?;
     let (good, bad): (Vec<_>, Vec<_>) =
-        found.into_iter().partition(|(key, bytes)| store::decode::<IgnoredAny>(key, bytes).is_ok());
-    (repaired.kept, repaired.damaged, repaired.cut_short) = (good.len(), bad.len(), cut_short);
+        records.into_iter().partition(|(key, bytes)| store::decode::<IgnoredAny>(key, bytes).is_ok());
+    (repaired.kept, repaired.damaged) = (good.len(), bad.len());
+    repaired.cut_short = in_database.or(in_log);
 
-    let marks = [mark, marker::read(data_dir)].into_iter().flatten();
+    let marks = [facts.map(|facts| facts.mark), marker::read(data_dir)].into_iter().flatten();
     let later = |a: Mark, b: Mark| Mark { sequence: a.sequence.max(b.sequence), boot: a.boot.max(b.boot) };
-    let from = marks.fold(Mark { sequence: 0, boot: hours_since_2020() }, later);
-    database::create(room, &file_of(room), from)?;
-    let mut fresh = Database::open(room, Bounds { reserve_bytes: 0, ..Bounds::default() })?;
+    let from = marks.fold(Mark { sequence: last, boot: hours_since_2020() }, later);
+    let bounds = Bounds { reserve_bytes: 0, ..Bounds::default() };
+    database::create(room, from, bounds)?;
+    let mut fresh = Database::open(room, bounds)?;
     let puts: Vec<Change> = good.into_iter().map(|(key, bytes)| Change::Put { key, bytes }).collect();
     for batch in puts.chunks(BATCH) {
         for answer in fresh.commit(&[batch])? {
             answer?;
         }
     }
+    fresh.checkpoint()?;
     drop(fresh);
     std::fs::rename(file_of(room), room.join(DONE)).map_err(|error| StoreError::io("name", room, error))?;
-    database::sync_dir(room)
+    pages::sync_dir(room)
 }
 
-fn free_name(data_dir: &Path) -> Result<PathBuf, StoreError> {
-    let mut names = (1..=ASIDE_MAX).map(|n| data_dir.join(format!("{FILE_NAME}.damaged-{n}")));
+/// Applies what the log has beyond the database: the number of the last write, and what is missing of it.
+fn replay(
+    data_dir: &Path,
+    facts: Option<Facts>,
+    records: &mut BTreeMap<Vec<u8>, Vec<u8>>,
+) -> Result<(u64, Option<String>), StoreError> {
+    let path = log::path(data_dir);
+    let has = facts.map_or(0, |facts| facts.mark.sequence);
+    let image = match std::fs::read(&path) {
+        Ok(image) => image,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            // The first format had none.
+            let had_none = facts.is_some_and(|facts| facts.log.is_none());
+            return Ok((has, (!had_none).then(|| "there is no log".into())));
+        }
+        Err(error) => return Err(StoreError::io("read", &path, error)),
+    };
+    let found = match log::scan(&image, facts.and_then(|facts| facts.log)) {
+        Ok(found) if facts.and_then(|facts| facts.log).is_none_or(|id| id == found.id) => found,
+        Ok(_) => return Ok((has, Some("the log belongs to another store".into()))),
+        Err(why) => return Ok((has, Some(format!("of the log, {why}")))),
+    };
+    let known = marker::read(data_dir).map_or(0, |mark| mark.sequence);
+    let ends_early = found.entries.last().map_or(has, |entry| entry.sequence.max(has)) < known;
+    let missing = match found.beyond(has) {
+        Err(why) => Some(format!("in the log, {why}")),
+        Ok(_) => ends_early.then(|| "the last writes are missing".into()),
+    };
+    // Where nothing says how far the database went, what was written before a gap may have been overwritten in it.
+    let from = if facts.is_some() { has } else { found.gap().max(has) };
+    let beyond = || found.entries.iter().filter(|entry| entry.sequence > from);
+    for change in beyond().flat_map(|entry| entry.changes.clone()) {
+        match change {
+            Change::Put { key, bytes } => drop(records.insert(key, bytes)),
+            Change::Delete { key } => drop(records.remove(&key)),
+        }
+    }
+    Ok((beyond().next_back().map_or(has, |entry| entry.sequence), missing))
+}
+
+/// New names for the damaged database and its log.
+fn free_names(data_dir: &Path) -> Result<(PathBuf, PathBuf), StoreError> {
+    let aside = |path: PathBuf, n: u32| {
+        let mut name = path.into_os_string();
+        name.push(format!(".damaged-{n}"));
+        PathBuf::from(name)
+    };
+    let mut names = (1..=ASIDE_MAX).map(|n| (aside(file_of(data_dir), n), aside(log::path(data_dir), n)));
     let full = || StoreError::damaged(&file_of(data_dir), "too many damaged stores lie beside it; delete some");
-    names.find(|name| !name.exists()).ok_or_else(full)
+    names.find(|(database, log)| !database.exists() && !log.exists()).ok_or_else(full)
+}
+
+fn rename_if_there(from: &Path, to: &Path) -> Result<(), StoreError> {
+    match std::fs::rename(from, to) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StoreError::io("rename", from, error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn clear(room: &Path) -> Result<(), StoreError> {

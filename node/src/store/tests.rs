@@ -2,6 +2,7 @@
 
 mod damage;
 mod faults;
+mod log_image;
 
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -25,7 +26,7 @@ fn record(n: u32, text: &str) -> (Vec<u8>, Vec<u8>) {
 }
 
 fn bounds() -> Bounds {
-    Bounds { reserve_bytes: 0, ..Bounds::default() }
+    Bounds { reserve_bytes: 0, log_bytes: 16 * log::BLOCK as u64, ..Bounds::default() }
 }
 
 fn open(dir: &Path) -> Store {
@@ -173,9 +174,55 @@ fn a_batch_that_is_refused_leaves_its_neighbours_in_the_group() {
 fn a_store_of_a_later_release_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()));
-    database::tests_set_format(dir.path(), 2);
+    pages::tests_set_facts(&file_of(dir.path()), 3, true);
 
     let opened = Store::open(dir.path(), bounds());
 
-    assert!(matches!(opened, Err(StoreError::NewerFormat { theirs: 2, ours: 1, .. })), "{opened:?}");
+    assert!(matches!(opened, Err(StoreError::NewerFormat { theirs: 3, ours: 2, .. })), "{opened:?}");
+}
+
+#[test]
+fn a_store_of_the_first_release_gets_a_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(open(dir.path()));
+    running.persist(1, vec![put(1, "a")]).unwrap();
+    drop(running);
+    pages::tests_set_facts(&file_of(dir.path()), 1, false);
+    std::fs::remove_file(log::path(dir.path())).unwrap();
+
+    let running = start(open(dir.path()));
+    running.persist(2, vec![put(2, "b")]).unwrap();
+    drop(running);
+
+    assert!(log::path(dir.path()).exists());
+    assert_eq!(open(dir.path()).records, [record(1, "a"), record(2, "b")]);
+}
+
+#[test]
+fn a_batch_larger_than_the_log_is_kept_like_any_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(open(dir.path()));
+    let long = "x".repeat(40_000);
+
+    running.persist(1, vec![put(1, "a")]).unwrap();
+    running.persist(2, vec![put(2, &long), put(3, &long)]).unwrap();
+    running.persist(3, vec![Change::Delete { key: key(2) }]).unwrap();
+    drop(running);
+
+    assert_eq!(open(dir.path()).records, [record(1, "a"), record(3, &long)]);
+}
+
+#[test]
+fn the_log_begins_anew_when_the_database_has_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(open(dir.path()));
+
+    for n in 0..100 {
+        running.persist(n, vec![put(n as u32 % 7, &n.to_string())]).unwrap();
+    }
+    drop(running);
+
+    let mut last: Vec<_> = (93..100).map(|n| record(n % 7, &n.to_string())).collect();
+    last.sort();
+    assert_eq!(open(dir.path()).records, last);
 }

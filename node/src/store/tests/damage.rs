@@ -19,28 +19,31 @@ fn grown(dir: &Path, in_order: bool) -> Vec<(Vec<u8>, Vec<u8>)> {
     assert!(running.answers(TASKS as usize + 2).iter().all(|answer| answer.result.is_ok()));
     if !in_order {
         // What the disk holds at this moment is what a killed process leaves.
-        let copy = dir.join("killed");
-        std::fs::create_dir(&copy).unwrap();
-        for file in [file_of(dir), marker::path(dir)] {
-            std::fs::copy(&file, copy.join(file.file_name().unwrap())).unwrap();
+        for copy in ["killed", "started"].map(|name| dir.join(name)) {
+            std::fs::create_dir(&copy).unwrap();
+            for file in [file_of(dir), log::path(dir), marker::path(dir)] {
+                std::fs::copy(&file, copy.join(file.file_name().unwrap())).unwrap();
+            }
         }
     }
     drop(running);
-    if in_order { open(dir).records } else { open(&dir.join("killed")).records }
+    if in_order { open(dir).records } else { open(&dir.join("started")).records }
 }
 
-/// Bytes of a store: its file and its marker.
-#[derive(PartialEq)]
-struct Image(Vec<u8>, Vec<u8>);
+/// Bytes of a store: its database, its marker and its log.
+#[derive(PartialEq, Clone)]
+struct Image(Vec<u8>, Vec<u8>, Vec<u8>);
 
 impl Image {
     fn of(dir: &Path) -> Self {
-        Self(std::fs::read(file_of(dir)).unwrap(), std::fs::read(marker::path(dir)).unwrap())
+        let read = |path: PathBuf| std::fs::read(path).unwrap();
+        Self(read(file_of(dir)), read(marker::path(dir)), read(log::path(dir)))
     }
 
     fn write(&self, dir: &Path) {
         std::fs::write(file_of(dir), &self.0).unwrap();
         std::fs::write(marker::path(dir), &self.1).unwrap();
+        std::fs::write(log::path(dir), &self.2).unwrap();
     }
 }
 
@@ -66,7 +69,7 @@ fn damage_at_rest_is_named_or_nothing_is_lost() {
         for seed in 0..CASES / 2 {
             let at = tempfile::tempdir().unwrap();
             let mut random = Pcg64Mcg::seed_from_u64(seed);
-            let mut hurt = Image(image.0.clone(), image.1.clone());
+            let mut hurt = image.clone();
             hurt.hurt(&mut random);
             hurt.write(at.path());
 
@@ -88,33 +91,23 @@ fn damage_at_rest_is_named_or_nothing_is_lost() {
 
 impl Image {
     fn hurt(&mut self, random: &mut Pcg64Mcg) {
-        let length = self.0.len();
+        let file = if random.random() { &mut self.0 } else { &mut self.2 };
+        let length = file.len();
+        let at = random.random_range(0..length);
         match random.random_range(0..10u8) {
-            0 => self.0.truncate(random.random_range(0..length)),
-            1 => self.0.clear(),
-            2 => {
-                let at = random.random_range(0..length);
-                let end = (at + random.random_range(1..4_096)).min(length);
-                self.0[at..end].fill(0);
-            }
-            3 => {
-                let at = random.random_range(0..length);
-                let end = (at + 512).min(length);
-                random.fill(&mut self.0[at..end]);
-            }
+            0 => file.truncate(at),
+            1 => file.clear(),
+            2 => file[at..(at + random.random_range(1..4_096)).min(length)].fill(0),
+            3 => random.fill(&mut file[at..(at + 512).min(length)]),
             4 => {
                 // Pages that were written later than the marker says.
                 let at = random.random_range(0..self.1.len());
                 self.1[at] ^= 1;
             }
             // Where the header and the first pages are, and anywhere.
-            5 | 6 => self.flip(random.random_range(0..length.min(512)), random),
-            _ => self.flip(random.random_range(0..length), random),
+            5 | 6 => file[at % length.min(512)] ^= 1 << random.random_range(0..8u8),
+            _ => file[at] ^= 1 << random.random_range(0..8u8),
         }
-    }
-
-    fn flip(&mut self, at: usize, random: &mut Pcg64Mcg) {
-        self.0[at] ^= 1 << random.random_range(0..8u8);
     }
 }
 
@@ -126,7 +119,9 @@ fn repairs(dir: &Path, records: &[(Vec<u8>, Vec<u8>)], seed: u64) {
     let aside = std::fs::read(&repaired.set_aside).unwrap();
     assert!(aside == before, "seed {seed}: the damaged file is kept as it was");
     let store = open(dir);
-    assert!(store.records.iter().all(|kept| records.contains(kept)), "seed {seed}: a record that never was");
+    let ever = |kept: &(Vec<u8>, Vec<u8>)| (0..TASKS).any(|n| *kept == record(n, &"x".repeat(n as usize * 7)));
+    let was = |kept| records.contains(kept) || ever(kept);
+    assert!(store.records.iter().all(was), "seed {seed}: a record that never was");
     assert_eq!(store.records.len(), repaired.kept);
     assert!(store.boot > 10_000, "seed {seed}: attempts must get greater numbers than any before");
     drop(store);
@@ -136,15 +131,18 @@ fn repairs(dir: &Path, records: &[(Vec<u8>, Vec<u8>)], seed: u64) {
 #[test]
 fn a_file_that_is_gone_is_damage_and_not_a_fresh_start() {
     let dir = tempfile::tempdir().unwrap();
-    grown(dir.path(), true);
+    let records = grown(dir.path(), true);
     std::fs::remove_file(file_of(dir.path())).unwrap();
 
     let opened = Store::open(dir.path(), bounds());
 
     assert!(matches!(opened, Err(StoreError::Damaged { .. })), "{opened:?}");
     let repaired = repair(dir.path()).unwrap().unwrap();
-    assert_eq!((repaired.kept, repaired.cut_short.is_some()), (0, true));
-    assert!(open(dir.path()).records.is_empty());
+    assert!(repaired.cut_short.is_some());
+    // What the log has of it is not lost.
+    let kept = open(dir.path()).records;
+    assert_eq!(kept.len(), repaired.kept);
+    assert!(kept.iter().all(|kept| records.contains(kept)));
 }
 
 #[test]
@@ -178,4 +176,71 @@ fn damage_to_one_record_costs_only_that_one() {
     let repaired = repair(dir.path()).unwrap().unwrap();
 
     assert_eq!((repaired.kept, repaired.damaged, repaired.cut_short), (records.len() - 1, 1, None));
+}
+
+#[test]
+fn a_log_that_is_gone_or_older_or_of_another_store_is_damage() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    drop(open(dir.path()));
+    let older = std::fs::read(log::path(dir.path())).unwrap();
+    grown(dir.path(), false);
+    grown(other.path(), false);
+    let killed = dir.path().join("killed");
+    let foreign = std::fs::read(log::path(&other.path().join("killed"))).unwrap();
+
+    for found in [None, Some(older), Some(foreign)] {
+        let at = tempfile::tempdir().unwrap();
+        Image::of(&killed).write(at.path());
+        std::fs::remove_file(log::path(at.path())).unwrap();
+        if let Some(bytes) = &found {
+            std::fs::write(log::path(at.path()), bytes).unwrap();
+        }
+
+        let opened = Store::open(at.path(), bounds());
+
+        assert!(matches!(opened, Err(StoreError::Damaged { .. })));
+        assert!(repair(at.path()).unwrap().unwrap().cut_short.is_some());
+        drop(open(at.path()));
+    }
+}
+
+#[test]
+fn a_repair_that_is_cut_off_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    grown(dir.path(), true);
+    let image = Image::of(dir.path());
+    let mut hurt = image.clone();
+    hurt.0.truncate(hurt.0.len() / 2);
+    hurt.write(dir.path());
+    let whole = repair(dir.path()).unwrap().unwrap();
+    let (after, boot) = (open(dir.path()).records, 10_000);
+
+    // As it lies after each of the last steps.
+    for step in 0..4 {
+        let at = tempfile::tempdir().unwrap();
+        let room = at.path().join("tasks.repair");
+        std::fs::create_dir(&room).unwrap();
+        let repaired = Image::of(dir.path());
+        hurt.write(at.path());
+        std::fs::write(room.join("done.redb"), &repaired.0).unwrap();
+        std::fs::write(log::path(&room), &repaired.2).unwrap();
+        if step > 0 {
+            std::fs::rename(file_of(at.path()), whole.set_aside.file_name().map(|name| at.path().join(name)).unwrap())
+                .unwrap();
+        }
+        if step > 1 {
+            std::fs::rename(log::path(at.path()), at.path().join("tasks.log.damaged-1")).unwrap();
+        }
+        if step > 2 {
+            std::fs::rename(log::path(&room), log::path(at.path())).unwrap();
+        }
+        std::fs::remove_file(marker::path(at.path())).unwrap();
+
+        assert!(matches!(Store::open(at.path(), bounds()), Err(StoreError::Damaged { .. })), "step {step}");
+        repair(at.path()).unwrap().unwrap();
+
+        let store = open(at.path());
+        assert_eq!(store.records, after, "step {step}");
+        assert!(store.boot > boot);
+    }
 }

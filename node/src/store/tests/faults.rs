@@ -80,13 +80,36 @@ impl StorageBackend for Failing {
     }
 }
 
+/// The log on the same disk; a write that fails has written a part.
+struct FailingLog {
+    file: File,
+    disk: Arc<Disk>,
+}
+
+impl log::Target for FailingLog {
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let failed = self.disk.operate();
+        let written = if failed.is_ok() { bytes } else { &bytes[..bytes.len() / 2] };
+        log::Target::write_all_at(&self.file, written, offset)?;
+        failed
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.operate()
+    }
+}
+
 fn on(disk: &Arc<Disk>, dir: &Path) -> Running {
-    let disk = Arc::clone(disk);
-    let opener: database::Opener = Box::new(move |builder, path| {
-        let file = File::options().read(true).write(true).open(path)?;
-        builder.create_with_backend(Failing { inner: FileBackend::new(file)?, disk: Arc::clone(&disk) })
-    });
-    start(Store::of(Database::open_by(dir, bounds(), opener).unwrap()).unwrap())
+    let open = |path: &Path| File::options().read(true).write(true).open(path);
+    let (of_pages, of_log) = (Arc::clone(disk), Arc::clone(disk));
+    let openers = database::Openers {
+        pages: Box::new(move |builder, path| {
+            let (inner, disk) = (FileBackend::new(open(path)?)?, Arc::clone(&of_pages));
+            builder.create_with_backend(Failing { inner, disk })
+        }),
+        log: Box::new(move |path| Ok(Box::new(FailingLog { file: open(path)?, disk: Arc::clone(&of_log) }))),
+    };
+    start(Store::of(Database::open_by(dir, bounds(), openers).unwrap()).unwrap())
 }
 
 /// One write before, some while the disk is bad, one after; what was said of each of them is what the next start finds.
