@@ -32,13 +32,16 @@ fn main() -> Result<(), Failure> {
     let mut bench = Bench { committer, answers, next: 0 };
 
     let (mut bare, mut alone, mut rates) = (Vec::new(), Vec::new(), Vec::new());
+    let mut inside = Duration::ZERO;
     for round in 0..ROUNDS {
         let mut disk = Disk::new(dir.path(), round)?;
+        let before = bench.inside();
         for _ in 0..ALONE {
             // In turn, so that a disk that gets slower or faster does so for both.
             bare.push(disk.fsync()?);
             alone.push(bench.alone()?);
         }
+        inside += bench.inside() - before;
         rates.push(bench.together()?);
     }
     let (bare_p50, bare_p99) = percentiles(&mut bare);
@@ -48,6 +51,8 @@ fn main() -> Result<(), Failure> {
     let bare_rate = 1.0 / bare_p50.as_secs_f64();
     println!("append + fsync       p50 {bare_p50:>9.0?}  p99 {bare_p99:>9.0?}   {bare_rate:>7.0}/s");
     println!("store, one at a time p50 {alone_p50:>9.0?}  p99 {alone_p99:>9.0?}");
+    let inside = inside / (ROUNDS * ALONE) as u32;
+    println!("  of that, the store's thread takes {inside:.0?} in the mean; the rest is the way there and back");
     println!("store, {IN_FLIGHT} in flight  {rate:>7.0} acknowledged/s");
     println!("acknowledgement / fsync at p50: {:.2}", alone_p50.as_secs_f64() / bare_p50.as_secs_f64());
     println!("acknowledged/s / fsyncs/s: {:.1}", rate / bare_rate);
@@ -86,6 +91,13 @@ impl Bench {
         let key = blake3::hash(&self.next.to_le_bytes()).as_bytes()[..17].to_vec();
         let bytes = encode(&key, &"x".repeat(RECORD_BYTES));
         self.committer.persist(Ticket(self.next), vec![Change::Put { key, bytes }]);
+    }
+
+    /// Time that the store's thread spent in writing.
+    fn inside(&self) -> Duration {
+        let counts = self.committer.counts().all();
+        let us = counts.into_iter().find(|(name, _)| *name == "store_commit_us").map_or(0, |(_, us)| us);
+        Duration::from_micros(us)
     }
 
     fn answered(&self) -> Result<usize, Failure> {

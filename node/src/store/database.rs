@@ -11,14 +11,13 @@
 //! **Not here:** the layout of the two files (`pages.rs`, `log.rs`).
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use shoal_protocol::cbor;
 use shoal_protocol::store::Change;
 
 use super::error::{StoreError, is_full};
-use super::log::{self, Entry, Found, Log, Target};
+use super::log::{self, Entry, Found, Log};
 use super::marker::{self, Mark, Marker};
 use super::pages::{self, FORMAT_NOW, Facts, Pages, Undo};
 use super::{Bounds, Records, file_of, repair};
@@ -33,9 +32,7 @@ pub(super) struct Openers {
 
 impl Default for Openers {
     fn default() -> Self {
-        let log: log::Opener =
-            Box::new(|path| Ok(Box::new(File::options().read(true).write(true).open(path)?) as Box<dyn Target>));
-        Self { pages: Box::new(|builder, path| builder.open(path)), log }
+        Self { pages: Box::new(|builder, path| builder.open(path)), log: Box::new(log::open_target) }
     }
 }
 

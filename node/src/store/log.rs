@@ -85,24 +85,80 @@ impl Found {
     }
 }
 
-/// A file that is written in place. A disk that fails on demand stands behind it in tests.
+/// A file whose blocks are written in place. A disk that fails on demand stands behind it in tests.
 pub(super) trait Target: Send {
-    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    fn sync(&self) -> io::Result<()>;
+    /// The blocks are on disk when this returns.
+    fn write(&self, blocks: &[u8], offset: u64) -> io::Result<()>;
 }
 
-impl Target for File {
-    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        FileExt::write_all_at(self, bytes, offset)
-    }
+/// Written through the system's cache, and fsynced.
+struct Cached(File);
 
-    fn sync(&self) -> io::Result<()> {
-        self.sync_data()
+impl Target for Cached {
+    fn write(&self, blocks: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(blocks, offset)?;
+        self.0.sync_data()
+    }
+}
+
+/// Written past the system's cache, which saves a part of each fsync; each write is on disk when it returns.
+#[cfg(target_os = "linux")]
+struct Direct(File);
+
+#[cfg(target_os = "linux")]
+impl Direct {
+    fn open(path: &Path) -> Option<Self> {
+        use nix::libc::{O_DIRECT, O_DSYNC};
+        use std::os::unix::fs::OpenOptionsExt;
+
+        let file = File::options().read(true).write(true).custom_flags(O_DIRECT | O_DSYNC).open(path).ok()?;
+        let mut head = Blocks::default();
+        file.read_exact_at(head.zeroed(BLOCK), 0).ok()?;
+        file.write_all_at(head.bytes(), 0).ok()?;
+        Some(Self(file))
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Target for Direct {
+    fn write(&self, blocks: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(blocks, offset)
     }
 }
 
 /// How the file is opened for writing.
 pub(super) type Opener = Box<dyn Fn(&Path) -> io::Result<Box<dyn Target>> + Send>;
+
+/// Past the cache where the file system can do that: not all can, and not all say so before the first write.
+pub(super) fn open_target(path: &Path) -> io::Result<Box<dyn Target>> {
+    #[cfg(target_os = "linux")]
+    if let Some(direct) = Direct::open(path) {
+        return Ok(Box::new(direct));
+    }
+    Ok(Box::new(Cached(File::options().read(true).write(true).open(path)?)))
+}
+
+/// Whole blocks that begin where a block of memory does, which writes past the cache need.
+#[derive(Default)]
+struct Blocks {
+    room: Vec<u8>,
+    start: usize,
+    length: usize,
+}
+
+impl Blocks {
+    fn zeroed(&mut self, length: usize) -> &mut [u8] {
+        self.room.clear();
+        self.room.resize(length + BLOCK, 0);
+        self.start = self.room.as_ptr().align_offset(BLOCK).min(BLOCK);
+        self.length = length;
+        &mut self.room[self.start..self.start + length]
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.room[self.start..self.start + self.length]
+    }
+}
 
 /// A log that is written to.
 pub(super) struct Log {
@@ -112,14 +168,14 @@ pub(super) struct Log {
     blocks: u64,
     /// Where the next record goes.
     next: u64,
-    record: Vec<u8>,
+    record: Blocks,
 }
 
 impl Log {
     /// Goes on behind the last of the records that the database has not got.
     pub(super) fn open(file: Box<dyn Target>, found: &Found, beyond: &[Entry]) -> Self {
         let next = beyond.last().map_or(1, |entry| entry.end);
-        Self { file, id: found.id, key: key(found.id), blocks: found.blocks, next, record: Vec::new() }
+        Self { file, id: found.id, key: key(found.id), blocks: found.blocks, next, record: Blocks::default() }
     }
 
     pub(super) fn id(&self) -> u64 {
@@ -138,25 +194,23 @@ impl Log {
         if !self.has_room(body.len()) {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        let record = &mut self.record;
-        record.clear();
-        record.extend(length.to_le_bytes());
-        record.extend(sequence.to_le_bytes());
-        record.extend(sum(&self.key, body));
-        let front = sum(&self.key, record);
-        record.extend(front);
-        record.extend(body);
-        record.resize(blocks as usize * BLOCK, 0);
-        self.file.write_all_at(record, self.next * BLOCK as u64)?;
-        self.file.sync()?;
+        let mut front = Vec::with_capacity(FRONT_BYTES);
+        front.extend(length.to_le_bytes());
+        front.extend(sequence.to_le_bytes());
+        front.extend(sum(&self.key, body));
+        front.extend(sum(&self.key, &front));
+        let record = self.record.zeroed(blocks as usize * BLOCK);
+        record[..FRONT_BYTES].copy_from_slice(&front);
+        record[FRONT_BYTES..FRONT_BYTES + body.len()].copy_from_slice(body);
+        self.file.write(self.record.bytes(), self.next * BLOCK as u64)?;
         self.next += blocks;
         Ok(())
     }
 
     /// Makes sure that a record whose writing failed is not found: it would stand where the next one goes.
     pub(super) fn strike(&mut self) -> io::Result<()> {
-        self.file.write_all_at(&[0; BLOCK], self.next * BLOCK as u64)?;
-        self.file.sync()
+        self.record.zeroed(BLOCK);
+        self.file.write(self.record.bytes(), self.next * BLOCK as u64)
     }
 
     /// The database has everything.

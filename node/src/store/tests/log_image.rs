@@ -27,8 +27,7 @@ fn image() -> (Vec<u8>, Vec<Entry>) {
 }
 
 fn writer(path: &Path, found: Found) -> Log {
-    let file = std::fs::File::options().write(true).open(path).unwrap();
-    Log::open(Box::new(file), &found, &[])
+    Log::open(log::open_target(path).unwrap(), &found, &[])
 }
 
 fn body(sequence: u64, bytes: usize) -> Vec<u8> {
