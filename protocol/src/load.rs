@@ -33,6 +33,8 @@ pub struct LoadView {
     peers: PeerMap<PeerLoad>,
     /// The start time that peers of a size speak of lately, in milliseconds; by the logarithm of their cores.
     typical_ms: [f64; SIZES],
+    /// Until then somebody's last word is that tasks wait there.
+    somebody_queues_until: Time,
 }
 
 /// Sizes of peers that are told apart: each holds four times the cores of the one before.
@@ -95,6 +97,9 @@ impl LoadView {
         if let Some(typical_ms) = self.typical_ms.get_mut(size_of(digest.cores)) {
             *typical_ms += TYPICAL_GAIN * (millis(digest.start_in) - *typical_ms);
         }
+        if digest.queued > 0 {
+            self.somebody_queues_until = now + SILENT;
+        }
         let load = self.touch(now, peer);
         load.heard = Some(Heard { digest, at: now, connection_over: false });
         true
@@ -129,6 +134,11 @@ impl LoadView {
         let is_new = heard.digest.turnover.is_zero();
         let behind = if is_new { load.in_flight.wait(&heard.digest) } else { Duration::ZERO };
         Some(Expected { digest: &heard.digest, start_in: said.max(doubted) + behind, age })
+    }
+
+    /// Whether [`LoadView::backlog`] can have something to say of anybody: an idle mesh need not be looked through.
+    pub fn somebody_queues(&self, now: Time) -> bool {
+        now <= self.somebody_queues_until
     }
 
     /// How long tasks wait there, by its last word.

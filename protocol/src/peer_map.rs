@@ -1,24 +1,38 @@
 //! A map from peers to what is known of them, in the order of their ids.
 //!
 //! A view has tens of entries and is looked into for every message: a search over the first bytes of the ids, side by side
-//! in memory, takes a fraction of what a tree of whole ids does. Ids are public keys, so the search begins where one of that
-//! value should be; it is mostly there or beside. Entries stay where they are when others come and go.
+//! in memory with the way to the rest, takes a fraction of what a tree of whole ids does. Ids are public keys, so the
+//! search begins where one of that value should be; it is mostly there or beside. Entries stay where they are when others
+//! come and go.
 //!
-//! **Invariant:** the two lists are of one length and in the order of the ids.
+//! **Invariant:** places are in the order of the ids, and each begins with the first bytes of its entry's.
+
+use core::cmp::Ordering;
 
 use crate::id::PeerId;
 
 /// Entries by peer.
 #[derive(Debug)]
-pub(crate) struct PeerMap<T> {
-    firsts: Vec<u64>,
+pub(crate) struct PeerMap<T>(Vec<Place<T>>);
+
+#[derive(Debug)]
+struct Place<T> {
+    first: u64,
     // A box each: moving pointers on an insertion is cheap, moving entries is not.
-    entries: Vec<Box<(PeerId, T)>>,
+    entry: Box<Entry<T>>,
+}
+
+/// In this order in memory: whoever compares the id goes on with what stands first in the entry.
+#[derive(Debug)]
+#[repr(C)]
+struct Entry<T> {
+    peer: PeerId,
+    known: T,
 }
 
 impl<T> Default for PeerMap<T> {
     fn default() -> Self {
-        Self { firsts: Vec::new(), entries: Vec::new() }
+        Self(Vec::new())
     }
 }
 
@@ -31,30 +45,38 @@ impl<T> PeerMap<T> {
     fn search(&self, peer: &PeerId) -> Result<usize, usize> {
         let wanted = first(peer);
         let mut at = self.lower_bound(wanted);
-        while self.firsts.get(at) == Some(&wanted) {
-            match self.entries.get(at) {
-                Some(entry) if entry.0 == *peer => return Ok(at),
-                Some(entry) if entry.0 > *peer => return Err(at),
-                Some(_) | None => at += 1,
+        while let Some(place) = self.0.get(at).filter(|place| place.first == wanted) {
+            match place.entry.peer.cmp(peer) {
+                Ordering::Equal => return Ok(at),
+                Ordering::Greater => return Err(at),
+                Ordering::Less => at += 1,
             }
         }
         Err(at)
     }
 
-    /// The first place whose id does not begin with less. Where somebody chose the ids, it halves what is left as usual.
+    /// The first place whose id does not begin with less: by leaps that double, from where it should be, and by halving the
+    /// last of them. Where somebody chose the ids, that takes twice as many looks as halving the whole.
     fn lower_bound(&self, wanted: u64) -> usize {
-        let len = self.firsts.len();
-        let guess = ((u128::from(wanted) * len as u128) >> u64::BITS) as usize;
-        let beside = BESIDE + len / 32;
-        let (from, to) = (guess.saturating_sub(beside), (guess + beside).min(len));
-        let starts_before = from == 0 || self.firsts.get(from - 1).is_some_and(|first| *first < wanted);
-        let ends_after = to == len || self.firsts.get(to).is_some_and(|first| *first >= wanted);
-        let (from, to) = if starts_before && ends_after { (from, to) } else { (0, len) };
-        from + self.firsts.get(from..to).unwrap_or_default().partition_point(|first| *first < wanted)
+        let Self(places) = self;
+        let guess = ((u128::from(wanted) * places.len() as u128) >> u64::BITS) as usize;
+        let comes_before = |at: usize| places.get(at).is_some_and(|place| place.first < wanted);
+        let (mut from, mut to, mut leap) = (guess, guess, 1);
+        if comes_before(guess) {
+            while comes_before(to) {
+                (from, to, leap) = (to + 1, to + leap, leap * 2);
+            }
+        } else {
+            while from > 0 && !comes_before(from - 1) {
+                (from, to, leap) = (from.saturating_sub(leap), from - 1, leap * 2);
+            }
+        }
+        let (from, to) = (from.min(places.len()), to.min(places.len()));
+        from + places.get(from..to).unwrap_or_default().partition_point(|place| place.first < wanted)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.0.len()
     }
 
     pub(crate) fn contains_key(&self, peer: &PeerId) -> bool {
@@ -62,12 +84,12 @@ impl<T> PeerMap<T> {
     }
 
     pub(crate) fn get(&self, peer: &PeerId) -> Option<&T> {
-        self.entries.get(self.search(peer).ok()?).map(|entry| &entry.1)
+        self.0.get(self.search(peer).ok()?).map(|place| &place.entry.known)
     }
 
     pub(crate) fn get_mut(&mut self, peer: &PeerId) -> Option<&mut T> {
         let at = self.search(peer).ok()?;
-        self.entries.get_mut(at).map(|entry| &mut entry.1)
+        self.0.get_mut(at).map(|place| &mut place.entry.known)
     }
 
     /// The entry of a peer, made if there is none.
@@ -75,38 +97,33 @@ impl<T> PeerMap<T> {
         let at = match self.search(&peer) {
             Ok(at) => at,
             Err(at) => {
-                self.firsts.insert(at, first(&peer));
-                self.entries.insert(at, Box::new((peer, make())));
+                self.0.insert(at, Place { first: first(&peer), entry: Box::new(Entry { peer, known: make() }) });
                 at
             }
         };
-        &mut self.entries[at].1 // the search found it or it was inserted there
+        &mut self.0[at].entry.known // the search found it or it was inserted there
     }
 
     pub(crate) fn remove(&mut self, peer: &PeerId) -> Option<T> {
         let at = self.search(peer).ok()?;
-        self.firsts.remove(at);
-        Some(self.entries.remove(at).1)
+        Some(self.0.remove(at).entry.known)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&PeerId, &T)> {
-        self.entries.iter().map(|entry| (&entry.0, &entry.1))
+        self.0.iter().map(|place| (&place.entry.peer, &place.entry.known))
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&PeerId, &mut T)> {
-        self.entries.iter_mut().map(|entry| {
-            let (peer, entry) = &mut **entry;
-            (&*peer, entry)
+        self.0.iter_mut().map(|place| {
+            let Entry { peer, known } = &mut *place.entry;
+            (&*peer, known)
         })
     }
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
-        self.entries.iter().map(|entry| &entry.1)
+        self.0.iter().map(|place| &place.entry.known)
     }
 }
-
-/// Places to each side of where an id should be, and a thirty-second of all: twice the standard deviation or more.
-const BESIDE: usize = 8;
 
 #[cfg(test)]
 mod tests {

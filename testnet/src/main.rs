@@ -8,6 +8,10 @@ use clap::Parser;
 
 use commands::Command;
 
+/// Simulated messages are made by one thread and freed by another, by the million.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Many Shoal peers on one machine
 #[derive(Parser)]
 #[command(name = "shoal-testnet", version, propagate_version = true)]

@@ -113,13 +113,11 @@ pub(super) fn most_useful<'r>(
 ) -> Vec<&'r Record> {
     let mut chosen = Vec::new();
     if let Some(there) = lent.latency.place(to) {
+        let mut places: Vec<_> = records.iter().map(|record| lent.latency.place(record.signed.peer)).collect();
         for apart in [Coordinate::rtt_to, Coordinate::unlike] {
-            let from_there = |record: &Record| {
-                let place = lent.latency.place(record.signed.peer);
-                place.map_or(Duration::MAX, |place| apart(&there, &place))
-            };
-            let best = (0..records.len()).filter(|_| chosen.len() < count).min_by_key(|i| from_there(records[*i]));
-            chosen.extend(best.map(|i| records.swap_remove(i)));
+            let from_there = |place: &Option<Coordinate>| place.map_or(Duration::MAX, |place| apart(&there, &place));
+            let best = (0..records.len()).filter(|_| chosen.len() < count).min_by_key(|i| from_there(&places[*i]));
+            chosen.extend(best.map(|i| (places.swap_remove(i), records.swap_remove(i)).1));
         }
     }
     let rest = count - chosen.len();

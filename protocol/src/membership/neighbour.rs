@@ -13,49 +13,52 @@ use crate::output::PeerState;
 use crate::time::Time;
 
 /// A peer this one knows: connected, to be dialled, or gone.
+///
+/// In this order in memory: every message looks at what stands first, and the rest of it stays where it is.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Neighbour {
-    /// Who it is.
-    pub member: Member,
-    /// What is believed of it. A peer known only from a record stays suspect until it is heard.
-    pub state: PeerState,
-    /// The incarnation it last spoke of.
-    pub incarnation: u32,
     /// Whether there is a connection.
     pub connected: bool,
-    /// When it last said anything.
-    pub heard: Option<Time>,
-    /// The address it was dialled at, while the connection is one we made.
-    pub address: Option<String>,
-    /// When the connection came up or went down.
-    pub(super) connection_since: Time,
+    /// What is believed of it. A peer known only from a record stays suspect until it is heard.
+    pub state: PeerState,
     /// The connection was lost and it is not known why: it is called whether the view has room or not.
     pub(super) lost: bool,
-    /// Where it may be reached, best first.
-    pub(super) addresses: Vec<String>,
+    /// Its death, as rumoured, was passed on.
+    pub(super) passed_on: bool,
+    /// The incarnation it last spoke of.
+    pub incarnation: u32,
+    /// When it last said anything.
+    pub heard: Option<Time>,
+    /// What it said to us, and what we think of its silence; while it is not known to be gone.
+    pub(super) watch: Option<Watch>,
+    /// When question and answer last passed, and when they are to next.
+    pub(super) exchanged: Time,
+    pub(super) exchange_at: Time,
+    /// When the connection came up or went down.
+    pub(super) connection_since: Time,
+    /// A number that both ends of a pair reckon alike and nobody else can guess a pattern in.
+    pub(super) rank: u64,
     /// When to call it again.
     pub(super) backoff: Backoff,
+    /// Who it is.
+    pub member: Member,
+    /// The address it was dialled at, while the connection is one we made.
+    pub address: Option<String>,
+    /// Where it may be reached, best first.
+    pub(super) addresses: Vec<String>,
     /// Its own word on where it is, to be passed on.
     pub(super) record: Option<Record>,
     /// Records it was given, as [`Record::key`]; the oldest are forgotten and may be given again.
     pub(super) told: VecDeque<u64>,
     /// Who suspects it and waits for its refutation.
     pub(super) accusers: Vec<Accuser>,
-    /// Its death, as rumoured, was passed on.
-    pub(super) passed_on: bool,
-    /// What it said to us, and what we think of its silence; while it is not known to be gone.
-    pub(super) watch: Option<Watch>,
-    /// When question and answer last passed, and when they are to next.
-    pub(super) exchanged: Time,
-    pub(super) exchange_at: Time,
     /// Why it closes the connection, when it said so.
     pub(super) parted: Option<Parting>,
     /// What it was told of our neighbours, as our monitor.
     pub(super) bequeathed: Option<Box<Bequeathed>>,
     /// What it told of its neighbours, when we are its monitor.
     pub(super) inherited: Option<Box<Inherited>>,
-    /// A number that both ends of a pair reckon alike and nobody else can guess a pattern in.
-    pub(super) rank: u64,
     /// Records it sent that were given to the driver, since a moment.
     pub(super) records_taken: (Time, usize),
     /// Somebody here waits for its work, or it for ours: it is not let go for want of room.

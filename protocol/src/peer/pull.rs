@@ -38,6 +38,9 @@ impl Puller {
             return;
         }
         self.next = now + EVERY;
+        if !loads.somebody_queues(now) {
+            return;
+        }
         let worth = |peer| Some(millis(loads.backlog(now, peer)?) - 2.0 * millis(latency.rtt(peer)?));
         let longest = membership
             .alive_neighbours()
