@@ -7,7 +7,7 @@
 use core::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use shoal_protocol::message::TaskRef;
+use shoal_protocol::message::{Beat, TaskRef};
 use shoal_protocol::store::Ticket;
 use shoal_protocol::task::spec::RunReport;
 use shoal_protocol::{Input, Message, PeerId, Time};
@@ -55,6 +55,8 @@ pub(super) enum Carried {
     Bytes(Vec<u8>),
     /// As it was said; only its size is reckoned.
     Value(Box<Message>),
+    /// The same of what is said most, without a place of its own in memory.
+    Beat(Beat),
 }
 
 /// An event that is to be kept for a peer: what happens to it, when, and which of all things at that time it is.

@@ -3,7 +3,10 @@
 //! Both ends live apart: one opens half a round trip before the other, and closes as much before it. Each accepts what was
 //! sent over a connection for as long as its own end is open.
 //!
-//! Two that call each other at once make two connections; to the peers they are one, which ends with either.
+//! Two that call each other at once, or one that calls twice, make several connections; to the peers they are one, which
+//! ends with any of them: also with one that was under way when it ended.
+
+use core::time::Duration;
 
 use shoal_protocol::Time;
 
@@ -16,8 +19,8 @@ pub(super) type Call = u64;
 #[derive(Debug, Clone)]
 struct End {
     call: Call,
-    /// The other call, of two that crossed.
-    crossed: Option<Call>,
+    /// Other calls, that crossed this one.
+    crossed: Vec<Call>,
     /// The other end is open from then on.
     confirmed: Time,
     /// When the last message arrives there.
@@ -32,8 +35,10 @@ struct End {
 pub(super) enum Opened {
     /// There was none, or only one that the caller has lost.
     New,
-    /// The calls of both crossed.
+    /// Calls crossed.
     Crossed,
+    /// The connection that it would have joined has ended meanwhile.
+    Late,
 }
 
 /// All of them, in the order of the other ends.
@@ -41,7 +46,12 @@ pub(super) enum Opened {
 pub(super) struct Links {
     others: Vec<u32>,
     ends: Vec<End>,
+    /// Those that were closed here lately, and when: calls from before come too late.
+    closed: Vec<(usize, Time)>,
 }
+
+/// No call takes so long.
+const CALL_MAX: Duration = Duration::from_secs(10);
 
 impl Links {
     fn end(&self, other: usize) -> Option<&End> {
@@ -65,7 +75,7 @@ impl Links {
         match self.end_mut(other) {
             // When it called it could not know of the connection there is.
             Some(end) if called < end.confirmed => {
-                end.crossed = Some(call);
+                end.crossed.push(call);
                 Opened::Crossed
             }
             Some(_) | None => {
@@ -75,18 +85,21 @@ impl Links {
         }
     }
 
-    /// A call to `other` was taken up at `accepted`.
-    pub(super) fn answered(&mut self, other: usize, call: Call, accepted: Time) -> Opened {
+    /// A call to `other`, made at `called`, was taken up at `accepted`.
+    pub(super) fn answered(&mut self, other: usize, call: Call, called: Time, accepted: Time) -> Opened {
         if let Some(end) = self.end_mut(other) {
-            end.crossed = Some(call);
+            end.crossed.push(call);
             return Opened::Crossed;
+        }
+        if self.closed.iter().any(|(to, at)| *to == other && called < *at) {
+            return Opened::Late;
         }
         self.open(other, call, accepted);
         Opened::New
     }
 
     fn open(&mut self, other: usize, call: Call, confirmed: Time) {
-        let end = End { call, crossed: None, confirmed, last_arrival: Time::ZERO, datagram: Time::ZERO, room: 0 };
+        let end = End { call, crossed: Vec::new(), confirmed, last_arrival: Time::ZERO, datagram: Time::ZERO, room: 0 };
         match self.others.binary_search(&(other as u32)) {
             Ok(at) => self.ends[at] = end, // found there
             Err(at) => {
@@ -98,7 +111,7 @@ impl Links {
 
     /// Whether what was sent over the connection of that call is for this end.
     pub(super) fn takes(&self, other: usize, call: Call) -> bool {
-        self.end(other).is_some_and(|end| end.call == call || end.crossed == Some(call))
+        self.end(other).is_some_and(|end| end.call == call || end.crossed.contains(&call))
     }
 
     /// The call that made the connection.
@@ -107,8 +120,10 @@ impl Links {
     }
 
     /// Closes this end: the call, and when the last word reaches the other.
-    pub(super) fn close(&mut self, other: usize) -> Option<(Call, Time)> {
+    pub(super) fn close(&mut self, now: Time, other: usize) -> Option<(Call, Time)> {
         let at = self.others.binary_search(&(other as u32)).ok()?;
+        self.closed.retain(|(to, at)| *to != other && now.since(*at) < CALL_MAX);
+        self.closed.push((other, now));
         self.others.remove(at);
         let end = self.ends.remove(at);
         Some((end.call, end.last_arrival))
@@ -116,6 +131,7 @@ impl Links {
 
     /// All ends are gone; who was at the others.
     pub(super) fn drop_all(&mut self) -> Vec<(usize, Call)> {
+        self.closed.clear();
         let others = self.others.drain(..).map(|other| other as usize);
         others.zip(self.ends.drain(..).map(|end| end.call)).collect()
     }
@@ -157,11 +173,22 @@ mod tests {
         let mut here = Links::default();
         assert_eq!(here.accept(OTHER, 1, at(0), at(20)), Opened::New);
 
-        assert_eq!(here.answered(OTHER, 2, at(10)), Opened::Crossed);
+        assert_eq!(here.answered(OTHER, 2, at(1), at(10)), Opened::Crossed);
+        assert_eq!(here.answered(OTHER, 3, at(2), at(11)), Opened::Crossed);
 
-        assert!(here.takes(OTHER, 1) && here.takes(OTHER, 2) && !here.takes(OTHER, 3));
-        assert_eq!(here.close(OTHER), Some((1, Time::ZERO)));
-        assert!(!here.takes(OTHER, 1) && !here.takes(OTHER, 2));
+        assert!((1..=3).all(|call| here.takes(OTHER, call)) && !here.takes(OTHER, 4));
+        assert_eq!(here.close(at(20), OTHER), Some((1, Time::ZERO)));
+        assert!((1..=3).all(|call| !here.takes(OTHER, call)));
+    }
+
+    #[test]
+    fn a_call_that_was_under_way_when_the_connection_ended_opens_none() {
+        let mut here = Links::default();
+        here.accept(OTHER, 1, at(0), at(20));
+        here.close(at(30), OTHER);
+
+        assert_eq!(here.answered(OTHER, 2, at(29), at(40)), Opened::Late);
+        assert_eq!(here.answered(OTHER, 3, at(31), at(45)), Opened::New);
     }
 
     #[test]

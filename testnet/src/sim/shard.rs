@@ -156,6 +156,7 @@ impl Shard {
 
     pub(super) fn step(&mut self, common: &Common, index: usize, event: Event) {
         self.handled += 1;
+        let now = self.now;
         let Some(node) = self.node_mut(index) else { return };
         match event {
             // Nobody answers at a machine that is stopped.
@@ -176,7 +177,7 @@ impl Shard {
             Event::Arrived { from, call, carried } => self.arrive(common, index, (from, call), carried),
             Event::Closed { by, call } => {
                 if node.links.takes(by, call) {
-                    node.links.close(by);
+                    node.links.close(now, by);
                     self.give(common, index, Input::Disconnected { peer: common.id(by) });
                 }
             }
@@ -196,6 +197,7 @@ impl Shard {
         }
         let message = match carried {
             Carried::Value(message) => *message,
+            Carried::Beat(beat) => Message::Beat(beat),
             Carried::Bytes(bytes) => match Message::decode(&bytes) {
                 Ok(message) => message,
                 Err(error) => panic!("an honest peer's message cannot be read: {error}"),
@@ -251,7 +253,7 @@ impl Shard {
     /// A call ends: this end of the connection opens too, or nobody answered.
     fn answered(&mut self, common: &Common, index: usize, calling: Calling, accepted: Option<Time>) {
         let now = self.now;
-        let Calling { process, call, address, wanted, .. } = calling;
+        let Calling { process, call, at, address, wanted, .. } = calling;
         let Some(node) = self.node_mut(index) else { return };
         let (Some(accepted), Some(there)) = (accepted, node::index_of(&address)) else {
             if node.process == process {
@@ -264,17 +266,24 @@ impl Shard {
             // The caller is no more; the other end finds out by its silence.
             return self.cause(index, now + IDLE_TIMEOUT, there, Event::Closed { by: index, call });
         }
-        if node.links.answered(there, call, accepted) == Opened::New
-            && let Some(member) = common.member(there)
-        {
-            self.give(common, index, Input::Connected { member, address: Some(address) });
+        match (node.links.answered(there, call, at, accepted), common.member(there)) {
+            (Opened::New, Some(member)) => {
+                self.give(common, index, Input::Connected { member, address: Some(address) });
+            }
+            (Opened::Late, _) => {
+                let reason = "the connection was closed meanwhile".to_owned();
+                let back = now + common.network.delay(index, there);
+                self.cause(index, back, there, Event::Closed { by: index, call });
+                self.give(common, index, Input::DialFailed { peer: wanted, address: Some(address), reason });
+            }
+            (Opened::New | Opened::Crossed, _) => {}
         }
     }
 
     fn disconnect(&mut self, common: &Common, index: usize, peer: PeerId) {
         let now = self.now;
         let Some(there) = common.index(peer) else { return };
-        let Some((call, last)) = self.node_mut(index).and_then(|node| node.links.close(there)) else { return };
+        let Some((call, last)) = self.node_mut(index).and_then(|node| node.links.close(now, there)) else { return };
         let is_heard = common.network.reachable(index, there);
         let delay = if is_heard { common.network.delay(index, there) } else { IDLE_TIMEOUT };
         self.given(Duration::ZERO, index, Input::Disconnected { peer });
@@ -425,7 +434,11 @@ impl Shard {
             }
             None => {
                 let size = message.encoded_len();
-                (Carried::Value(Box::new(message)), size)
+                let carried = match message {
+                    Message::Beat(beat) => Carried::Beat(beat),
+                    message => Carried::Value(Box::new(message)),
+                };
+                (carried, size)
             }
         };
         let Some(node) = self.nodes.get_mut(from / self.of) else { return };
