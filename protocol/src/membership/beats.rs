@@ -43,8 +43,8 @@ const WILL_AFTER: Duration = Duration::from_secs(1);
 const EXCHANGE_SHARE: core::ops::Range<f64> = 0.6..0.8;
 const EXCHANGE_SHARE_OF_CLOUD: core::ops::Range<f64> = 0.9..0.95;
 /// The first exchanges of a connection follow each other by this share of its age: the way to a newcomer is known soon.
-const YOUNG_SHARE: f64 = 1.0;
-const YOUNG_PAUSE_MIN: Duration = Duration::from_millis(1_500);
+const YOUNG_SHARE: f64 = 2.0;
+const YOUNG_PAUSE_MIN: Duration = Duration::from_secs(2);
 /// … and one of the two ends, the one with the higher id, waits this much longer: the other begins.
 const YOUNG_YIELD: f64 = 1.4;
 /// What is due within this is due: the last answer came some time after its question, which was what this was reckoned from.
@@ -120,6 +120,11 @@ impl Beats {
         neighbour.exchanged + old.min(young)
     }
 
+    /// Whether who says this tells us that we are its monitor no more.
+    pub(super) fn dismisses(&self, beat: &Beat) -> bool {
+        Duration::from_millis(u64::from(beat.next_ms)) >= self.config.idle / 2
+    }
+
     pub(super) fn schedule_exchange(&mut self, neighbour: &mut Neighbour, me: &Member, rng: &mut Rng) {
         let at = self.exchange_due(neighbour, me, rng);
         neighbour.exchange_at = at;
@@ -187,8 +192,17 @@ impl Membership {
             self.beats.schedule_exchange(known, &self.me, lent.rng);
             return;
         }
+        self.exchange_now(lent, peer);
+    }
+
+    /// Asks a neighbour how far it is, and takes note when it does not answer.
+    pub(super) fn exchange_now(&mut self, lent: &mut Lent<'_>, peer: PeerId) {
+        let Some(known) = self.known.get_mut(&peer) else { return };
         known.exchanged = lent.now;
         self.beats.schedule_exchange(known, &self.me, lent.rng);
+        if let Some(watch) = &mut known.watch {
+            self.detector.asked(lent.now, peer, watch);
+        }
         self.ping(lent, peer, None);
     }
 

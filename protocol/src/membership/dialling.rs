@@ -7,7 +7,8 @@
 //! | an address somebody announced | [`STRANGER_DIALS_MAX`] times; it is announced again if it is real |
 //!
 //! **Invariant:** at most [`DIALS_MAX`] dials are under way, and pauses grow with the number of peers that are away, so
-//! that a mesh that fell apart is not busy with calling.
+//! that a mesh that fell apart is not busy with calling; hearsay shortens the pause before one peer's next call, no more
+//! often than [`BELIEVED_EVERY`].
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -35,6 +36,8 @@ const CLOSED_IN_A_ROW: u32 = 2;
 const CALLS_TO_GIVE_UP: u32 = 2;
 /// A connection that lasted this long was a success.
 const LASTING: Duration = Duration::from_secs(10);
+/// A peer that was given up is called this often because others say that it is here.
+const BELIEVED_EVERY: Duration = Duration::from_secs(3);
 /// When both ends lose a connection, or learn of each other, one of them waits this long for the call of the other.
 const YIELD: Duration = Duration::from_millis(150);
 /// A peer that said goodbye is given time to be away.
@@ -48,6 +51,8 @@ pub(super) struct Backoff {
     failures: u32,
     not_before: Time,
     under_way: Option<Time>,
+    /// When somebody last spoke of the peer as one that is here.
+    said_here: Option<Time>,
 }
 
 impl Backoff {
@@ -70,10 +75,20 @@ impl Backoff {
     }
 
     pub(super) fn failed(&mut self, now: Time, longest: Duration, rng: &mut Rng) {
-        self.under_way = None;
+        // A call that was under way when the peer was said to be here says nothing against it.
+        let is_outdated = self.under_way.take().is_some_and(|since| self.said_here.is_some_and(|at| at >= since));
         let doubled = PAUSE_MIN * 2u32.saturating_pow(self.failures.min(12));
         self.failures = self.failures.saturating_add(1);
-        self.not_before = now + jittered(rng, doubled.min(longest));
+        self.not_before = now + jittered(rng, if is_outdated { PAUSE_MIN } else { doubled.min(longest) });
+    }
+
+    /// Somebody speaks of the peer as one that is here: it is called soon, however long the pause.
+    fn said_to_be_here(&mut self, now: Time, rng: &mut Rng) {
+        if self.said_here.is_some_and(|at| now.since(at) < BELIEVED_EVERY) {
+            return;
+        }
+        self.said_here = Some(now);
+        self.not_before = self.not_before.min(now + jittered(rng, PAUSE_MIN));
     }
 
     pub(super) fn answered(&mut self) {
@@ -87,7 +102,7 @@ impl Backoff {
 
     /// From the start, no earlier than `at`.
     pub(super) fn renew(&mut self, at: Time) {
-        *self = Self { failures: 0, not_before: at, under_way: None };
+        *self = Self { failures: 0, not_before: at, under_way: None, said_here: None };
     }
 }
 
@@ -233,6 +248,22 @@ impl Membership {
         let yields = self.me.peer > peer && self.alive_neighbours().next().is_some();
         if let Some(known) = self.known.get_mut(&peer) {
             known.backoff.renew(if yields { now + YIELD } else { now });
+        }
+    }
+
+    /// A neighbour knows these as peers that are here: those of them that were given up are called soon. So the two halves of
+    /// a mesh that was cut find each other as soon as the first two do, however many are away.
+    pub(super) fn said_to_be_here(&mut self, lent: &mut Lent<'_>, peers: impl Iterator<Item = PeerId>) {
+        let mut is_news = false;
+        for peer in peers {
+            let Some(known) = self.known.get_mut(&peer).filter(|known| !known.connected) else { continue };
+            if known.state == PeerState::Dead {
+                known.backoff.said_to_be_here(lent.now, lent.rng);
+                is_news = true;
+            }
+        }
+        if is_news {
+            self.note_dial(lent.now);
         }
     }
 

@@ -35,6 +35,8 @@ const RECHECK_AFTER: Duration = Duration::from_secs(1);
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// Beside one and a half round trips: what an answer may take.
 const ANSWER_MARGIN: Duration = Duration::from_millis(80);
+/// The same for each way of an exchange, where nobody doubts yet: with it, one retransmission makes nobody suspicious.
+const EXCHANGE_MARGIN: Duration = Duration::from_millis(80);
 /// So many others that found a peer dead are believed as soon as our own ping stayed unanswered.
 const QUORUM: usize = 2;
 /// Allowance for the path is bounded, so that a peer cannot buy time by answering slowly.
@@ -96,6 +98,8 @@ pub(super) struct Watch {
     indirect: Time,
     /// By then a ping of ours should have been answered; meaningful in doubt only.
     answer_by: Time,
+    /// By then the question of an exchange should have been answered; nothing once the peer said anything since.
+    asked: Option<Time>,
     checked: Option<Time>,
     /// The way there and back.
     path: Duration,
@@ -132,6 +136,7 @@ impl FailureDetector {
             promise: self.config.idle,
             indirect: Time::ZERO,
             answer_by: now,
+            asked: None,
             checked: before.and_then(|watch| watch.checked),
             path: rtt.unwrap_or(PATH_UNMEASURED).min(PATH_MAX),
             scheduled: Time(u64::MAX),
@@ -158,7 +163,16 @@ impl FailureDetector {
             return None; // sent before the connection closed; says nothing of now
         }
         watch.direct = now;
+        watch.asked = None;
         watch.settle()
+    }
+
+    /// The peer was asked something that it answers at once: it is missed when it does not, as after a late beat. So who
+    /// is not told of a death, being too new to be in the will, need not wait for the connection to time out.
+    pub(super) fn asked(&mut self, now: Time, peer: PeerId, watch: &mut Watch) {
+        let answer_by = now + (watch.path + EXCHANGE_MARGIN.mul_f64(self.health.scale(now))) * 2;
+        watch.asked = watch.asked.or(Some(answer_by));
+        self.schedule(now, peer, watch);
     }
 
     /// The peer said when its next word comes.
@@ -258,7 +272,7 @@ impl FailureDetector {
     fn act(&mut self, now: Time, watch: &mut Watch, votes: Votes) -> Vec<Step> {
         match watch.phase {
             Phase::Steady if !watch.connected && now >= watch.lost + UNREACHABLE_MAX => vec![Step::Dead],
-            Phase::Steady if watch.connected && now >= watch.direct + watch.promise + DIRECT_SILENCE_MAX => {
+            Phase::Steady if watch.connected && now >= watch.missed_since() + DIRECT_SILENCE_MAX => {
                 vec![Step::Reconnect]
             }
             Phase::Steady => self.probe(now, watch),
@@ -351,11 +365,18 @@ impl Watch {
         match self.phase {
             Phase::Steady if self.connected => {
                 let word = self.direct + self.promise + config.lateness.mul_f64(scale) + self.path;
+                let word = self.asked.map_or(word, |answer_by| answer_by.min(word));
                 word.max(self.indirect + RECHECK_AFTER)
             }
             Phase::Steady => (self.indirect.max(self.lost) + RECHECK_AFTER).min(self.lost + UNREACHABLE_MAX),
             Phase::Checking { until } | Phase::Probing { until } | Phase::Suspect { until } => until,
         }
+    }
+
+    /// When a word should have come, of a peer that is connected.
+    fn missed_since(&self) -> Time {
+        let promised = self.direct + self.promise;
+        self.asked.map_or(promised, |answer_by| answer_by.min(promised))
     }
 
     fn pardon(&mut self, now: Time, late: Duration, suspicion: Duration) {
@@ -369,5 +390,6 @@ impl Watch {
             Phase::Suspect { until } => Phase::Suspect { until: fresh(until) },
         };
         self.answer_by = fresh(self.answer_by);
+        self.asked = self.asked.map(fresh);
     }
 }

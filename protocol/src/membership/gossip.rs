@@ -62,6 +62,7 @@ impl Membership {
                 lent.latency.heard_of(lent.now, record.peer, *place);
             }
         }
+        self.said_to_be_here(lent, records.records.iter().take(RECORDS_PER_MESSAGE_MAX).map(|record| record.peer));
         let news: Vec<SignedRecord> = records
             .records
             .into_iter()

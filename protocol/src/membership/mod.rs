@@ -177,6 +177,9 @@ impl Membership {
         self.connected += usize::from(!core::mem::replace(&mut known.connected, true));
         self.fits.take();
         known.member = member;
+        if known.state == PeerState::Dead {
+            known.told.clear(); // it may know less than before, and takes fewer for alive
+        }
         known.lost = false;
         known.connection_since = now;
         known.heard = Some(now);
@@ -238,6 +241,9 @@ impl Membership {
 
     /// A neighbour says when to expect it again.
     pub fn beaten(&mut self, lent: &mut Lent<'_>, from: PeerId, beat: Beat) {
+        if self.beats.dismisses(&beat) {
+            self.disinherit(from);
+        }
         self.listen(lent, from, Some(beat));
     }
 

@@ -99,6 +99,14 @@ struct Heir {
     is_far: bool,
 }
 
+/// The turns of the monitors that call a far heir. All of them reckon alike, whatever else is in their lists: those differ,
+/// for each leaves itself out and was told at another time.
+fn callers(heir: PeerId, monitors: usize) -> impl Iterator<Item = usize> {
+    let monitors = monitors.max(1);
+    let first = (heir.abridged().number() % monitors as u64) as usize;
+    (0..CALLERS.min(monitors)).map(move |nth| (first + nth) % monitors)
+}
+
 /// Somebody to be called because somebody else died.
 #[derive(Debug)]
 pub(super) struct Errand {
@@ -163,6 +171,13 @@ impl Membership {
         inherited.far.sort_by_key(|contact| contact.peer);
     }
 
+    /// We are a monitor of that peer no more: what it said of its neighbours is kept up to date no more.
+    pub(super) fn disinherit(&mut self, from: PeerId) {
+        if let Some(known) = self.known.get_mut(&from) {
+            known.inherited = None;
+        }
+    }
+
     /// Neighbours of ours that the will of a peer names; nothing when it left us none.
     pub(super) fn co_holders(&self, of: PeerId) -> Option<Vec<PeerId>> {
         let inherited = self.known.get(&of)?.inherited.as_ref()?;
@@ -179,13 +194,12 @@ impl Membership {
     /// Calls those of the heirs that we are not connected to and that are ours to call.
     pub(super) fn call_heirs(&mut self, lent: &mut Lent<'_>, of: PeerId) {
         let Some(inherited) = self.known.get(&of).and_then(|known| known.inherited.as_ref()) else { return };
-        let is_ours = |n: usize| (0..CALLERS).any(|k| (n + k) % inherited.of.max(1) == inherited.turn);
+        let is_ours = |heir| callers(heir, inherited.of).any(|turn| turn == inherited.turn);
         let calls: Vec<Contact> = inherited
             .far
             .iter()
-            .enumerate()
-            .filter(|(n, contact)| is_ours(*n) && !self.is_connected(contact.peer) && contact.peer != self.me.peer)
-            .map(|(_, contact)| contact.clone())
+            .filter(|contact| is_ours(contact.peer) && !self.is_connected(contact.peer) && contact.peer != self.me.peer)
+            .cloned()
             .collect();
         let now = lent.now;
         self.errands.retain(|errand| errand.until > now);
@@ -244,5 +258,26 @@ impl Membership {
             Heir { peer, is_far }
         };
         heirs.into_iter().enumerate().map(heir).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Monitors that were told at different times have the heirs at different places of their lists.
+    #[test]
+    fn two_monitors_call_an_heir_wherever_it_stands_in_their_lists() {
+        let heir = |n: u8| PeerId([n.wrapping_mul(37); 32]);
+        let lists: Vec<Vec<PeerId>> = (0..8).map(|turn| (turn..24).map(heir).collect()).collect();
+
+        for n in 8..24 {
+            let calls = |(turn, list): &(usize, &Vec<PeerId>)| {
+                list.contains(&heir(n)) && callers(heir(n), lists.len()).any(|caller| caller == *turn)
+            };
+            assert_eq!(lists.iter().enumerate().filter(calls).count(), CALLERS, "heir {n}");
+        }
+        assert_eq!(callers(heir(1), 1).collect::<Vec<_>>(), [0]);
+        assert_eq!(callers(heir(1), 0).collect::<Vec<_>>(), [0]);
     }
 }

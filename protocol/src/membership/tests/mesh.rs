@@ -169,6 +169,10 @@ impl Mesh {
         self.ids[i]
     }
 
+    pub(super) fn record(&self, i: usize) -> SignedRecord {
+        self.records[&self.ids[i]].0.clone()
+    }
+
     pub(super) fn node(&self, i: usize) -> &Node {
         &self.nodes[&self.ids[i]]
     }

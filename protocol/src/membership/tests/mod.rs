@@ -2,7 +2,7 @@ mod mesh;
 
 use self::mesh::{Mesh, ms, secs};
 use super::*;
-use crate::message::{Rumour, RumourState};
+use crate::message::{Records, Rumour, RumourState, Will};
 
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
@@ -137,6 +137,78 @@ fn a_partition_heals_within_ten_seconds() {
 
         mesh.run_until(secs(10), "healed", Mesh::all_see_all);
     }
+}
+
+/// With many away, the pauses between the calls to each grow beyond that; but once two have met, the others need not wait.
+#[test]
+fn halves_of_a_mesh_with_many_peers_find_each_other_within_ten_seconds() {
+    for seed in 0..5 {
+        let mut mesh = Mesh::formed(34, seed);
+        mesh.partition(0..17);
+        mesh.run_for(secs(150));
+        assert_eq!(mesh.state(33, 0), Some(PeerState::Dead));
+        let before = mesh.dials;
+
+        mesh.mend();
+
+        let took = mesh.run_until(secs(10), "healed", Mesh::all_see_all);
+        println!("healed after {took:?} and {} calls", mesh.dials - before);
+    }
+}
+
+/// Who hears the dead spoken of as if they were here calls them, but not each time.
+#[test]
+fn talk_of_the_dead_is_not_believed_over_and_over() {
+    let mut mesh = Mesh::formed(4, 3);
+    mesh.run_for(secs(20));
+    mesh.crash(3);
+    mesh.run_until(secs(2), "dead", |mesh| mesh.state(3, 0) == Some(PeerState::Dead));
+    mesh.run_for(secs(60));
+    let (liar, of) = (mesh.id(1), mesh.record(3));
+    let before = mesh.dials;
+
+    for _ in 0..300 {
+        let records = Records { records: vec![of.clone()], places: Vec::new() };
+        mesh.on(0, |membership, lent| membership.records(lent, liar, records));
+        mesh.run_for(ms(100));
+    }
+
+    let calls = mesh.dials - before;
+    assert!((8..=24).contains(&calls), "{calls} calls in 30 s, by three peers");
+}
+
+/// A will that is not kept up to date names those that its writer has let go: they would be taken for told.
+#[test]
+fn who_is_no_monitor_any_more_forgets_the_will() {
+    let mut mesh = Mesh::formed(6, 3);
+    let (writer, heir) = (mesh.id(1), mesh.id(2).abridged());
+    let will = Will { turn: 0, of: 1, added: vec![heir], removed: Vec::new(), far: Vec::new() };
+    let says = |next_ms| Beat { incarnation: 0, next_ms };
+    mesh.on(0, |membership, _| membership.will(writer, will));
+
+    mesh.on(0, |membership, lent| membership.beaten(lent, writer, says(1_260)));
+    let told = mesh.node(0).membership.co_holders(writer);
+    mesh.on(0, |membership, lent| membership.beaten(lent, writer, says(60_000)));
+
+    assert!(told.is_some_and(|holders| holders.contains(&mesh.id(2))));
+    assert_eq!(mesh.node(0).membership.co_holders(writer), None);
+}
+
+/// A neighbour that is not told when to expect the next word, and whom no monitor knows to tell.
+#[test]
+fn a_question_that_stays_unanswered_is_a_doubt() {
+    let mut mesh = Mesh::formed(30, 14);
+    mesh.run_for(secs(20));
+    let (asker, dead) = (0, 5);
+    for other in (0..30).filter(|other| *other != asker && *other != dead) {
+        mesh.cut(asker, other); // nobody tells it anything
+    }
+    mesh.crash(dead);
+    let id = mesh.id(dead);
+
+    mesh.on(asker, |membership, lent| membership.exchange_now(lent, id));
+
+    mesh.run_until(ms(1_500), "dead", |mesh| mesh.state(dead, asker) == Some(PeerState::Dead));
 }
 
 #[test]
