@@ -128,7 +128,8 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         removed: vec![ShortId([4; 8])],
         far: vec![Contact { peer: PEER, address: "/ip4/127.0.0.1".into() }],
     };
-    let prepare = Prepare { task: TASK.task, council: council(), ballot: BALLOT, expires_in: Duration::from_secs(9) };
+    let expires_in = Duration::from_secs(9);
+    let prepare = Prepare { task: TASK.task, council: council(), ballot: BALLOT, expires_in, leader_gave_up: false };
     let propose = Propose { task: TASK.task, council: council(), vote: vote(), expires_in: Duration::from_secs(9) };
     let resolution = Some(vote().resolution);
     let resolved = Resolved { case: CASE, ballot: BALLOT, resolution };

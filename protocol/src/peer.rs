@@ -28,16 +28,19 @@ use crate::output::{Outbox, Output, PeerState};
 use crate::placement::Site;
 use crate::placement::estimates::Estimates;
 use crate::rng::Rng;
+use crate::sabotage;
 use crate::task::executor::{self, Executing};
 use crate::task::requester::{self, Assignment, Requester, Submission};
 use crate::time::{Time, Wake};
 
+mod audit;
 mod ping;
 mod publish;
 mod pull;
 mod seek;
 mod views;
 
+pub use self::audit::Holding;
 pub use self::views::FindError;
 
 /// Time that running tasks get to end when the daemon stops.
@@ -72,7 +75,7 @@ pub struct Peer {
 impl Peer {
     /// A peer that knows nobody yet. `seed` decides everything that is left to chance.
     pub fn new(me: Member, config: PeerConfig, seed: u64, now: Time) -> Self {
-        let rng = Rng::seed_from_u64(seed);
+        let rng = Rng::seed_from_u64(seed ^ sabotage::unrepeatable());
         Self {
             membership: Membership::new(me.clone(), config.detector, now),
             latency: Latency::new(me.peer, seed),
@@ -309,6 +312,10 @@ impl Peer {
     }
 
     fn shut_down(&mut self, now: Time) {
+        // Asked for again, it neither takes longer nor begins anew.
+        if self.left || self.leaving_by.is_some() {
+            return;
+        }
         self.requester.shut_down(&mut self.outbox);
         self.executing.hand_back(now, false, &mut self.outbox);
         self.leaving_by = Some(now + SHUTDOWN_GRACE);

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use crate::message::LoadDigest;
+use crate::sabotage::{self, Bug};
 
 /// No peer is this many times faster or slower than the reference core.
 const SPEED_MAX: f64 = 1e4;
@@ -14,6 +15,9 @@ const PRICE_MAX: f64 = 1e9;
 impl LoadDigest {
     /// Whether this can be the load of a peer: finite, positive where it divides, bounded where it adds.
     pub fn is_sane(&self) -> bool {
+        if sabotage::is(Bug::TrustNumbers) {
+            return true;
+        }
         self.speed > 0.0
             && self.speed <= SPEED_MAX
             && self.cores >= 1

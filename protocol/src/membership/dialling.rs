@@ -18,6 +18,7 @@ use crate::config::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, DIALS_MAX, PROSPECTS_MAX};
 use crate::id::PeerId;
 use crate::output::{Output, PeerState};
 use crate::rng::{Rng, jittered};
+use crate::sabotage::{self, Bug};
 use crate::time::Time;
 
 const PAUSE_MIN: Duration = Duration::from_millis(300);
@@ -80,6 +81,9 @@ impl Backoff {
         let doubled = PAUSE_MIN * 2u32.saturating_pow(self.failures.min(12));
         self.failures = self.failures.saturating_add(1);
         self.not_before = now + jittered(rng, if is_outdated { PAUSE_MIN } else { doubled.min(longest) });
+        if sabotage::is(Bug::NeverReturn) && self.failures > 1 {
+            self.not_before = Time(u64::MAX);
+        }
     }
 
     /// Somebody speaks of the peer as one that is here: it is called soon, however long the pause.

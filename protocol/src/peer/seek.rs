@@ -29,10 +29,19 @@ enum Asker {
     Neighbour(PeerId, u64),
 }
 
+#[derive(Debug)]
+struct Question {
+    task: TaskId,
+    asker: Asker,
+    until: Time,
+    /// A record that cannot be read: another peer may have a good one.
+    damaged: Option<Box<Found>>,
+}
+
 /// The questions that wait for an answer.
 #[derive(Debug, Default)]
 pub(super) struct Seeking {
-    open: BTreeMap<u64, (TaskId, Asker, Time)>,
+    open: BTreeMap<u64, Question>,
     asked: u64,
 }
 
@@ -47,10 +56,13 @@ impl Seeking {
         neighbours: Vec<PeerId>,
         out: &mut Outbox,
     ) {
-        if here.is_some() || neighbours.is_empty() || self.open.len() >= QUESTIONS_MAX {
-            return out.push(Output::Found { ticket, found: here.map(Box::new) });
+        let is_known = here.as_ref().is_some_and(|found| !found.is_damaged());
+        let here = here.map(Box::new);
+        if is_known || neighbours.is_empty() || self.open.len() >= QUESTIONS_MAX {
+            return out.push(Output::Found { ticket, found: here });
         }
-        self.ask(now, task, Asker::User(ticket), SEEK_HOPS, neighbours, out);
+        let question = Question { task, asker: Asker::User(ticket), until: now + PATIENCE, damaged: here };
+        self.ask(question, SEEK_HOPS, neighbours, out);
     }
 
     /// A neighbour asks for a task.
@@ -72,40 +84,48 @@ impl Seeking {
             return;
         }
         let others = neighbours.into_iter().filter(|peer| *peer != from).take(PASSED_ON_MAX).collect();
-        self.ask(now, seek.task, Asker::Neighbour(from, seek.ticket), hops - 1, others, out);
+        let asker = Asker::Neighbour(from, seek.ticket);
+        let question = Question { task: seek.task, asker, until: now + PATIENCE, damaged: None };
+        self.ask(question, hops - 1, others, out);
     }
 
-    fn ask(&mut self, now: Time, task: TaskId, asker: Asker, hops: u8, whom: Vec<PeerId>, out: &mut Outbox) {
+    fn ask(&mut self, question: Question, hops: u8, whom: Vec<PeerId>, out: &mut Outbox) {
         self.asked += 1;
-        self.open.insert(self.asked, (task, asker, now + PATIENCE));
+        let task = question.task;
+        self.open.insert(self.asked, question);
         for peer in whom {
             out.send(peer, Message::Seek(Seek { ticket: self.asked, task, hops }));
         }
     }
 
-    /// A neighbour knows it: the first answer counts.
+    /// A neighbour knows it: the first answer counts. One whose record is damaged is heard when nobody knows more.
     pub(super) fn found(&mut self, answer: FoundHere, out: &mut Outbox) {
-        let is_it = self.open.get(&answer.ticket).is_some_and(|(task, ..)| *task == answer.found.task);
-        let Some((_, asker, _)) = is_it.then(|| self.open.remove(&answer.ticket)).flatten() else { return };
-        match asker {
-            Asker::User(ticket) => out.push(Output::Found { ticket, found: Some(Box::new(answer.found)) }),
+        let FoundHere { ticket: ours, found } = answer;
+        let Some(question) = self.open.get_mut(&ours).filter(|question| question.task == found.task) else { return };
+        let is_damaged = found.is_damaged();
+        match question.asker {
+            Asker::User(_) if is_damaged => question.damaged = Some(Box::new(found)),
+            Asker::User(ticket) => out.push(Output::Found { ticket, found: Some(Box::new(found)) }),
             Asker::Neighbour(peer, ticket) => {
-                out.send(peer, Message::Found(Box::new(FoundHere { ticket, found: answer.found })));
+                out.send(peer, Message::Found(Box::new(FoundHere { ticket, found })));
             }
+        }
+        if !is_damaged {
+            self.open.remove(&ours);
         }
     }
 
     /// Gives up the questions that nobody answered.
     pub(super) fn timer(&mut self, now: Time, out: &mut Outbox) {
         // Questions are numbered in the order of their time.
-        while let Some(entry) = self.open.first_entry().filter(|entry| entry.get().2 <= now) {
-            if let (_, Asker::User(ticket), _) = entry.remove() {
-                out.push(Output::Found { ticket, found: None });
+        while let Some(entry) = self.open.first_entry().filter(|entry| entry.get().until <= now) {
+            if let Question { asker: Asker::User(ticket), damaged, .. } = entry.remove() {
+                out.push(Output::Found { ticket, found: damaged });
             }
         }
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        self.open.first_key_value().map(|(_, (_, _, until))| *until)
+        self.open.first_key_value().map(|(_, question)| question.until)
     }
 }

@@ -321,3 +321,19 @@ proptest! {
         prop_assert!(watched.peer.left);
     }
 }
+
+/// The second request came when the peer had left: from then on it wanted to be woken at once, for ever.
+#[test]
+fn a_peer_that_is_told_to_stop_twice_stops_once_and_rests() {
+    let mut peer = Peer::new(member(0), PeerConfig::default(), 7, Time::ZERO);
+    let mut ready = 0;
+    for ms in [0, 1, 2_500, 5_000] {
+        let input = if ms < 2 { Input::ShutdownRequested } else { Input::TimerFired };
+        peer.handle(Time::from_millis(ms), input);
+        ready += core::iter::from_fn(|| peer.poll_output()).filter(|out| *out == Output::ShutdownReady).count();
+    }
+
+    let next = peer.poll_timeout();
+    assert_eq!(ready, 1);
+    assert!(next.is_none_or(|(at, _)| at > Time::from_millis(5_000)), "{next:?}");
+}

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::resolution::Resolution;
 use crate::id::PeerId;
+use crate::sabotage::{self, Bug};
 
 /// A bid for the lead: later rounds win, and no two peers ever own the same ballot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -54,7 +55,7 @@ impl Acceptor {
 
     /// Accepts a resolution, unless that would break a promise.
     pub(super) fn accept(&mut self, ballot: Ballot, resolution: Resolution) -> bool {
-        if ballot < self.promised {
+        if ballot < self.promised && !sabotage::is(Bug::UnfencedVote) {
             return false;
         }
         self.promised = ballot;
@@ -65,5 +66,8 @@ impl Acceptor {
 
 /// What whoever leads by new promises must propose: what may have been decided already, or else whatever it wants.
 pub(super) fn bound_to<'a>(promises: impl Iterator<Item = &'a Option<Vote>>) -> Option<Resolution> {
+    if sabotage::is(Bug::ForgottenEnd) {
+        return None;
+    }
     promises.flatten().max_by_key(|vote| vote.ballot).map(|vote| vote.resolution.clone())
 }

@@ -9,6 +9,7 @@ use super::wire::{Case, Counsel};
 use crate::id::{PeerId, TaskId};
 use crate::message::Message;
 use crate::output::{Outbox, Output};
+use crate::sabotage::{self, Bug};
 use crate::store::{Change, Ticket};
 use crate::time::Time;
 
@@ -58,6 +59,11 @@ impl Journal {
     pub(super) fn write(&mut self, changes: Vec<Change>, after: After, out: &mut Outbox) {
         self.issued += 1;
         let ticket = Ticket(self.issued);
+        if let After::Say(to, counsel) = &after
+            && sabotage::is(Bug::VoteBeforeDisk)
+        {
+            say(out, *to, Counsel::clone(counsel));
+        }
         self.under_way.insert(ticket, after);
         out.push(Output::Persist { ticket, changes });
     }

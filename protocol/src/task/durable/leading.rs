@@ -55,6 +55,9 @@ impl Durable {
         self.keep(lent.now, task, kept);
         changes.extend(self.council_change(task, lent.now));
         self.journal.write(changes, After::Admitted(task), lent.out);
+        if sabotage::is(Bug::AckBeforeDisk) {
+            self.written(task, lent);
+        }
     }
 
     /// A submitted task is on our disk.
@@ -86,6 +89,7 @@ impl Durable {
         }
         match guarded.refusal {
             None => self.admitted(guarded.case.task, lent.now),
+            Some(_) if sabotage::is(Bug::GuardianOptional) => self.admitted(guarded.case.task, lent.now),
             Some(why) => self.unguarded(guarded.case.task, why, lent),
         }
     }
@@ -148,7 +152,8 @@ impl Durable {
             if votes.contains(&peer) || only.is_some_and(|only| only != peer) || !(all || with_copies.contains(&peer)) {
                 continue;
             }
-            if peer != self.me && !votes.contains(&self.me) {
+            let too_early = !votes.contains(&self.me) && !sabotage::is(Bug::ProposeBeforeOwnVote);
+            if peer != self.me && too_early {
                 continue;
             }
             if peer != self.me && !(lent.is_here)(peer) {
@@ -208,6 +213,9 @@ impl Durable {
         let Some(kept) = self.kept.get_mut(&task) else { return };
         kept.resolved = true;
         kept.until = if kept.retention.is_zero() { kept.until } else { now + kept.retention };
+        if sabotage::is(Bug::CollectEarly) {
+            kept.until = now + kept.retention / 100;
+        }
         self.deadlines.set(Due::Forget(task), kept.until);
         let bytes = weight_of_end(&vote.resolution);
         self.bytes = self.bytes - kept.bytes + bytes;
@@ -241,6 +249,7 @@ impl Durable {
         let pause = (REPEAT * 2u32.saturating_pow(kept.repeats.min(8))).min(REPEAT_MAX);
         match kept.stage {
             Stage::Idle | Stage::Writing | Stage::Leading => return,
+            Stage::Guarding if sabotage::is(Bug::GuardianOptional) => return self.admitted(task, lent.now),
             Stage::Guarding => return self.unguarded(task, "it did not answer".into(), lent),
             Stage::Preparing { .. } if kept.repeats >= BIDS_MAX => return self.withdraw_bid(task, lent.now),
             Stage::Preparing { .. } | Stage::Proposing { .. } | Stage::Telling { .. } => {}

@@ -139,6 +139,9 @@ impl Durable {
         }
         changes.extend(self.council_change(task, lent.now));
         self.journal.write(changes, After::Copied { case, to: from, fresh }, lent.out);
+        if sabotage::is(Bug::GuardBeforeDisk) {
+            say(lent.out, from, Counsel::Guarded(Guarded { case, refusal: None }));
+        }
     }
 
     // ── Promises and votes ───────────────────────────────────────────────────────────────────────────────────────
@@ -157,6 +160,7 @@ impl Durable {
         let leader = kept.acceptor.promised.owner;
         let leads = if leader == self.me { kept.leads() } else { (lent.is_here)(leader) };
         let refused = |promised, leader_is_here| Counsel::Refused(Refused { case, promised, leader_is_here });
+        let leads = leads && (leader == self.me || !prepare.leader_gave_up);
         // Whoever bids has found its leader wanting.
         if leader != from && from != self.me && leads {
             return say(lent.out, from, refused(kept.acceptor.promised, true));

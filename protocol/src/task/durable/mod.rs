@@ -49,6 +49,8 @@ use crate::config::{KEPT_BYTES_MAX, KEPT_TASKS_MAX, RETENTION_DEFAULT, RETENTION
 use crate::id::{BlobId, PeerId, TaskId};
 use crate::message::{Contact, TaskRef};
 use crate::output::{Outbox, Output, TaskError, TaskResult};
+use crate::peer::Holding;
+use crate::sabotage::{self, Bug};
 use crate::store::Ticket;
 use crate::time::{Time, duration_us, micros};
 
@@ -141,6 +143,13 @@ pub struct Found {
     pub result: Option<Result<TaskResult, TaskError>>,
 }
 
+impl Found {
+    /// Whether all that is known is that the record cannot be read.
+    pub(crate) fn is_damaged(&self) -> bool {
+        matches!(self.result, Some(Err(TaskError::RecordDamaged { .. })))
+    }
+}
+
 /// A task as whoever leads it needs it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct KeptTask {
@@ -209,7 +218,12 @@ enum Stage {
     /// We lead it, and it has not ended.
     Leading,
     /// We would lead it.
-    Preparing { ballot: Ballot, promises: BTreeMap<PeerId, Option<Vote>> },
+    Preparing {
+        ballot: Ballot,
+        promises: BTreeMap<PeerId, Option<Vote>>,
+        /// The one that led says itself that it does not.
+        leader_gave_up: bool,
+    },
     /// We lead it, and this is to be its end.
     Proposing { vote: Box<Vote>, votes: BTreeSet<PeerId> },
     /// It has ended, and these know.
@@ -360,6 +374,14 @@ impl Durable {
         !self.happened.is_empty()
     }
 
+    /// What kept tasks take up here, beside what they may.
+    pub(crate) fn holdings(&self) -> [Holding; 2] {
+        [
+            Holding { what: "kept tasks", held: self.kept.len(), max: KEPT_TASKS_MAX },
+            Holding { what: "bytes of kept tasks", held: self.bytes, max: KEPT_BYTES_MAX },
+        ]
+    }
+
     /// Whether a task was submitted here.
     pub(crate) fn is_home(&self, task: TaskId) -> bool {
         self.kept.get(&task).is_some_and(|kept| kept.council.home() == Some(self.me))
@@ -388,6 +410,9 @@ impl Durable {
     /// The last epoch before those of attempts at a task that this peer leads.
     pub(crate) fn epoch_before(&self, task: TaskId) -> u64 {
         let round = self.kept.get(&task).map_or(0, |kept| kept.acceptor.promised.round);
+        if sabotage::is(Bug::SameEpochs) {
+            return epoch::before_first(round, 0);
+        }
         epoch::before_first(round, self.journal.boot().unwrap_or(0))
     }
 
@@ -441,6 +466,7 @@ impl Durable {
         while let Some(due) = self.deadlines.pop_due(lent.now) {
             match due {
                 Due::Repeat(task) => self.repeat(task, lent),
+                Due::Forget(_) if sabotage::is(Bug::NeverCollect) => {}
                 Due::Forget(task) => {
                     self.drop_kept(task, lent.out);
                     self.happened.push(Happened::Forgotten(task));
@@ -472,7 +498,7 @@ impl Durable {
     // ── Shared ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Everything about a task leaves memory and disk.
-    fn drop_kept(&mut self, task: TaskId, out: &mut Outbox) {
+    pub(crate) fn drop_kept(&mut self, task: TaskId, out: &mut Outbox) {
         let Some(kept) = self.kept.remove(&task) else { return };
         self.bytes -= kept.bytes;
         self.shared.remove(&task);

@@ -16,6 +16,7 @@ use super::acceptor::{Ballot, Vote};
 use super::resolution::Council;
 use super::{Keeping, Kept, KeptTask};
 use crate::id::TaskId;
+use crate::sabotage::{self, Bug};
 use crate::store::{self, Change};
 use crate::task::spec::{Payload, TaskSpec};
 use crate::time::{Time, micros};
@@ -107,13 +108,21 @@ pub(super) fn delete_input(task: TaskId) -> Change {
 
 /// What this peer has promised and knows.
 pub(super) fn put_council(task: TaskId, kept: &Kept, until_unix_ms: u64) -> Change {
-    let record = CouncilRecord {
+    let mut record = CouncilRecord {
         council: kept.council.clone(),
         promised: kept.acceptor.promised,
         accepted: kept.acceptor.accepted.clone(),
         resolved: kept.resolved,
         until_unix_ms,
     };
+    if sabotage::is(Bug::ForgetVote) && !kept.resolved {
+        record.accepted = None;
+    }
+    if sabotage::is(Bug::ForgetPromise)
+        && let Some(owner) = kept.council.home()
+    {
+        record.promised = Ballot { round: 0, owner };
+    }
     put(COUNCIL, task, &record)
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::PeerId;
 use crate::message::Contact;
 use crate::output::{TaskError, TaskResult};
+use crate::sabotage::{self, Bug};
 use crate::task::TaskState;
 
 /// The end of a task, decided once.
@@ -41,7 +42,7 @@ impl Council {
 
     /// Votes that decide: any two majorities have a member in common.
     pub(super) fn majority(&self) -> usize {
-        self.members.len() / 2 + 1
+        if sabotage::is(Bug::MajorityOfOne) { 1 } else { self.members.len() / 2 + 1 }
     }
 
     /// Its members.

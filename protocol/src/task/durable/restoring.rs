@@ -45,6 +45,9 @@ impl Durable {
     }
 
     fn damage(&mut self, task: TaskId, why: String, out: &mut Outbox) {
+        if sabotage::is(Bug::IgnoreDamage) {
+            return;
+        }
         out.notify(Event::RecordDamaged { task: Some(task), why: why.clone() });
         if self.damaged.insert(task, why.clone()).is_none() {
             self.happened.push(Happened::Damaged(task, why));

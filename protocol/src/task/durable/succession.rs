@@ -32,8 +32,8 @@ impl Durable {
                 continue;
             }
             let since = *self.away.entry(leader).or_insert(lent.now);
-            if lent.now.since(since) >= LEASE {
-                tasks.into_iter().take(TAKEOVERS_MAX).for_each(|task| self.take_over(task, lent));
+            if lent.now.since(since) >= LEASE && !sabotage::is(Bug::NoTakeover) {
+                tasks.into_iter().take(TAKEOVERS_MAX).for_each(|task| self.take_over(task, false, lent));
             }
         }
     }
@@ -52,7 +52,7 @@ impl Durable {
     }
 
     /// Bids for the lead of a task.
-    fn take_over(&mut self, task: TaskId, lent: &mut Lent<'_>) {
+    fn take_over(&mut self, task: TaskId, leader_gave_up: bool, lent: &mut Lent<'_>) {
         let Some(kept) = self.kept.get(&task) else { return };
         let promised = kept.acceptor.promised;
         // An earlier bid of ours that nobody outbid is as good as another: nothing was proposed by it.
@@ -61,13 +61,13 @@ impl Durable {
         } else {
             Ballot { round: kept.seen.max(promised).round.saturating_add(1), owner: self.me }
         };
-        self.begin(task, Stage::Preparing { ballot, promises: BTreeMap::new() }, lent.now);
+        self.begin(task, Stage::Preparing { ballot, promises: BTreeMap::new(), leader_gave_up }, lent.now);
         self.bid(task, None, lent);
     }
 
     pub(super) fn bid(&mut self, task: TaskId, only: Option<PeerId>, lent: &mut Lent<'_>) {
         let Some(kept) = self.kept.get(&task) else { return };
-        let Stage::Preparing { ballot, promises } = &kept.stage else { return };
+        let Stage::Preparing { ballot, promises, leader_gave_up } = &kept.stage else { return };
         let expires_in = kept.until.since(lent.now);
         for member in &kept.council.members {
             // Nobody is bound to itself by a bid that nobody else supports.
@@ -78,7 +78,8 @@ impl Durable {
             if member.peer != self.me && !(lent.is_here)(member.peer) {
                 self.wanted.push(member.clone());
             }
-            let prepare = Prepare { task, council: kept.council.clone(), ballot: *ballot, expires_in };
+            let (council, leader_gave_up) = (kept.council.clone(), *leader_gave_up);
+            let prepare = Prepare { task, council, ballot: *ballot, expires_in, leader_gave_up };
             say(lent.out, member.peer, Counsel::Prepare(prepare));
         }
     }
@@ -98,7 +99,7 @@ impl Durable {
         let Some(kept) = self.kept.get_mut(&task) else { return };
         let majority = kept.council.majority();
         let ours = kept.council.term == promised.case.term && kept.council.has(from);
-        let Stage::Preparing { ballot, promises } = &mut kept.stage else { return };
+        let Stage::Preparing { ballot, promises, .. } = &mut kept.stage else { return };
         if !ours || promised.ballot != *ballot {
             return;
         }
@@ -207,7 +208,7 @@ impl Durable {
         if !kept.leads() {
             let is_heir = kept.copy.is_some() || kept.council.home() == Some(self.me);
             if is_heir && was_leader && !standing.leads && matches!(kept.stage, Stage::Idle) {
-                self.take_over(task, lent);
+                self.take_over(task, true, lent);
             }
             return;
         }

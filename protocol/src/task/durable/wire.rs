@@ -143,6 +143,13 @@ pub struct Prepare {
     /// What is promised need not be remembered longer.
     #[serde(rename = "x", with = "duration_us")]
     pub expires_in: Duration,
+    /// Its leader is here and says that it does not lead: it need not be gone to be followed.
+    #[serde(rename = "l", default, skip_serializing_if = "is_false")]
+    pub leader_gave_up: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// The answer to a [`Prepare`].

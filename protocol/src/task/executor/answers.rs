@@ -36,8 +36,9 @@ impl Executing {
     ) -> Offer {
         let load = self.digest(now);
         let start_in = load.start_in.max(prepare);
-        self.reservations.insert(attempt.task, Reservation { run });
-        self.deadlines.set(Due::ReservationExpires(attempt.task), now + OFFER_TTL);
+        let expires = now + OFFER_TTL;
+        self.reservations.insert(attempt.task, Reservation { run, expires });
+        self.deadlines.set(Due::ReservationExpires(attempt.task), expires);
         let has_module = self.prepared.contains(&module);
         Offer { attempt, variant, start_in, run, expires_in: OFFER_TTL, has_module, load }
     }
@@ -165,6 +166,9 @@ impl Executing {
     }
 
     pub(super) fn release(&mut self, task: TaskId) -> bool {
+        if sabotage::is(Bug::LeakReservation) {
+            return self.reservations.contains_key(&task);
+        }
         self.deadlines.clear(&Due::ReservationExpires(task));
         self.reservations.remove(&task).is_some()
     }

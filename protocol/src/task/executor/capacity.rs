@@ -1,6 +1,7 @@
 //! What this peer has to give: its digest, and why it may refuse.
 
 use super::*;
+use crate::peer::Holding;
 use crate::task::schedule::Queue;
 
 impl Executing {
@@ -100,6 +101,8 @@ impl Executing {
         } else if memory_bytes > self.config.memory_bytes.min(host_free.max(self.memory_claimed)) {
             let free_bytes = self.config.memory_bytes.min(host_free);
             Some(DeclineReason::Memory { wanted_bytes: memory_bytes, free_bytes })
+        } else if sabotage::is(Bug::UnboundedQueue) {
+            None
         } else if waiting + reserved >= self.config.queue_max || reserved >= RESERVATIONS_MAX {
             Some(DeclineReason::QueueFull)
         } else {
@@ -113,6 +116,26 @@ impl Executing {
         }
         let link = (holder != self.me).then_some(self.config.uplink_bits_per_s);
         Duration::from_micros(module_bytes.saturating_mul(COMPILE_US_PER_BYTE)) + transmission(module_bytes, link)
+    }
+
+    /// What tasks take up here, beside what they may.
+    pub(crate) fn holdings(&self) -> [Holding; 5] {
+        let waiting = self.jobs.len() - self.running;
+        let memory = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let holding = |what, held, max| Holding { what, held, max };
+        [
+            holding("runs", self.running, usize::from(self.config.cores.max(1))),
+            holding("waiting and reserved", waiting + self.reservations.len(), self.config.queue_max),
+            holding("reservations", self.reservations.len(), RESERVATIONS_MAX),
+            holding("bytes of running tasks", memory(self.memory_claimed), memory(self.config.memory_bytes)),
+            holding("unconfirmed results", self.unacknowledged.len(), UNACKNOWLEDGED_MAX),
+        ]
+    }
+
+    /// How long the oldest reservation has outlived its time.
+    pub(crate) fn overdue_reservation(&self, now: Time) -> Option<Duration> {
+        let expires = self.reservations.values().map(|reservation| reservation.expires).min()?;
+        Some(now.since(expires)).filter(|late| !late.is_zero())
     }
 
     /// What other programs leave to tasks changed.

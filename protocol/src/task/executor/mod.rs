@@ -42,6 +42,7 @@ use crate::message::{
 use crate::output::{Execution, Outbox, Output};
 use crate::placement::cost::{self, Job, Terms, run_time, transmission};
 use crate::placement::estimates::Estimates;
+use crate::sabotage::{self, Bug};
 use crate::time::Time;
 
 /// An offer stands this long: 1.2 round trips of 100 ms. Longer would block capacity, shorter would break promises.
@@ -111,6 +112,7 @@ struct Unacknowledged {
 #[derive(Debug)]
 struct Reservation {
     run: Duration,
+    expires: Time,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

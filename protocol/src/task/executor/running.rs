@@ -94,7 +94,8 @@ impl Executing {
     /// Starts what is ready while cores and memory last: earliest deadline first, then in order of arrival.
     pub(super) fn start_ready(&mut self, now: Time, out: &mut Outbox) {
         loop {
-            if self.running >= usize::from(self.config.cores.max(1)) || self.running == self.jobs.len() {
+            let too_many = usize::from(sabotage::is(Bug::TooManyRuns));
+            if self.running >= usize::from(self.config.cores.max(1)) + too_many || self.running == self.jobs.len() {
                 return;
             }
             let free = self.config.memory_bytes.saturating_sub(self.memory_claimed);

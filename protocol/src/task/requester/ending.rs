@@ -19,6 +19,10 @@ impl Requester {
         }
         let adopted = self.adopt(now, from, attempt, Some(outcome.variant));
         self.assignments.push(Assignment::Settled { to: from, attempt });
+        if sabotage::is(Bug::DropOutcome) && attempt.task.0[0].is_multiple_of(8) {
+            self.acknowledge(now, from, attempt, out);
+            return None;
+        }
         let Some(entry) = self.current(attempt, from) else {
             self.stale_outcomes += 1;
             self.acknowledge(now, from, attempt, out);
@@ -133,7 +137,7 @@ impl Requester {
     ) {
         self.deadlines.clear(&task);
         if self.book.get(task).is_some_and(HomeTask::is_kept) {
-            return self.resolve(task, state, result);
+            return self.resolve(task, state, result, out);
         }
         let note = result.as_ref().err().map(ToString::to_string);
         self.tell(task, state, note, out);

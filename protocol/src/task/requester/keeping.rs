@@ -330,13 +330,22 @@ impl Requester {
     // ── Ends ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// An end was found: it counts when it is decided.
-    pub(super) fn resolve(&mut self, task: TaskId, state: TaskState, result: Result<TaskResult, TaskError>) {
+    pub(super) fn resolve(
+        &mut self,
+        task: TaskId,
+        state: TaskState,
+        result: Result<TaskResult, TaskError>,
+        out: &mut Outbox,
+    ) {
         let Some(entry) = self.book.open(task) else { return };
         // An end that is being decided is not replaced by another.
         if matches!(entry.phase, Phase::Resolving | Phase::Storing | Phase::Elsewhere) {
             return;
         }
         entry.phase = Phase::Resolving;
+        if sabotage::is(Bug::ToldTooEarly) && entry.ours {
+            out.push(Output::Finish { task, result: result.clone() });
+        }
         self.expiries.clear(&task);
         self.proposals.push((task, Resolution { state, result }));
     }
@@ -344,7 +353,7 @@ impl Requester {
     /// Ends what has no result by its deadline.
     pub(super) fn expire(&mut self, now: Time, out: &mut Outbox) {
         while let Some(task) = self.expiries.pop_due(now) {
-            let Some(entry) = self.book.open(task) else { continue };
+            let Some(entry) = self.book.open(task).filter(|_| !sabotage::is(Bug::IgnoreDeadline)) else { continue };
             let after = lifetime(&entry.spec, &entry.keeping);
             self.withdraw(task, out);
             self.end(task, TaskState::Failed, Err(TaskError::DeadlinePassed { after }), out);

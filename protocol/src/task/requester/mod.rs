@@ -39,11 +39,13 @@ use crate::message::{
     TaskRef,
 };
 use crate::output::{Event, Outbox, Output, TaskError, TaskResult, Timings};
+use crate::peer::Holding;
 use crate::placement::cost::transmission;
 use crate::placement::estimates::{Estimates, Run};
 use crate::placement::explain::{Decision, Method, Verdict};
 use crate::placement::{self, Assessment, Candidate, Circumstances, HomeLink, Ranking, Record, Site};
 use crate::rng::Rng;
+use crate::sabotage::{self, Bug};
 use crate::store::Ticket;
 use crate::time::{Time, micros};
 
@@ -184,6 +186,12 @@ impl Requester {
         }
     }
 
+    /// What users' tasks take up here, beside what they may.
+    pub(crate) fn holdings(&self) -> Vec<Holding> {
+        let open = Holding { what: "unfinished tasks", held: self.book.open_count(), max: HOME_TASKS_MAX };
+        self.durable.holdings().into_iter().chain([open]).collect()
+    }
+
     /// Awards given and settled since the last call, for the load view.
     pub fn take_assignments(&mut self) -> Vec<Assignment> {
         core::mem::take(&mut self.assignments)
@@ -221,6 +229,10 @@ impl Requester {
         out: &mut Outbox,
     ) {
         let Submission { name, spec, keeping } = submission;
+        if sabotage::is(Bug::ForgetKey) && self.book.get(task).is_some_and(|known| known.state.is_final()) {
+            self.durable.drop_kept(task, out);
+            self.book.forget(task);
+        }
         if let Some(known) = self.book.get(task) {
             let kept = known.is_kept();
             match &known.phase {
@@ -257,6 +269,9 @@ impl Requester {
 
     /// A user withdraws a task.
     pub fn cancel(&mut self, task: TaskId, out: &mut Outbox) {
+        if sabotage::is(Bug::IgnoreCancel) {
+            return;
+        }
         if let Some(entry) = self.book.open(task) {
             entry.cancelled = true;
             if matches!(entry.phase, Phase::Elsewhere) {
@@ -299,11 +314,12 @@ impl Requester {
     /// The task of an attempt, if that is the current one and `from` holds it.
     fn current(&mut self, attempt: TaskRef, from: PeerId) -> Option<&mut HomeTask> {
         let entry = self.book.open(attempt.task)?;
-        if entry.epoch != attempt.epoch {
+        if entry.epoch != attempt.epoch && !sabotage::is(Bug::StaleOutcome) {
             return None;
         }
         let holds = match &entry.phase {
             // Who got a forwarded attempt may speak before the one that passed it on.
+            Phase::Awarded { .. } if sabotage::is(Bug::AnybodysOutcome) || sabotage::is(Bug::StaleOutcome) => true,
             Phase::Awarded { to, alternatives, .. } => *to == from || alternatives.contains(&from),
             Phase::Collecting { from: holder, .. } => *holder == from,
             Phase::Waiting

@@ -233,6 +233,9 @@ impl Requester {
             kept: entry.is_kept(),
             received: if to.peer == self.me { Vec::new() } else { self.acknowledgements.take(to.peer) },
         };
+        if let Some(second) = rivals.near.first().filter(|_| sabotage::is(Bug::DoubleAward)) {
+            out.send(*second, Message::Award(Box::new(award.clone())));
+        }
         entry.executor = Some(to.peer);
         entry.variant = to.variant;
         entry.awarded = now;

@@ -66,7 +66,7 @@ fn check(world: &World, seed: u64) {
     }
 }
 
-fn run(seed: u64) -> usize {
+pub(super) fn run(seed: u64) -> usize {
     let mut world = World::new(5, seed);
     world.run_for(ms(2_000));
     let mut submitted = 0;

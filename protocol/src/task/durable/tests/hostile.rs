@@ -70,7 +70,7 @@ fn counsel() -> impl Strategy<Value = Counsel> {
                     age: SPAN,
                 })),
                 2 => Counsel::Guarded(Guarded { case, refusal: yes.then(String::new) }),
-                3 | 4 => Counsel::Prepare(Prepare { task, council, ballot, expires_in: SPAN }),
+                3 | 4 => Counsel::Prepare(Prepare { task, council, ballot, expires_in: SPAN, leader_gave_up: yes }),
                 5 => Counsel::Promised(Box::new(Promised { case, ballot, accepted: yes.then_some(vote) })),
                 6 | 7 => Counsel::Propose(Box::new(Propose { task, council, vote, expires_in: SPAN })),
                 8 => Counsel::Accepted(Voted { case, ballot }),

@@ -3,5 +3,6 @@
 mod chaos;
 mod hostile;
 mod members;
+mod sabotage;
 mod stories;
 mod world;

@@ -327,3 +327,25 @@ fn a_damaged_record_is_told_and_its_task_is_not_acted_on() {
     assert_eq!(world.state_at(0, task(2)), Some(TaskState::Done), "others go on");
     assert!(world.has_on_disk(0, b't', task(1)), "what is damaged is left alone");
 }
+
+/// The home is there, and answers, but cannot read what it kept: that is no reason for the guardian to wait for it.
+#[test]
+fn a_guardian_follows_a_home_whose_record_is_damaged() {
+    let mut world = world(19);
+    world.run = ms(5_000);
+    world.submit(0, task(1), Durability::Guarded);
+    world.run_for(ms(500));
+    world.crash(0);
+    world.damage(0, b'c', task(1));
+    world.start(0);
+    world.run_for(ms(40_000));
+
+    let guardian = world.holders(b't', task(1)).into_iter().find(|n| *n != 0).expect("somebody guards it");
+    assert_eq!(world.state_at(guardian, task(1)), Some(TaskState::Done), "{}", world.describe(task(1)));
+    for (ticket, n) in (0..world.count()).enumerate() {
+        world.give(n, Input::Sought { task: task(1), ticket: ticket as u64 });
+    }
+    world.run_for(ms(2_000));
+    let states = world.found.iter().map(|(_, found)| found.as_ref().map(|found| found.state));
+    assert_eq!(states.collect::<Vec<_>>(), vec![Some(TaskState::Done); world.count()]);
+}
