@@ -22,18 +22,30 @@ pub enum Promise {
     NotLost,
     /// I3: whoever asks, whenever, gets the same end.
     OneEnd,
-    /// I4: no second commit, whatever ran.
+    /// I4: only the current attempt commits, whatever ran.
     OneCommit,
+    /// I4: an attempt is given to one peer.
+    OneRun,
+    /// I2: an end without a result has a true reason.
+    TrueReason,
     /// I5: no reservation outlives its time.
     Reservations,
     /// I6: everything is bounded.
     Bounds,
     /// I7: the result can be had from any peer.
     Reachable,
+    /// I7: what was kept for a time is forgotten after it.
+    Retention,
     /// I8: all see each other once faults stop.
     Convergence,
+    /// Once faults stop, what is handed in is taken on and ends as it should.
+    Works,
+    /// I10: no task runs where its user does not allow.
+    Residency,
     /// I11: the same seed gives the same trace.
     Determinism,
+    /// A record that cannot be read is named.
+    Damage,
     /// No peer stops by a fault of its own.
     NoPanic,
 }

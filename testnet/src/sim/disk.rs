@@ -24,7 +24,8 @@ pub enum Trouble {
 /// Records by key, and what was ordered and is not synced yet.
 #[derive(Debug)]
 pub struct Disk {
-    records: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// The bytes under each key, and since when something has stood there.
+    records: BTreeMap<Vec<u8>, (Time, Vec<u8>)>,
     unsynced: VecDeque<(Ticket, Vec<Change>)>,
     /// When the last batch that was ordered will be synced.
     synced_at: Time,
@@ -49,7 +50,7 @@ impl Disk {
     /// What a process that starts now finds.
     pub(super) fn start(&mut self, unix_ms: u64) -> Input {
         self.starts += 1;
-        let records = self.records.iter().map(|(key, bytes)| (key.clone(), bytes.clone())).collect();
+        let records = self.records.iter().map(|(key, (_, bytes))| (key.clone(), bytes.clone())).collect();
         Input::Restored { records, boot: self.starts, unix_ms }
     }
 
@@ -61,7 +62,7 @@ impl Disk {
     }
 
     /// The oldest batch is done; the answer, if it is the one.
-    pub(super) fn synced(&mut self, ticket: Ticket) -> Option<Input> {
+    pub(super) fn synced(&mut self, now: Time, ticket: Ticket) -> Option<Input> {
         let (oldest, changes) = self.unsynced.pop_front()?;
         debug_assert_eq!(oldest, ticket, "batches are done in their order");
         if let Some(trouble) = self.trouble {
@@ -71,25 +72,25 @@ impl Disk {
             };
             return Some(Input::PersistFailed { ticket: oldest, reason: reason.into() });
         }
-        self.apply(changes);
+        self.apply(now, changes);
         Some(Input::Persisted { ticket: oldest })
     }
 
     /// The machine stops: some of what was ordered is there, in its order.
-    pub(super) fn crash(&mut self, rng: &mut impl Rng) {
+    pub(super) fn crash(&mut self, now: Time, rng: &mut impl Rng) {
         let there = match self.trouble {
             Some(_) => 0,
             None => rng.random_range(0..=self.unsynced.len()),
         };
         for (_, changes) in core::mem::take(&mut self.unsynced).into_iter().take(there) {
-            self.apply(changes);
+            self.apply(now, changes);
         }
     }
 
-    fn apply(&mut self, changes: Vec<Change>) {
+    fn apply(&mut self, now: Time, changes: Vec<Change>) {
         for change in changes {
             match change {
-                Change::Put { key, bytes } => drop(self.records.insert(key, bytes)),
+                Change::Put { key, bytes } => self.records.entry(key).or_insert_with(|| (now, Vec::new())).1 = bytes,
                 Change::Delete { key } => drop(self.records.remove(&key)),
             }
         }
@@ -97,15 +98,21 @@ impl Disk {
 
     /// Everything on it.
     pub fn records(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.records.iter().map(|(key, bytes)| (key.as_slice(), bytes.as_slice()))
+        self.records.iter().map(|(key, (_, bytes))| (key.as_slice(), bytes.as_slice()))
     }
 
-    /// Flips one bit of one record; the key of that record.
-    pub(super) fn flip_a_bit(&mut self, rng: &mut impl Rng) -> Option<Vec<u8>> {
+    /// Since when there has been a record under a key.
+    pub fn since(&self, key: &[u8]) -> Option<Time> {
+        self.records.get(key).map(|(since, _)| *since)
+    }
+
+    /// Flips one bit of one record; the key of that record, and what it was.
+    pub(super) fn flip_a_bit(&mut self, rng: &mut impl Rng) -> Option<(Vec<u8>, Vec<u8>)> {
         let at = rng.random_range(0..self.records.len().max(1));
-        let (key, bytes) = self.records.iter_mut().nth(at)?;
+        let (key, (_, bytes)) = self.records.iter_mut().nth(at)?;
+        let was = bytes.clone();
         let byte = rng.random_range(0..bytes.len().max(1));
         *bytes.get_mut(byte)? ^= 1 << rng.random_range(0..8);
-        Some(key.clone())
+        Some((key.clone(), was))
     }
 }

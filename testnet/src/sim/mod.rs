@@ -10,6 +10,8 @@
 //! | `network.rs` | how long does a message travel? |
 //! | `links.rs` | who is connected? |
 //! | `disk.rs` | what survives a crash? |
+//! | `editions.rs` | what do peers of other versions say and write? |
+//! | `lies.rs` | what does a peer say that lies? |
 //! | `workers.rs` | what can happen at the same time? |
 //!
 //! | | messages | signatures | trace hash |
@@ -25,9 +27,11 @@ pub mod chaos;
 pub mod coordinates;
 mod counts;
 mod disk;
+mod editions;
 mod event;
 mod hash;
 pub mod input;
+mod lies;
 mod links;
 pub mod matrix;
 pub mod membership;
@@ -39,7 +43,7 @@ mod shard;
 mod workers;
 
 use core::time::Duration;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -53,6 +57,7 @@ use shoal_protocol::{BlobId, Input, Peer, PeerId, TaskId, TaskSpec, Time};
 
 pub use self::counts::{Count, Counts, DATAGRAM_BYTES};
 pub use self::disk::{Disk, Trouble};
+pub use self::editions::Edition;
 use self::event::Event;
 use self::hash::FastMap;
 pub use self::network::{Link, Network};
@@ -80,6 +85,30 @@ struct Work {
     run: Duration,
     /// Nothing: its own id, so that results can be told apart.
     output_bytes: Option<u64>,
+}
+
+/// What the run of a kept task writes: who made it. An end can then be told to be that of the attempt it is said to be of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Made {
+    /// By which attempt.
+    pub attempt: TaskRef,
+    /// Where.
+    pub index: usize,
+}
+
+impl Made {
+    fn to_bytes(self) -> Vec<u8> {
+        let numbers = [self.attempt.epoch, self.index as u64].map(u64::to_le_bytes);
+        [self.attempt.task.0.as_slice(), numbers.as_flattened()].concat()
+    }
+
+    /// Reads what a run wrote.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (task, bytes) = bytes.split_first_chunk()?;
+        let (epoch, bytes) = bytes.split_first_chunk()?;
+        let attempt = TaskRef { task: TaskId(*task), epoch: u64::from_le_bytes(*epoch) };
+        Some(Self { attempt, index: usize::try_from(u64::from_le_bytes(bytes.try_into().ok()?)).ok()? })
+    }
 }
 
 /// A run in a sandbox, whatever became of its result.
@@ -161,6 +190,8 @@ impl Sim {
                 watches_beliefs: false,
                 times_decisions: false,
                 keeps_tasks: false,
+                liars: BTreeSet::new(),
+                has_liars: false,
             },
             shards: vec![Shard::new(0, 1, Some(Box::default()))],
             shortest: Duration::ZERO,
@@ -249,8 +280,8 @@ impl Sim {
         }
     }
 
-    /// Flips a bit in a record at rest; the key of that record.
-    pub fn flip_a_bit(&mut self, index: usize) -> Option<Vec<u8>> {
+    /// Flips a bit in a record at rest; the key of that record, and what it was.
+    pub fn flip_a_bit(&mut self, index: usize) -> Option<(Vec<u8>, Vec<u8>)> {
         let node = self.node_mut(index)?;
         node.disk.as_mut()?.flip_a_bit(&mut node.rng)
     }
@@ -267,6 +298,22 @@ impl Sim {
         if let Some(node) = self.node_mut(index).filter(|node| node.process == 0) {
             node.drift_ppm = ppm;
         }
+    }
+
+    /// Which version a machine runs from its next start on.
+    pub fn install(&mut self, index: usize, edition: Edition) {
+        if let Some(node) = self.node_mut(index) {
+            node.edition = edition;
+        }
+    }
+
+    /// A machine lies from now on, or does no more. Only where all machines are on one thread.
+    pub fn lie(&mut self, index: usize, lies: bool) {
+        self.common.has_liars |= lies;
+        match lies {
+            true => self.common.liars.insert(index),
+            false => self.common.liars.remove(&index),
+        };
     }
 
     /// A machine's calendar is set anew; its clock goes on.
@@ -554,6 +601,12 @@ impl Sim {
     /// A running peer, to ask it what people may ask.
     pub fn peer(&self, index: usize) -> Option<&Peer> {
         self.node(index)?.peer.as_ref()
+    }
+
+    /// What a peer's clock shows; nothing when its process does not run, or stands still.
+    pub fn clock(&self, index: usize) -> Option<Time> {
+        let node = self.node(index).filter(|node| node.peer.is_some() && !node.frozen)?;
+        Some(node.clock(self.now))
     }
 
     /// Whom a peer is connected to.

@@ -12,6 +12,7 @@ use shoal_protocol::{Input, Peer, Time};
 use super::TODAY_UNIX_S;
 use super::counts::Count;
 use super::disk::Disk;
+use super::editions::Edition;
 use super::event::{CAUSE_BITS, Coming, Event, Stamp};
 use super::links::{Call, Links};
 
@@ -99,6 +100,8 @@ pub(super) struct Node {
     /// Counts processes, so that what was meant for an earlier one does not reach a later one.
     pub(super) process: u64,
     pub(super) wake_at: Option<Time>,
+    /// When it was woken last, and how often at that one moment.
+    pub(super) woken: (Time, u32),
     pub(super) links: Links,
     /// The chance that meets what it sends.
     pub(super) rng: Pcg64Mcg,
@@ -122,6 +125,8 @@ pub(super) struct Node {
     pub(super) drift_ppm: i32,
     /// How far its calendar is off.
     pub(super) calendar_off_ms: i64,
+    /// Which version it runs.
+    pub(super) edition: Edition,
 }
 
 impl Node {
@@ -132,6 +137,7 @@ impl Node {
             peer: None,
             process: 0,
             wake_at: None,
+            woken: (Time::ZERO, 0),
             links: Links::default(),
             rng: Pcg64Mcg::seed_from_u64(seed ^ (index as u64).rotate_left(32)),
             sent: Count::default(),
@@ -145,6 +151,7 @@ impl Node {
             disk: None,
             drift_ppm: 0,
             calendar_off_ms: 0,
+            edition: Edition::default(),
         }
     }
 
@@ -181,8 +188,8 @@ impl Node {
         (TODAY_UNIX_S * 1_000 + now.as_micros() / 1_000).saturating_add_signed(self.calendar_off_ms)
     }
 
-    pub(super) fn crash(&mut self) {
-        self.disk.iter_mut().for_each(|disk| disk.crash(&mut self.rng));
+    pub(super) fn crash(&mut self, now: Time) {
+        self.disk.iter_mut().for_each(|disk| disk.crash(now, &mut self.rng));
         self.peer = None;
         self.process += 1;
         self.wake_at = None;

@@ -7,7 +7,7 @@
 //! **Not here:** deciding anything a peer decides.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use shoal_protocol::certificate::{Member, SecretKey, SignedRecord};
 use shoal_protocol::message::TaskRef;
@@ -16,17 +16,24 @@ use shoal_protocol::task::spec::{BlobRef, Ending, Payload, RunReport};
 use shoal_protocol::{Event as News, Input, Message, Output, PeerId, TaskId, Time};
 
 use super::counts::{self, Count, DATAGRAM_BYTES};
+use super::editions::Edition;
 use super::event::{Calling, Carried, Coming, Event, Events};
 use super::hash::FastMap;
+use super::lies::{self, Gossip};
 use super::links::{Call, Opened};
 use super::network::{self, Network};
 use super::node::{self, Identity, Node};
-use super::{Belief, Ended, Ran, TODAY_UNIX_S, TaskNews, Told, Work};
+use super::{Belief, Ended, Made, Ran, TODAY_UNIX_S, TaskNews, Told, Work};
 
 /// A dial to somebody who does not answer ends after this, as a QUIC handshake does.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
 /// A connection whose other end vanished is noticed after this, as a QUIC idle timeout does.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A peer that is woken so often at one moment would keep a real machine busy for nothing.
+const WAKES_MAX: u32 = 1_000;
+/// Of the bytes that a liar could send each time, those shorter than this are sent.
+const GARBAGE_BELOW: usize = 10;
 
 /// What all shards see, and only the script changes.
 #[derive(Debug)]
@@ -43,6 +50,10 @@ pub(super) struct Common {
     pub(super) times_decisions: bool,
     /// Whether machines have disks, and what users are told is for the script to judge.
     pub(super) keeps_tasks: bool,
+    /// Machines that lie.
+    pub(super) liars: BTreeSet<usize>,
+    /// Some did: what they sent may still be on its way.
+    pub(super) has_liars: bool,
 }
 
 impl Common {
@@ -85,6 +96,8 @@ pub(super) struct Shard {
     pub(super) trace: Option<Box<blake3::Hasher>>,
     outputs: Vec<Output>,
     pub(super) handled: u64,
+    /// What liars may know; kept while there are some.
+    gossip: Gossip,
 }
 
 impl Shard {
@@ -107,6 +120,7 @@ impl Shard {
             trace,
             outputs: Vec::new(),
             handled: 0,
+            gossip: Gossip::default(),
         }
     }
 
@@ -170,7 +184,7 @@ impl Shard {
             Event::Synced { process, ticket } => {
                 // What is left of an earlier process was settled when that ended.
                 let disk = node.disk.as_mut().filter(|_| node.process == process);
-                if let Some(answer) = disk.and_then(|disk| disk.synced(ticket)) {
+                if let Some(answer) = disk.and_then(|disk| disk.synced(now, ticket)) {
                     self.give(common, index, answer);
                 }
             }
@@ -200,6 +214,8 @@ impl Shard {
             Carried::Beat(beat) => Message::Beat(beat),
             Carried::Bytes(bytes) => match Message::decode(&bytes) {
                 Ok(message) => message,
+                // A daemon counts them, and closes the connection after some.
+                Err(_) if common.has_liars => return,
                 Err(error) => panic!("an honest peer's message cannot be read: {error}"),
             },
         };
@@ -213,6 +229,8 @@ impl Shard {
             return;
         }
         node.wake_at = None;
+        node.woken = if node.woken.0 == now { (now, node.woken.1 + 1) } else { (now, 0) };
+        assert!(node.woken.1 < WAKES_MAX, "seed {}: peer {index} wants to be woken for ever at {now:?}", common.seed);
         self.give(common, index, Input::TimerFired);
     }
 
@@ -298,7 +316,7 @@ impl Shard {
             ran.end = ran.end.min(now);
         }
         let Some(node) = self.node_mut(index) else { return };
-        node.crash();
+        node.crash(now);
         let others = node.links.drop_all();
         node.neighbours_before = others.iter().map(|(other, _)| *other).collect();
         for (other, call) in others {
@@ -408,6 +426,11 @@ impl Shard {
         let now = self.now;
         let Some(node) = self.node_mut(index) else { return };
         let process = node.process;
+        let edition = node.edition;
+        let changes = match edition {
+            Edition::This => changes,
+            Edition::Previous | Edition::Next => changes.into_iter().map(|change| edition.change(change)).collect(),
+        };
         let done = node.disk.as_mut().map(|disk| disk.order(now, ticket, changes));
         done.into_iter().for_each(|at| self.cause(index, at, index, Event::Synced { process, ticket }));
     }
@@ -417,7 +440,44 @@ impl Shard {
     }
 
     fn send(&mut self, common: &Common, from: usize, to: PeerId, message: Message) {
-        let Some(to) = common.index(to) else { return };
+        if !common.liars.is_empty() {
+            return self.send_among_liars(common, from, to, message);
+        }
+        if let Some(to) = common.index(to) {
+            self.transmit(common, from, to, message);
+        }
+    }
+
+    fn send_among_liars(&mut self, common: &Common, from: usize, to: PeerId, message: Message) {
+        let me = common.id(from);
+        self.gossip.overhear(me, to, &message);
+        if !common.liars.contains(&from) {
+            return common.index(to).into_iter().for_each(|to| self.transmit(common, from, to, message.clone()));
+        }
+        let Some(node) = self.nodes.get_mut(from / self.of) else { return };
+        let others: Vec<PeerId> = node.links.others().map(|other| common.id(other)).collect();
+        let mut said = self.gossip.more(me, to, &message, &others, &mut node.rng);
+        let (twisted, garbage) = (lies::twist(message, &mut node.rng), lies::garbage(&mut node.rng));
+        said.push((to, twisted));
+        for (to, message) in said {
+            common.index(to).into_iter().for_each(|to| self.transmit(common, from, to, message.clone()));
+        }
+        if let Some(to) = common.index(to).filter(|_| garbage.len() < GARBAGE_BELOW) {
+            self.hurl(common, from, to, garbage);
+        }
+    }
+
+    /// Bytes that are no message, over the connection there is.
+    fn hurl(&mut self, common: &Common, from: usize, to: usize, bytes: Vec<u8>) {
+        let now = self.now;
+        let Some(node) = self.node_mut(from) else { return };
+        let travels = common.network.travel(from, to, &mut node.rng);
+        if let Some((at, call)) = travels.and_then(|travels| node.links.in_order(to, now + travels)) {
+            self.cause(from, at, to, Event::Arrived { from, call, carried: Carried::Bytes(bytes) });
+        }
+    }
+
+    fn transmit(&mut self, common: &Common, from: usize, to: usize, message: Message) {
         let now = self.now;
         let is_result = matches!(message, Message::Outcome(_));
         let award = match &message {
@@ -425,9 +485,17 @@ impl Shard {
             _ => None,
         };
         let (kind, bulk) = (message.kind(), counts::bulk(&message));
+        let edition = self.node(from).map_or(Edition::This, |node| node.edition);
         let (carried, bytes) = match &mut self.trace {
+            // Beats are most of what is said, and soon say nothing new.
+            None if edition != Edition::This && (kind != "beat" || self.handled.is_multiple_of(64)) => {
+                let bytes = edition.message(&message.encode());
+                let size = bytes.len();
+                (Carried::Bytes(bytes), size)
+            }
             Some(trace) => {
                 let bytes = message.encode();
+                let bytes = if edition == Edition::This { bytes } else { edition.message(&bytes) };
                 trace.update(&to.to_le_bytes()).update(&bytes);
                 let size = bytes.len();
                 (Carried::Bytes(bytes), size)
@@ -537,6 +605,7 @@ impl Shard {
         assert!(node.running.len() <= cores, "seed {}: peer {index} runs more than {cores}", common.seed);
         let output = match work.output_bytes {
             Some(bytes) => vec![0; bytes as usize],
+            None if common.keeps_tasks => Made { attempt, index }.to_bytes(),
             None => attempt.task.0.to_vec(),
         };
         let output = Payload::Inline(output);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use shoal_testnet::sim::chaos::{Fault, Outcome, Promise, Size, Violation, run};
 
-use super::{Failure, NOT_RIGHT};
+use super::{Failure, NOT_RIGHT, sabotage};
 
 /// Look for broken promises: many seeds, each a mesh in which everything goes wrong for some minutes
 ///
@@ -35,6 +35,9 @@ pub(crate) struct Chaos {
     /// Also say what happened, in order; for one seed
     #[arg(long)]
     trace: bool,
+    /// Plant a bug in the peers and look how soon a checker finds it: its name, `all`, or `list`
+    #[arg(long, value_name = "BUG", conflicts_with_all = ["trace"])]
+    sabotage: Option<String>,
     /// JSON instead of text
     #[arg(long)]
     json: bool,
@@ -79,6 +82,10 @@ struct Sum {
 
 impl Chaos {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        if let Some(bug) = &self.sabotage {
+            let size = Size { peers: usize::from(self.peers), minutes: self.minutes };
+            return sabotage::run(bug, self.seeds.first..self.seeds.end, size, self.json);
+        }
         let began = Instant::now();
         let size = Size { peers: usize::from(self.peers), minutes: self.minutes };
         let sum = Mutex::new(Sum {
@@ -142,7 +149,7 @@ impl Chaos {
 }
 
 /// One seed; a peer that stops by a fault of its own breaks a promise too.
-fn one(seed: u64, size: Size, trace: bool) -> Outcome {
+pub(super) fn one(seed: u64, size: Size, trace: bool) -> Outcome {
     let is_full = seed.is_multiple_of(FULL_ONE_IN);
     let attempt = || catch_unwind(AssertUnwindSafe(|| run(seed, size, is_full, trace)));
     let broken = |promise, what| {

@@ -6,6 +6,7 @@ mod coordinates;
 mod membership;
 mod place;
 mod report;
+mod sabotage;
 
 use std::process::ExitCode;
 

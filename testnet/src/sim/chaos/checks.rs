@@ -9,22 +9,17 @@ use super::super::Sim;
 use super::history::Ending;
 use crate::promises::Entry;
 
-/// Machines whose disk has a record about the task.
-pub(super) fn copies(sim: &Sim, task: TaskId) -> usize {
-    (0..sim.len()).filter(|index| has_record(sim, *index, task)).count()
-}
-
+/// Whether a machine has a record about the task on its disk.
 pub(super) fn has_record(sim: &Sim, index: usize, task: TaskId) -> bool {
     sim.disk(index).is_some_and(|disk| disk.records().any(|(key, _)| key.ends_with(&task.0)))
 }
 
 /// I1, at the moment of the acknowledgement.
-pub(super) fn acknowledged(sim: &Sim, entry: &Entry<Ending>, task: TaskId) -> Option<String> {
+pub(super) fn acknowledged(there: usize, entry: &Entry<Ending>, task: TaskId) -> Option<String> {
     let wanted = match entry.durability {
         Durability::Memory => 0,
         Durability::Disk => 1,
         Durability::Guarded => 2,
     };
-    let there = copies(sim, task);
     (there < wanted).then(|| format!("{task} was acknowledged with {there} of {wanted} copies on disk"))
 }

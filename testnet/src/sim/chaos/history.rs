@@ -19,8 +19,6 @@ pub(super) struct History {
     /// Questions for tasks that have not been answered.
     asked: BTreeMap<u64, TaskId>,
     tickets: u64,
-    /// Tasks that were acknowledged since the last call of [`History::take_acknowledged`], and by whom.
-    fresh: Vec<(TaskId, usize)>,
 }
 
 impl History {
@@ -40,7 +38,6 @@ impl History {
             TaskNews::Acknowledged(task) => {
                 if let Some(entry) = self.tasks.get_mut(&task) {
                     entry.acknowledged.get_or_insert(at);
-                    self.fresh.push((task, by));
                 }
             }
             TaskNews::Finished(task, result) => self.ended(task, at, by, *result),
@@ -65,10 +62,6 @@ impl History {
             Err(TaskError::RecordDamaged { .. }) => entry.said_damaged = true,
             Ok(_) | Err(_) => entry.answers.push(Answer { at, by, end: result }),
         }
-    }
-
-    pub(super) fn take_acknowledged(&mut self) -> Vec<(TaskId, usize)> {
-        core::mem::take(&mut self.fresh)
     }
 }
 

@@ -11,11 +11,14 @@
 //! **Invariant:** the same seed gives the same plan, the same run and the same verdict.
 //! **Not here:** anything a peer decides.
 
+mod afterwards;
 mod checks;
 mod history;
 mod plan;
 mod run;
+mod truth;
 mod users;
+mod watch;
 
 use core::time::Duration;
 use std::collections::BTreeMap;

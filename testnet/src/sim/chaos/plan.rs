@@ -7,13 +7,21 @@ use rand::{Rng, RngExt};
 use serde::Serialize;
 use shoal_protocol::Time;
 
-use super::super::{Link, Trouble};
+use super::super::{Edition, Link, Trouble};
 use super::Size;
 
 /// The mesh has this long to form before the first fault.
 pub(super) const FORMING: Duration = Duration::from_secs(10);
 /// Mean time between two faults of a mesh.
 const FAULT_EVERY: Duration = Duration::from_secs(15);
+/// At most so many machines join a mesh, for each one that is there.
+const NEWCOMERS_ONE_IN: usize = 8;
+/// A daemon that is told to stop has this long, and is then stopped.
+const GOODBYE: Duration = Duration::from_secs(3);
+/// Churn lasts this long; a tenth of the machines changes every minute.
+const CHURN: Duration = Duration::from_secs(60);
+/// Records are large to lie about for long.
+const LYING_MAX_MS: u64 = 60_000;
 
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -59,6 +67,16 @@ pub enum Fault {
     MachineLost,
     /// A machine starts with an empty disk.
     DiskReplaced,
+    /// Machines leave as they should, and others join, one after the other: a tenth of them a minute.
+    Churn,
+    /// Machines that nobody has met join at once.
+    MassJoin,
+    /// A large part of the machines leaves at once, as they should.
+    MassLeave,
+    /// One after the other starts with another version, and finds the records of the one before.
+    Upgrade,
+    /// A machine lies.
+    Lies,
 }
 
 /// One thing to do.
@@ -79,6 +97,10 @@ pub(super) enum Act {
     FlipBit(usize),
     ReplaceDisk(usize),
     Lose(usize),
+    /// The daemon is told to stop.
+    Leave(usize),
+    Install(usize, Edition),
+    Lie(usize, bool),
     Calendar(usize, i64),
     /// For the counts; what it consists of stands beside it.
     Struck(Fault),
@@ -89,6 +111,8 @@ pub(super) enum Act {
 pub(super) struct Plan {
     pub(super) drifts_ppm: Vec<i32>,
     pub(super) acts: Vec<(Time, Act)>,
+    /// Machines beside those that are there from the start.
+    pub(super) newcomers: usize,
     /// When the last fault is over.
     pub(super) end: Time,
 }
@@ -106,7 +130,8 @@ impl Plan {
             true => (0..size.peers).map(|_| rng.random_range(-200..=200)).collect(),
             false => vec![0; size.peers],
         };
-        let mut draft = Draft { size, end, acts: Vec::new(), lost: Vec::new() };
+        let edition = Edition::default();
+        let mut draft = Draft { size, end, acts: Vec::new(), lost: Vec::new(), newcomers: 0, edition };
         if drifts_ppm.iter().any(|ppm| *ppm != 0) {
             draft.add(begin, Act::Struck(Fault::Drift));
         }
@@ -114,6 +139,9 @@ impl Plan {
         let mut kinds = KINDS.to_vec();
         kinds.shuffle(rng);
         kinds.truncate(rng.random_range(1..=KINDS.len()));
+        if kinds.contains(&Fault::Churn) || kinds.contains(&Fault::MassJoin) {
+            draft.newcomers = rng.random_range(1..=size.peers.div_ceil(NEWCOMERS_ONE_IN));
+        }
         let mut at = begin;
         loop {
             at += FAULT_EVERY.mul_f64(-(1.0 - rng.random::<f64>()).ln());
@@ -123,14 +151,14 @@ impl Plan {
             let kind = kinds[rng.random_range(0..kinds.len())];
             draft.strike(at, kind, rng);
         }
-        let mut acts = draft.acts;
+        let (mut acts, newcomers) = (draft.acts, draft.newcomers);
         // What one fault ends must not end before it began, and the rest keeps its order.
         acts.sort_by_key(|(at, _)| *at);
-        Self { drifts_ppm, acts, end }
+        Self { drifts_ppm, acts, newcomers, end }
     }
 }
 
-const KINDS: [Fault; 19] = [
+const KINDS: [Fault; 24] = [
     Fault::Crash,
     Fault::PowerCut,
     Fault::CrashLoop,
@@ -150,6 +178,11 @@ const KINDS: [Fault; 19] = [
     Fault::BitFlip,
     Fault::MachineLost,
     Fault::DiskReplaced,
+    Fault::Churn,
+    Fault::MassJoin,
+    Fault::MassLeave,
+    Fault::Upgrade,
+    Fault::Lies,
 ];
 
 struct Draft {
@@ -157,6 +190,8 @@ struct Draft {
     end: Time,
     acts: Vec<(Time, Act)>,
     lost: Vec<usize>,
+    newcomers: usize,
+    edition: Edition,
 }
 
 impl Draft {
@@ -252,6 +287,46 @@ impl Draft {
                 self.add(until, Act::Start(one));
             }
             Fault::MachineLost | Fault::DiskReplaced => return,
+            Fault::Churn => {
+                let all = peers + self.newcomers;
+                for _ in 0..all.div_ceil(10) {
+                    let (leaves, joins) = (rng.random_range(0..all), rng.random_range(0..all));
+                    self.leave(at + CHURN.mul_f64(rng.random()), span(rng, 2_000, 60_000), leaves);
+                    self.add(at + CHURN.mul_f64(rng.random()), Act::Start(joins));
+                }
+            }
+            Fault::MassJoin => (peers..peers + self.newcomers).for_each(|index| {
+                self.add(at, Act::Start(index));
+                if rng.random_bool(0.5) {
+                    self.add(until, Act::Leave(index));
+                    self.add(until + GOODBYE, Act::Crash(index));
+                }
+            }),
+            Fault::MassLeave => {
+                let share = rng.random_range(0.3..0.6);
+                for index in 0..peers {
+                    if rng.random_bool(share) {
+                        self.leave(at + span(rng, 1, 1_000), span(rng, 5_000, 60_000), index);
+                    }
+                }
+            }
+            Fault::Upgrade => {
+                self.edition = self.edition.next();
+                let pause = span(rng, 200, 3_000);
+                let mut at = at;
+                for index in 0..peers {
+                    // Some are left as they are: versions live side by side.
+                    if rng.random_bool(0.8) {
+                        self.add(at, Act::Install(index, self.edition));
+                        self.down(at, at + span(rng, 200, 2_000), index);
+                        at += pause;
+                    }
+                }
+            }
+            Fault::Lies => {
+                self.add(at, Act::Lie(one, true));
+                self.add(at + span(rng, 5_000, LYING_MAX_MS), Act::Lie(one, false));
+            }
         }
         self.add(at, Act::Struck(fault));
     }
@@ -259,6 +334,12 @@ impl Draft {
     fn down(&mut self, at: Time, back: Time, index: usize) {
         self.add(at, Act::Crash(index));
         self.add(back, Act::Start(index));
+    }
+
+    /// Says goodbye, and is back after `away`.
+    fn leave(&mut self, at: Time, away: Duration, index: usize) {
+        self.add(at, Act::Leave(index));
+        self.down(at + GOODBYE, at + GOODBYE + away, index);
     }
 
     fn part(&mut self, at: Time, until: Time, ways: Vec<(usize, usize)>) {

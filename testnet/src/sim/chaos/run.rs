@@ -1,26 +1,31 @@
 //! One seed from beginning to verdict.
 
 use core::time::Duration;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use shoal_protocol::certificate::Role;
 use shoal_protocol::config::PeerConfig;
-use shoal_protocol::task::durable::Durability;
+use shoal_protocol::task::durable::{Durability, Keeping};
 use shoal_protocol::task::spec::{CloudUse, Payload};
 use shoal_protocol::{BlobId, Input, PeerId, TaskId, TaskSpec, Time};
 
-use super::super::Sim;
+use super::super::{Sim, TaskNews};
+use super::afterwards::{self, Expected, Test};
 use super::checks;
 use super::history::History;
 use super::plan::{Act, CALM, Plan, SYNC};
+use super::truth::{self, Asked};
 use super::users::{Wish, wishes};
+use super::watch::{self, Watch};
 use super::{Outcome, Size};
 use crate::promises::{self, CONVERGE_WITHIN, Promise, Violation};
 
 /// Between the last fault and the last question: every run, its retries and a takeover fit.
 const SETTLING: Duration = Duration::from_secs(120);
+/// After the faults, before tasks are handed in again: a connection whose other end is gone has been noticed.
+const QUIET: Duration = Duration::from_secs(15);
 /// For the answers to the last questions.
 const ANSWERING: Duration = Duration::from_secs(10);
 /// How often what must never happen is looked for.
@@ -31,6 +36,7 @@ pub fn run(seed: u64, size: Size, full: bool, tell: bool) -> Outcome {
     let mut run = Run::new(seed, size, full, tell);
     run.faults();
     run.calm();
+    run.afterwards();
     run.settle();
     run.outcome
 }
@@ -56,7 +62,36 @@ struct Run {
     lost: BTreeSet<usize>,
     /// Tasks of which a copy was destroyed, by the machine that had it.
     destroyed: BTreeSet<(TaskId, usize)>,
+    watch: Watch,
+    /// A calendar was set.
+    calendar_set: bool,
+    /// When each task was handed in first, and within what it is to end.
+    handed_in: BTreeMap<TaskId, (Time, Duration)>,
+    /// The last questions that have no answer yet, and the tasks they are about.
+    last_asked: BTreeMap<u64, TaskId>,
+    /// Tasks that damage was told of since the last call of [`Run::start`], and by whom.
+    damage: BTreeSet<(usize, TaskId)>,
+    /// A kind of broken promise is told so often.
+    told: BTreeMap<Promise, usize>,
     tell: bool,
+}
+
+/// One cause may break a promise at every look.
+const TOLD_MAX: usize = 3;
+
+/// What is handed in.
+#[derive(Debug, Clone, Copy)]
+struct Work {
+    home: usize,
+    keeping: Keeping,
+    run: Duration,
+    deadline: Option<Duration>,
+    may_use_clouds: bool,
+}
+
+/// Every fifth machine is a cloud.
+fn is_cloud(index: usize) -> bool {
+    index.is_multiple_of(5)
 }
 
 impl Run {
@@ -66,13 +101,18 @@ impl Run {
         let wishes = wishes(size, &mut rng);
         let mut sim = if full { Sim::new(seed, CALM) } else { Sim::quick(seed, CALM) };
         sim.keep_tasks();
-        for index in 0..size.peers {
-            let role = if index % 5 == 0 { Role::Cloud } else { Role::Edge };
-            let config = PeerConfig {
+        let short_queues = rng.random_bool(0.5);
+        let machines = size.peers + plan.newcomers;
+        for index in 0..machines {
+            let role = if is_cloud(index) { Role::Cloud } else { Role::Edge };
+            let mut config = PeerConfig {
                 cores: rng.random_range(1..=4),
                 speed: rng.random_range(0.5..2.0),
                 ..PeerConfig::default()
             };
+            if short_queues {
+                config.queue_max = rng.random_range(2..=16);
+            }
             sim.add_cold(role, config);
         }
         for (index, ppm) in plan.drifts_ppm.iter().enumerate() {
@@ -89,16 +129,29 @@ impl Run {
             down: BTreeSet::new(),
             lost: BTreeSet::new(),
             destroyed: BTreeSet::new(),
+            watch: Watch::default(),
+            calendar_set: false,
+            handed_in: BTreeMap::new(),
+            last_asked: BTreeMap::new(),
+            damage: BTreeSet::new(),
+            told: BTreeMap::new(),
             tell,
         };
+        run.down.extend(size.peers..machines);
         (0..size.peers).for_each(|index| run.start(index));
         run
     }
 
     /// A peer remembers everybody, as from the file a daemon keeps.
     fn start(&mut self, index: usize) {
-        let others: Vec<_> = (0..self.size.peers).filter(|other| *other != index).collect();
+        let others: Vec<_> = (0..self.sim.len()).filter(|other| *other != index).collect();
+        self.hear();
+        self.damage.clear();
         self.sim.start(index, &others);
+        self.hear();
+        let said = self.damage.iter().filter(|(by, _)| *by == index).map(|(_, task)| *task).collect();
+        let unsaid = self.watch.started(&self.sim, index, &said);
+        self.broken(unsaid);
     }
 
     fn task(&self, wish: usize) -> TaskId {
@@ -114,7 +167,15 @@ impl Run {
 
     fn violated(&mut self, promise: Promise, what: String) {
         self.say(|| format!("VIOLATION of {promise:?}: {what}"));
-        self.outcome.violations.push(Violation { seed: self.seed, promise, what });
+        let told = self.told.entry(promise).or_default();
+        *told += 1;
+        if *told <= TOLD_MAX {
+            self.outcome.violations.push(Violation { seed: self.seed, promise, what });
+        }
+    }
+
+    fn broken(&mut self, broken: Vec<(Promise, String)>) {
+        broken.into_iter().for_each(|(promise, what)| self.violated(promise, what));
     }
 
     // ── While things go wrong ───────────────────────────────────────────────────────────────────────────────────
@@ -151,20 +212,45 @@ impl Run {
         }
     }
 
+    /// What must never be, now.
     fn look(&mut self) {
+        self.hear();
+        // Who lost its disk numbers its terms and attempts anew.
+        let is_sound = |task: TaskId| !self.destroyed.iter().any(|(destroyed, _)| *destroyed == task);
+        let kept = |task| {
+            is_sound(task) && self.history.tasks.get(&task).is_some_and(|entry| entry.durability != Durability::Memory)
+        };
+        let runs = self.watch.runs(&self.sim, is_cloud, kept);
+        self.broken(runs);
+        for index in 0..self.sim.len() {
+            let over = watch::holdings(&self.sim, index);
+            self.broken(over);
+        }
+    }
+
+    /// What users were told.
+    fn hear(&mut self) {
         for told in self.sim.take_told() {
             self.say(|| format!("peer {} tells {:?}", told.index, told.news));
+            match &told.news {
+                TaskNews::Acknowledged(task) => self.acknowledged(*task, told.index, told.at),
+                TaskNews::Found(ticket, Some(found)) if found.state.is_final() => drop(self.last_asked.remove(ticket)),
+                TaskNews::Damaged(Some(task)) => drop(self.damage.insert((told.index, *task))),
+                TaskNews::Found(..) | TaskNews::Damaged(None) | TaskNews::Finished(..) => {}
+            }
             self.history.note(told);
         }
-        for (task, by) in self.history.take_acknowledged() {
-            let Some(entry) = self.history.tasks.get(&task) else { continue };
-            // A machine whose disk was taken away since has no say in what was there when it spoke.
-            if self.destroyed.iter().any(|(destroyed, _)| *destroyed == task) || self.lost.contains(&by) {
-                continue;
-            }
-            if let Some(what) = checks::acknowledged(&self.sim, entry, task) {
-                self.violated(Promise::Acknowledged, what);
-            }
+    }
+
+    fn acknowledged(&mut self, task: TaskId, by: usize, at: Time) {
+        // A machine whose disk was taken away since has no say in what was there when it spoke.
+        if self.destroyed.iter().any(|(destroyed, _)| *destroyed == task) || self.lost.contains(&by) {
+            return;
+        }
+        let there = watch::copies_at(&self.sim, task, at);
+        let entry = self.history.tasks.get(&task);
+        if let Some(what) = entry.and_then(|entry| checks::acknowledged(there, entry, task)) {
+            self.violated(Promise::Acknowledged, what);
         }
     }
 
@@ -174,20 +260,32 @@ impl Run {
         if self.down.contains(&wish.home) || self.lost.contains(&wish.home) {
             return;
         }
+        let Wish { home, keeping, run, deadline, may_use_clouds, .. } = wish;
+        self.hand_in(task, Work { home, keeping, run, deadline, may_use_clouds });
+    }
+
+    fn hand_in(&mut self, task: TaskId, work: Work) {
+        let Work { home, keeping, run, deadline, may_use_clouds } = work;
         let mut spec = TaskSpec::of_module(BlobId([7; 32]), 20_000);
         spec.inputs.push(Payload::Inline(vec![0; 1_000]));
-        spec.policy.cloud = CloudUse::Allow;
-        spec.deadline = wish.deadline;
-        self.history.submitted(task, wish.home, wish.keeping.durability);
-        self.say(|| {
-            format!("{task} ({:?}) is handed in at peer {}, runs {:?}", wish.keeping.durability, wish.home, wish.run)
-        });
-        self.sim.submit_kept(wish.home, task, spec, wish.keeping, wish.run);
+        spec.policy.cloud = if may_use_clouds { CloudUse::Allow } else { CloudUse::Never };
+        spec.deadline = deadline;
+        if !may_use_clouds {
+            self.watch.keep_from_clouds(task);
+        }
+        self.handed_in.entry(task).or_insert((self.sim.now(), deadline.unwrap_or(keeping.retention)));
+        self.history.submitted(task, home, keeping.durability);
+        self.say(|| format!("{task} ({:?}) is handed in at peer {home}, runs {run:?}", keeping.durability));
+        self.sim.submit_kept(home, task, spec, keeping, run);
     }
 
     fn cancel(&mut self, index: usize) {
-        let task = self.task(index);
-        let Some(home) = self.wishes.get(index).map(|wish| wish.home) else { return };
+        if let Some(home) = self.wishes.get(index).map(|wish| wish.home) {
+            self.cancel_at(home, self.task(index));
+        }
+    }
+
+    fn cancel_at(&mut self, home: usize, task: TaskId) {
         if let Some(entry) = self.history.tasks.get_mut(&task) {
             entry.cancelled = true;
             self.say(|| format!("{task} is cancelled at peer {home}"));
@@ -207,7 +305,7 @@ impl Run {
         match act {
             Act::Crash(index) => self.crash(index),
             Act::Start(index) => {
-                if self.down.remove(&index) {
+                if !self.lost.contains(&index) && self.down.remove(&index) {
                     self.start(index);
                 }
             }
@@ -216,12 +314,16 @@ impl Run {
             Act::Cut(ways) => ways.into_iter().for_each(|(from, to)| self.sim.network().cut(from, to)),
             Act::Mend(ways) => ways.into_iter().for_each(|(from, to)| self.sim.network().mend(from, to)),
             Act::Link(link) => self.sim.network().set_default(link),
-            Act::Disturb(duplicated, delayed) => self.sim.network().disturb(duplicated, delayed),
+            Act::Disturb(duplicated, delayed) => {
+                self.watch.doubled |= duplicated > 0.0;
+                self.sim.network().disturb(duplicated, delayed);
+            }
             Act::Disk(index, trouble, sync) => self.sim.trouble_disk(index, trouble, sync),
             Act::FlipBit(index) => {
-                let key = self.sim.flip_a_bit(index);
-                let task = key.and_then(|key| Some(TaskId(*key.last_chunk::<16>()?)));
+                let Some((key, was)) = self.sim.flip_a_bit(index) else { return };
+                let task = key.last_chunk::<16>().map(|id| TaskId(*id));
                 self.destroyed.extend(task.map(|task| (task, index)));
+                self.watch.flipped(index, key, was);
             }
             Act::ReplaceDisk(index) => {
                 self.destroy(index);
@@ -232,7 +334,20 @@ impl Run {
                 self.destroy(index);
                 self.lost.insert(index);
             }
-            Act::Calendar(index, off_ms) => self.sim.set_calendar(index, off_ms),
+            Act::Calendar(index, off_ms) => {
+                self.calendar_set = true;
+                self.sim.set_calendar(index, off_ms);
+            }
+            Act::Leave(index) => {
+                if !self.down.contains(&index) && !self.lost.contains(&index) {
+                    self.sim.tell(index, Input::ShutdownRequested);
+                }
+            }
+            Act::Install(index, edition) => self.sim.install(index, edition),
+            Act::Lie(index, lies) => {
+                self.watch.doubled |= lies;
+                self.sim.lie(index, lies);
+            }
             Act::Struck(fault) => *self.outcome.faults.entry(fault).or_default() += 1,
         }
     }
@@ -248,6 +363,7 @@ impl Run {
         let tasks: Vec<_> = self.history.tasks.keys().copied().collect();
         let gone = tasks.into_iter().filter(|task| checks::has_record(&self.sim, index, *task));
         self.destroyed.extend(gone.map(|task| (task, index)).collect::<Vec<_>>());
+        self.watch.disk_gone(index);
     }
 
     // ── When nothing goes wrong any more ────────────────────────────────────────────────────────────────────────
@@ -257,7 +373,8 @@ impl Run {
         self.sim.network().heal();
         self.sim.network().set_default(CALM);
         self.sim.network().disturb(0.0, 0.0);
-        for index in 0..self.size.peers {
+        for index in 0..self.sim.len() {
+            self.sim.lie(index, false);
             self.sim.thaw(index);
             self.sim.trouble_disk(index, None, SYNC);
             if self.down.remove(&index) && !self.lost.contains(&index) {
@@ -280,11 +397,72 @@ impl Run {
             );
             self.violated(Promise::Convergence, what);
         }
+        self.sim.run_for(QUIET.saturating_sub(self.sim.now().since(calm)));
         self.look();
     }
 
+    /// What is handed in now must be taken on, and end as it should.
+    fn afterwards(&mut self) {
+        let began = self.sim.now();
+        let mut rng = Pcg64Mcg::seed_from_u64(self.seed ^ 0xaf7e);
+        let mut homes: Vec<usize> = (0..self.size.peers).filter(|index| !self.lost.contains(index)).collect();
+        let turn = rng.random_range(0..homes.len().max(1));
+        homes.rotate_left(turn);
+        let first = self.wishes.len();
+        let tests: Vec<(TaskId, Test)> =
+            (first..).map(|n| self.task(n)).zip(afterwards::tests(&homes, &mut rng)).collect();
+        for (task, test) in &tests {
+            let Test { home, keeping, run, deadline, .. } = *test;
+            self.hand_in(*task, Work { home, keeping, run, deadline, may_use_clouds: true });
+        }
+        self.sim.run_for(afterwards::CANCELLED_AFTER);
+        for (task, test) in tests.iter().filter(|(_, test)| test.expected == Expected::Cancelled) {
+            self.cancel_at(test.home, *task);
+        }
+        let gone = homes.first().copied().unwrap_or(0);
+        self.look();
+        self.say(|| format!("peer {gone} is gone"));
+        self.crash(gone);
+        self.watch_until(began + (afterwards::WITHIN - afterwards::ASKED_BEFORE));
+        for (task, _) in tests.iter().filter(|(_, test)| test.expected == Expected::Orphaned) {
+            let others: Vec<usize> = homes.iter().copied().filter(|index| *index != gone).collect();
+            let by = others.get(rng.random_range(0..others.len().max(1)));
+            by.into_iter().for_each(|by| self.ask(*task, *by));
+        }
+        self.watch_until(began + afterwards::WITHIN);
+        for (task, test) in &tests {
+            let Some(entry) = self.history.tasks.get(task) else { continue };
+            let what = afterwards::judge(test, entry, began).map(|what| format!("{task} {what}"));
+            what.into_iter().for_each(|what| self.violated(Promise::Works, what));
+            let runs_on = self.sim.running_at(*task).map(|at| format!("{task} has ended and still runs at peer {at}"));
+            runs_on.into_iter().for_each(|what| self.violated(Promise::Works, what));
+        }
+        self.down.remove(&gone);
+        self.start(gone);
+        self.watch_until(began + SETTLING);
+        for (task, _) in tests.iter().filter(|(_, test)| test.expected == Expected::Forgotten) {
+            // What is asked for below is what must still be found.
+            self.history.tasks.remove(task);
+            let remains = watch::remains(&self.sim, *task);
+            if !remains.is_empty() {
+                let what = format!(
+                    "{task} was kept for {:?} and is still on the disks of {remains:?} {:?} after it was handed in",
+                    afterwards::SHORTLY,
+                    self.sim.now().since(began)
+                );
+                self.violated(Promise::Retention, what);
+            }
+        }
+    }
+
+    fn watch_until(&mut self, end: Time) {
+        while self.sim.now() < end {
+            self.sim.run_to((self.sim.now() + Duration::from_secs(1)).min(end));
+            self.look();
+        }
+    }
+
     fn settle(&mut self) {
-        self.sim.run_for(SETTLING);
         self.look();
         let mut rng = Pcg64Mcg::seed_from_u64(self.seed ^ 0xa5c);
         let acknowledged: Vec<_> = self
@@ -297,22 +475,15 @@ impl Run {
         for task in &acknowledged {
             let by = rng.random_range(0..self.size.peers);
             let by = (by..by + self.size.peers).map(|by| by % self.size.peers).find(|by| !self.lost.contains(by));
-            by.into_iter().for_each(|by| self.ask(*task, by));
+            if let Some(by) = by {
+                let ticket = self.history.asked(*task);
+                self.last_asked.insert(ticket, *task);
+                self.sim.tell(by, Input::Sought { task: *task, ticket });
+            }
         }
         self.sim.run_for(ANSWERING);
         self.look();
-        let ends: Vec<_> = self
-            .history
-            .tasks
-            .iter()
-            .filter_map(|(task, entry)| {
-                // A home that lost its disk knows no keys: handed in again there, the task is another one.
-                let is_excused = self.destroyed.contains(&(*task, entry.home))
-                    || self.is_excused(*task, entry.durability, entry.home);
-                promises::one_end(*task, entry).filter(|_| !is_excused)
-            })
-            .collect();
-        ends.into_iter().for_each(|what| self.violated(Promise::OneEnd, what));
+        self.judge_ends();
         for task in &acknowledged {
             let Some(entry) = self.history.tasks.get(task) else { continue };
             if self.is_excused(*task, entry.durability, entry.home) {
@@ -321,12 +492,33 @@ impl Run {
             }
             if let Some(what) = promises::ended(*task, entry) {
                 self.violated(Promise::NotLost, what);
+            } else if self.last_asked.values().any(|asked| asked == task) {
+                let what = format!("{task} has ended, and another peer that is asked for its end does not find it");
+                self.violated(Promise::Reachable, what);
             }
         }
         self.outcome.submitted = self.history.tasks.len() as u64;
         self.outcome.acknowledged = acknowledged.len() as u64;
         self.outcome.simulated = self.sim.now().since(Time::ZERO);
         self.outcome.trace = self.sim.trace_hash();
+    }
+
+    /// I2 to I4 for every task that somebody told an end of.
+    fn judge_ends(&mut self) {
+        let mut broken = Vec::new();
+        for (task, entry) in &self.history.tasks {
+            // A home that lost its disk knows no keys: handed in again there, the task is another one.
+            let is_another = self.destroyed.contains(&(*task, entry.home));
+            if !is_another && !self.is_excused(*task, entry.durability, entry.home) {
+                broken.extend(promises::one_end(*task, entry).map(|what| (Promise::OneEnd, what)));
+            }
+            let (at, lifetime) = self.handed_in.get(task).copied().unwrap_or_default();
+            let asked = Asked { at, lifetime, calendar_set: self.calendar_set };
+            let is_kept = entry.durability != Durability::Memory;
+            let judged = entry.answers.iter().filter(|_| is_kept && entry.acknowledged.is_some());
+            broken.extend(judged.filter_map(|answer| truth::of(&self.sim, *task, entry, answer, asked)));
+        }
+        self.broken(broken);
     }
 
     /// Whether the faults destroyed more copies than the promise stands.

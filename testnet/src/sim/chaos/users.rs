@@ -13,6 +13,11 @@ use super::plan::FORMING;
 /// Mean time between two submissions in the mesh.
 const SUBMIT_EVERY: Duration = Duration::from_secs(2);
 
+/// One submission in so many is that of [`BURST`] tasks at once.
+const BURSTS: f64 = 0.01;
+const BURST: usize = 30;
+const BURST_RUN_MAX: Duration = Duration::from_millis(500);
+
 /// A task that somebody will hand in.
 #[derive(Debug, Clone)]
 pub(super) struct Wish {
@@ -22,6 +27,7 @@ pub(super) struct Wish {
     /// On a reference core.
     pub(super) run: Duration,
     pub(super) deadline: Option<Duration>,
+    pub(super) may_use_clouds: bool,
     /// When it is handed in again under the same key, whether it was acknowledged or not.
     pub(super) again: Option<Time>,
     pub(super) cancel: Option<Time>,
@@ -38,8 +44,19 @@ pub(super) fn wishes(size: Size, rng: &mut impl Rng) -> Vec<Wish> {
         if at >= end {
             return wishes;
         }
-        wishes.push(wish(at, size, rng));
+        match rng.random_bool(BURSTS) {
+            true => wishes.extend(burst(at, size, rng)),
+            false => wishes.push(wish(at, size, rng)),
+        }
     }
+}
+
+/// Many short tasks at one peer at once: more than may wait there.
+fn burst(at: Time, size: Size, rng: &mut impl Rng) -> impl Iterator<Item = Wish> {
+    let like = wish(at, size, rng);
+    let (again, cancel, deadline) = (None, None, None);
+    let run = like.run.min(BURST_RUN_MAX);
+    (0..BURST).map(move |_| Wish { again, cancel, deadline, run, ask: Vec::new(), ..like.clone() })
 }
 
 fn wish(at: Time, size: Size, rng: &mut impl Rng) -> Wish {
@@ -57,5 +74,7 @@ fn wish(at: Time, size: Size, rng: &mut impl Rng) -> Wish {
     let asks = (chance() * 3.0) as usize;
     let ask = (0..asks).map(|_| (later(&mut chance, 60.0), (chance() * size.peers as f64) as usize)).collect();
     let home = (chance() * size.peers as f64) as usize;
-    Wish { at, home, keeping: Keeping { durability, retention: RETENTION_DEFAULT }, run, deadline, again, cancel, ask }
+    let may_use_clouds = chance() < 0.8;
+    let keeping = Keeping { durability, retention: RETENTION_DEFAULT };
+    Wish { at, home, keeping, run, deadline, may_use_clouds, again, cancel, ask }
 }
