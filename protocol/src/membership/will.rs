@@ -153,7 +153,9 @@ impl Membership {
         let Some(known) = self.known.get_mut(&from).filter(|known| known.connected) else { return };
         let inherited = known.inherited.get_or_insert_default();
         (inherited.turn, inherited.of) = (usize::from(will.turn), usize::from(will.of));
+        let mut let_go = Vec::new();
         for name in will.removed.iter().take(WILL_MAX) {
+            let_go.extend(inherited.names.contains(name).then_some(*name));
             inherited.names.remove(name);
             inherited.far.retain(|contact| contact.peer.abridged() != *name);
         }
@@ -168,7 +170,14 @@ impl Membership {
                 inherited.far.push(contact);
             }
         }
-        inherited.far.sort_by_key(|contact| contact.peer);
+        if self.beats.monitors().any(|monitor| monitor == from) && self.has_neighbour_named(&let_go) {
+            // Our heirs were reckoned with its being connected to that one.
+            self.view_version += 1;
+        }
+    }
+
+    fn has_neighbour_named(&self, names: &[ShortId]) -> bool {
+        !names.is_empty() && self.alive_neighbours().any(|known| names.contains(&known.member.peer.abridged()))
     }
 
     /// We are a monitor of that peer no more: what it said of its neighbours is kept up to date no more.
@@ -191,16 +200,22 @@ impl Membership {
         )
     }
 
-    /// Calls those of the heirs that we are not connected to and that are ours to call.
+    /// Calls those of the heirs that we are not connected to and that are ours to call: those whose address the will gives,
+    /// and those that we know from elsewhere, for what it says of who is connected to whom is some seconds old.
     pub(super) fn call_heirs(&mut self, lent: &mut Lent<'_>, of: PeerId) {
         let Some(inherited) = self.known.get(&of).and_then(|known| known.inherited.as_ref()) else { return };
         let is_ours = |heir| callers(heir, inherited.of).any(|turn| turn == inherited.turn);
-        let calls: Vec<Contact> = inherited
-            .far
-            .iter()
-            .filter(|contact| is_ours(contact.peer) && !self.is_connected(contact.peer) && contact.peer != self.me.peer)
-            .cloned()
-            .collect();
+        let told = inherited.far.iter().filter(|contact| is_ours(contact.peer) && contact.peer != self.me.peer);
+        let mut calls: Vec<Contact> = told.filter(|contact| !self.is_connected(contact.peer)).cloned().collect();
+        let is_heir = |known: &&Neighbour| {
+            let is_here = matches!(known.state, PeerState::Alive | PeerState::Suspect);
+            !known.connected && is_here && inherited.names.contains(&known.member.peer.abridged())
+        };
+        for heir in self.known.values().filter(is_heir).filter(|known| is_ours(known.member.peer)) {
+            let peer = heir.member.peer;
+            let address = heir.addresses.first().filter(|_| calls.iter().all(|contact| contact.peer != peer));
+            calls.extend(address.map(|address| Contact { peer, address: address.clone() }));
+        }
         let now = lent.now;
         self.errands.retain(|errand| errand.until > now);
         for Contact { peer: to, address } in calls {

@@ -2,6 +2,7 @@ mod mesh;
 
 use self::mesh::{Mesh, ms, secs};
 use super::*;
+use crate::id::ShortId;
 use crate::message::{Records, Rumour, RumourState, Will};
 
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -192,6 +193,31 @@ fn who_is_no_monitor_any_more_forgets_the_will() {
 
     assert!(told.is_some_and(|holders| holders.contains(&mesh.id(2))));
     assert_eq!(mesh.node(0).membership.co_holders(writer), None);
+}
+
+/// What a monitor says of its own neighbours decides which of ours it need be told the address of.
+#[test]
+fn a_monitor_that_lets_a_neighbour_of_ours_go_makes_us_reckon_our_heirs_anew() {
+    let mut mesh = Mesh::formed(6, 3);
+    let (monitor, ours) = (mesh.id(1), mesh.id(2).abridged());
+    let will = |added: &[ShortId], removed: &[ShortId]| Will {
+        turn: 0,
+        of: 8,
+        added: added.to_vec(),
+        removed: removed.to_vec(),
+        far: Vec::new(),
+    };
+    let stranger = ShortId([9; 8]);
+    let mut version_after = |will| {
+        mesh.on(0, |membership, _| membership.will(monitor, will));
+        mesh.node(0).membership.view_version
+    };
+
+    let before = version_after(will(&[ours, stranger], &[]));
+
+    assert_eq!(version_after(will(&[], &[stranger])), before);
+    assert_eq!(version_after(will(&[], &[ours])), before + 1);
+    assert_eq!(version_after(will(&[], &[ours])), before + 1, "it was not connected to it any more");
 }
 
 /// A neighbour that is not told when to expect the next word, and whom no monitor knows to tell.

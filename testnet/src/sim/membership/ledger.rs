@@ -65,6 +65,14 @@ impl Ledger {
         self.crashes.push(Crash { at, holders: holders.into_iter().map(|holder| (holder, None)).collect() });
     }
 
+    /// A crashed peer starts again: who was not told by then and does not hold it any more has let it go itself.
+    pub(super) fn restarts(&mut self, n: usize, mesh: &Mesh) {
+        let Some(crash) = self.last.get(&n).and_then(|crash| self.crashes.get_mut(*crash)) else { return };
+        let victim = mesh.sim.id(n);
+        let holds = |holder: usize| mesh.sim.peer(holder).is_some_and(|peer| peer.is_neighbour(victim));
+        crash.holders.retain(|holder, known| known.is_some() || holds(*holder));
+    }
+
     pub(super) fn stalled(&mut self, n: usize, at: Time) {
         self.stalls += 1;
         self.stalled.insert(n, at);
@@ -117,7 +125,9 @@ impl Ledger {
 
     pub(super) fn close(mut self, mesh: &Mesh, seconds: f64) -> Report {
         let now = mesh.sim.now();
-        self.forget_let_go(mesh);
+        for victim in self.last.keys().copied().filter(|n| !mesh.is_running(*n)).collect::<Vec<_>>() {
+            self.restarts(victim, mesh);
+        }
         let (mut detect, mut first, mut spread, mut undetected) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for crash in &self.crashes {
             let earliest = crash.holders.values().flatten().min();
@@ -175,17 +185,6 @@ impl Ledger {
             load_age_s_p50: percentile(&mut load, 50.0),
             stale_percent: 100.0 * self.looks_at_down as f64 / self.looks.max(1) as f64,
             ..Report::default()
-        }
-    }
-
-    /// A holder that closed the connection for another reason holds no entry that could be wrong.
-    fn forget_let_go(&mut self, mesh: &Mesh) {
-        for (victim, crash) in &self.last {
-            let victim = mesh.sim.id(*victim);
-            let Some(crash) = self.crashes.get_mut(*crash) else { continue };
-            crash.holders.retain(|holder, known| {
-                known.is_some() || mesh.sim.peer(*holder).is_some_and(|peer| peer.is_neighbour(victim))
-            });
         }
     }
 }

@@ -221,7 +221,7 @@ impl Mesh {
         let stalls_per_tick = peers * experiment.stall_percent / 100.0 * TICK.as_secs_f64() / STALL.as_secs_f64();
         let (mut crashes_due, mut stalls_due, mut looks_due) = (0.0, 0.0, 0.0);
         while self.sim.now() < end {
-            self.recover();
+            self.recover(ledger);
             stalls_due += stalls_per_tick;
             while stalls_due >= 1.0 {
                 stalls_due -= 1.0;
@@ -245,7 +245,7 @@ impl Mesh {
     }
 
     /// Those whose time has come run again.
-    fn recover(&mut self) {
+    fn recover(&mut self, ledger: &mut Ledger) {
         let now = self.sim.now();
         for n in 0..self.state.len() {
             match self.state.get(n) {
@@ -254,6 +254,7 @@ impl Mesh {
                     self.set(n, Up::Running { woke: Some(now) });
                 }
                 Some(Up::Down { until }) if *until <= now => {
+                    ledger.restarts(n, self);
                     let remembered = self.remembered.get(n).cloned().unwrap_or_default();
                     self.sim.start(n, &remembered);
                     self.set(n, Up::Running { woke: Some(now) });
