@@ -19,6 +19,7 @@ use shoal_protocol::message::{LoadDigest, Message, Outcome, Progress, Rumour, Ru
 use shoal_protocol::output::TaskError;
 use shoal_protocol::task::durable::{Ballot, Case, Council, Counsel, Refused, Resolution, Resolved, Standing, Voted};
 use shoal_protocol::task::spec::{Ending, Payload, RunReport};
+use shoal_protocol::time::DURATION_MAX;
 use shoal_protocol::{PeerId, TaskState};
 
 /// What is remembered of what was said, and of what others were given.
@@ -218,7 +219,8 @@ fn nowhere(rng: &mut impl Rng) -> Coordinate {
 fn any_span(rng: &mut impl Rng) -> Duration {
     match rng.random_range(0..3) {
         0 => Duration::ZERO,
-        1 => Duration::from_micros(u64::MAX >> rng.random_range(0..64)),
+        // As long as one can be after it was read from a message.
+        1 => Duration::from_micros(u64::MAX >> rng.random_range(0..64)).min(DURATION_MAX),
         _ => Duration::from_micros(rng.random_range(0..10_000_000)),
     }
 }
