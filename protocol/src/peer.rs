@@ -416,6 +416,7 @@ impl Peer {
             latency: &mut self.latency,
             loads: &mut self.loads,
             digest: &|| executing.digest(now),
+            serves: &|peer| executing.serves(peer),
         };
         act(&mut self.membership, &mut lent)
     }
@@ -425,8 +426,10 @@ impl Peer {
         now: Time,
         act: impl FnOnce(&mut Executing, &executor::Around<'_>, &mut Outbox) -> T,
     ) -> T {
-        let (loads, latency) = (&self.loads, &self.latency);
+        let (loads, latency, membership) = (&self.loads, &self.latency, &self.membership);
         let elsewhere = |peer| {
+            // What is remembered of a peer outlives the connection to it, and nothing reaches it then.
+            membership.neighbour(peer).filter(|neighbour| neighbour.is_alive())?;
             let rtt = latency.expected_rtt(peer)?;
             let expected = loads.expected(now, peer, rtt)?;
             let (start_in, load) = (expected.start_in, expected.digest);

@@ -4,7 +4,7 @@
 //! one end would keep, the other end tends to keep too, and nobody flaps.
 //!
 //! **Invariant:** a neighbour is let go only when there are [`VIEW_SLACK`] more than the view needs, never while it is
-//! watched, and not before its round trip could be measured, unless there are [`CONNECTED_MAX`].
+//! watched or waits for a result from here, and not before its round trip could be measured, unless there are [`CONNECTED_MAX`].
 
 use core::time::Duration;
 
@@ -15,7 +15,6 @@ use crate::config::{
     CLOUD_CONNECTED_MAX, CLOUD_EDGES_MAX, CONNECTED_MAX, VIEW_CLOUD_MAX, VIEW_NEAR_MAX, VIEW_RANDOM_MAX, VIEW_SLACK,
 };
 use crate::id::PeerId;
-use crate::latency::Latency;
 use crate::message::Parting;
 use crate::output::PeerState;
 
@@ -65,8 +64,8 @@ impl Membership {
         if self.connected <= connected_max(self.me.role) {
             return;
         }
-        let worst = self.worst_of(Role::Edge, lent.latency, |_| true);
-        let worst = worst.or_else(|| self.worst_of(Role::Cloud, lent.latency, |_| true));
+        let worst = self.worst_of(Role::Edge, lent, |_| true);
+        let worst = worst.or_else(|| self.worst_of(Role::Cloud, lent, |_| true));
         self.let_go(lent, worst.unwrap_or(newcomer));
     }
 
@@ -76,16 +75,16 @@ impl Membership {
             return None;
         }
         let settled = |known: &Neighbour| lent.now.since(known.connection_since) >= SETTLING;
-        self.worst_of(role, lent.latency, settled)
+        self.worst_of(role, lent, settled)
     }
 
     /// The neighbour least worth its place: the farthest cloud; among edges outside the nearest, the highest rank.
-    fn worst_of(&self, role: Role, latency: &Latency, eligible: impl Fn(&Neighbour) -> bool) -> Option<PeerId> {
-        let distance = |peer: &PeerId| latency.rtt(*peer).unwrap_or(Duration::MAX);
+    fn worst_of(&self, role: Role, lent: &Lent<'_>, eligible: impl Fn(&Neighbour) -> bool) -> Option<PeerId> {
+        let distance = |peer: &PeerId| lent.latency.rtt(*peer).unwrap_or(Duration::MAX);
         let mut peers: Vec<PeerId> =
             self.of_role(role).filter(|known| known.connected).map(|known| known.member.peer).collect();
         peers.sort_by_key(|peer| (distance(peer), *peer));
-        let mut candidates = match role {
+        let candidates = match role {
             Role::Cloud => peers,
             Role::Edge => {
                 let mut far = peers.split_off(VIEW_NEAR_MAX.min(peers.len()));
@@ -93,8 +92,10 @@ impl Membership {
                 far
             }
         };
-        candidates.retain(|peer| self.known.get(peer).is_some_and(|known| !known.watched && eligible(known)));
-        candidates.pop()
+        let may_go = |peer: &PeerId| {
+            self.known.get(peer).is_some_and(|known| !known.watched && eligible(known)) && !(lent.serves)(*peer)
+        };
+        candidates.into_iter().rev().find(may_go)
     }
 
     /// Closes a connection for want of room, and says so: the other end is not to take it for a fault.

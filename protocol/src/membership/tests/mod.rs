@@ -522,6 +522,7 @@ mod arbitrary {
                 now += ms(wait_ms);
                 let mut lent = Lent {
                     now, rng: &mut rng, out: &mut out, latency: &mut latency, loads: &mut loads, digest: &mesh::digest,
+                    serves: &|_| false,
                 };
                 membership.timer(&mut lent);
                 act(&mut membership, &mut lent, what, a, b, number);

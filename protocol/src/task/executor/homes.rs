@@ -3,11 +3,15 @@
 use super::*;
 
 impl Executing {
+    /// Whether there is a task or a result of this home here.
+    pub fn serves(&self, home: PeerId) -> bool {
+        self.jobs.values().any(|job| job.award.home == home)
+            || self.unacknowledged.values().any(|held| held.home == home)
+    }
+
     /// A peer died: what runs for it is kept for a while, in case it was only cut off.
     pub fn home_lost(&mut self, now: Time, home: PeerId) {
-        let concerned = self.jobs.values().any(|job| job.award.home == home)
-            || self.unacknowledged.values().any(|held| held.home == home);
-        if concerned {
+        if self.serves(home) {
             self.deadlines.set(Due::HomeOrphaned(home), now + ORPHAN_GRACE);
             self.deadlines.set(Due::KeptOrphaned(home), now + KEPT_ORPHAN_GRACE);
         }

@@ -7,7 +7,7 @@
 //! **Not here:** deciding. A decision that could be read here would be a decision made twice.
 
 use core::time::Duration;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use rand::{RngExt, SeedableRng};
@@ -176,13 +176,14 @@ struct Marks {
 #[derive(Debug)]
 struct Mark {
     total: Count,
-    by_task: u64,
+    by_kind: BTreeMap<&'static str, u64>,
 }
 
 impl Mark {
     fn of(sim: &Sim) -> Self {
-        let because_of_tasks = |(kind, count): (&&str, &Count)| if is_of_task(kind) { count.messages } else { 0 };
-        Self { total: sim.counts().total(), by_task: sim.counts().by_kind().iter().map(because_of_tasks).sum() }
+        let counts = sim.counts();
+        let of_tasks = counts.by_kind().iter().filter(|(kind, _)| is_of_task(kind));
+        Self { total: counts.total(), by_kind: of_tasks.map(|(kind, count)| (*kind, count.messages)).collect() }
     }
 }
 
@@ -230,11 +231,15 @@ fn result(
             None => run.other_runs.push(Execution { task, executor, start_ms, end_ms }),
         }
     }
-    let zero = Mark { total: Count::default(), by_task: 0 };
+    let zero = Mark { total: Count::default(), by_kind: BTreeMap::new() };
     let first = marks.begin.as_ref().unwrap_or(&zero);
     let last = marks.last_arrival.as_ref().unwrap_or(&zero);
+    let before = |kind: &str| first.by_kind.get(kind).copied().unwrap_or_default();
+    let by_kind: BTreeMap<_, _> =
+        Mark::of(sim).by_kind.into_iter().map(|(kind, count)| (kind, count - before(kind))).collect();
     run.control = Control {
-        messages: Mark::of(sim).by_task - first.by_task,
+        messages: by_kind.values().sum(),
+        by_kind,
         bytes: last.total.since(first.total).bytes,
         decisions_ns: sim.take_decisions_ns(),
     };

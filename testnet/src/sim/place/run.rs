@@ -1,5 +1,6 @@
 //! What a policy makes of a case.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::case::{Case, quoted};
@@ -34,6 +35,8 @@ pub struct Completion {
 pub struct Control {
     /// Messages sent because of tasks, from [`Case::counted_from_ms`] on.
     pub messages: u64,
+    /// The same by their kind; known of peers only.
+    pub by_kind: BTreeMap<&'static str, u64>,
     /// Bytes of all control messages with [`DATAGRAM_BYTES`] each, from [`Case::counted_from_ms`] to [`Case::last_arrival_ms`].
     pub bytes: u64,
     /// CPU time of each placement decision.

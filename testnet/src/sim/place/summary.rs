@@ -1,5 +1,7 @@
 //! The figures of a run.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::Policy;
@@ -36,6 +38,9 @@ pub struct Summary {
     /// Share of tasks that did not run where they arose.
     pub moved_share: f64,
     pub messages_per_task: f64,
+    /// The same by kind; of peers only.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub messages_per_task_by_kind: BTreeMap<&'static str, f64>,
     pub control_bytes_per_peer_s: f64,
     /// Runs whose result was not used, as a share of all runs.
     pub other_runs_share: f64,
@@ -79,6 +84,12 @@ impl Summary {
             lower_bound_mean_ms: policy.is_clairvoyant().then(|| mean_ms_min(case)),
             moved_share: share(moved, counted.len()),
             messages_per_task: run.control.messages as f64 / offered_counted.max(1) as f64,
+            messages_per_task_by_kind: run
+                .control
+                .by_kind
+                .iter()
+                .map(|(kind, count)| (*kind, *count as f64 / offered_counted.max(1) as f64))
+                .collect(),
             control_bytes_per_peer_s: if span_s > 0.0 {
                 run.control.bytes as f64 / case.nodes.len() as f64 / span_s
             } else {
