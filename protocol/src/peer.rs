@@ -346,7 +346,7 @@ impl Peer {
             }
         }
         let (role, membership, loads, out) = (self.me.role, &self.membership, &mut self.loads, &mut self.outbox);
-        self.publisher.publish(now, role, membership, &mut self.executing, loads, out);
+        self.publisher.publish(now, membership, &mut self.executing, loads, out);
         // Clouds have no idle cores to offer that everybody does not know of.
         if role == Role::Edge {
             self.puller.pull(now, &self.executing, membership, &self.latency, loads, out);

@@ -1,20 +1,19 @@
 //! Telling neighbours of our load when what they last heard would mislead them.
 //!
 //! Who gave us work lately is a *customer*: it is told as soon as it would be wrong about its next start, the most misled
-//! first, as long as the waits here pay for it: where nobody waits, being wrong costs nothing. Cloud peers, to which
-//! everybody's work is passed on, keep each other informed. Everybody else is told rarely, or in messages that leave anyway.
+//! first, as long as the waits here pay for it: where nobody waits, being wrong costs nothing. Everybody else is
+//! told rarely, or in messages that leave anyway.
 //!
 //! **Invariant:** at most one look at all customers every [`LOOK_EVERY`], however many tasks come and go, and at most
-//! [`PER_RUN_MAX`] messages to them for each run; at most one message to a colleague every [`COLLEAGUES_EVERY`].
+//! [`PER_RUN_MAX`] messages to them for each run.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use crate::certificate::Role;
 use crate::id::PeerId;
 use crate::load::LoadView;
 use crate::membership::Membership;
-use crate::message::{LoadDigest, Message};
+use crate::message::Message;
 use crate::output::Outbox;
 use crate::task::executor::Executing;
 use crate::time::Time;
@@ -38,11 +37,6 @@ const CREDIT_MAX: f64 = 64.0;
 /// A customer may be wrong about a start by this, or by this share of it.
 const SLACK: Duration = Duration::from_millis(5);
 const SLACK_SHARE: f64 = 0.2;
-/// Colleagues are told this often at most, when they are wrong by this: both well below the way of a task to them.
-const COLLEAGUES_EVERY: Duration = Duration::from_millis(20);
-const COLLEAGUE_SLACK: Duration = Duration::from_millis(2);
-/// Who is a colleague changes rarely.
-const COLLEAGUES_LOOKED_UP_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub(super) struct Publisher {
@@ -54,39 +48,6 @@ pub(super) struct Publisher {
     credit: f64,
     paid: u64,
     urgent: Option<Time>,
-    colleagues: Colleagues,
-}
-
-/// The other cloud peers, while this is one.
-#[derive(Debug, Default)]
-struct Colleagues {
-    peers: Vec<PeerId>,
-    looked_up: Option<Time>,
-    told: Time,
-}
-
-impl Colleagues {
-    fn look_up(&mut self, now: Time, membership: &Membership) {
-        if self.looked_up.is_some_and(|at| now.since(at) < COLLEAGUES_LOOKED_UP_EVERY) {
-            return;
-        }
-        self.looked_up = Some(now);
-        let clouds = membership.alive_neighbours().map(|neighbour| &neighbour.member);
-        self.peers = clouds.filter(|member| member.role == Role::Cloud).map(|member| member.peer).collect();
-    }
-
-    fn tell(&mut self, now: Time, current: &LoadDigest, loads: &mut LoadView, out: &mut Outbox) {
-        if now.since(self.told) < COLLEAGUES_EVERY {
-            return;
-        }
-        self.told = now;
-        for peer in &self.peers {
-            if loads.error(now, *peer, current).is_none_or(|error| error > COLLEAGUE_SLACK) {
-                loads.published(now, *peer, current);
-                out.send(*peer, Message::Load(current.clone()));
-            }
-        }
-    }
 }
 
 impl Publisher {
@@ -110,7 +71,6 @@ impl Publisher {
         self.paid = executed;
         self.customers.retain(|_, at| now.since(*at) < CUSTOMER_FOR);
         let current = executing.digest(now);
-        self.colleagues.tell(now, &current, loads, out);
         let slack = SLACK.max(current.start_in.mul_f64(SLACK_SHARE));
         let mut misled: Vec<(Duration, PeerId)> = self
             .customers
@@ -133,16 +93,11 @@ impl Publisher {
     pub(super) fn publish(
         &mut self,
         now: Time,
-        role: Role,
         membership: &Membership,
         executing: &mut Executing,
         loads: &mut LoadView,
         out: &mut Outbox,
     ) {
-        match role {
-            Role::Cloud => self.colleagues.look_up(now, membership),
-            Role::Edge => {}
-        }
         if executing.take_changed() && self.urgent.is_none() && !self.customers.is_empty() {
             let pause = LOOK_EVERY + LOOK_AT * self.customers.len() as u32;
             self.urgent = Some(now.max(self.looked + pause));

@@ -298,6 +298,59 @@ fn a_task_passed_on_to_a_peer_that_is_gone_is_placed_anew() {
     assert_eq!(awarded(&outputs), Some((first, TaskRef { epoch: attempt.epoch + 1, ..attempt })));
 }
 
+/// A busy peer knows of a better place for a task: it sends it there only while it is connected to that place.
+#[test]
+fn a_task_is_passed_on_only_to_who_is_connected() {
+    let passed_on = |is_connected: bool| {
+        let config = PeerConfig { cores: 1, ..PeerConfig::default() };
+        let mut peer = Peer::new(member(1), config, 1, Time::ZERO);
+        let mut tell = |input| {
+            peer.handle(Time::from_millis(10), input);
+            core::iter::from_fn(|| peer.poll_output()).collect::<Vec<_>>()
+        };
+        tell(Input::Prepared { module: MODULE, result: Ok(Duration::ZERO) });
+        for n in [2, 4] {
+            tell(Input::Connected { member: member(n), address: None });
+            let ping = Ping { sequence: 1, incarnation: 0, coordinate: None, load: Some(load(1, 0)) };
+            tell(Input::Received { from: id(n), message: Message::Ping(ping) });
+        }
+        let pings = tell(Input::PingRequested { peer: id(4), ticket: 1 });
+        let sequence = pings.iter().find_map(|output| match output {
+            Output::Send { message: Message::Ping(ping), .. } => Some(ping.sequence),
+            _ => None,
+        });
+        let pong =
+            Pong { sequence: sequence.expect("a ping"), incarnation: 0, coordinate: None, load: Some(load(2, 0)) };
+        tell(Input::Received { from: id(4), message: Message::Pong(pong) });
+        if !is_connected {
+            tell(Input::Received { from: id(4), message: Message::Parting(crate::message::Parting::NoRoom) });
+            tell(Input::Disconnected { peer: id(4) });
+        }
+        let mut award = |n| {
+            let award = Award {
+                attempt: TaskRef { task: TaskId([n; 16]), epoch: 1 },
+                home: id(2),
+                variant: 0,
+                spec: TaskSpec::of_module(MODULE, 1_000),
+                work: Duration::from_millis(500),
+                expected_start: Duration::ZERO,
+                firm: false,
+                hops: 0,
+                alternatives: vec![id(4)],
+                kept: false,
+                received: Vec::new(),
+            };
+            tell(Input::Received { from: id(2), message: Message::Award(Box::new(award)) })
+        };
+        award(1);
+        let orders = award(2);
+        orders.iter().any(|order| matches!(order, Output::Send { to, message: Message::Award(_) } if *to == id(4)))
+    };
+
+    assert!(passed_on(true));
+    assert!(!passed_on(false));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 

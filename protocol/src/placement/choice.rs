@@ -6,15 +6,14 @@ use rand::{Rng, RngExt};
 
 use super::ranking::{Place, Ranking};
 use super::{Assessment, Site};
-use crate::certificate::Role;
 use crate::time::millis;
 
 /// Candidates that cost this much more than the best, in milliseconds, are as good, however short the task.
 const TIE_MS: f64 = 0.5;
 /// The same relatively, in a calm neighbourhood.
-const TIE_SHARE: f64 = 0.05;
+const TIE_SHARE: f64 = 0.005;
 /// The same for each millisecond that a task usually waits in the neighbourhood…
-const DOUBT: f64 = 3.0;
+const DOUBT: f64 = 1.0;
 /// …up to this share of the best cost: what a wrong choice may lose must be in proportion to the task.
 const DOUBT_SHARE_MAX: f64 = 0.15;
 /// Nobody is chosen who costs more than the best by this many widths of the choice…
@@ -27,13 +26,6 @@ const DOUBT_OF: usize = 8;
 const SILENT: Duration = Duration::from_secs(5);
 /// A peer that makes a new task wait longer than this counts as busy.
 const BUSY_WAIT: Duration = Duration::from_millis(3);
-
-/// A neighbour that is chosen is asked first when it is no farther than this, and the way there and back is not more than
-/// this share of the cost…
-const ASKED_RTT_MAX: Duration = Duration::from_millis(8);
-const ASKED_RTT_SHARE: f64 = 0.05;
-/// …and it makes tasks wait, or is likely to have got this much of a task since it spoke.
-const ASKED_ARRIVALS: f64 = 0.3;
 
 impl<'a> Ranking<'a> {
     /// Whether to ask for offers instead of trusting digests: most may make the task wait, and the best has been silent.
@@ -48,15 +40,6 @@ impl<'a> Ranking<'a> {
             self.site(place).is_some_and(|site| site.start_in > BUSY_WAIT) && !self.must_prepare(place)
         };
         self.admissible().iter().filter(is_busy).count() * 2 > self.admissible_count()
-    }
-
-    /// Whether the chosen one may have got work since it spoke, and is so near that asking it costs next to nothing.
-    pub fn is_doubtful(&self, chosen: &Assessment) -> bool {
-        let Some(site) = self.sites.iter().find(|site| site.member.peer == chosen.peer) else { return false };
-        let Some(load) = site.load.filter(|_| !site.is_home && site.member.role == Role::Edge) else { return false };
-        let arrived = f64::from(load.arrivals_per_ks) / 1e6 * millis(site.heard_ago + site.rtt / 2);
-        let is_near = site.rtt <= ASKED_RTT_MAX && millis(site.rtt) <= ASKED_RTT_SHARE * chosen.total();
-        is_near && (site.start_in > BUSY_WAIT || arrived > ASKED_ARRIVALS)
     }
 
     /// Picks among those nearly as good as the best at random, the better the likelier; home when it is the best.

@@ -10,6 +10,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use super::cost;
+use super::quotes::QuoteError;
 use crate::config::{COMPILE_US_PER_BYTE, MODULES_MAX, WALL_MAX};
 use crate::id::{BlobId, PeerId};
 use crate::peer_map::PeerMap;
@@ -21,11 +22,8 @@ const WORK_UNKNOWN: Duration = Duration::from_millis(50);
 const MEMORY: f64 = 0.95;
 /// The same of what users said: about two hundred runs are remembered.
 const WORD_MEMORY: f64 = 0.995;
-/// Share of a peer's newest quote error in its running one. Single estimates are far off: a greater share would make peers
-/// look fast and slow by chance, and send work to those that look fast.
-const QUOTE_ERROR_GAIN: f64 = 0.02;
-/// A quote error is held between this and its inverse, so that one outlier cannot ban or crown a peer.
-const QUOTE_ERROR_MAX: f64 = 8.0;
+/// What users said is believed to be off by no more than this factor, either way.
+const WORD_FACTOR_MAX: f64 = 8.0;
 /// Peers remembered as holders of one module.
 const HOLDERS_MAX: usize = 64;
 
@@ -85,7 +83,7 @@ impl Ratio {
         if self.expected <= 0.0 {
             return 1.0;
         }
-        (self.actual / self.expected).clamp(1.0 / QUOTE_ERROR_MAX, QUOTE_ERROR_MAX)
+        (self.actual / self.expected).clamp(1.0 / WORD_FACTOR_MAX, WORD_FACTOR_MAX)
     }
 }
 
@@ -126,7 +124,9 @@ pub struct Run<'a> {
 #[derive(Debug, Default)]
 pub struct Estimates {
     modules: BTreeMap<BlobId, ModuleRecord>,
-    quote_errors: PeerMap<f64>,
+    quote_errors: PeerMap<QuoteError>,
+    /// What expectations are off by whoever runs them: no peer's fault.
+    quote_error_of_all: QuoteError,
     uses: u64,
 }
 
@@ -241,7 +241,7 @@ impl Estimates {
 
     /// How much longer than expected a peer's runs take, as a factor.
     pub fn quote_error(&self, peer: PeerId) -> f64 {
-        self.quote_errors.get(&peer).copied().unwrap_or(1.0)
+        self.quote_errors.get(&peer).map_or(1.0, |error| error.factor(&self.quote_error_of_all))
     }
 
     /// Remembers how a run compared with what was expected of the peer.
@@ -251,9 +251,8 @@ impl Estimates {
             return;
         }
         let ratio = actual.as_secs_f64() / expected.as_secs_f64().max(1e-6);
-        let ratio = ratio.clamp(1.0 / QUOTE_ERROR_MAX, QUOTE_ERROR_MAX);
-        let error = self.quote_errors.get_or_insert_with(peer, || 1.0);
-        *error += QUOTE_ERROR_GAIN * (ratio - *error);
+        self.quote_errors.get_or_insert_with(peer, QuoteError::default).add(ratio);
+        self.quote_error_of_all.add(ratio);
     }
 
     fn record(&mut self, module: BlobId) -> &mut ModuleRecord {
@@ -341,17 +340,6 @@ mod tests {
         assert_eq!(prepare(&estimates), Duration::ZERO);
         estimates.peer_lost(peer);
         assert_ne!(prepare(&estimates), Duration::ZERO);
-    }
-
-    #[test]
-    fn a_peer_that_keeps_missing_its_quotes_is_reckoned_slower() {
-        let mut estimates = Estimates::default();
-        let peer = PeerId([1; 32]);
-        for _ in 0..200 {
-            estimates.quoted(peer, Duration::from_millis(10), Duration::from_millis(30));
-        }
-
-        assert!((2.9..=3.0).contains(&estimates.quote_error(peer)));
     }
 
     #[test]

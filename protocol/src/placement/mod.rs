@@ -14,6 +14,7 @@ pub mod cost;
 pub mod estimates;
 pub mod explain;
 pub mod policy;
+mod quotes;
 mod ranking;
 mod record;
 

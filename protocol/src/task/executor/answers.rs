@@ -75,7 +75,7 @@ impl Executing {
         let run = run_time(work, self.speed()).min(award.spec.limits.wall);
         let prepare = self.prepare(variant.module, variant.module_bytes, award.home);
         let start_in = self.start_for_new(now).max(prepare);
-        let late = start_in > award.expected_start + LATE_START.max(run / 4);
+        let late = start_in > award.expected_start + LATE_START.max(run / LATE_SHARE);
         if late && !reserved && !award.firm {
             if self.pass_on(now, from, &award, start_in, around, out) {
                 return;

@@ -4,9 +4,10 @@
 
 use super::*;
 
-/// It must be better by this share, and by this many milliseconds: what is believed of others is old.
-const MARGIN_SHARE: f64 = 0.1;
-const MARGIN_MS: f64 = 3.0;
+/// It must be better by this share, and by this many milliseconds: what is believed of others is old. More would keep tasks
+/// from a cloud around the corner.
+const MARGIN_SHARE: f64 = 0.02;
+const MARGIN_MS: f64 = 1.0;
 
 impl Executing {
     /// Passes an award on to one of the candidates home named, if one would start it clearly sooner.

@@ -47,8 +47,9 @@ use crate::time::Time;
 
 /// An offer stands this long: 1.2 round trips of 100 ms. Longer would block capacity, shorter would break promises.
 const OFFER_TTL: Duration = Duration::from_millis(120);
-/// A start later than home believed by more than this, and more than a quarter of the run, is worth a word.
-const LATE_START: Duration = Duration::from_millis(5);
+/// A start later than home believed by more than this, and by more than a fiftieth of the run, is worth a look at others.
+const LATE_START: Duration = Duration::from_millis(2);
+const LATE_SHARE: u32 = 50;
 /// With nobody better known, a start later than home believed by more than this and a run is countered.
 const COUNTER_LATE: Duration = Duration::from_millis(500);
 /// Tasks expected to be over within this time are not confirmed: their outcome is the confirmation.

@@ -50,13 +50,6 @@ impl Requester {
             }
             return self.place(now, task, around, out);
         };
-        // Several offers are compared with each other; a single one was a look at the chosen, and the others stand as well.
-        let is_look = offers.len() + open.len() == 1;
-        let others = candidates.iter().map(|candidate| &candidate.assessment).filter(|other| other.peer != best.peer);
-        let cheapest = others.min_by(|a, b| a.total().total_cmp(&b.total()));
-        let better = cheapest.filter(|other| is_look && other.total() < best.total()).cloned();
-        let firm = better.is_none();
-        let best = better.unwrap_or(best);
         for other in offers.iter().filter(|other| other.peer != best.peer) {
             self.negotiation_messages += u64::from(other.peer != self.me);
             out.send(other.peer, Message::Release(attempt));
@@ -71,7 +64,7 @@ impl Requester {
             record.verdict(best.peer, Verdict::Won, "");
         }
         let rivals = Rivals::of(&best, candidates.iter().map(|candidate| &candidate.assessment));
-        self.award(now, task, &best, rivals, firm, around, out);
+        self.award(now, task, &best, rivals, true, around, out);
     }
 
     /// The attempt stands at its executor.

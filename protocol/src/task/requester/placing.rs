@@ -5,7 +5,7 @@ use super::*;
 /// What follows from a ranking.
 enum Step {
     Nobody(Excluded),
-    Ask(Vec<Candidate>, usize),
+    Ask(Vec<Candidate>),
     Award(Rivals, Assessment),
 }
 
@@ -111,20 +111,8 @@ impl Requester {
         let record = self.new_record(epoch::attempt(epoch), method, &entry.spec, around, &ranking);
         let step = match method {
             Method::None => Step::Nobody(Excluded::count(&ranking)),
-            Method::Offers => Step::Ask(ranking.candidates(), ASKED),
+            Method::Offers => Step::Ask(ranking.candidates()),
             Method::Local | Method::Award | Method::Forwarded | Method::Pinned => match ranking.choose(around.rng) {
-                Some(chosen) if ranking.is_doubtful(&chosen) => {
-                    let mut candidates = ranking.candidates();
-                    // The one to ask first; a choice beyond the candidates that are kept is not asked.
-                    match candidates.iter().position(|candidate| candidate.assessment.peer == chosen.peer) {
-                        Some(at) => candidates[..=at].rotate_right(1),
-                        None => candidates.clear(),
-                    }
-                    match candidates.is_empty() {
-                        true => Step::Award(Rivals::of(&chosen, &record.assessments), chosen),
-                        false => Step::Ask(candidates, 1),
-                    }
-                }
                 Some(chosen) => Step::Award(Rivals::of(&chosen, &record.assessments), chosen),
                 None => return,
             },
@@ -135,7 +123,7 @@ impl Requester {
         entry.state = TaskState::Placing;
         match step {
             Step::Nobody(excluded) => self.nobody(now, task, &excluded, out),
-            Step::Ask(candidates, asked) => self.ask(now, task, candidates, asked, around, out),
+            Step::Ask(candidates) => self.ask(now, task, candidates, around, out),
             Step::Award(rivals, chosen) => self.award(now, task, &chosen, rivals, false, around, out),
         }
     }
@@ -164,13 +152,12 @@ impl Requester {
         self.end(task, TaskState::Failed, Err(error), out);
     }
 
-    /// Asks the first `asked` of the candidates for offers.
+    /// Asks the best of the candidates for offers.
     pub(super) fn ask(
         &mut self,
         now: Time,
         task: TaskId,
         candidates: Vec<Candidate>,
-        asked: usize,
         around: &Around<'_>,
         out: &mut Outbox,
     ) {
@@ -189,8 +176,8 @@ impl Requester {
             memory_bytes: spec.limits.memory_bytes,
             deadline_in: entry.deadline_in(now),
         };
-        let open: Vec<_> = candidates.iter().take(asked).map(|candidate| candidate.assessment.peer).collect();
-        let rtt = candidates.iter().take(asked).map(|candidate| candidate.assessment.rtt).max();
+        let open: Vec<_> = candidates.iter().take(ASKED).map(|candidate| candidate.assessment.peer).collect();
+        let rtt = candidates.iter().take(ASKED).map(|candidate| candidate.assessment.rtt).max();
         self.deadlines.set(task, now + rtt.unwrap_or_default().mul_f64(1.2) + OFFER_PATIENCE);
         if let Some(record) = entry.record() {
             record.asked = open.len() as u32;
