@@ -20,7 +20,7 @@ use crate::config::LOAD_PEERS_MAX;
 use crate::id::PeerId;
 use crate::message::{LoadDigest, TaskRef};
 use crate::peer_map::PeerMap;
-use crate::time::{Time, millis};
+use crate::time::{Time, from_millis_f64, millis};
 
 /// The places behind the next one of which a digest says when they would start.
 pub const AHEAD: [u32; 6] = [1, 2, 4, 8, 16, 32];
@@ -129,7 +129,7 @@ impl LoadView {
         let said = heard.digest.start_behind(age, rtt, load.in_flight.len());
         let typical = self.typical_ms.get(size_of(heard.digest.cores)).copied().unwrap_or_default();
         let known = (-age.as_secs_f64() / SILENT.as_secs_f64()).exp();
-        let doubted = Duration::from_secs_f64(typical * (1.0 - known) / 1_000.0);
+        let doubted = from_millis_f64(typical * (1.0 - known));
         // Who has not run anything yet cannot say how much later others would start.
         let is_new = heard.digest.turnover.is_zero();
         let behind = if is_new { load.in_flight.wait(&heard.digest) } else { Duration::ZERO };

@@ -447,7 +447,7 @@ impl Peer {
         let own_load = OnceCell::new();
         let (me, membership, latency, loads) = (&self.me, &self.membership, &self.latency, &self.loads);
         let executing = &self.executing;
-        let sites = || sites(now, me, own_load.get_or_init(|| executing.load(now)), membership, latency, loads);
+        let sites = || sites(now, me, own_load.get_or_init(|| executing.next_place(now)), membership, latency, loads);
         let is_here = |peer| peer == me.peer || membership.neighbour(peer).is_some_and(Neighbour::is_alive);
         let mut around = requester::Around {
             sites: &sites,

@@ -7,8 +7,6 @@
 //!
 //! **Invariant:** places are in the order of the ids, and each begins with the first bytes of its entry's.
 
-use core::cmp::Ordering;
-
 use crate::id::PeerId;
 
 /// Entries by peer.
@@ -46,11 +44,14 @@ impl<T> PeerMap<T> {
         let wanted = first(peer);
         let mut at = self.lower_bound(wanted);
         while let Some(place) = self.0.get(at).filter(|place| place.first == wanted) {
-            match place.entry.peer.cmp(peer) {
-                Ordering::Equal => return Ok(at),
-                Ordering::Greater => return Err(at),
-                Ordering::Less => at += 1,
+            // Nearly always the one: told by a comparison that need not find out which is less.
+            if place.entry.peer == *peer {
+                return Ok(at);
             }
+            if place.entry.peer > *peer {
+                return Err(at);
+            }
+            at += 1;
         }
         Err(at)
     }

@@ -74,6 +74,12 @@ pub fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1_000.0
 }
 
+/// A duration of that many milliseconds, to the microsecond; none for what is no number or negative.
+pub fn from_millis_f64(ms: f64) -> Duration {
+    // The conversion saturates at both ends and makes zero of what is no number.
+    Duration::from_micros((ms * 1_000.0) as u64)
+}
+
 /// No duration of ours is longer, and none that is read is taken to be: sums of a few of them cannot overflow then.
 pub const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 

@@ -15,7 +15,7 @@ use core::time::Duration;
 use super::sanity::START_IN_MAX;
 use super::{AHEAD, LATER_UNIT};
 use crate::message::LoadDigest;
-use crate::time::{Time, millis};
+use crate::time::{Time, from_millis_f64, millis};
 
 /// Speed may be off by this share of the truth.
 const SHARE: f64 = 0.2;
@@ -108,9 +108,8 @@ impl LoadDigest {
             return said;
         }
         let fresh = (-age.as_secs_f64() / self.turnover.as_secs_f64()).exp();
-        let (said, usual) = (said.as_secs_f64(), self.usual_start_in.as_secs_f64() * UNKNOWN);
-        let tends = Duration::from_secs_f64((usual + (said - usual) * fresh).max(0.0));
-        tends.max(self.start_in.saturating_sub(age))
+        let (said, usual) = (millis(said), millis(self.usual_start_in) * UNKNOWN);
+        from_millis_f64(usual + (said - usual) * fresh).max(self.start_in.saturating_sub(age))
     }
 
     /// When the task this many places behind the next one would start: on the line through the places that are told.
@@ -124,10 +123,10 @@ impl LoadDigest {
             }
             (at, later) = (next_at, next_later);
         }
-        let told_s = (later + slope * (place - at)) * LATER_UNIT.as_secs_f64();
+        let told_ms = (later + slope * (place - at)) * millis(LATER_UNIT);
         // Beyond the last place that is told each core has this many runs before it.
         let cores = f64::from(self.cores.max(1));
-        let crowd_s = (place - cores) / cores * self.turnover.as_secs_f64();
-        self.start_in + Duration::from_secs_f64(told_s.max(crowd_s).clamp(0.0, START_IN_MAX.as_secs_f64()))
+        let crowd_ms = (place - cores) / cores * millis(self.turnover);
+        self.start_in + from_millis_f64(told_ms.max(crowd_ms)).min(START_IN_MAX)
     }
 }

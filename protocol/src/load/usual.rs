@@ -5,7 +5,7 @@
 
 use core::time::Duration;
 
-use crate::time::{Time, millis};
+use crate::time::{Time, from_millis_f64, millis};
 
 /// The average reaches back this many runs, and no less than [`SPAN_MIN_MS`].
 const SPAN_RUNS: f64 = 15.0;
@@ -38,12 +38,12 @@ impl Usual {
 
     /// What the start time was on average.
     pub(crate) fn start_in(&self, now: Time) -> Duration {
-        Duration::from_secs_f64(self.at(now) / 1_000.0)
+        from_millis_f64(self.at(now))
     }
 
     /// How long a run takes on average.
     pub(crate) fn run(&self) -> Duration {
-        Duration::from_secs_f64(self.run_ms / 1_000.0)
+        from_millis_f64(self.run_ms)
     }
 
     fn at(&self, now: Time) -> f64 {

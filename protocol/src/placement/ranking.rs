@@ -49,7 +49,15 @@ pub(super) struct Place {
     standing: Standing,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+impl Place {
+    /// By standing, then by cost, then by site; one number, since most of the time of a sort is spent comparing.
+    fn order(&self) -> u128 {
+        // Costs are not negative: their bits are in their order.
+        (self.standing as u128) << 96 | u128::from(self.total.max(0.0).to_bits()) << 32 | u128::from(self.site)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
     Admissible,
     /// `cloud = fallback`, and the edge has room.
@@ -71,10 +79,7 @@ pub fn rank<'a>(spec: &'a TaskSpec, sites: &'a [Site<'a>], circumstances: &'a Ci
         ranking.places.push(ranking.place(index, site));
     }
     ranking.hold_back_cloud();
-    ranking.places.sort_unstable_by(|a, b| {
-        let by_cost = || a.total.total_cmp(&b.total).then(a.site.cmp(&b.site));
-        a.standing.cmp(&b.standing).then_with(by_cost)
-    });
+    ranking.places.sort_unstable_by_key(Place::order);
     ranking.admissible = ranking.places.partition_point(|place| place.standing == Standing::Admissible);
     ranking
 }

@@ -11,10 +11,19 @@ impl Executing {
         self.load(now)
     }
 
-    /// The same without numbering it, for one's own eyes.
+    /// The same without numbering it.
     pub fn load(&self, now: Time) -> LoadDigest {
-        let running = self.running;
         let (start_in, later_start) = self.starts_for_new(now);
+        self.described(now, start_in, later_start)
+    }
+
+    /// The same without the places behind the next: for one's own eyes, which see each task as it comes.
+    pub fn next_place(&self, now: Time) -> LoadDigest {
+        self.described(now, self.start_for_new(now), [0; AHEAD.len()])
+    }
+
+    fn described(&self, now: Time, start_in: Duration, later_start: [u32; AHEAD.len()]) -> LoadDigest {
+        let running = self.running;
         LoadDigest {
             sequence: self.digests.get(),
             start_in,
