@@ -35,7 +35,7 @@ use crate::id::{BlobId, MeshId, PeerId, TaskId};
 use crate::output::{PeerState, TaskError, TaskResult, Timings};
 use crate::placement::explain::Decision;
 use crate::task::durable::Found;
-use crate::task::spec::{CloudUse, Ending, LimitKind, Payload};
+use crate::task::spec::{CloudUse, Ending, LimitKind, Payload, Priority};
 use crate::task::{TaskState, problem};
 use crate::time::micros;
 
@@ -290,6 +290,18 @@ pub struct TaskRequest {
     /// How long it is expected to run on a reference core; without it the module's earlier runs say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_ms: Option<f64>,
+    /// Attempts after the first where an executor is lost, or fails it: 0 to 7, 7 where absent. A module that ends with an
+    /// error has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u8>,
+    /// Which of those that wait it goes before: `high`, `normal` (where absent) or `low`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
+    /// How long it may be expected to wait for a core, in milliseconds; where it would wait longer it is refused as overload.
+    /// Where absent, a task in memory is refused while the mesh is offered more than it can do and this is no burst that
+    /// passes; a task on disk waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_within_ms: Option<u64>,
     /// Copies on disk before it is acknowledged: 0 (in memory), 1 (here), 2 (here and at a guardian elsewhere).
     #[serde(default)]
     pub durable: u8,

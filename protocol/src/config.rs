@@ -64,6 +64,8 @@ pub const VIEW_CLOUD_MAX: usize = 10;
 pub const PASSIVE_MAX: usize = 96;
 /// Tasks of this peer's users that are not finished.
 pub const HOME_TASKS_MAX: usize = 16_384;
+/// Bytes of their inputs in memory.
+pub const HOME_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// A result is kept this long when its user does not say.
 pub const RETENTION_DEFAULT: Duration = Duration::from_secs(24 * 3600);
 /// A result may be kept this long; attempts at a task that is placed anew all that time can still be numbered.

@@ -60,6 +60,9 @@ fn spec() -> TaskSpec {
         deadline: Some(Duration::from_secs(1)),
         lambda: None,
         expected: Some(Duration::from_millis(70)),
+        retries: None,
+        priority: Default::default(),
+        patience: Default::default(),
     }
 }
 

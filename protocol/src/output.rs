@@ -175,7 +175,7 @@ pub enum TaskError {
         reasons: String,
     },
     /// Too much is waiting here already.
-    #[error("this peer holds {held} unfinished tasks, its limit")]
+    #[error("more is asked for than can be done: {held} tasks of this peer's users are unfinished")]
     Overloaded {
         /// Unfinished tasks of its users.
         held: usize,

@@ -5,6 +5,7 @@
 //! - [`demo`]: such a mesh at work, and what came of it in numbers.
 //! - [`Emulator`]: network namespaces joined by links with delay, jitter, loss and bandwidth.
 //! - [`promises`]: what is promised about tasks, checked on what users were told.
+//! - [`overload`]: what such a mesh makes of several times the work that it can do.
 //! - [`recovery`]: how long an answer takes whose executor vanishes.
 //! - [`sandbox`]: nothing the tool starts outlives it.
 
@@ -13,6 +14,7 @@ pub mod compare;
 pub mod demo;
 pub mod emulator;
 mod keeper;
+pub mod overload;
 pub mod promises;
 pub mod recovery;
 pub mod sandbox;

@@ -4,6 +4,7 @@ mod chaos;
 mod determinism;
 mod faults;
 mod membership;
+mod overload;
 mod placement;
 
 use core::time::Duration;

@@ -32,6 +32,7 @@ pub use self::connection::Download;
 use self::connection::Pool;
 pub use self::error::ClientError;
 pub use self::events::EventStream;
+pub use self::patience::Patience;
 
 /// How long an ordinary request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);

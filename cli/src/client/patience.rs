@@ -6,7 +6,7 @@
 use core::time::Duration;
 use std::time::Instant;
 
-use shoal_protocol::api::{TaskRequest, TaskView, codes};
+use shoal_protocol::api::{Problem, TaskRequest, TaskView, codes};
 
 use super::{Client, ClientError};
 
@@ -17,34 +17,63 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 /// The sixth wait is already the longest that most peers ask for.
 const DOUBLINGS_MAX: u32 = 6;
 
+/// How much longer, and how often so far.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    deadline: Instant,
+    tries: u32,
+}
+
+impl Patience {
+    /// From now on, for so long in all.
+    pub fn of(time: Duration) -> Self {
+        Self { deadline: Instant::now() + time, tries: 0 }
+    }
+
+    /// Waits before another try after this problem; false if it is none that passes, or patience has an end before.
+    pub async fn outlasts(&mut self, problem: &Problem) -> bool {
+        let Some(asked) = overload(problem) else { return false };
+        let wait = spread(asked, self.tries, random());
+        if Instant::now() + wait >= self.deadline {
+            return false;
+        }
+        self.tries += 1;
+        tokio::time::sleep(wait).await;
+        true
+    }
+}
+
 impl Client {
     /// As [`Client::submit`], but a peer that is overloaded is asked again for as long as this.
     pub async fn submit_patiently(&self, request: &TaskRequest, patience: Duration) -> Result<TaskView, ClientError> {
-        let deadline = Instant::now() + patience;
-        for tries in 0.. {
-            let error = match self.submit(request).await {
-                Ok(view) => return Ok(view),
-                Err(error) => error,
-            };
-            let Some(asked) = overload(&error) else { return Err(error) };
-            let wait = spread(asked, tries, random());
-            if Instant::now() + wait >= deadline {
-                return Err(error);
+        let mut patience = Patience::of(patience);
+        loop {
+            match self.submit(request).await {
+                Err(ClientError::Problem(problem)) if patience.outlasts(&problem).await => {}
+                answer => return answer,
             }
-            tokio::time::sleep(wait).await;
         }
-        unreachable!("the tries have no end")
+    }
+
+    /// As [`Client::run`], but while the mesh is overloaded the task is handed in again for as long as this. One with an
+    /// idempotency key that was taken and found no room keeps that end: the key names this task and no other.
+    pub async fn run_patiently(&self, request: &TaskRequest, patience: Duration) -> Result<TaskView, ClientError> {
+        let mut patience = Patience::of(patience);
+        loop {
+            match self.run(request.clone()).await {
+                Err(ClientError::Problem(problem)) if patience.outlasts(&problem).await => {}
+                Ok(TaskView { problem: Some(problem), .. })
+                    if request.idempotency_key.is_none() && patience.outlasts(&problem).await => {}
+                answer => return answer,
+            }
+        }
     }
 }
 
 /// How long an overloaded peer wants to be left alone.
-fn overload(error: &ClientError) -> Option<Duration> {
-    match error {
-        ClientError::Problem(problem) if problem.code == codes::OVERLOADED && problem.retryable => {
-            Some(problem.retry_after_ms.map_or(WAIT, Duration::from_millis))
-        }
-        _ => None,
-    }
+fn overload(problem: &Problem) -> Option<Duration> {
+    let is_one = problem.code == codes::OVERLOADED && problem.retryable;
+    is_one.then(|| problem.retry_after_ms.map_or(WAIT, Duration::from_millis))
 }
 
 /// At least what was asked for, at most that much again for each doubling; `random` is from 0 to 1.

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use shoal_protocol::api::{InputRequest, TaskRequest};
 use shoal_protocol::config::{INLINE_BYTES_MAX, INPUTS_MAX, NAME_BYTES_MAX, RETENTION_MAX, VARIANTS_MAX, WALL_MAX};
 use shoal_protocol::task::durable::{Durability, Keeping};
-use shoal_protocol::task::spec::{BlobRef, Limits, Payload, Policy, SpecError, Variant};
+use shoal_protocol::task::spec::{BlobRef, Limits, Patience, Payload, Policy, SpecError, Variant};
 use shoal_protocol::{BlobId, TaskSpec};
 use tokio::task::spawn_blocking;
 
@@ -45,6 +45,13 @@ pub(super) async fn build(api: &Api, request: &mut TaskRequest) -> ApiResult<Tas
         deadline: request.deadline_ms.map(Duration::from_millis),
         lambda: request.lambda,
         expected: expected(request.expected_ms)?,
+        retries: request.retries,
+        priority: request.priority.unwrap_or_default(),
+        patience: match request.start_within_ms.map(Duration::from_millis) {
+            Some(wait) if wait < WALL_MAX => Patience::Within(wait),
+            None if request.durable == 0 => Patience::Bursts,
+            Some(_) | None => Patience::Endless,
+        },
     };
     spec.check()?;
     Ok(spec)

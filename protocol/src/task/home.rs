@@ -99,6 +99,8 @@ pub(crate) struct HomeTask {
     pub(crate) cancelled: bool,
     /// How often in a row nobody could run it.
     pub(crate) waits: u32,
+    /// Of its input, in memory.
+    bytes: u64,
     turn: u64,
 }
 
@@ -169,6 +171,8 @@ pub(crate) struct Book {
     by_turn: BTreeMap<u64, TaskId>,
     finished: VecDeque<TaskId>,
     finished_bytes: usize,
+    /// Bytes of the inputs of unfinished tasks.
+    open_bytes: u64,
     /// Finished tasks that are on disk, until their retention is over; the decisions on the latest can be explained.
     kept_finished: usize,
     explained: VecDeque<TaskId>,
@@ -188,6 +192,8 @@ impl Book {
         let KeptTask { name, spec, keeping, accepted: now, aged, failures } = kept;
         self.turns += 1;
         self.by_turn.insert(self.turns, task);
+        let bytes = spec.inline_bytes();
+        self.open_bytes += bytes;
         let entry = HomeTask {
             name,
             spec,
@@ -208,6 +214,7 @@ impl Book {
             release: Vec::new(),
             cancelled: false,
             waits: 0,
+            bytes,
             turn: self.turns,
         };
         self.tasks.insert(task, entry);
@@ -226,6 +233,11 @@ impl Book {
     /// Unfinished tasks.
     pub(crate) fn open_count(&self) -> usize {
         self.tasks.len() - self.finished.len() - self.kept_finished
+    }
+
+    /// Bytes of their inputs.
+    pub(crate) fn open_bytes(&self) -> u64 {
+        self.open_bytes
     }
 
     /// Every unfinished task that `select` wants.
@@ -249,6 +261,7 @@ impl Book {
         }
         entry.state = state;
         entry.phase = Phase::Ended(result);
+        self.open_bytes -= core::mem::take(&mut entry.bytes);
         // A finished task is shown and explained, never run again.
         entry.spec.inputs.iter_mut().for_each(|input| {
             if let Payload::Inline(bytes) = input {
@@ -284,6 +297,7 @@ impl Book {
     pub(crate) fn forget(&mut self, task: TaskId) {
         let Some(entry) = self.tasks.get(&task).filter(|entry| entry.is_kept()) else { return };
         self.kept_finished -= usize::from(entry.state.is_final());
+        self.open_bytes -= entry.bytes;
         self.by_turn.remove(&entry.turn);
         self.explained.retain(|explained| *explained != task);
         self.tasks.remove(&task);

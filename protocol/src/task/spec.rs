@@ -40,6 +40,55 @@ pub struct TaskSpec {
     /// Work on a reference core, as its user expects it; runs of the module show how far such words can be trusted.
     #[serde(rename = "e", default, with = "optional_duration_us", skip_serializing_if = "Option::is_none")]
     pub expected: Option<Duration>,
+    /// Attempts after the first where an executor is lost, or fails it; as many as there may be where absent.
+    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u8>,
+    /// Which of those that wait at one peer it goes before.
+    #[serde(rename = "y", default, skip_serializing_if = "Priority::is_normal")]
+    pub priority: Priority,
+    /// How long it may be expected to wait for a core.
+    #[serde(rename = "q", default, skip_serializing_if = "Patience::is_endless")]
+    pub patience: Patience,
+}
+
+/// Which tasks go before others where they wait; whoever has waited long goes before all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    /// Before all others.
+    High,
+    /// As most.
+    #[default]
+    Normal,
+    /// When nobody else waits.
+    Low,
+}
+
+impl Priority {
+    fn is_normal(&self) -> bool {
+        *self == Self::Normal
+    }
+}
+
+/// How long a task may be expected to wait for a core; one that would wait longer is refused, and its user comes back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Patience {
+    /// However long.
+    #[default]
+    #[serde(rename = "e")]
+    Endless,
+    /// However long in a burst, and half its run when the burst does not end (`requester/admission.rs`).
+    #[serde(rename = "b")]
+    Bursts,
+    /// So long.
+    #[serde(rename = "w", with = "duration_us")]
+    Within(Duration),
+}
+
+impl Patience {
+    fn is_endless(&self) -> bool {
+        *self == Self::Endless
+    }
 }
 
 /// One build of a task's module.
@@ -225,12 +274,24 @@ impl TaskSpec {
             deadline: None,
             lambda: None,
             expected: None,
+            retries: None,
+            priority: Priority::default(),
+            patience: Patience::default(),
         }
     }
 
     /// Total size of standard input.
     pub fn input_bytes(&self) -> u64 {
         self.inputs.iter().map(Payload::bytes).fold(0, u64::saturating_add)
+    }
+
+    /// Of that, what is in memory.
+    pub fn inline_bytes(&self) -> u64 {
+        let inline = |input: &Payload| match input {
+            Payload::Inline(bytes) => bytes.len() as u64,
+            Payload::Blob(_) => 0,
+        };
+        self.inputs.iter().map(inline).fold(0, u64::saturating_add)
     }
 
     /// Refuses what no peer could run; the one gate for specs of users and of other peers alike.
@@ -247,20 +308,12 @@ impl TaskSpec {
         if !self.policy.loss_max.is_none_or(|loss| (0.0..=1.0).contains(&f64::from(loss))) {
             return Err(SpecError::Number { what: "the greatest loss allowed", expected: "from 0 to 1" });
         }
-        let inline: u64 = self
-            .inputs
-            .iter()
-            .map(|input| match input {
-                Payload::Inline(bytes) => bytes.len() as u64,
-                Payload::Blob(_) => 0,
-            })
-            .sum();
         let argument_bytes = self.args.iter().map(|arg| arg.len() as u64 + 1).sum();
         let name_bytes = self.variants.iter().map(|variant| variant.name.len() as u64).max().unwrap_or(0);
         let label_bytes = self.policy.labels.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum();
         let module_bytes = self.variants.iter().map(|variant| variant.module_bytes).max().unwrap_or(0);
         for (what, size, limit) in [
-            ("inline input", inline, config::INLINE_BYTES_MAX),
+            ("inline input", self.inline_bytes(), config::INLINE_BYTES_MAX),
             ("number of inputs", self.inputs.len() as u64, config::INPUTS_MAX),
             ("input", self.input_bytes(), config::INPUT_BYTES_MAX),
             ("arguments", argument_bytes, config::ARGUMENT_BYTES_MAX),

@@ -6,6 +6,7 @@ mod demo;
 mod down;
 mod exec;
 mod links;
+mod overload;
 mod recovery;
 mod running;
 mod sim;
@@ -34,6 +35,7 @@ pub(crate) enum Command {
     Demo(demo::Demo),
     Exec(exec::Exec),
     Links(links::PrintLinks),
+    Overload(overload::Overload),
     Recovery(recovery::Recovery),
     #[command(subcommand)]
     Sim(sim::Sim),
@@ -49,6 +51,7 @@ impl Command {
             Self::Demo(demo) => demo.run(),
             Self::Exec(exec) => exec.run(),
             Self::Links(links) => links.run(),
+            Self::Overload(overload) => overload.run(),
             Self::Recovery(recovery) => recovery.run(),
             Self::Sim(sim) => sim.run(),
         }

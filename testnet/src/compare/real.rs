@@ -77,6 +77,8 @@ fn request(module: BlobId, rounds: u64) -> TaskRequest {
         variants: vec![VariantRequest { name: "spin".into(), module, loss: 0.0 }],
         args: vec![rounds.to_string()],
         cloud: Some(CloudUse::Allow),
+        // In the simulator every task waits as long as it must.
+        start_within_ms: Some(u64::MAX),
         ..TaskRequest::default()
     }
 }

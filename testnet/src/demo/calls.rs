@@ -88,6 +88,8 @@ impl Modules {
             }),
             local_only: mode == Mode::Local,
             idempotency_key: Some(key),
+            // The rush is to be worked off, not turned away.
+            start_within_ms: Some(u64::MAX),
             name: format!("{} {}", item.user, item.number),
             ..TaskRequest::default()
         }

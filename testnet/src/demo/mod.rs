@@ -16,7 +16,7 @@ mod fault;
 mod feed;
 mod live;
 mod mode;
-mod percentiles;
+pub(crate) mod percentiles;
 pub mod report;
 mod story;
 mod stranger;

@@ -14,7 +14,7 @@ pub struct Latency {
 
 impl Latency {
     /// Nothing where there is nothing.
-    pub(super) fn of(durations: impl IntoIterator<Item = Duration>) -> Option<Self> {
+    pub(crate) fn of(durations: impl IntoIterator<Item = Duration>) -> Option<Self> {
         let mut sorted: Vec<f64> = durations.into_iter().map(millis).collect();
         sorted.sort_by(f64::total_cmp);
         let max_ms = *sorted.last()?;

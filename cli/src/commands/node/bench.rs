@@ -63,7 +63,13 @@ impl Bench {
 
 fn noop(module: BlobId) -> TaskRequest {
     let variants = vec![VariantRequest { name: String::new(), module, loss: 0.0 }];
-    TaskRequest { variants, name: "noop".to_owned(), wait: true, ..TaskRequest::default() }
+    TaskRequest {
+        variants,
+        name: "noop".to_owned(),
+        wait: true,
+        start_within_ms: Some(u64::MAX),
+        ..TaskRequest::default()
+    }
 }
 
 fn nearest(peers: Vec<PeerView>) -> Option<PeerView> {

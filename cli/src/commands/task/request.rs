@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use shoal_protocol::api::{TaskRequest, VariantRequest};
 use shoal_protocol::certificate::Role;
-use shoal_protocol::task::spec::CloudUse;
+use shoal_protocol::task::spec::{CloudUse, Priority};
 
 use super::inputs::{InputArgument, Inputs, LocalBlob};
 use super::module::Module;
@@ -54,6 +54,15 @@ pub(super) struct TaskArguments {
     /// How long it is expected to run on a reference core, in milliseconds; without it earlier runs say
     #[arg(long, value_name = "MS")]
     expect: Option<f64>,
+    /// Attempts after the first where a peer that runs it is lost
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=7))]
+    retries: Option<u8>,
+    /// Which of those that wait it goes before: high, normal or low
+    #[arg(long, value_name = "PRIORITY", value_parser = parse_priority)]
+    priority: Option<Priority>,
+    /// Refused where it would wait longer than this for a core, as in 500ms
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    start_within: Option<Duration>,
     /// Another build of the module with its declared loss (0 to 1); the peers choose
     #[arg(long = "variant", value_name = "NAME=FILE:LOSS", value_parser = VariantArgument::parse)]
     variants: Vec<VariantArgument>,
@@ -94,6 +103,15 @@ fn parse_role(text: &str) -> Result<Role, String> {
         "edge" => Ok(Role::Edge),
         "cloud" => Ok(Role::Cloud),
         _ => Err("expected edge or cloud".to_owned()),
+    }
+}
+
+fn parse_priority(text: &str) -> Result<Priority, String> {
+    match text {
+        "high" => Ok(Priority::High),
+        "normal" => Ok(Priority::Normal),
+        "low" => Ok(Priority::Low),
+        _ => Err("expected high, normal or low".to_owned()),
     }
 }
 
@@ -157,6 +175,9 @@ impl TaskArguments {
             loss_max: self.loss_max,
             lambda: self.lambda,
             expected_ms: self.expect,
+            retries: self.retries,
+            priority: self.priority,
+            start_within_ms: self.start_within.map(whole_millis),
             durable: 0,
             retention_ms: None,
             idempotency_key: self.idempotency_key,

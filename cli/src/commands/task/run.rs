@@ -14,10 +14,10 @@ use super::output::deliver;
 use super::request::{Prepared, TaskArguments};
 use super::show::TaskDetails;
 use crate::Printer;
-use crate::client::{Client, EventStream};
+use crate::client::{Client, EventStream, Patience};
 use crate::commands::node::events::Line;
 use crate::error::Failure;
-use crate::format;
+use crate::format::{self, parse_duration};
 
 /// How often a watched wait says what the task is doing.
 const LOOK: Duration = Duration::from_millis(400);
@@ -41,6 +41,9 @@ pub struct Run {
     /// Write the output here instead of to standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// How long to try while the mesh is overloaded
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = parse_duration)]
+    patience: Duration,
     /// Print the task's id and leave it running
     #[arg(short, long, conflicts_with_all = ["output", "follow"])]
     detach: bool,
@@ -69,28 +72,41 @@ impl Run {
 
         // Subscribed before the task exists, so that its first step is not missed.
         let events = if self.follow { Some(client.events().await?) } else { None };
-        let accepted = match with_uploads(client, printer, &blobs, async || client.submit(&request).await).await {
+        let mut patience = Patience::of(self.patience);
+        let submitted =
+            with_uploads(client, printer, &blobs, async || client.submit_patiently(&request, self.patience).await);
+        let mut accepted = match submitted.await {
             Ok(accepted) => accepted,
             Err(failure) => return Err(super::refused(client, failure, &request).await),
         };
-        let (id, short) = (accepted.task.to_string(), format::task(accepted.task));
+        let short = format::task(accepted.task);
         if self.detach {
             printer.say(format_args!("→ shoal task show {short}   → shoal task result {short}"));
             return printer.show(&Detached(accepted));
         }
 
-        let view = tokio::select! {
-            view = ended(client, printer, accepted, events) => view?,
-            pressed = tokio::signal::ctrl_c() => {
-                let title = format!("interrupted; task {short} was cancelled");
-                return Err(match (pressed, client.cancel(&id).await) {
-                    (Ok(()), Ok(_)) => Failure::interrupted(title),
-                    (_, Err(error)) => Failure::interrupted("interrupted, and the task could not be cancelled")
-                        .why(error.to_string())
-                        .fix(format!("shoal task cancel {id}")),
-                    (Err(error), Ok(_)) => Failure::interrupted(title).why(error.to_string()),
-                });
+        let mut events = events;
+        let view = loop {
+            let (id, short) = (accepted.task.to_string(), format::task(accepted.task));
+            let view = tokio::select! {
+                view = ended(client, printer, accepted, events.take()) => view?,
+                pressed = tokio::signal::ctrl_c() => {
+                    let title = format!("interrupted; task {short} was cancelled");
+                    return Err(match (pressed, client.cancel(&id).await) {
+                        (Ok(()), Ok(_)) => Failure::interrupted(title),
+                        (_, Err(error)) => Failure::interrupted("interrupted, and the task could not be cancelled")
+                            .why(error.to_string())
+                            .fix(format!("shoal task cancel {id}")),
+                        (Err(error), Ok(_)) => Failure::interrupted(title).why(error.to_string()),
+                    });
+                }
+            };
+            // It was taken, and nobody had room for it: it was not begun, and another is as good.
+            match &view.problem {
+                Some(problem) if request.idempotency_key.is_none() && patience.outlasts(problem).await => {}
+                Some(_) | None => break view,
             }
+            accepted = client.submit_patiently(&request, self.patience).await?;
         };
         report(client, printer, view, self.output).await
     }

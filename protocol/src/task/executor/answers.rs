@@ -1,6 +1,7 @@
 //! What homes say: asks, awards, and what becomes of them.
 
 use super::*;
+use crate::task::spec::Patience;
 
 impl Executing {
     /// Answers a request for an offer, and reserves what it offers.
@@ -74,7 +75,14 @@ impl Executing {
         };
         let run = run_time(work, self.speed()).min(award.spec.limits.wall);
         let prepare = self.prepare(variant.module, variant.module_bytes, award.home);
-        let start_in = self.start_for_new(now).max(prepare);
+        let wait = self.start_for_new(now);
+        let start_in = wait.max(prepare);
+        if matches!(award.spec.patience, Patience::Within(longest) if wait > longest) {
+            if !self.pass_on(now, from, &award, start_in, around, out) {
+                self.decline(now, award.home, attempt, DeclineReason::QueueFull, out);
+            }
+            return;
+        }
         let late = start_in > award.expected_start + LATE_START.max(run / LATE_SHARE);
         if late && !reserved && !award.firm {
             if self.pass_on(now, from, &award, start_in, around, out) {

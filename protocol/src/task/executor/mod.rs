@@ -56,6 +56,10 @@ const COUNTER_LATE: Duration = Duration::from_millis(500);
 const UNCONFIRMED_RUN: Duration = Duration::from_millis(1_000);
 /// Tasks expected to run longer than this tell their home when they start.
 const PROGRESS_RUN: Duration = Duration::from_millis(2_000);
+/// A task that waits this long is as urgent as those of the next priority.
+const AGEING: Duration = Duration::from_secs(10);
+/// A task without a deadline waits behind those that have one within this time, as if that were its own.
+const UNHURRIED: Duration = Duration::from_secs(60);
 /// A dead home's tasks are kept this long, in case it was only cut off.
 const ORPHAN_GRACE: Duration = Duration::from_secs(10);
 /// The same for tasks that are on disk at home: it will ask for them when it is back.
@@ -98,6 +102,14 @@ impl Held {
 
     fn is_running(&self) -> bool {
         matches!(self.stage, Stage::Running { .. })
+    }
+
+    /// Who starts first: by priority, then by deadline, then by arrival. With each [`AGEING`] of waiting a task rises by one
+    /// priority, and one without a deadline is not put off for ever by those that have one.
+    fn order(&self, now: Time) -> (u32, Time, u64) {
+        let waited = now.since(self.arrived).as_micros() / AGEING.as_micros();
+        let priority = (self.award.spec.priority as u32).saturating_sub(u32::try_from(waited).unwrap_or(u32::MAX));
+        (priority, self.due.unwrap_or(self.arrived + UNHURRIED), self.turn)
     }
 }
 

@@ -16,7 +16,7 @@ impl Executing {
         let Some(there) = (around.elsewhere)(from) else { return };
         let mut queue = self.lines.running(now, self.config.cores);
         let mut waiting: Vec<_> = self.jobs.iter().filter(|(_, job)| !job.is_running()).collect();
-        waiting.sort_unstable_by_key(|(_, job)| (job.due.unwrap_or(Time(u64::MAX)), job.turn));
+        waiting.sort_unstable_by_key(|(_, job)| job.order(now));
         let mut best: Option<(f64, TaskRef)> = None;
         for (attempt, job) in waiting {
             let start = queue.next_start();

@@ -91,7 +91,7 @@ impl Executing {
         self.unacknowledged.insert(attempt, Unacknowledged { home, outcome, kept });
     }
 
-    /// Starts what is ready while cores and memory last: earliest deadline first, then in order of arrival.
+    /// Starts what is ready while cores and memory last, in the order of [`Held::order`].
     pub(super) fn start_ready(&mut self, now: Time, out: &mut Outbox) {
         loop {
             let too_many = usize::from(sabotage::is(Bug::TooManyRuns));
@@ -103,7 +103,7 @@ impl Executing {
                 .jobs
                 .iter()
                 .filter(|(_, job)| matches!(job.stage, Stage::Queued) && job.award.spec.limits.memory_bytes <= free)
-                .min_by_key(|(_, job)| (job.due.unwrap_or(Time(u64::MAX)), job.turn))
+                .min_by_key(|(_, job)| job.order(now))
                 .map(|(attempt, _)| *attempt);
             let Some(attempt) = next else { return };
             self.start(now, attempt, out);

@@ -1,6 +1,6 @@
 use super::*;
 use crate::message::AskVariant;
-use crate::task::spec::TaskSpec;
+use crate::task::spec::{Patience, Priority, TaskSpec};
 
 const ME: PeerId = PeerId([1; 32]);
 const HOME: PeerId = PeerId([2; 32]);
@@ -322,4 +322,59 @@ fn an_idle_neighbour_gets_what_waits_and_may_run_there() {
     assert_eq!(passed.iter().filter(is_award).count(), 1, "{passed:?}");
     assert!(passed.iter().any(|output| matches!(output, Output::Send { to: HOME, message: Message::Forwarded(_) })));
     assert_eq!(kinds(&bench.pull()), [""; 0], "it is gone");
+}
+
+#[test]
+fn a_higher_priority_starts_first_and_who_waited_long_before_all() {
+    let mut bench = Bench::new();
+    bench.executing.config.queue_max = 8;
+    let with = |priority| {
+        move |award: &mut Award| {
+            award.spec.priority = priority;
+            award.firm = true;
+        }
+    };
+    bench.award(1, 1, |_| ());
+    bench.award(2, 1, with(Priority::Low));
+    bench.award(3, 1, with(Priority::Normal));
+    bench.now = Time::from_millis(21_000);
+    bench.award(4, 1, with(Priority::Normal));
+    bench.award(5, 1, with(Priority::High));
+
+    let mut order = Vec::new();
+    for n in [1, 2, 3, 5] {
+        let outputs = bench.finish(n, 1);
+        order.extend(kinds(&outputs).into_iter().filter(|kind| kind.starts_with("execute")));
+    }
+
+    // The first two have waited 20 seconds and more: they are as urgent as the last, and were here before it.
+    assert_eq!(order, ["execute 2", "execute 3", "execute 5", "execute 4"]);
+}
+
+#[test]
+fn a_task_without_a_deadline_is_not_put_off_for_ever() {
+    let mut bench = Bench::new();
+    bench.executing.config.queue_max = 8;
+    let due = |deadline| move |award: &mut Award| award.spec.deadline = Some(Duration::from_secs(deadline));
+    bench.award(1, 1, |_| ());
+    bench.award(2, 1, |_| ());
+    bench.award(3, 1, due(10));
+    bench.award(4, 1, due(100));
+
+    let order: Vec<_> = [1, 3, 2].iter().flat_map(|n| kinds(&bench.finish(*n, 1))).collect();
+
+    let started: Vec<_> = order.iter().filter(|kind| kind.starts_with("execute")).collect();
+    assert_eq!(started, ["execute 3", "execute 2", "execute 4"]);
+}
+
+#[test]
+fn an_award_that_would_wait_longer_than_it_may_is_declined() {
+    let mut bench = Bench::new();
+    let within = |ms| move |award: &mut Award| award.spec.patience = Patience::Within(Duration::from_millis(ms));
+    bench.award(1, 1, within(0));
+
+    assert_eq!(kinds(&bench.award(2, 1, within(50))), ["declined 2 QueueFull"]);
+    assert_eq!(bench.executing.jobs.len(), 1);
+    bench.award(3, 1, within(150));
+    assert_eq!(bench.executing.jobs.len(), 2, "it starts after the first, in 100 ms");
 }

@@ -3,6 +3,9 @@
 use super::placing::Rivals;
 use super::*;
 
+/// As a decision's record has it.
+pub(super) const BUSY: &str = "queue full";
+
 impl Requester {
     /// A candidate says when it would start.
     pub fn handle_offer(&mut self, now: Time, from: PeerId, offer: &Offer, around: &mut Around<'_>, out: &mut Outbox) {
@@ -229,7 +232,7 @@ impl Requester {
 
 fn note_refusal(entry: &mut HomeTask, from: PeerId, reason: &DeclineReason) {
     let why = match reason {
-        DeclineReason::QueueFull => "queue full".to_owned(),
+        DeclineReason::QueueFull => BUSY.to_owned(),
         DeclineReason::Memory { wanted_bytes, free_bytes } => {
             format!("needs {} MiB, {} MiB free", wanted_bytes >> 20, free_bytes >> 20)
         }

@@ -53,7 +53,8 @@ impl Requester {
 
     pub(super) fn retry(&mut self, now: Time, task: TaskId, why: &str, around: &mut Around<'_>, out: &mut Outbox) {
         let Some(entry) = self.book.open(task) else { return };
-        if entry.failures >= FAILURES_MAX {
+        let retries = entry.spec.retries.map_or(FAILURES_MAX - 1, u32::from).min(FAILURES_MAX - 1);
+        if entry.failures > retries {
             let error = TaskError::AttemptsExhausted { attempts: entry.failures, last: why.to_owned() };
             return self.end(task, TaskState::Failed, Err(error), out);
         }

@@ -13,6 +13,7 @@
 //! award to oneself.
 
 mod acknowledgements;
+mod admission;
 mod answers;
 mod ending;
 mod keeping;
@@ -50,6 +51,7 @@ use crate::store::Ticket;
 use crate::time::{Time, micros};
 
 use acknowledgements::Acknowledgements;
+use admission::Pressure;
 pub use ending::Learnt;
 use keeping::lent;
 
@@ -146,6 +148,7 @@ pub struct Requester {
     assignments: Vec<Assignment>,
     acknowledgements: Acknowledgements,
     leaving: bool,
+    pressure: Pressure,
     /// Tasks that are on disk, and those of others that this peer has a say in.
     pub(crate) durable: Durable,
     /// When kept tasks must have ended.
@@ -175,6 +178,7 @@ impl Requester {
             assignments: Vec::new(),
             acknowledgements: Acknowledgements::default(),
             leaving: false,
+            pressure: Pressure::default(),
             durable: Durable::new(me),
             expiries: Deadlines::default(),
             proposals: Vec::new(),
@@ -228,7 +232,7 @@ impl Requester {
         around: &mut Around<'_>,
         out: &mut Outbox,
     ) {
-        let Submission { name, spec, keeping } = submission;
+        let Submission { name, mut spec, keeping } = submission;
         if sabotage::is(Bug::ForgetKey) && self.book.get(task).is_some_and(|known| known.state.is_final()) {
             self.durable.drop_kept(task, out);
             self.book.forget(task);
@@ -253,10 +257,7 @@ impl Requester {
             }
             return;
         }
-        let held = self.book.open_count();
-        if self.leaving || held >= HOME_TASKS_MAX {
-            let overloaded = TaskError::Overloaded { held, retry_after: Duration::from_secs(1) };
-            let error = if self.leaving { TaskError::ShuttingDown } else { overloaded };
+        if let Err(error) = self.admit(now, &mut spec, around) {
             return out.push(Output::Finish { task, result: Err(error) });
         }
         if keeping.durability != Durability::Memory {

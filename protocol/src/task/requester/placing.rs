@@ -1,6 +1,8 @@
 //! Beginning an attempt: award at once, or ask for offers.
 
+use super::answers::BUSY;
 use super::*;
+use crate::task::spec::Patience;
 
 /// What follows from a ranking.
 enum Step {
@@ -140,7 +142,9 @@ impl Requester {
             entry.tried.clear();
             return self.deadlines.set(task, now + RETRY);
         }
-        let error = if entry.tried.is_empty() {
+        let error = if entry.tried.values().any(|why| why == BUSY) && entry.spec.patience != Patience::Endless {
+            TaskError::Overloaded { held: self.book.open_count(), retry_after: RETRY }
+        } else if entry.tried.is_empty() {
             let reasons = excluded.by_reason.iter().map(|(reason, count)| format!("{count} × {reason}"));
             let reasons = reasons.collect::<Vec<_>>().join(", ");
             TaskError::NoCandidate { candidates: excluded.count, excluded: excluded.count, reasons }
