@@ -3,6 +3,7 @@
 mod chaos;
 mod determinism;
 mod faults;
+mod kill_matrix;
 mod membership;
 mod overload;
 mod placement;

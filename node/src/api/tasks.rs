@@ -45,8 +45,11 @@ pub(super) async fn submit(State(api): State<Api>, headers: HeaderMap, request: 
     let wait = request.wait;
     let keeping = spec::keeping(&request)?;
     if keeping.durability > Durability::Memory {
-        if let (Some(submitter), Some(key)) = (request.submitter, &request.idempotency_key)
-            && let Some(known) = elsewhere::find(&api, TaskId::derive(submitter, key.as_bytes())).await?
+        let named = |(submitter, key): (_, &String)| TaskId::derive(submitter, key.as_bytes());
+        let task = request.submitter.zip(request.idempotency_key.as_ref()).map(named);
+        if let Some(task) = task
+            && !api.driver.read(move |driver| driver.peer().was_refused(task)).await?
+            && let Some(known) = elsewhere::find(&api, task).await?
         {
             // Submitted before, at this peer or at one that may be gone.
             let view = if wait { wait_for(&api, &known.task.to_string(), WAIT_MAX).await? } else { known };
@@ -118,6 +121,10 @@ async fn view(api: &Api, id: String) -> ApiResult<TaskView> {
     });
     match found.await? {
         Err(Refusal::Find(error @ FindError::None { .. })) => elsewhere::view(api, &id, error).await,
+        // Another peer may have a record that can be read.
+        Ok(view) if view.problem.as_ref().is_some_and(|problem| problem.code == codes::STORE) => {
+            Ok(elsewhere::find(api, view.task).await?.unwrap_or(view))
+        }
         found => Ok(found?),
     }
 }

@@ -200,6 +200,11 @@ impl Peer {
         self.requester.find(now, task)
     }
 
+    /// Whether a submission of this task was refused here: what others may have of it does not count.
+    pub fn was_refused(&self, task: TaskId) -> bool {
+        self.requester.is_winding_up(task)
+    }
+
     /// Who decides on a kept task: its home, and with `--durable 2` its guardian and its witness.
     pub fn council_of(&self, task: TaskId) -> Vec<PeerId> {
         self.requester.durable.council_of(task)

@@ -17,7 +17,7 @@ impl Durable {
         if let Some(why) = self.damaged.get(&task) {
             return Err(TaskError::RecordDamaged { why: why.clone() });
         }
-        if self.kept.contains_key(&task) {
+        if self.kept.get(&task).is_some_and(|kept| !kept.makes_way()) {
             return Err(TaskError::NotStored { why: "an earlier submission of it is being wound up".into() });
         }
         match self.full(weight(spec)) {
@@ -39,12 +39,16 @@ impl Durable {
         changes.extend(record::put_input(task, &copy.spec.inputs));
         lent.out.push(Output::Keep { task, blobs: copy.blobs() });
         let alone = council.members.len() == 1;
+        let refused = self.kept.get(&task).filter(|kept| kept.council.home() == Some(self.me));
+        let refused_since = refused.map(|kept| kept.refused_since.unwrap_or(kept.council.term));
+        self.forget_council(task);
         let acceptor = Acceptor::new(self.me);
         let kept = Kept {
             seen: acceptor.promised,
             acceptor,
             council,
             resolved: false,
+            refused_since,
             until: lent.now + until(&copy),
             retention: copy.keeping.retention,
             bytes: weight(&copy.spec),

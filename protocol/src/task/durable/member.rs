@@ -128,6 +128,7 @@ impl Durable {
                 acceptor,
                 council,
                 resolved: false,
+                refused_since: None,
                 until: lent.now + until(&copy).saturating_sub(age),
                 retention: keeping.retention,
                 bytes: weight(&copy.spec),
@@ -247,6 +248,7 @@ impl Durable {
             acceptor,
             council: council.clone(),
             resolved: false,
+            refused_since: None,
             until: lent.now + expires_in,
             retention: Duration::ZERO,
             bytes: 0,
@@ -259,7 +261,7 @@ impl Durable {
     }
 
     /// An earlier council of a task makes way for a later one; its records are overwritten.
-    fn forget_council(&mut self, task: TaskId) {
+    pub(super) fn forget_council(&mut self, task: TaskId) {
         if let Some(kept) = self.kept.remove(&task) {
             self.bytes -= kept.bytes;
             self.shared.remove(&task);

@@ -191,6 +191,8 @@ struct Kept {
     acceptor: Acceptor,
     /// The vote of the acceptor is known to be the end.
     resolved: bool,
+    /// Earlier councils of the task ended as refusals, from the one of this term on; known at home.
+    refused_since: Option<u64>,
     /// The highest ballot heard of: its owner leads.
     seen: Ballot,
     /// Everything about it is forgotten then.
@@ -249,6 +251,11 @@ impl Kept {
 
     fn case(&self, task: TaskId) -> Case {
         Case { task, term: self.council.term }
+    }
+
+    /// Whether this is what is left of a submission that was refused: there may be another.
+    fn makes_way(&self) -> bool {
+        self.end().is_some_and(Resolution::is_refusal)
     }
 
     fn end(&self) -> Option<&Resolution> {
@@ -387,6 +394,12 @@ impl Durable {
         self.kept.get(&task).is_some_and(|kept| kept.council.home() == Some(self.me))
     }
 
+    /// Whether a task that was submitted here has ended as a refusal, or is led from here to some end.
+    pub(crate) fn is_led_or_refused(&self, task: TaskId) -> bool {
+        let kept = self.kept.get(&task).filter(|kept| kept.council.home() == Some(self.me));
+        kept.is_some_and(|kept| kept.leads() || kept.makes_way())
+    }
+
     #[cfg(test)]
     pub(crate) fn describe(&self, task: TaskId) -> String {
         format!("{:?}", self.kept.get(&task))
@@ -416,9 +429,9 @@ impl Durable {
         epoch::before_first(round, self.journal.boot().unwrap_or(0))
     }
 
-    /// The end of a task that this peer knows, or how old the open task is.
+    /// The copy of another's task, and its end if this peer knows it; nothing of one that was never taken on.
     pub(crate) fn copy_of(&self, task: TaskId) -> Option<(&KeptTask, Option<&Resolution>)> {
-        let kept = self.kept.get(&task)?;
+        let kept = self.kept.get(&task).filter(|kept| !kept.end().is_some_and(Resolution::is_refusal))?;
         Some((kept.copy.as_deref()?, kept.end()))
     }
 

@@ -53,6 +53,9 @@ pub(super) struct CouncilRecord {
     /// The vote is known to be the decision.
     #[serde(rename = "r", default)]
     pub(super) resolved: bool,
+    /// Earlier councils of the task, from the one of this term on, ended as refusals.
+    #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
+    pub(super) refused_since: Option<u64>,
     #[serde(rename = "u")]
     pub(super) until_unix_ms: u64,
 }
@@ -113,6 +116,7 @@ pub(super) fn put_council(task: TaskId, kept: &Kept, until_unix_ms: u64) -> Chan
         promised: kept.acceptor.promised,
         accepted: kept.acceptor.accepted.clone(),
         resolved: kept.resolved,
+        refused_since: kept.refused_since,
         until_unix_ms,
     };
     if sabotage::is(Bug::ForgetVote) && !kept.resolved {
@@ -184,6 +188,7 @@ mod tests {
             retention: Duration::ZERO,
             copy: None,
             bytes: 0,
+            refused_since: None,
             stage: Stage::Idle,
             repeats: 0,
         };

@@ -19,6 +19,13 @@ pub struct Resolution {
     pub result: Result<TaskResult, TaskError>,
 }
 
+impl Resolution {
+    /// Whether the task was never taken on.
+    pub(super) fn is_refusal(&self) -> bool {
+        self.result.as_ref().is_err_and(TaskError::is_refusal)
+    }
+}
+
 /// Those who decide on a task: its home alone, or home, guardian and witness.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Council {

@@ -75,6 +75,7 @@ impl Durable {
             seen: acceptor.promised,
             council: found.council,
             resolved: found.resolved,
+            refused_since: found.refused_since,
             until: moment(lent.now, unix_ms, found.until_unix_ms),
             retention: copy.as_ref().map_or(Duration::ZERO, |copy| copy.keeping.retention),
             bytes: copy.as_ref().map_or(0, |copy| weight(&copy.spec))

@@ -163,6 +163,14 @@ impl Durable {
             let standing = Standing { case, ballot, holds: false, leads: false };
             return say(lent.out, from, Counsel::Standing(standing));
         };
+        let is_home = kept.council.home() == Some(self.me);
+        if is_home && kept.refused_since.is_some_and(|since| (since..kept.council.term).contains(&case.term)) {
+            // Whoever still has a copy of the submission that was refused must not take it for the one that followed.
+            let error = TaskError::NoGuardian { asked: 1, reasons: "it was submitted anew".into() };
+            let resolution = Some(Resolution { state: TaskState::Failed, result: Err(error) });
+            let ballot = Ballot { round: 0, owner: self.me };
+            return say(lent.out, from, Counsel::Resolved(Box::new(Resolved { case, ballot, resolution })));
+        }
         if kept.council.term != case.term || !kept.council.has(from) {
             return;
         }

@@ -245,6 +245,10 @@ impl Requester {
     }
 
     fn restore(&mut self, now: Time, task: TaskId, copy: KeptTask, how: Restored) {
+        // Whoever comes again with it is to be heard.
+        if matches!(&how, Restored::Ended(end) if end.result.as_ref().is_err_and(TaskError::is_refusal)) {
+            return;
+        }
         let before = self.durable.epoch_before(task);
         self.book.enter_kept(task, copy);
         let ours = self.durable.is_home(task);
@@ -377,6 +381,11 @@ impl Requester {
     fn clear(&mut self, task: TaskId) {
         self.deadlines.clear(&task);
         self.expiries.clear(&task);
+    }
+
+    /// Whether a submission of this task was refused here, and the second copy that may be there is being withdrawn.
+    pub fn is_winding_up(&self, task: TaskId) -> bool {
+        self.book.get(task).is_none() && self.durable.is_led_or_refused(task)
     }
 
     // ── Questions ────────────────────────────────────────────────────────────────────────────────────────────────

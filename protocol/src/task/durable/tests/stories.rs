@@ -1,5 +1,7 @@
 //! What becomes of a kept task in one particular mishap.
 
+use core::time::Duration;
+
 use super::world::*;
 use crate::input::Input;
 use crate::task::TaskState;
@@ -148,6 +150,66 @@ fn without_two_others_a_guarded_task_is_refused() {
 
     assert!(world.acknowledged.is_empty());
     assert!(world.log.iter().any(|line| line.contains("no other peer keeps a copy")), "{:#?}", world.log);
+}
+
+/// The guardian cannot write, so the submission is refused: that is no end, and the user may come again with the same key.
+#[test]
+fn a_submission_that_was_refused_can_be_made_again_under_the_same_key() {
+    for restarts in [false, true] {
+        let mut world = world(19);
+        world.submit(0, task(2), Durability::Guarded);
+        world.run_for(ms(2_000));
+        let guardian = world.council(0, task(2))[1];
+        world.fill_disk(guardian, true);
+        world.submit(0, task(1), Durability::Guarded);
+        world.run_for(ms(5_000));
+        assert!(!world.acknowledged.contains_key(&task(1)));
+        assert!(world.log.iter().any(|line| line.contains("no other peer keeps a copy")), "{:#?}", world.log);
+        world.fill_disk(guardian, false);
+        world.run_for(ms(10_000));
+        if restarts {
+            world.crash(0);
+            world.start(0);
+            world.run_for(ms(2_000));
+        }
+        assert!((0..5).all(|n| world.find(n, task(1)).is_none()), "a refusal is nobody's end");
+
+        world.submit(0, task(1), Durability::Guarded);
+        world.run_for(ms(5_000));
+
+        assert!(world.acknowledged.contains_key(&task(1)), "{:#?}", world.log);
+        assert_eq!(world.state_at(0, task(1)), Some(TaskState::Done));
+        assert_ended_once(&world, 1);
+    }
+}
+
+/// The guardian dies with its copy on disk before it can say so. The user comes again and is served by others; the copy that
+/// comes back with the guardian is not taken for theirs.
+#[test]
+fn a_copy_of_a_refused_submission_is_withdrawn_when_its_guardian_comes_back() {
+    let mut world = world(20);
+    world.submit(0, task(1), Durability::Guarded);
+    let guardian = world.council(0, task(1))[1];
+    for _ in 0..200 {
+        if !world.holders(b't', task(1)).contains(&guardian) {
+            world.run_for(Duration::from_micros(500));
+        }
+    }
+    assert!(world.holders(b't', task(1)).contains(&guardian), "{:#?}", world.log);
+    world.crash(guardian);
+    world.run_for(ms(5_000));
+    assert!(!world.acknowledged.contains_key(&task(1)));
+
+    world.submit(0, task(1), Durability::Guarded);
+    world.run_for(ms(5_000));
+    let end = world.end_at(0, task(1));
+    world.start(guardian);
+    world.run_for(ms(20_000));
+
+    assert!(world.acknowledged.contains_key(&task(1)) && end.is_some(), "{:#?}", world.log);
+    assert!(!world.council(0, task(1)).contains(&guardian), "it is not asked again so soon");
+    assert_eq!(world.find(guardian, task(1)), None, "{}", world.describe(task(1)));
+    assert_ended_once(&world, 1);
 }
 
 #[test]
