@@ -1,6 +1,7 @@
 //! Many Shoal peers on one machine, for demonstrations and tests.
 //!
 //! - [`Cluster`]: a mesh of real `shoald` processes, and what can be done to it.
+//! - [`chaos`]: such a mesh where everything goes wrong, and whether the promises held.
 //! - [`compare`]: the same case on such a mesh and in the simulator.
 //! - [`demo`]: such a mesh at work, and what came of it in numbers.
 //! - [`Emulator`]: network namespaces joined by links with delay, jitter, loss and bandwidth.
@@ -9,6 +10,7 @@
 //! - [`recovery`]: how long an answer takes whose executor vanishes.
 //! - [`sandbox`]: nothing the tool starts outlives it.
 
+pub mod chaos;
 pub mod cluster;
 pub mod compare;
 pub mod demo;

@@ -110,5 +110,6 @@ fn an_interrupted_task_is_answered_by_a_second_run_and_its_times_are_told_apart(
     for one in recoveries {
         assert!(one["attempts"].as_u64().unwrap() >= 2, "{one}");
         assert!(one["answered_ms"].as_f64() >= one["run_ms"].as_f64(), "{one}");
+        assert!(one["answered_ms"].as_f64() >= one["elsewhere_ms"].as_f64(), "{one}");
     }
 }

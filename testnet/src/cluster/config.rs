@@ -26,6 +26,9 @@ pub struct ClusterConfig {
     pub discovery: Discovery,
     /// Where keys, data, sockets and logs are kept; `None` is a temporary directory that goes with the cluster.
     pub dir: Option<PathBuf>,
+    /// Each peer's data lie on a disk of its own, in memory, of so many bytes. It is mounted in the mount namespace of this
+    /// program, which must be one of its own: see [`crate::sandbox::enter`].
+    pub disk_bytes: Option<u64>,
     /// The daemon; `None` is `SHOALD_BIN`, then the one beside this program, then the one on the search path.
     pub shoald: Option<PathBuf>,
     /// Filter of the peers' log lines.
@@ -124,6 +127,7 @@ impl ClusterConfig {
             network: Where::EmulatedIfPossible(Links::default()),
             discovery: Discovery::Bootstrap,
             dir: None,
+            disk_bytes: None,
             shoald: None,
             log: "info".into(),
             patience: PATIENCE,

@@ -23,6 +23,8 @@ pub enum ClusterError {
     ProgramMissing { name: &'static str, place: Option<PathBuf> },
     #[error("cannot {doing} {}: {source}", path.display())]
     File { doing: &'static str, path: PathBuf, source: io::Error },
+    #[error("cannot mount a disk at {}: {source}", path.display())]
+    Disk { path: PathBuf, source: io::Error },
     #[error("the socket {} has a path of {} bytes; the system takes {limit}", path.display(), path.as_os_str().len())]
     SocketPathTooLong { path: PathBuf, limit: usize },
     #[error("{} is in use by another testnet", dir.display())]
@@ -63,6 +65,7 @@ impl ClusterError {
                 format!("build it with `cargo build --release --bin {name}`, or name it in {}_BIN", name.to_uppercase())
             }
             Self::File { .. } => "check the path and its mode; --dir chooses another place".into(),
+            Self::Disk { .. } => "run as root, or allow user namespaces".into(),
             Self::SocketPathTooLong { .. } => "choose a shorter --dir".into(),
             Self::DirInUse { dir } => {
                 format!("end it with `shoal-testnet down --dir {}`, or choose another --dir", dir.display())

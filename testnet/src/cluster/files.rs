@@ -23,6 +23,7 @@ use tempfile::TempDir;
 
 use super::Peer;
 use super::config::{ClusterConfig, Discovery, PeerPlan};
+use super::disk::Disk;
 use super::error::ClusterError;
 use super::place::Place;
 
@@ -39,6 +40,8 @@ const LOCK: &str = "testnet.lock";
 
 #[derive(Debug)]
 pub(super) struct MeshFiles {
+    // Dropped before the directory they are in.
+    _disks: Vec<Disk>,
     dir: Dir,
     peers: Vec<Peer>,
     mesh: MeshId,
@@ -75,7 +78,13 @@ impl MeshFiles {
         let mesh_key = new_key()?;
         write_secret(&dir.path().join("mesh.key"), &*mesh_key.to_bytes())?;
         let mut peers = Vec::with_capacity(config.peers.len());
+        let mut disks = Vec::new();
         for (index, plan) in config.peers.iter().enumerate() {
+            if let Some(bytes) = config.disk_bytes {
+                let data_dir = data_dir_of(dir.path(), plan);
+                make_dir(&data_dir)?;
+                disks.push(Disk::mount(&data_dir, bytes)?);
+            }
             let peer = write_peer(dir.path(), plan, addresses[index], &mesh_key)?;
             let daemon = DaemonConfig::of(config, plan, &peer, place, addresses);
             let text =
@@ -83,7 +92,7 @@ impl MeshFiles {
             fs::write(&peer.config, text).map_err(failed("write", &peer.config))?;
             peers.push(peer);
         }
-        Ok(Self { dir, peers, mesh: mesh_key.mesh(), _lock: lock })
+        Ok(Self { _disks: disks, dir, peers, mesh: mesh_key.mesh(), _lock: lock })
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -137,7 +146,7 @@ fn write_peer(dir: &Path, plan: &PeerPlan, address: SocketAddr, mesh_key: &Secre
     if socket.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
         return Err(ClusterError::SocketPathTooLong { path: socket, limit: SOCKET_PATH_BYTES_MAX });
     }
-    let data_dir = home.join("data");
+    let data_dir = data_dir_of(dir, plan);
     make_dir(&data_dir)?;
     let key = new_key()?;
     let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -164,6 +173,10 @@ fn write_peer(dir: &Path, plan: &PeerPlan, address: SocketAddr, mesh_key: &Secre
         log: home.join("shoald.log"),
         data_dir,
     })
+}
+
+fn data_dir_of(dir: &Path, plan: &PeerPlan) -> PathBuf {
+    dir.join("peers").join(&plan.name).join("data")
 }
 
 fn make_dir(path: &Path) -> Result<(), ClusterError> {

@@ -25,6 +25,7 @@
 //! **Not here:** what the peers are given to do.
 
 mod config;
+mod disk;
 mod error;
 mod files;
 mod formation;
@@ -202,6 +203,21 @@ impl Cluster {
         }
         process.start(|command| self.place.spawn(index, command))?;
         formation::wait_for_api(self, index, RESTART_PATIENCE).await
+    }
+
+    /// Starts a peer that has ended, with its old identity and data, and waits for nothing.
+    pub fn start_again(&self, index: usize) -> Result<(), ClusterError> {
+        self.process(index)?.start(|command| self.place.spawn(index, command))
+    }
+
+    /// How a peer's process ended, unless it runs.
+    pub fn ended(&self, index: usize) -> Result<Option<ExitStatus>, ClusterError> {
+        self.process(index).map(Process::status)
+    }
+
+    /// The end of what a peer said.
+    pub fn last_words(&self, index: usize) -> Result<String, ClusterError> {
+        self.process(index).map(Process::log_end)
     }
 
     /// Cuts every link between different groups; every peer is in one group.

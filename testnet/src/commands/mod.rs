@@ -1,6 +1,7 @@
 //! One file per verb.
 
 mod bench;
+mod chaos;
 mod compare;
 mod demo;
 mod down;
@@ -31,6 +32,7 @@ pub(crate) enum Command {
     Up(up::Up),
     Down(down::Down),
     Bench(bench::Bench),
+    Chaos(chaos::Chaos),
     Compare(compare::Compare),
     Demo(demo::Demo),
     Exec(exec::Exec),
@@ -47,6 +49,7 @@ impl Command {
             Self::Up(up) => up.run(),
             Self::Down(down) => down.run(),
             Self::Bench(bench) => bench.run(),
+            Self::Chaos(chaos) => chaos.run(),
             Self::Compare(compare) => compare.run(),
             Self::Demo(demo) => demo.run(),
             Self::Exec(exec) => exec.run(),
@@ -127,6 +130,7 @@ impl From<ClusterError> for Failure {
             ClusterError::File { .. } => BAD_CONFIGURATION,
             ClusterError::Entropy(_)
             | ClusterError::Port(_)
+            | ClusterError::Disk { .. }
             | ClusterError::NotEmulated { .. }
             | ClusterError::Spawn { .. }
             | ClusterError::Signal { .. } => NO_CAPACITY,

@@ -11,7 +11,7 @@ use super::{Failure, runtime};
 /// Measure how long an answer takes whose executor is killed, or frozen, in the middle of the run
 ///
 /// Starts 3 cloud and 1 edge peer, has the edge peer run a task in the cloud, kills (-9) or freezes (SIGSTOP) the peer that
-/// runs it, and tells apart when home noticed, how long the second run took, and when the answer was there.
+/// runs it, and tells apart when home noticed, when another ran it, how long that took, and when the answer was there.
 /// Example: shoal-testnet recovery --runs 5 --json
 #[derive(clap::Args)]
 pub(crate) struct Recovery {

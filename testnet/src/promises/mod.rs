@@ -28,6 +28,8 @@ pub enum Promise {
     OneRun,
     /// I2: an end without a result has a true reason.
     TrueReason,
+    /// What is told as done is what the module answers.
+    RightAnswer,
     /// I5: no reservation outlives its time.
     Reservations,
     /// I6: everything is bounded.

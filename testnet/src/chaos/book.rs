@@ -1,0 +1,183 @@
+//! What users were told of each task, and everything that was done, in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use shoal_protocol::api::{OutputView, TaskView, codes};
+use shoal_protocol::output::Timings;
+use shoal_protocol::task::durable::Durability;
+use shoal_protocol::{TaskId, TaskState, Time};
+
+use crate::promises::{Answer, End, Entry, Promise, Violation};
+
+/// How a task ended, as the API tells it. Two runs of one module differ in their timings, so that two ends are told apart
+/// even where both have the same answer.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Ending {
+    state: TaskState,
+    output: Option<OutputView>,
+    timings: Option<Timings>,
+    exit_code: Option<u32>,
+    problem: Option<String>,
+}
+
+impl End for Ending {
+    fn state(&self) -> TaskState {
+        self.state
+    }
+}
+
+impl Ending {
+    fn of(view: &TaskView) -> Self {
+        Self {
+            state: view.state,
+            output: view.output.clone(),
+            timings: view.timings,
+            exit_code: view.exit_code,
+            problem: view.problem.as_ref().map(|problem| format!("{}: {}", problem.code, problem.title)),
+        }
+    }
+
+    /// What the module answered, where it ended by itself and well.
+    fn answer(&self) -> Option<&OutputView> {
+        self.output.as_ref().filter(|_| self.state == TaskState::Done && self.exit_code == Some(0))
+    }
+}
+
+/// What was told, by task; shared by everybody who tells.
+#[derive(Debug)]
+pub(super) struct Book {
+    seed: u64,
+    began: Instant,
+    pages: Mutex<Pages>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Pages {
+    pub(super) tasks: BTreeMap<TaskId, Entry<Ending>>,
+    /// What each must answer.
+    expected: BTreeMap<TaskId, String>,
+    /// Tasks of which a copy was destroyed, by the peer that had it.
+    pub(super) destroyed: BTreeSet<(TaskId, usize)>,
+    /// What a peer said last that was asked for a task and told no end.
+    pub(super) without_end: BTreeMap<(TaskId, usize), String>,
+    pub(super) story: Vec<String>,
+    pub(super) violations: Vec<Violation>,
+    pub(super) invoked: u64,
+    pub(super) invoked_done: u64,
+}
+
+impl Book {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { seed, began: Instant::now(), pages: Mutex::default() }
+    }
+
+    pub(super) fn read(&self) -> MutexGuard<'_, Pages> {
+        // Nothing is left half done on a page when a holder panics.
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Time {
+        Time::ZERO + self.began.elapsed()
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    pub(super) fn say(&self, what: impl AsRef<str>) {
+        let line = format!("{:>9.3} s  {}", self.began.elapsed().as_secs_f64(), what.as_ref());
+        self.read().story.push(line);
+    }
+
+    pub(super) fn violated(&self, promise: Promise, what: String) {
+        self.say(format!("VIOLATION of {promise:?}: {what}"));
+        self.read().violations.push(Violation { seed: self.seed, promise, what });
+    }
+
+    pub(super) fn submitted(&self, task: TaskId, home: usize, durability: Durability, expected: String) {
+        self.say(format!("{task} ({durability:?}) is handed in at peer {home}"));
+        let mut pages = self.read();
+        pages.tasks.entry(task).or_insert(Entry::new(home, durability));
+        pages.expected.insert(task, expected);
+    }
+
+    pub(super) fn acknowledged(&self, task: TaskId) {
+        self.say(format!("{task} is acknowledged"));
+        let now = self.now();
+        if let Some(entry) = self.read().tasks.get_mut(&task) {
+            entry.acknowledged.get_or_insert(now);
+        }
+    }
+
+    pub(super) fn refused(&self, task: TaskId, why: &str) {
+        self.say(format!("{task} is not taken on: {why}"));
+        self.read().tasks.entry(task).and_modify(|entry| entry.refused = true);
+    }
+
+    pub(super) fn cancelled(&self, task: TaskId) {
+        self.say(format!("{task} is withdrawn"));
+        self.read().tasks.entry(task).and_modify(|entry| entry.cancelled = true);
+    }
+
+    /// A peer that was asked tells no end: false.
+    pub(super) fn has_no_end(&self, task: TaskId, by: usize, said: String) -> bool {
+        self.read().without_end.insert((task, by), said);
+        false
+    }
+
+    /// The answer to a task that is not kept.
+    pub(super) fn invoked(&self, view: &TaskView, expected: &str) {
+        let end = Ending::of(view);
+        if end.answer().is_some() && self.is_right(view.task, &end, expected) {
+            self.read().invoked_done += 1;
+        }
+    }
+
+    fn is_right(&self, task: TaskId, end: &Ending, expected: &str) -> bool {
+        let is_right = end.answer().is_none_or(|answer| matches!(answer, OutputView::Text(text) if text == expected));
+        if !is_right {
+            self.violated(Promise::RightAnswer, format!("{task} answers {:?}, not {expected:?}", end.answer()));
+        }
+        is_right
+    }
+
+    /// A copy of each of these tasks is gone with a peer's store.
+    pub(super) fn destroyed(&self, peer: usize, tasks: impl IntoIterator<Item = TaskId>) {
+        self.read().destroyed.extend(tasks.into_iter().map(|task| (task, peer)));
+    }
+
+    /// A peer shows a task; whether it shows an end.
+    pub(super) fn shown(&self, by: usize, view: &TaskView) -> bool {
+        let task = view.task;
+        if !view.state.is_final() {
+            return false;
+        }
+        let at = self.now();
+        let code = view.problem.as_ref().map(|problem| (problem.code.as_str(), problem.status));
+        let mut pages = self.read();
+        let Some(entry) = pages.tasks.get_mut(&task) else { return false };
+        match code {
+            Some((codes::OVERLOADED | codes::SHUTTING_DOWN | codes::NO_GUARDIAN, _) | (codes::STORE, 507)) => {
+                entry.refused = true;
+                return false;
+            }
+            Some((codes::STORE, _)) => {
+                entry.said_damaged = true;
+                return false;
+            }
+            Some(_) | None => {}
+        }
+        let end = Ending::of(view);
+        let is_news = !entry.answers.iter().any(|answer| answer.by == by && answer.end == end);
+        entry.answers.push(Answer { at, by, end: end.clone() });
+        let expected = pages.expected.get(&task).cloned().unwrap_or_default();
+        drop(pages);
+        if is_news {
+            self.say(format!("{task} ended, says peer {by}: {end:?}"));
+            self.is_right(task, &end, &expected);
+        }
+        true
+    }
+}

@@ -1,0 +1,171 @@
+//! The users of the peers: they hand in what they wished, try again when nobody answered, and note what they are told.
+//!
+//! **Invariant:** a task is noted before it is handed in, and its acknowledgement only when the daemon gave it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use shoal_cli::client::{Client, ClientError};
+use shoal_protocol::api::{InputRequest, TaskRequest, VariantRequest};
+use shoal_protocol::task::durable::Durability;
+use shoal_protocol::task::spec::CloudUse;
+use shoal_protocol::{BlobId, PeerId, TaskId};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::ChaosError;
+use super::strikes::Field;
+use super::wishes::{Answers, Wish};
+
+/// A peer that is frozen or cut off must not hold a user for long.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Between two tries of one submission.
+const TRY_AGAIN: Duration = Duration::from_millis(400);
+/// How long somebody waits for an end at one go.
+const WAITING: Duration = Duration::from_secs(5);
+
+/// What every user needs.
+#[derive(Debug)]
+pub(super) struct People {
+    pub(super) field: Arc<Field>,
+    pub(super) answers: Answers,
+    pub(super) user: PeerId,
+    clients: Vec<Client>,
+    modules: BTreeMap<&'static str, BlobId>,
+    /// Nobody hands anything in after that.
+    until: Instant,
+}
+
+impl People {
+    /// Puts the modules where tasks will be handed in; `until` is set by [`People::begin`].
+    pub(super) async fn prepare(field: Arc<Field>, answers: Answers, user: PeerId) -> Result<Self, ChaosError> {
+        let peers = 0..field.cluster.peers().len();
+        let clients = peers.map(|peer| field.cluster.client(peer)).collect::<Result<Vec<_>, _>>()?;
+        let mut modules = BTreeMap::new();
+        for name in ["spin", "wordcount"] {
+            let bytes = shoal_examples::modules::module_bytes(name).unwrap_or_default();
+            for client in &clients {
+                let stored = client.put_blob(bytes).await.map_err(|source| ChaosError::Prepare { source })?;
+                modules.insert(name, stored.id);
+            }
+        }
+        let clients = clients.into_iter().map(|client| client.with_timeout(PATIENCE)).collect();
+        Ok(Self { field, answers, user, clients, modules, until: Instant::now() })
+    }
+
+    /// Everything that is wished, until `span` is over.
+    pub(super) async fn live(mut self, wishes: Vec<Wish>, span: Duration) -> Arc<Self> {
+        let began = Instant::now();
+        self.until = began + span;
+        let people = Arc::new(self);
+        let mut deeds: Vec<(Duration, Deed)> = Vec::new();
+        for wish in wishes {
+            let wish = Arc::new(wish);
+            deeds.extend(wish.again.map(|at| (at, Deed::Submit(Arc::clone(&wish)))));
+            deeds.extend(wish.cancel.map(|at| (at, Deed::Cancel(Arc::clone(&wish)))));
+            deeds.extend(wish.ask.iter().map(|(at, by)| (*at, Deed::Ask(Arc::clone(&wish), *by))));
+            deeds.push((wish.at, Deed::Submit(wish)));
+        }
+        deeds.sort_by_key(|(at, _)| *at);
+        let mut doing = JoinSet::new();
+        for (at, deed) in deeds.into_iter().take_while(|(at, _)| *at < span) {
+            sleep_until(began + at).await;
+            doing.spawn(Arc::clone(&people).carry_out(deed));
+            while doing.try_join_next().is_some() {}
+        }
+        doing.join_all().await;
+        people
+    }
+
+    async fn carry_out(self: Arc<Self>, deed: Deed) {
+        match deed {
+            Deed::Submit(wish) if wish.durability == Durability::Memory => self.invoke(&wish).await,
+            Deed::Submit(wish) => self.submit(&wish).await,
+            Deed::Cancel(wish) => self.cancel(&wish).await,
+            Deed::Ask(wish, by) => drop(self.ask(wish.task(self.user), by).await),
+        }
+    }
+
+    fn request(&self, wish: &Wish) -> TaskRequest {
+        let name = wish.work.module();
+        let module = self.modules.get(name).copied().unwrap_or(BlobId([0; 32]));
+        TaskRequest {
+            variants: vec![VariantRequest { name: name.into(), module, loss: 0.0 }],
+            args: wish.work.args(),
+            inputs: vec![InputRequest::Text(wish.work.input().to_owned())],
+            deadline_ms: wish.deadline.map(|deadline| deadline.as_millis() as u64),
+            cloud: Some(CloudUse::Allow),
+            name: wish.key(),
+            ..TaskRequest::default()
+        }
+    }
+
+    /// Hands a task in, again and again until it is known to be taken on, and waits for its end for a while.
+    async fn submit(&self, wish: &Wish) {
+        let (task, book) = (wish.task(self.user), &self.field.book);
+        let request = TaskRequest {
+            durable: if wish.durability == Durability::Guarded { 2 } else { 1 },
+            idempotency_key: Some(wish.key()),
+            submitter: Some(self.user),
+            ..self.request(wish)
+        };
+        let Some(client) = self.clients.get(wish.home) else { return };
+        book.submitted(task, wish.home, wish.durability, self.answers.to(&wish.work));
+        loop {
+            match client.submit(&request).await {
+                Ok(view) => {
+                    book.acknowledged(task);
+                    book.shown(wish.home, &view);
+                    break;
+                }
+                Err(ClientError::Problem(problem)) => book.refused(task, &problem.title),
+                Err(error) => book.say(format!("{task} has no answer: {error}")),
+            }
+            if Instant::now() + TRY_AGAIN >= self.until {
+                return;
+            }
+            sleep(TRY_AGAIN).await;
+        }
+        let left = self.until.saturating_duration_since(Instant::now());
+        if let Ok(view) = client.task_after(&task.to_string(), left.min(WAITING)).await {
+            book.shown(wish.home, &view);
+        }
+    }
+
+    async fn invoke(&self, wish: &Wish) {
+        let Some(client) = self.clients.get(wish.home) else { return };
+        self.field.book.read().invoked += 1;
+        let left = self.until.saturating_duration_since(Instant::now());
+        if let Ok(Ok(view)) = tokio::time::timeout(left, client.run(self.request(wish))).await {
+            self.field.book.invoked(&view, &self.answers.to(&wish.work));
+        }
+    }
+
+    async fn cancel(&self, wish: &Wish) {
+        let task = wish.task(self.user);
+        let Some(client) = self.clients.get(wish.home) else { return };
+        if let Ok(view) = client.cancel(&task.to_string()).await {
+            self.field.book.cancelled(task);
+            self.field.book.shown(wish.home, &view);
+        }
+    }
+
+    /// Whether that peer tells an end.
+    pub(super) async fn ask(&self, task: TaskId, by: usize) -> bool {
+        let Some(client) = self.clients.get(by) else { return false };
+        match client.task(&task.to_string()).await {
+            Ok(view) if self.field.book.shown(by, &view) => true,
+            Ok(view) => self.field.book.has_no_end(task, by, format!("{:?} {:?}", view.state, view.problem)),
+            Err(error) => self.field.book.has_no_end(task, by, error.to_string()),
+        }
+    }
+}
+
+/// What somebody does at a moment.
+#[derive(Debug)]
+enum Deed {
+    Submit(Arc<Wish>),
+    Cancel(Arc<Wish>),
+    Ask(Arc<Wish>, usize),
+}

@@ -1,0 +1,144 @@
+//! What people want meanwhile: tasks that are kept, some handed in twice under one key, some withdrawn; and quick answers beside.
+//!
+//! **Invariant:** drawn from the seed before the run; which answer each must have is known.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand::{Rng, RngExt};
+use shoal_examples::modules;
+use shoal_protocol::task::durable::Durability;
+use shoal_protocol::{PeerId, TaskId};
+
+/// Mean time between two tasks that are kept, and between two that are not.
+const SUBMIT_EVERY: Duration = Duration::from_millis(300);
+const INVOKE_EVERY: Duration = Duration::from_millis(500);
+/// Rounds of `spin`: 5 ms to half a second on a 2 GHz core. Few, since each is computed here as well.
+const ROUNDS: [u64; 7] = [1_600_000, 3_400_000, 7_300_000, 15_000_000, 33_000_000, 70_000_000, 150_000_000];
+
+/// A module and what it is given.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Work {
+    /// Takes time.
+    Spin(u64),
+    /// Has an answer that no other task has.
+    Count(String),
+}
+
+/// Somebody hands in a task.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Wish {
+    pub(super) number: usize,
+    /// Since the faults began.
+    pub(super) at: Duration,
+    pub(super) home: usize,
+    pub(super) durability: Durability,
+    pub(super) work: Work,
+    pub(super) deadline: Option<Duration>,
+    /// When it is handed in again under the same key, whatever came of it.
+    pub(super) again: Option<Duration>,
+    pub(super) cancel: Option<Duration>,
+    /// When somebody asks another peer for it.
+    pub(super) ask: Vec<(Duration, usize)>,
+}
+
+impl Wish {
+    pub(super) fn key(&self) -> String {
+        format!("wish-{}", self.number)
+    }
+
+    pub(super) fn task(&self, user: PeerId) -> TaskId {
+        TaskId::derive(user, self.key().as_bytes())
+    }
+}
+
+/// Whose tasks they are.
+pub(super) fn user(seed: u64) -> PeerId {
+    PeerId(*blake3::hash(&seed.to_le_bytes()).as_bytes())
+}
+
+/// Every wish, in order of time.
+pub(super) fn draw(peers: usize, span: Duration, rng: &mut impl Rng) -> Vec<Wish> {
+    let mut wishes = Vec::new();
+    for (every, is_kept) in [(SUBMIT_EVERY, true), (INVOKE_EVERY, false)] {
+        let mut at = Duration::ZERO;
+        loop {
+            at += every.mul_f64(-(1.0 - rng.random::<f64>()).ln());
+            if at >= span {
+                break;
+            }
+            wishes.push(wish(wishes.len(), at, peers, is_kept, rng));
+        }
+    }
+    wishes.sort_by_key(|wish| wish.at);
+    wishes
+}
+
+fn wish(number: usize, at: Duration, peers: usize, is_kept: bool, rng: &mut impl Rng) -> Wish {
+    let durability = match (is_kept, rng.random_bool(0.5)) {
+        (false, _) => Durability::Memory,
+        (true, false) => Durability::Disk,
+        (true, true) => Durability::Guarded,
+    };
+    let work = match rng.random_bool(0.7) {
+        true => Work::Spin(ROUNDS[rng.random_range(0..ROUNDS.len())]),
+        false => Work::Count(format!("{number} {}", "word ".repeat(1 + number % 50))),
+    };
+    let home = rng.random_range(0..peers);
+    let mut later = |chance: f64, max_s: f64| {
+        rng.random_bool(chance).then(|| at + Duration::from_secs_f64(max_s * rng.random::<f64>()))
+    };
+    let deadline = later(0.1, 20.0).map(|by| Duration::from_secs(1) + by - at);
+    let (again, cancel) = (later(0.25, 15.0), later(0.08, 2.0));
+    let ask = [later(0.5, 10.0), later(0.5, 20.0)].into_iter().flatten();
+    let ask: Vec<_> = ask.collect();
+    let ask = ask.into_iter().map(|at| (at, rng.random_range(0..peers))).collect();
+    Wish { number, at, home, durability, work, deadline, again, cancel, ask }
+}
+
+impl Work {
+    pub(super) fn module(&self) -> &'static str {
+        match self {
+            Self::Spin(_) => "spin",
+            Self::Count(_) => "wordcount",
+        }
+    }
+
+    pub(super) fn args(&self) -> Vec<String> {
+        match self {
+            Self::Spin(rounds) => vec![rounds.to_string()],
+            Self::Count(_) => Vec::new(),
+        }
+    }
+
+    pub(super) fn input(&self) -> &str {
+        match self {
+            Self::Spin(_) => "",
+            Self::Count(text) => text,
+        }
+    }
+}
+
+/// What each wish must come to, if it comes to an answer.
+#[derive(Debug)]
+pub(super) struct Answers(BTreeMap<u64, String>);
+
+impl Answers {
+    pub(super) fn compute() -> Self {
+        Self(ROUNDS.into_iter().map(|rounds| (rounds, native(&Work::Spin(rounds)))).collect())
+    }
+
+    pub(super) fn to(&self, work: &Work) -> String {
+        match work {
+            Work::Spin(rounds) => self.0.get(rounds).cloned().unwrap_or_default(),
+            Work::Count(_) => native(work),
+        }
+    }
+}
+
+/// The same computation without a sandbox.
+fn native(work: &Work) -> String {
+    let run = modules::native(work.module());
+    let output = run.and_then(|run| run(&work.args(), work.input().as_bytes()).ok()).unwrap_or_default();
+    String::from_utf8_lossy(&output).into_owned()
+}
