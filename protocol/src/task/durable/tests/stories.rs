@@ -157,11 +157,9 @@ fn without_two_others_a_guarded_task_is_refused() {
 fn a_submission_that_was_refused_can_be_made_again_under_the_same_key() {
     for restarts in [false, true] {
         let mut world = world(19);
-        world.submit(0, task(2), Durability::Guarded);
-        world.run_for(ms(2_000));
-        let guardian = world.council(0, task(2))[1];
-        world.fill_disk(guardian, true);
         world.submit(0, task(1), Durability::Guarded);
+        let guardian = world.council(0, task(1))[1];
+        world.fill_disk(guardian, true);
         world.run_for(ms(5_000));
         assert!(!world.acknowledged.contains_key(&task(1)));
         assert!(world.log.iter().any(|line| line.contains("no other peer keeps a copy")), "{:#?}", world.log);
