@@ -444,10 +444,11 @@ impl Peer {
         now: Time,
         act: impl FnOnce(&mut Requester, &mut requester::Around<'_>, &mut Outbox) -> T,
     ) -> T {
-        let own_load = OnceCell::new();
+        let (own_load, found) = (OnceCell::new(), OnceCell::new());
         let (me, membership, latency, loads) = (&self.me, &self.membership, &self.latency, &self.loads);
         let executing = &self.executing;
-        let sites = || sites(now, me, own_load.get_or_init(|| executing.next_place(now)), membership, latency, loads);
+        let own_load = || own_load.get_or_init(|| executing.next_place(now));
+        let sites = || found.get_or_init(|| sites(now, me, own_load(), membership, latency, loads)).as_slice();
         let is_here = |peer| peer == me.peer || membership.neighbour(peer).is_some_and(Neighbour::is_alive);
         let mut around = requester::Around {
             sites: &sites,

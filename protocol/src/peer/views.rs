@@ -227,7 +227,8 @@ impl Peer {
     pub fn dry_run(&self, now: Time, spec: &TaskSpec) -> Decision {
         let own_load = self.executing.load(now);
         let mut rng = self.rng.clone();
-        let sites = || sites(now, &self.me, &own_load, &self.membership, &self.latency, &self.loads);
+        let found = sites(now, &self.me, &own_load, &self.membership, &self.latency, &self.loads);
+        let sites = || found.as_slice();
         let around = requester::Around {
             sites: &sites,
             is_here: &|_| true,

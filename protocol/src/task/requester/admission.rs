@@ -89,7 +89,7 @@ impl Requester {
         let tried = BTreeMap::new();
         let circumstances = self.circumstances(now, spec, spec.deadline, &tried, around);
         let sites = (around.sites)();
-        let ranking = placement::rank(spec, &sites, &circumstances);
+        let ranking = placement::rank(spec, sites, &circumstances);
         let best = ranking.best()?;
         Some((best.start_in, ranking.candidate_at(best.member.peer)?.assessment.run))
     }

@@ -206,7 +206,7 @@ impl Requester {
         let Some(entry) = self.book.get(task) else { return };
         let circumstances = self.circumstances(now, &entry.spec, deadline_in, &entry.tried, around);
         let sites = (around.sites)();
-        let ranking = placement::rank(&entry.spec, &sites, &circumstances);
+        let ranking = placement::rank(&entry.spec, sites, &circumstances);
         let Some(countered) = ranking.candidate_at(from) else {
             return self.place(now, task, around, out);
         };

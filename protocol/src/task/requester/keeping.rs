@@ -68,7 +68,7 @@ impl Requester {
                 let sites = (around.sites)();
                 let others = sites.len() - 1;
                 let reluctant = |peer| self.reluctant.contains_key(&peer);
-                let Some((guardian, witness)) = choosing::choose(&sites, reluctant) else {
+                let Some((guardian, witness)) = choosing::choose(sites, reluctant) else {
                     let reasons = format!("{others} other peers are here, two that are willing are needed");
                     return Err(TaskError::NoGuardian { asked: 0, reasons });
                 };

@@ -82,7 +82,7 @@ const ENDINGS_MAX: usize = 256;
 /// What the requesting half is told of the rest of the peer.
 pub struct Around<'a> {
     /// Every peer that may run a task, this one included; made when somebody asks, since most messages need none of it.
-    pub sites: &'a dyn Fn() -> Vec<Site<'a>>,
+    pub sites: &'a dyn Fn() -> &'a [Site<'a>],
     /// Whether a peer is there to be spoken to.
     pub is_here: &'a dyn Fn(PeerId) -> bool,
     /// What was learnt from earlier runs.
@@ -303,7 +303,7 @@ impl Requester {
         let task = TaskId([0; 16]);
         let (sites, tried) = ((around.sites)(), BTreeMap::new());
         let circumstances = self.circumstances(now, spec, spec.deadline, &tried, around);
-        let ranking = placement::rank(spec, &sites, &circumstances);
+        let ranking = placement::rank(spec, sites, &circumstances);
         let executor = ranking.best().map(|best| best.member.peer);
         let mut record = self.new_record(0, self.method(spec, &ranking), spec, around, &ranking);
         record.executor = executor;

@@ -107,7 +107,7 @@ impl Requester {
         let deadline_in = entry.deadline_in(now);
         let circumstances = self.circumstances(now, &entry.spec, deadline_in, &entry.tried, around);
         let sites = (around.sites)();
-        let ranking = placement::rank(&entry.spec, &sites, &circumstances);
+        let ranking = placement::rank(&entry.spec, sites, &circumstances);
         let method = self.method(&entry.spec, &ranking);
         let epoch = entry.next_epoch();
         let record = self.new_record(epoch::attempt(epoch), method, &entry.spec, around, &ranking);
