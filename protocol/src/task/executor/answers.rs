@@ -146,7 +146,7 @@ impl Executing {
         self.arrivals.one(now);
         let job = Held { award, stage, arrived: now, ready: now, turn: self.turns, run, due, confirmed };
         if confirmed {
-            let (state, load) = (job.state(), self.digest(now));
+            let (state, load) = (job.state(), self.digest_for(now, home));
             out.send(home, Message::Accepted(Accepted { attempt, state, start_in, load }));
         }
         match job.stage {

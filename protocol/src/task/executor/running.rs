@@ -81,7 +81,7 @@ impl Executing {
             speed: self.speed(),
             prepare: job.ready.since(job.arrived),
             queued: started.since(job.ready),
-            load: self.digest(now),
+            load: self.digest_for(now, job.award.home),
         };
         out.send(job.award.home, Message::Outcome(Box::new(outcome.clone())));
         if self.unacknowledged.len() >= UNACKNOWLEDGED_MAX {
