@@ -298,6 +298,47 @@ fn a_task_passed_on_to_a_peer_that_is_gone_is_placed_anew() {
     assert_eq!(awarded(&outputs), Some((first, TaskRef { epoch: attempt.epoch + 1, ..attempt })));
 }
 
+/// An alternative of an attempt tells its end before it is known to have it: that counts once it is known, and not before.
+#[test]
+fn a_result_counts_only_of_who_is_known_to_have_the_task() {
+    let mut peer = Peer::new(member(1), PeerConfig::default(), 1, Time::ZERO);
+    let mut tell = |input| {
+        peer.handle(Time::from_millis(10), input);
+        core::iter::from_fn(|| peer.poll_output()).collect::<Vec<_>>()
+    };
+    for n in [2, 4] {
+        tell(Input::Connected { member: member(n), address: None });
+        tell(Input::Received { from: id(n), message: Message::Load(load(1, 0)) });
+    }
+    let mut spec = TaskSpec::of_module(MODULE, 1_000);
+    spec.policy.role = Some(Role::Edge);
+    let task = TaskId([1; 16]);
+    let orders = tell(Input::Submitted { task, name: String::new(), spec, keeping: Keeping::default() });
+    let award = orders.iter().find_map(|output| match output {
+        Output::Send { to, message: Message::Award(award) } => Some((*to, award.attempt)),
+        _ => None,
+    });
+    let (first, attempt) = award.expect("one of two takes it");
+    let other = if first == id(2) { id(4) } else { id(2) };
+    let outcome = || {
+        let report = RunReport { output: Payload::Inline(b"out".to_vec()), ..report(Ending::Exited(0)) };
+        let (prepare, queued) = (Duration::ZERO, Duration::ZERO);
+        let load = load(3, 0);
+        Message::Outcome(Box::new(Outcome { attempt, variant: 0, report, speed: 1.0, prepare, queued, load }))
+    };
+    let ends = |orders: &[Output]| orders.iter().any(|order| matches!(order, Output::Finish { .. }));
+
+    let early = tell(Input::Received { from: other, message: outcome() });
+    let forwarded = Forwarded { attempt, to: other, load: load(2, 0) };
+    let asked = tell(Input::Received { from: first, message: Message::Forwarded(forwarded) });
+    let again = tell(Input::Received { from: other, message: outcome() });
+
+    assert!(!ends(&early) && !ends(&asked));
+    let query = |order: &Output| matches!(order, Output::Send { to, message: Message::Query(of) } if *to == other && *of == attempt);
+    assert!(asked.iter().any(query));
+    assert!(ends(&again));
+}
+
 /// A busy peer knows of a better place for a task: it sends it there only while it is connected to that place.
 #[test]
 fn a_task_is_passed_on_only_to_who_is_connected() {

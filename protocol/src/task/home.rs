@@ -20,6 +20,9 @@ use crate::output::{TaskError, TaskResult};
 use crate::placement::{Assessment, Candidate, Record};
 use crate::time::Time;
 
+/// Candidates named in an award, to which a full executor may pass it on.
+pub(crate) const ALTERNATIVES_MAX: usize = 8;
+
 /// What is being done about a task.
 #[derive(Debug)]
 pub(crate) enum Phase {
@@ -93,6 +96,8 @@ pub(crate) struct HomeTask {
     pub(crate) issued: u64,
     /// It was submitted here; otherwise it was taken over.
     pub(crate) ours: bool,
+    /// What was said about the current attempt by who is not known to have it.
+    pub(crate) early: Early,
     /// Executors whose results are let go when its end is decided.
     pub(crate) release: Vec<(PeerId, TaskRef)>,
     /// Its user withdrew it before it was on disk.
@@ -102,6 +107,44 @@ pub(crate) struct HomeTask {
     /// Of its input, in memory.
     bytes: u64,
     turn: u64,
+}
+
+/// What alternatives of an attempt say before it is known to have been passed on to them: their words may have overtaken
+/// those of who passed it on, or be made up. Both look alike, so neither counts until the attempt is known to be theirs.
+#[derive(Debug, Default)]
+pub(crate) struct Early {
+    /// Who says to have passed it on, and to whom.
+    passed: Vec<(PeerId, PeerId)>,
+    /// Who says that it ended.
+    ended: Vec<PeerId>,
+}
+
+impl Early {
+    pub(crate) fn passed_on(&mut self, from: PeerId, to: PeerId) {
+        self.passed.retain(|(before, _)| *before != from);
+        if self.passed.len() < ALTERNATIVES_MAX {
+            self.passed.push((from, to));
+        }
+    }
+
+    pub(crate) fn ended_at(&mut self, peer: PeerId) {
+        if self.ended.len() < ALTERNATIVES_MAX && !self.ended.contains(&peer) {
+            self.ended.push(peer);
+        }
+    }
+
+    /// Where it is, since it is known to have been passed on to `to`.
+    pub(crate) fn holder_after(&mut self, mut to: PeerId) -> PeerId {
+        while let Some(at) = self.passed.iter().position(|(from, _)| *from == to) {
+            to = self.passed.swap_remove(at).1;
+        }
+        to
+    }
+
+    /// Whether this peer said that it ended.
+    pub(crate) fn has_ended_at(&self, peer: PeerId) -> bool {
+        self.ended.contains(&peer)
+    }
 }
 
 impl HomeTask {
@@ -214,6 +257,7 @@ impl Book {
             release: Vec::new(),
             cancelled: false,
             waits: 0,
+            early: Early::default(),
             bytes,
             turn: self.turns,
         };

@@ -128,20 +128,28 @@ impl Requester {
         if !alternatives.contains(&forwarded.to) {
             return;
         }
-        *to = forwarded.to;
+        if *to != from {
+            return entry.early.passed_on(from, forwarded.to);
+        }
+        let holder = entry.early.holder_after(forwarded.to);
+        *to = holder;
         let run = *run;
-        entry.executor = Some(forwarded.to);
+        entry.executor = Some(holder);
+        if entry.early.has_ended_at(holder) {
+            // Its result came before it was known to have the task: it says it again.
+            out.send(holder, Message::Query(attempt));
+        }
         if let Some(record) = entry.record() {
             record.method = Method::Forwarded;
-            record.executor = Some(forwarded.to);
+            record.executor = Some(holder);
             record.verdict(from, Verdict::Declined, "it was busy, and passed the task on");
-            record.verdict(forwarded.to, Verdict::Won, "the task was passed on to it");
+            record.verdict(holder, Verdict::Won, "the task was passed on to it");
         }
         self.assignments.push(Assignment::Settled { to: from, attempt });
-        self.assignments.push(Assignment::Given { to: forwarded.to, attempt, run, known_after: Duration::ZERO });
-        if !(around.is_here)(forwarded.to) {
+        self.assignments.push(Assignment::Given { to: holder, attempt, run, known_after: Duration::ZERO });
+        if !(around.is_here)(holder) {
             // Who passed it on has not heard yet what we know: nobody will tell us again.
-            self.lose(now, attempt.task, forwarded.to, "it was gone when the task was passed on to it", around, out);
+            self.lose(now, attempt.task, holder, "it was gone when the task was passed on to it", around, out);
         }
     }
 

@@ -28,7 +28,9 @@ impl Requester {
             self.acknowledge(now, from, attempt, out);
             return None;
         };
-        if !matches!(entry.phase, Phase::Awarded { .. }) {
+        let Phase::Awarded { to, .. } = &entry.phase else { return None };
+        if *to != from {
+            entry.early.ended_at(from);
             return None;
         }
         if let Ending::HostFailed(why) = &outcome.report.ending {

@@ -30,7 +30,7 @@ use super::durable::{
     lifetime,
 };
 use super::epoch;
-use super::home::{Book, HomeTask, Phase};
+use super::home::{ALTERNATIVES_MAX, Book, Early, HomeTask, Phase};
 use super::spec::{Ending, Payload, RunReport, TaskSpec};
 use crate::certificate::Member;
 use crate::config::{FAILURES_MAX, HOME_TASKS_MAX, RETENTION_MAX};
@@ -67,8 +67,6 @@ const AWARD_PATIENCE: Duration = Duration::from_millis(400);
 const LEASE: Duration = Duration::from_secs(2);
 /// Questions without an answer before a peer is taken to have lost the task.
 const UNANSWERED_MAX: u8 = 3;
-/// Candidates named in an award, to which a full executor may pass it on.
-const ALTERNATIVES: usize = 8;
 /// Alternatives cost at most this many times the best.
 const ALTERNATIVE_COST: f64 = 1.5;
 /// A task whose executor was lost and that nobody may run now is tried again this often…

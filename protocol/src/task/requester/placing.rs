@@ -47,7 +47,7 @@ impl Rivals {
                 continue;
             }
             rivals.none = false;
-            if other.total() <= limit && rivals.near.len() < ALTERNATIVES {
+            if other.total() <= limit && rivals.near.len() < ALTERNATIVES_MAX {
                 rivals.near.push(other.peer);
             }
         }
@@ -227,6 +227,7 @@ impl Requester {
         if let Some(second) = rivals.near.first().filter(|_| sabotage::is(Bug::DoubleAward)) {
             out.send(*second, Message::Award(Box::new(award.clone())));
         }
+        entry.early = Early::default();
         entry.executor = Some(to.peer);
         entry.variant = to.variant;
         entry.awarded = now;
