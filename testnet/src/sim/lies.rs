@@ -20,16 +20,16 @@ use shoal_protocol::output::TaskError;
 use shoal_protocol::task::durable::{Ballot, Case, Council, Counsel, Refused, Resolution, Resolved, Standing, Voted};
 use shoal_protocol::task::spec::{Ending, Payload, RunReport};
 use shoal_protocol::time::DURATION_MAX;
-use shoal_protocol::{PeerId, TaskState};
+use shoal_protocol::{PeerId, TaskId, TaskState};
 
 /// What is remembered of what was said, and of what others were given.
-const REMEMBERED: usize = 64;
+const REMEMBERED: usize = 256;
 
 /// What a liar heard of, and may lie about.
 #[derive(Debug, Default)]
 pub(super) struct Gossip {
-    /// Attempts, their homes, and whoever may have been given them.
-    awards: VecDeque<(TaskRef, PeerId, Vec<PeerId>)>,
+    /// Attempts, their homes, who gave them to whom, and whether the tasks are kept.
+    awards: VecDeque<(TaskRef, PeerId, [PeerId; 2], bool)>,
     councils: VecDeque<(Case, Council, Ballot)>,
     /// What this machine said, and to whom.
     said: VecDeque<(PeerId, Message)>,
@@ -47,8 +47,7 @@ impl Gossip {
     pub(super) fn overhear(&mut self, from: PeerId, to: PeerId, message: &Message) {
         match message {
             Message::Award(award) => {
-                let may_have_it = award.alternatives.iter().copied().chain([from, to]).collect();
-                remember(&mut self.awards, (award.attempt, award.home, may_have_it));
+                remember(&mut self.awards, (award.attempt, award.home, [from, to], award.kept));
             }
             Message::Council(counsel) => {
                 if let Counsel::Propose(propose) = &**counsel {
@@ -58,6 +57,11 @@ impl Gossip {
             }
             _ => {}
         }
+    }
+
+    /// Whether this machine was given an attempt at the task, or gave it.
+    fn had(&self, me: PeerId, task: TaskId) -> bool {
+        self.awards.iter().any(|(attempt, _, hands, _)| attempt.task == task && hands.contains(&me))
     }
 
     /// What a liar sends beside the message it was about to send: to whom, and what.
@@ -84,11 +88,12 @@ impl Gossip {
             more.extend(to.zip(rumour).map(|(to, rumour)| (to, Message::Rumour(rumour))));
         }
         if rng.random_bool(0.1)
-            && let Some((attempt, home, holders)) = any(&self.awards, rng)
-            && !holders.contains(&me)
+            && let Some((attempt, home, _, kept)) = any(&self.awards, rng)
+            && !self.had(me, attempt.task)
         {
-            let epoch = attempt.epoch.saturating_add_signed(rng.random_range(-1..=1));
-            more.push((*home, forged(TaskRef { epoch, ..*attempt }, rng)));
+            // The next attempt may become its own, and about those it does not lie.
+            let epoch = attempt.epoch.saturating_sub(rng.random_range(0..=1));
+            more.push((*home, forged(TaskRef { epoch, ..*attempt }, *kept, rng)));
         }
         if rng.random_bool(0.1)
             && let Some((case, council, ballot)) = any(&self.councils, rng)
@@ -110,8 +115,11 @@ fn any_of(all: &[PeerId], rng: &mut impl Rng) -> Option<PeerId> {
 }
 
 /// The end of an attempt that this machine does not have.
-fn forged(attempt: TaskRef, rng: &mut impl Rng) -> Message {
-    if rng.random_bool(0.3) {
+///
+/// Of a kept task it says only that it is running: a home that has just started takes the end of an attempt from whoever
+/// tells it (`docs/reliability.md`).
+fn forged(attempt: TaskRef, kept: bool, rng: &mut impl Rng) -> Message {
+    if kept || rng.random_bool(0.3) {
         return Message::Progress(Progress { attempt, state: TaskState::Running });
     }
     let report = RunReport {

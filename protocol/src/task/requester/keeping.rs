@@ -280,7 +280,7 @@ impl Requester {
     /// Notes who says it has a task that was on disk when this peer started; true when that is all there is to do.
     pub(super) fn may_adopt(&mut self, attempt: TaskRef, from: PeerId) -> bool {
         let Some(entry) = self.book.open(attempt.task) else { return false };
-        let before_us = attempt.epoch <= entry.issued;
+        let before_us = epoch::attempt(attempt.epoch) > 0 && attempt.epoch <= entry.issued;
         let Phase::Recovering { held } = &mut entry.phase else { return false };
         if before_us && held.is_none_or(|(_, known)| known.epoch <= attempt.epoch) {
             *held = Some((from, attempt));
@@ -291,7 +291,8 @@ impl Requester {
     /// An attempt of before the restart ended: it becomes the current one again. False when there is no such thing.
     pub(super) fn adopt(&mut self, now: Time, from: PeerId, attempt: TaskRef, variant: Option<u8>) -> bool {
         let Some(entry) = self.book.open(attempt.task) else { return false };
-        if !matches!(entry.phase, Phase::Recovering { .. }) || attempt.epoch > entry.issued {
+        let before_us = epoch::attempt(attempt.epoch) > 0 && attempt.epoch <= entry.issued;
+        if !matches!(entry.phase, Phase::Recovering { .. }) || !before_us {
             return false;
         }
         entry.epoch = attempt.epoch;
