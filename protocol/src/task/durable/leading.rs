@@ -18,12 +18,21 @@ impl Durable {
             return Err(TaskError::RecordDamaged { why: why.clone() });
         }
         if self.kept.get(&task).is_some_and(|kept| !kept.makes_way()) {
-            return Err(TaskError::NotStored { why: "an earlier submission of it is being wound up".into() });
+            return Err(winding_up());
         }
         match self.full(weight(spec)) {
             Some(_) => Err(TaskError::Overloaded { held: self.kept.len(), retry_after: Duration::from_secs(10) }),
             None => Ok(()),
         }
+    }
+
+    /// Why a task that is here is not acknowledged to who hands it in again: this peer voted for refusing it, and has not heard
+    /// yet that it is decided. It may have started anew since.
+    pub(crate) fn is_refusing(&self, task: TaskId) -> Option<TaskError> {
+        let kept = self.kept.get(&task).filter(|kept| !kept.resolved)?;
+        let vote = kept.acceptor.accepted.as_ref()?;
+        let refuses = vote.resolution.result.as_ref().is_err_and(TaskError::is_refusal);
+        refuses.then(winding_up)
     }
 
     /// A term that no earlier council of any task of this peer had.
@@ -298,4 +307,8 @@ pub(super) fn until(copy: &KeptTask) -> Duration {
 fn guard_of(task: TaskId, council: Council, copy: KeptTask, now: Time) -> Guard {
     let age = copy.age(now);
     Guard { task, council, name: copy.name, spec: copy.spec, keeping: copy.keeping, age }
+}
+
+fn winding_up() -> TaskError {
+    TaskError::NotStored { why: "an earlier submission of it is being wound up".into() }
 }

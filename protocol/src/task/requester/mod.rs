@@ -247,11 +247,11 @@ impl Requester {
                 | Phase::Collecting { .. }
                 | Phase::Recovering { .. }
                 | Phase::Resolving
-                | Phase::Elsewhere => {
-                    if kept {
-                        out.push(Output::Acknowledged { task });
-                    }
-                }
+                | Phase::Elsewhere => match self.durable.is_refusing(task) {
+                    Some(error) => out.push(Output::Finish { task, result: Err(error) }),
+                    None if kept => out.push(Output::Acknowledged { task }),
+                    None => {}
+                },
             }
             return;
         }
