@@ -222,7 +222,15 @@ fn vote() -> Vote {
 
 fn found() -> Found {
     let (name, age) = ("count".into(), Duration::from_secs(9));
-    Found { task: TASK.task, name, state: TaskState::Done, holder: PEER, age, result: Some(result()) }
+    Found {
+        task: TASK.task,
+        name,
+        state: TaskState::Done,
+        holder: PEER,
+        age,
+        result: Some(result()),
+        unpromised: false,
+    }
 }
 
 fn guard() -> Guard {

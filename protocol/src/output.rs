@@ -83,6 +83,13 @@ pub enum Output {
         /// Which task.
         task: TaskId,
     },
+    /// What was handed in again is known here and cannot be acknowledged now; what becomes of it stays open.
+    NotAcknowledged {
+        /// Which task.
+        task: TaskId,
+        /// Why not; it may be handed in again.
+        error: TaskError,
+    },
     /// Keep these blobs until `Forget`, instead of those named for the task before: a task that is on disk needs them.
     Keep {
         /// Which task.

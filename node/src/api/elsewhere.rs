@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use shoal_protocol::api::{ExecutorView, TaskView};
+use shoal_protocol::output::TaskError;
 use shoal_protocol::task::durable::Found;
 use shoal_protocol::task::spec::Payload;
 use shoal_protocol::{FindError, TaskId};
@@ -21,6 +22,19 @@ const ASK_AGAIN: Duration = Duration::from_millis(250);
 /// What this peer or another knows of a task.
 pub(super) async fn find(api: &Api, task: TaskId) -> ApiResult<Option<TaskView>> {
     match api.driver.seek(task).await? {
+        Some(found) => Ok(Some(shown(api, found).await?)),
+        None => Ok(None),
+    }
+}
+
+/// What another peer knows of a task, if it was handed in there; an error when nobody who knows it can say whether it was
+/// acknowledged.
+pub(super) async fn find_promised(api: &Api, task: TaskId) -> ApiResult<Option<TaskView>> {
+    match api.driver.seek(task).await? {
+        Some(found) if found.unpromised => {
+            let why = "it was submitted at a peer that does not answer, and its guardian does not lead it yet".into();
+            Err(Refusal::Task(TaskError::NotStored { why }).into())
+        }
         Some(found) => Ok(Some(shown(api, found).await?)),
         None => Ok(None),
     }

@@ -48,10 +48,10 @@ pub(super) async fn submit(State(api): State<Api>, headers: HeaderMap, request: 
         let named = |(submitter, key): (_, &String)| TaskId::derive(submitter, key.as_bytes());
         let task = request.submitter.zip(request.idempotency_key.as_ref()).map(named);
         if let Some(task) = task
-            && !api.driver.read(move |driver| driver.peer().was_refused(task)).await?
-            && let Some(known) = elsewhere::find(&api, task).await?
+            && !api.driver.read(move |driver| driver.peer().answers_for(task)).await?
+            && let Some(known) = elsewhere::find_promised(&api, task).await?
         {
-            // Submitted before, at this peer or at one that may be gone.
+            // Submitted before, at a peer that may be gone.
             let view = if wait { wait_for(&api, &known.task.to_string(), WAIT_MAX).await? } else { known };
             return Ok((if wait { StatusCode::OK } else { StatusCode::ACCEPTED }, Json(view)).into_response());
         }

@@ -25,7 +25,7 @@ mod waiters;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use shoal_protocol::{Input, Message, Peer, PeerId, TaskId, Time};
+use shoal_protocol::{Input, Message, Peer, PeerId, Time};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
@@ -112,8 +112,6 @@ pub(crate) struct Driver {
     /// What was on disk at the start, until the peer is told.
     restored: Option<Input>,
     waiters: Waiters,
-    /// Submitted to be kept, and not on disk yet.
-    unacknowledged: BTreeSet<TaskId>,
     /// Records on disk that cannot be read, as a person is told.
     damaged: Vec<String>,
     blobs: BlobStore,
@@ -150,7 +148,6 @@ impl Driver {
             committer,
             restored: Some(Input::Restored { records, boot, unix_ms }),
             waiters: Waiters::default(),
-            unacknowledged: BTreeSet::new(),
             damaged: Vec::new(),
             inputs: VecDeque::new(),
             connected: BTreeSet::new(),

@@ -31,10 +31,14 @@ impl Driver {
             Output::PingAnswered { ticket, rtt } => self.waiters.answer_ping(ticket, rtt),
             Output::Persist { ticket, changes } => self.committer.persist(ticket, changes),
             Output::Acknowledged { task } => {
-                self.unacknowledged.remove(&task);
                 for reply in self.waiters.take_acknowledged(task) {
                     // Whoever asked may have gone.
                     let _ = reply.send(self.peer.task(self.clock.now(), task).ok_or(Refusal::Forgotten));
+                }
+            }
+            Output::NotAcknowledged { task, error } => {
+                for reply in self.waiters.take_acknowledged(task) {
+                    let _ = reply.send(Err(Refusal::Task(error.clone())));
                 }
             }
             Output::Keep { task, blobs } => self.pins.keep(task, blobs),
@@ -128,7 +132,6 @@ impl Driver {
     }
 
     fn finish(&mut self, task: TaskId, result: Result<TaskResult, TaskError>) {
-        self.unacknowledged.remove(&task);
         let waiting = self.waiters.take(task).into_iter().chain(self.waiters.take_acknowledged(task));
         for reply in waiting.collect::<Vec<_>>() {
             let answer = match (&result, self.peer.task(self.clock.now(), task)) {

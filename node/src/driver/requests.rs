@@ -50,18 +50,19 @@ impl Driver {
             Ok(task) => task,
             Err(refusal) => return drop(reply.send(Err(refusal))),
         };
+        let is_kept = keeping.durability > Durability::Memory;
         let known = idempotency_key.is_some().then(|| self.peer.task(self.clock.now(), task)).flatten();
         match known {
             Some(view) if view.state.is_final() => return drop(reply.send(Ok(view))),
             Some(_) if wait => return self.wait(task, reply),
-            // The first submission of it has not been promised yet, so neither is this one.
-            Some(_) if self.unacknowledged.contains(&task) => return self.wait_acknowledged(task, reply),
-            Some(view) => return drop(reply.send(Ok(view))),
+            // Nothing is promised of what is not kept.
+            Some(view) if !is_kept => return drop(reply.send(Ok(view))),
+            // That it is known is no promise: whether it is acknowledged is for the peer to say, now or later.
+            Some(_) => {
+                self.wait_acknowledged(task, reply);
+                return self.handle(Input::Submitted { task, name, spec, keeping });
+            }
             None => {}
-        }
-        let is_kept = keeping.durability > Durability::Memory;
-        if is_kept {
-            self.unacknowledged.insert(task);
         }
         // Waits even when the caller does not want the end, so that a refusal reaches it.
         if wait || !is_kept {

@@ -34,8 +34,8 @@ struct Question {
     task: TaskId,
     asker: Asker,
     until: Time,
-    /// A record that cannot be read: another peer may have a good one.
-    damaged: Option<Box<Found>>,
+    /// What is known by hearsay, or of a record that cannot be read: another peer may know more.
+    so_far: Option<Box<Found>>,
 }
 
 /// The questions that wait for an answer.
@@ -56,12 +56,12 @@ impl Seeking {
         neighbours: Vec<PeerId>,
         out: &mut Outbox,
     ) {
-        let is_known = here.as_ref().is_some_and(|found| !found.is_damaged());
+        let is_known = here.as_ref().is_some_and(|found| !found.is_hearsay());
         let here = here.map(Box::new);
         if is_known || neighbours.is_empty() || self.open.len() >= QUESTIONS_MAX {
             return out.push(Output::Found { ticket, found: here });
         }
-        let question = Question { task, asker: Asker::User(ticket), until: now + PATIENCE, damaged: here };
+        let question = Question { task, asker: Asker::User(ticket), until: now + PATIENCE, so_far: here };
         self.ask(question, SEEK_HOPS, neighbours, out);
     }
 
@@ -76,8 +76,12 @@ impl Seeking {
         out: &mut Outbox,
     ) {
         if let Some(found) = here {
+            let is_last_word = !found.is_hearsay();
             let answer = FoundHere { ticket: seek.ticket, found };
-            return out.send(from, Message::Found(Box::new(answer)));
+            out.send(from, Message::Found(Box::new(answer)));
+            if is_last_word {
+                return;
+            }
         }
         let hops = seek.hops.min(SEEK_HOPS);
         if hops == 0 || self.open.len() >= QUESTIONS_MAX {
@@ -85,7 +89,7 @@ impl Seeking {
         }
         let others = neighbours.into_iter().filter(|peer| *peer != from).take(PASSED_ON_MAX).collect();
         let asker = Asker::Neighbour(from, seek.ticket);
-        let question = Question { task: seek.task, asker, until: now + PATIENCE, damaged: None };
+        let question = Question { task: seek.task, asker, until: now + PATIENCE, so_far: None };
         self.ask(question, hops - 1, others, out);
     }
 
@@ -98,19 +102,23 @@ impl Seeking {
         }
     }
 
-    /// A neighbour knows it: the first answer counts. One whose record is damaged is heard when nobody knows more.
+    /// A neighbour knows it: the first answer counts. One by hearsay, or whose record is damaged, is heard when nobody knows more.
     pub(super) fn found(&mut self, answer: FoundHere, out: &mut Outbox) {
         let FoundHere { ticket: ours, found } = answer;
         let Some(question) = self.open.get_mut(&ours).filter(|question| question.task == found.task) else { return };
-        let is_damaged = found.is_damaged();
+        let is_last_word = !found.is_hearsay();
         match question.asker {
-            Asker::User(_) if is_damaged => question.damaged = Some(Box::new(found)),
+            Asker::User(_) if !is_last_word => {
+                if question.so_far.as_ref().is_none_or(|known| known.is_damaged()) {
+                    question.so_far = Some(Box::new(found));
+                }
+            }
             Asker::User(ticket) => out.push(Output::Found { ticket, found: Some(Box::new(found)) }),
             Asker::Neighbour(peer, ticket) => {
                 out.send(peer, Message::Found(Box::new(FoundHere { ticket, found })));
             }
         }
-        if !is_damaged {
+        if is_last_word {
             self.open.remove(&ours);
         }
     }
@@ -119,8 +127,8 @@ impl Seeking {
     pub(super) fn timer(&mut self, now: Time, out: &mut Outbox) {
         // Questions are numbered in the order of their time.
         while let Some(entry) = self.open.first_entry().filter(|entry| entry.get().until <= now) {
-            if let Question { asker: Asker::User(ticket), damaged, .. } = entry.remove() {
-                out.push(Output::Found { ticket, found: damaged });
+            if let Question { asker: Asker::User(ticket), so_far, .. } = entry.remove() {
+                out.push(Output::Found { ticket, found: so_far });
             }
         }
     }

@@ -200,9 +200,9 @@ impl Peer {
         self.requester.find(now, task)
     }
 
-    /// Whether a submission of this task was refused here: what others may have of it does not count.
-    pub fn was_refused(&self, task: TaskId) -> bool {
-        self.requester.is_winding_up(task)
+    /// Whether this peer decides what becomes of who hands this task in here, so that nobody else is asked for it.
+    pub fn answers_for(&self, task: TaskId) -> bool {
+        self.requester.answers_for(task)
     }
 
     /// Who decides on a kept task: its home, and with `--durable 2` its guardian and its witness.

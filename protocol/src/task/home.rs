@@ -163,6 +163,11 @@ impl HomeTask {
         self.keeping.durability != Durability::Memory
     }
 
+    /// Whether all that is known is that its record cannot be read.
+    pub(crate) fn is_damaged(&self) -> bool {
+        matches!(self.phase, Phase::Ended(Err(TaskError::RecordDamaged { .. })))
+    }
+
     /// An epoch that no attempt had before.
     pub(crate) fn next_epoch(&self) -> u64 {
         self.epoch.max(self.issued) + 1

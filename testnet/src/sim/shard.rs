@@ -418,6 +418,8 @@ impl Shard {
             Output::Notify(News::RecordDamaged { task, .. }) => self.tell(index, TaskNews::Damaged(task)),
             // Blobs are not simulated: who holds one holds it for ever.
             Output::Keep { .. } | Output::Forget { .. } => {}
+            // Whoever handed it in is one of those who try again later, or do not.
+            Output::NotAcknowledged { .. } => {}
             Output::PingAnswered { .. } | Output::ShutdownReady => {}
         }
     }

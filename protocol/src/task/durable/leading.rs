@@ -26,13 +26,17 @@ impl Durable {
         }
     }
 
-    /// Why a task that is here is not acknowledged to who hands it in again: this peer voted for refusing it, and has not heard
-    /// yet that it is decided. It may have started anew since.
-    pub(crate) fn is_refusing(&self, task: TaskId) -> Option<TaskError> {
+    /// Why a task that is here is not acknowledged to who hands it in again. Either this peer voted for refusing it, and has not
+    /// heard yet that it is decided; or it has started anew since it was handed in, its disk does not say whether it was ever
+    /// acknowledged, and its guardian has not said yet that it has a copy.
+    pub(crate) fn unpromised(&self, task: TaskId) -> Option<TaskError> {
         let kept = self.kept.get(&task).filter(|kept| !kept.resolved)?;
-        let vote = kept.acceptor.accepted.as_ref()?;
-        let refuses = vote.resolution.result.as_ref().is_err_and(TaskError::is_refusal);
-        refuses.then(winding_up)
+        if kept.acceptor.accepted.as_ref().is_some_and(|vote| vote.resolution.is_refusal()) {
+            return Some(winding_up());
+        }
+        (!kept.confirmed && kept.leader() == self.me).then(|| TaskError::NotStored {
+            why: "its guardian has not said yet, since this peer started, that it has a copy".into(),
+        })
     }
 
     /// A term that no earlier council of any task of this peer had.
@@ -63,6 +67,7 @@ impl Durable {
             bytes: weight(&copy.spec),
             copy: (!alone).then(|| Box::new(copy)),
             stage: Stage::Writing,
+            confirmed: alone,
             repeats: 0,
         };
         self.keep(lent.now, task, kept);
@@ -95,9 +100,12 @@ impl Durable {
 
     /// The guardian has its copy on disk, or refuses.
     pub(super) fn guarded(&mut self, from: PeerId, guarded: Guarded, lent: &mut Lent<'_>) {
-        let Some(kept) = self.kept.get(&guarded.case.task) else { return };
-        let asked = matches!(kept.stage, Stage::Guarding) && kept.council.guardian() == Some(from);
-        if !asked || kept.council.term != guarded.case.term {
+        let Some(kept) = self.kept.get_mut(&guarded.case.task) else { return };
+        if kept.council.guardian() != Some(from) || kept.council.term != guarded.case.term {
+            return;
+        }
+        kept.confirmed |= guarded.refusal.is_none();
+        if !matches!(kept.stage, Stage::Guarding) {
             return;
         }
         match guarded.refusal {

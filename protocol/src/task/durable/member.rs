@@ -134,6 +134,7 @@ impl Durable {
                 bytes: weight(&copy.spec),
                 copy: Some(Box::new(copy)),
                 stage: Stage::Idle,
+                confirmed: true,
                 repeats: 0,
             };
             self.keep(lent.now, task, kept);
@@ -254,6 +255,7 @@ impl Durable {
             bytes: 0,
             copy: None,
             stage: Stage::Idle,
+            confirmed: true,
             repeats: 0,
         };
         self.keep(lent.now, task, kept);

@@ -141,9 +141,17 @@ pub struct Found {
     /// Its result or why it has none, once it has ended.
     #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Result<TaskResult, TaskError>>,
+    /// Whoever says so cannot say whether it was ever acknowledged: to who hands it in again this is no acknowledgement.
+    #[serde(rename = "u", default, skip_serializing_if = "core::ops::Not::not")]
+    pub unpromised: bool,
 }
 
 impl Found {
+    /// Whether somebody else may know more.
+    pub(crate) fn is_hearsay(&self) -> bool {
+        self.unpromised || self.is_damaged()
+    }
+
     /// Whether all that is known is that the record cannot be read.
     pub(crate) fn is_damaged(&self) -> bool {
         matches!(self.result, Some(Err(TaskError::RecordDamaged { .. })))
@@ -204,6 +212,8 @@ struct Kept {
     /// What it counts for in memory.
     bytes: usize,
     stage: Stage,
+    /// At home: as many copies are on disk as its user asked for, as far as was heard since this peer started.
+    confirmed: bool,
     /// How often the words of this stage were repeated.
     repeats: u32,
 }

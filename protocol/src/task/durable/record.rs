@@ -190,6 +190,7 @@ mod tests {
             bytes: 0,
             refused_since: None,
             stage: Stage::Idle,
+            confirmed: true,
             repeats: 0,
         };
 

@@ -21,7 +21,7 @@ pub struct Resolution {
 
 impl Resolution {
     /// Whether the task was never taken on.
-    pub(super) fn is_refusal(&self) -> bool {
+    pub(crate) fn is_refusal(&self) -> bool {
         self.result.as_ref().is_err_and(TaskError::is_refusal)
     }
 }

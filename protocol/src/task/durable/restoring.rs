@@ -69,6 +69,7 @@ impl Durable {
             KeptTask { name, spec, keeping, accepted: lent.now, aged: age(unix_ms, accepted_unix_ms), failures }
         });
         let is_home = found.council.home() == Some(me);
+        let alone = found.council.members.len() == 1;
         let leads = found.promised.owner == me && !found.resolved;
         let acceptor = Acceptor { promised: found.promised, accepted: found.accepted };
         let kept = Kept {
@@ -84,6 +85,7 @@ impl Durable {
             copy: copy.clone().filter(|_| !is_home).map(Box::new),
             acceptor,
             stage: if leads { Stage::Leading } else { Stage::Idle },
+            confirmed: !is_home || alone,
             repeats: 0,
         };
         let end = kept.end().cloned();

@@ -211,6 +211,7 @@ impl Durable {
         if kept.council.term != standing.case.term || !kept.council.has(from) || kept.resolved {
             return;
         }
+        kept.confirmed |= standing.holds && kept.council.guardian() == Some(from);
         let was_leader = kept.leader() == from;
         kept.see(standing.ballot);
         if !kept.leads() {

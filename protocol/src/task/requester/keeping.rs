@@ -231,6 +231,7 @@ impl Requester {
         for (peer, attempt) in release {
             self.acknowledge(now, peer, attempt, out);
         }
+        let makes_way = resolution.is_refusal();
         let Resolution { state, mut result } = resolution;
         if let Ok(result) = &mut result
             && let Payload::Blob(blob) = &mut result.report.output
@@ -240,6 +241,10 @@ impl Requester {
         self.tell(task, state, result.as_ref().err().map(ToString::to_string), out);
         if ours {
             out.push(Output::Finish { task, result: result.clone() });
+        }
+        if makes_way {
+            // It was never taken on, as far as its user was told: whoever comes again with it is to be heard.
+            return self.book.forget(task);
         }
         self.book.close(task, state, result);
     }
@@ -384,9 +389,13 @@ impl Requester {
         self.expiries.clear(&task);
     }
 
-    /// Whether a submission of this task was refused here, and the second copy that may be there is being withdrawn.
-    pub fn is_winding_up(&self, task: TaskId) -> bool {
-        self.book.get(task).is_none() && self.durable.is_led_or_refused(task)
+    /// Whether this peer decides what becomes of who hands this task in here: it is in its book, or was refused here. What others
+    /// may have of it does not count.
+    pub fn answers_for(&self, task: TaskId) -> bool {
+        match self.book.get(task) {
+            Some(entry) => !entry.is_damaged(),
+            None => self.durable.is_led_or_refused(task),
+        }
     }
 
     // ── Questions ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -407,7 +416,8 @@ impl Requester {
                 | Phase::Elsewhere => None,
             };
             let (name, age) = (entry.name.clone(), entry.age(now));
-            return Some(Found { task, name, state: entry.state, holder: self.me, age, result });
+            let unpromised = result.is_none() && self.durable.unpromised(task).is_some();
+            return Some(Found { task, name, state: entry.state, holder: self.me, age, result, unpromised });
         }
         let (copy, end) = self.durable.copy_of(task)?;
         let state = end.map_or(TaskState::Accepted, |end| end.state);
@@ -415,6 +425,7 @@ impl Requester {
         if let Some(Ok(TaskResult { report: RunReport { output: Payload::Blob(blob), .. }, .. })) = &mut result {
             blob.holder = self.me;
         }
-        Some(Found { task, name: copy.name.clone(), state, holder: self.me, age: copy.age(now), result })
+        let (name, age) = (copy.name.clone(), copy.age(now));
+        Some(Found { task, name, state, holder: self.me, age, unpromised: result.is_none(), result })
     }
 }

@@ -247,8 +247,8 @@ impl Requester {
                 | Phase::Collecting { .. }
                 | Phase::Recovering { .. }
                 | Phase::Resolving
-                | Phase::Elsewhere => match self.durable.is_refusing(task) {
-                    Some(error) => out.push(Output::Finish { task, result: Err(error) }),
+                | Phase::Elsewhere => match self.durable.unpromised(task) {
+                    Some(error) => out.push(Output::NotAcknowledged { task, error }),
                     None if kept => out.push(Output::Acknowledged { task }),
                     None => {}
                 },

@@ -1,6 +1,7 @@
 //! What becomes of a kept task in one particular mishap.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use super::world::*;
 use crate::input::Input;
@@ -183,6 +184,68 @@ fn a_submission_that_was_refused_can_be_made_again_under_the_same_key() {
 
 /// The guardian dies with its copy on disk before it can say so. The user comes again and is served by others; the copy that
 /// comes back with the guardian is not taken for theirs.
+/// The record that a home finds when it starts does not say whether its guardian ever had a copy.
+#[test]
+fn what_may_never_have_been_acknowledged_is_not_acknowledged_after_a_restart_before_its_guardian_has_a_copy() {
+    let mut world = world(27);
+    world.run = ms(60_000);
+    world.submit(0, task(1), Durability::Guarded);
+    let guardian = world.council(0, task(1))[1];
+    world.cut(0, guardian, true);
+    world.run_for(ms(500));
+    assert!(world.has_on_disk(0, b't', task(1)));
+    world.crash(0);
+    world.start(0);
+    world.run_for(ms(300));
+
+    world.submit(0, task(1), Durability::Guarded);
+    world.run_for(ms(1_000));
+    assert_eq!(world.acknowledged, BTreeMap::new(), "only one disk has it");
+
+    world.cut(0, guardian, false);
+    world.run_for(ms(8_000));
+    world.submit(0, task(1), Durability::Guarded);
+    world.run_for(ms(1_000));
+    assert!(world.acknowledged.contains_key(&task(1)), "{}", world.describe(task(1)));
+    world.run_for(ms(90_000));
+    assert_ended_once(&world, 1);
+}
+
+/// Nobody is told that it is taken on while it is being refused, whomever they ask.
+#[test]
+fn a_refusal_that_is_being_wound_up_is_no_acknowledgement_to_anybody() {
+    let mut world = world(28);
+    world.submit(0, task(1), Durability::Guarded);
+    let [_, guardian, witness] = world.council(0, task(1))[..] else { panic!("three decide") };
+    world.run_for(ms(30));
+    world.isolate(0, true);
+    world.run_for(ms(3_000));
+    assert_eq!(world.acknowledged, BTreeMap::new(), "{}", world.log.join("\n"));
+    world.crash(0);
+    world.isolate(0, false);
+    world.cut(0, guardian, true);
+    world.cut(0, witness, true);
+    world.start(0);
+    world.run_for(ms(300));
+
+    world.submit(0, task(1), Durability::Guarded);
+    let stranger = (1..5).find(|n| ![guardian, witness].contains(n)).expect("five peers, three in the council");
+    world.give(stranger, Input::Sought { task: task(1), ticket: 9 });
+    world.run_for(ms(2_000));
+    assert_eq!(world.acknowledged, BTreeMap::new(), "{}", world.describe(task(1)));
+    let told = world.found.iter().find(|(ticket, _)| *ticket == 9).and_then(|(_, found)| found.as_ref());
+    assert!(told.is_none_or(|found| found.unpromised), "{told:?}");
+
+    world.cut(0, guardian, false);
+    world.cut(0, witness, false);
+    world.run_for(ms(20_000));
+    world.submit(0, task(1), Durability::Guarded);
+    world.run_for(ms(3_000));
+    assert!(world.acknowledged.contains_key(&task(1)), "{}\n{}", world.describe(task(1)), world.log.join("\n"));
+    assert_ended_once(&world, 1);
+    assert_eq!(world.state_at(0, task(1)), Some(TaskState::Done));
+}
+
 #[test]
 fn a_copy_of_a_refused_submission_is_withdrawn_when_its_guardian_comes_back() {
     let mut world = world(20);

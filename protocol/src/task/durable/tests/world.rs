@@ -500,6 +500,7 @@ impl World {
             | Output::PingAnswered { .. }
             | Output::Keep { .. }
             | Output::Forget { .. }
+            | Output::NotAcknowledged { .. }
             | Output::Notify(_)
             | Output::ShutdownReady => {}
         }
