@@ -145,6 +145,13 @@ fn repair_store(run: &Run) -> ExitCode {
             if let Some(why) = &done.cut_short {
                 println!("not all of the file could be read: {why}");
             }
+            if !done.doubted.is_empty() {
+                println!(
+                    "{} tasks may have gone further than can be read, and are not acted on here:",
+                    done.doubted.len()
+                );
+                done.doubted.iter().for_each(|task| println!("  {task}"));
+            }
             println!("the damaged file is {}", done.set_aside.display());
             ExitCode::SUCCESS
         }

@@ -132,8 +132,21 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         far: vec![Contact { peer: PEER, address: "/ip4/127.0.0.1".into() }],
     };
     let expires_in = Duration::from_secs(9);
-    let prepare = Prepare { task: TASK.task, council: council(), ballot: BALLOT, expires_in, leader_gave_up: false };
-    let propose = Propose { task: TASK.task, council: council(), vote: vote(), expires_in: Duration::from_secs(9) };
+    let prepare = Prepare {
+        task: TASK.task,
+        council: council(),
+        ballot: BALLOT,
+        expires_in,
+        leader_gave_up: false,
+        age: Duration::ZERO,
+    };
+    let propose = Propose {
+        task: TASK.task,
+        council: council(),
+        vote: vote(),
+        expires_in: Duration::from_secs(9),
+        age: Duration::ZERO,
+    };
     let resolution = Some(vote().resolution);
     let resolved = Resolved { case: CASE, ballot: BALLOT, resolution };
     let declined = |reason| Message::Declined(Declined { attempt: TASK, reason, load: None });
@@ -251,7 +264,7 @@ fn the_largest_copy_and_the_largest_vote_fit_their_frames() {
     };
     let result = Ok(TaskResult { report, executor: PEER, variant: 0, attempts: 1, timings: Timings::default() });
     let vote = Vote { ballot: BALLOT, resolution: Resolution { state: TaskState::Done, result } };
-    let propose = Propose { task: TASK.task, council: council(), vote, expires_in: Duration::MAX };
+    let propose = Propose { task: TASK.task, council: council(), vote, expires_in: Duration::MAX, age: Duration::MAX };
 
     assert!(counsel(Counsel::Guard(Box::new(guard))).encode().len() <= MESSAGE_BYTES_MAX);
     assert!(counsel(Counsel::Propose(Box::new(propose))).encode().len() <= MESSAGE_BYTES_MAX);

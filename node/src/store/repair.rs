@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::de::IgnoredAny;
+use shoal_protocol::TaskId;
 use shoal_protocol::store::{self, Change};
+use shoal_protocol::task::durable::{self, Missing};
 
 use super::database::{self, Database};
 use super::log;
@@ -38,6 +40,8 @@ pub struct Repaired {
     pub damaged: usize,
     /// Why reading ended before the end of the file, if it did.
     pub cut_short: Option<String>,
+    /// Tasks that had not ended as far as can be read, and of which something may be missing: they are not acted on here.
+    pub doubted: Vec<TaskId>,
 }
 
 /// Sets the store of this data directory aside if it is damaged, and begins a new one with what is good. Nothing is done to
@@ -52,7 +56,7 @@ pub fn repair(data_dir: &Path) -> Result<Option<Repaired>, StoreError> {
     let room = data_dir.join(ROOM);
     let (done, done_log) = (room.join(DONE), log::path(&room));
     let (set_aside, log_aside) = free_names(data_dir)?;
-    let mut repaired = Repaired { set_aside, kept: 0, damaged: 0, cut_short: None };
+    let mut repaired = Repaired { set_aside, kept: 0, damaged: 0, cut_short: None, doubted: Vec::new() };
     // A repair that was cut off before the last step has done the rest already.
     if path.exists() || !done.exists() {
         clear(&room)?;
@@ -88,10 +92,16 @@ fn rebuild(data_dir: &Path, room: &Path, repaired: &mut Repaired) -> Result<(), 
     };
     let mut records: BTreeMap<_, _> = found.into_iter().collect();
     let (last, in_log) = replay(data_dir, facts, &mut records)?;
-    let (good, bad): (Vec<_>, Vec<_>) =
+    let (mut good, bad): (BTreeMap<_, _>, BTreeMap<_, _>) =
         records.into_iter().partition(|(key, bytes)| store::decode::<IgnoredAny>(key, bytes).is_ok());
     (repaired.kept, repaired.damaged) = (good.len(), bad.len());
     repaired.cut_short = in_database.or(in_log);
+    let bad: Vec<Vec<u8>> = bad.into_keys().collect();
+    let missing = match repaired.cut_short {
+        Some(_) => Missing::Anything { unix_ms: u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX) },
+        None => Missing::Records(&bad),
+    };
+    repaired.doubted = durable::doubt(&mut good, missing);
 
     let marks = [facts.map(|facts| facts.mark), marker::read(data_dir)].into_iter().flatten();
     let later = |a: Mark, b: Mark| Mark { sequence: a.sequence.max(b.sequence), boot: a.boot.max(b.boot) };
@@ -178,6 +188,9 @@ fn clear(room: &Path) -> Result<(), StoreError> {
 }
 
 fn hours_since_2020() -> u32 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u32::try_from(now.saturating_sub(COUNT_FROM).as_secs() / 3_600).unwrap_or(u32::MAX)
+    u32::try_from(unix_time().saturating_sub(COUNT_FROM).as_secs() / 3_600).unwrap_or(u32::MAX)
+}
+
+fn unix_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

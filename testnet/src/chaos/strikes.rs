@@ -249,8 +249,10 @@ impl Field {
             return Ok(());
         }
         let said = self.repair(peer).await?;
-        self.book.say(format!("{} refused its store; repair: {said}", self.name(peer)));
-        let lost = before.missing_from(&store_of(&dir, &tasks)?);
+        self.book.say(format!("{} refused its store; repair: {}", self.name(peer), said.replace('\n', "; ")));
+        let mut lost = before.missing_from(&store_of(&dir, &tasks)?);
+        // What the repair does not trust counts as well.
+        lost.extend(said.lines().filter_map(|line| line.trim().parse::<TaskId>().ok()));
         self.book.say(format!("copies destroyed: {lost:?}"));
         self.book.destroyed(peer, lost);
         self.up(peer)
@@ -281,7 +283,7 @@ impl Field {
         let failed = |source| ClusterError::Spawn { name: "shoald repair-store".into(), source };
         let done = tokio::task::spawn_blocking(move || command.output()).await;
         let output = done.map_err(std::io::Error::other).and_then(|output| output).map_err(failed)?;
-        let said = String::from_utf8_lossy(&output.stdout).replace('\n', "; ");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
         if !output.status.success() {
             let words = String::from_utf8_lossy(&output.stderr);
             self.book.violated(Promise::NoPanic, format!("repair-store of {}: {words}", self.name(peer)));

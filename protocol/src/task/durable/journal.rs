@@ -3,6 +3,7 @@
 //! **Invariant:** whatever depends on a record happens after its ticket came back, never before; a ticket that failed
 //! leads to nothing but a refusal.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 
 use super::wire::{Case, Counsel};
@@ -33,6 +34,9 @@ pub(super) struct Journal {
     boot: Option<u32>,
     /// The date at the moment zero of this peer.
     unix_ms_at_zero: u64,
+    /// When this run of the peer began, and since when its store has been whole.
+    opened: Time,
+    born_unix_ms: u64,
     issued: u64,
     /// Bounded by what may wait for it: tasks that are kept, and a word each to the members of their councils.
     under_way: BTreeMap<Ticket, After>,
@@ -40,8 +44,10 @@ pub(super) struct Journal {
 
 impl Journal {
     /// There is a store.
-    pub(super) fn open(&mut self, now: Time, boot: u32, unix_ms: u64) {
+    pub(super) fn open(&mut self, now: Time, boot: u32, unix_ms: u64, born_unix_ms: u64) {
         self.boot = Some(boot);
+        self.opened = now;
+        self.born_unix_ms = born_unix_ms;
         self.unix_ms_at_zero = unix_ms.saturating_sub(now.as_micros() / 1_000);
     }
 
@@ -53,6 +59,12 @@ impl Journal {
     /// The date of a moment of this run, in milliseconds since 1970.
     pub(super) fn unix_ms(&self, at: Time) -> u64 {
         self.unix_ms_at_zero.saturating_add(at.as_micros() / 1_000)
+    }
+
+    /// How long the store has been whole. The date may have been set back since; this run is not longer than that.
+    pub(super) fn store_age(&self, now: Time) -> Duration {
+        let by_date = Duration::from_millis(self.unix_ms(now).saturating_sub(self.born_unix_ms));
+        by_date.max(now.since(self.opened))
     }
 
     /// Orders a batch to be written.

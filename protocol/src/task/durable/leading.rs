@@ -68,6 +68,8 @@ impl Durable {
             copy: (!alone).then(|| Box::new(copy)),
             stage: Stage::Writing,
             confirmed: alone,
+            since: lent.now,
+            aged: Duration::ZERO,
             repeats: 0,
         };
         self.keep(lent.now, task, kept);
@@ -181,7 +183,8 @@ impl Durable {
                 self.wanted.push(member.clone());
             }
             let council = kept.council.clone();
-            let propose = Propose { task, council, vote: Vote::clone(vote), expires_in };
+            let age = kept.age(lent.now);
+            let propose = Propose { task, council, vote: Vote::clone(vote), expires_in, age };
             say(lent.out, peer, Counsel::Propose(Box::new(propose)));
         }
     }

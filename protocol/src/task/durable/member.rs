@@ -57,6 +57,10 @@ impl Durable {
             }
             // The answer was lost, or the copy: what was promised meanwhile stands.
             Some(kept) if kept.council.term == guard.council.term => self.take_copy(from, guard, lent),
+            _ if self.may_have_forgotten(guard.age, lent.now) => {
+                let why = "its store is younger than the task, and may have lost what it said of it";
+                refuse_copy(from, &guard, why.into(), lent);
+            }
             Some(_) => {
                 self.forget_council(task);
                 self.take_copy(from, guard, lent);
@@ -135,6 +139,8 @@ impl Durable {
                 copy: Some(Box::new(copy)),
                 stage: Stage::Idle,
                 confirmed: true,
+                since: lent.now,
+                aged: age,
                 repeats: 0,
             };
             self.keep(lent.now, task, kept);
@@ -151,7 +157,7 @@ impl Durable {
     /// Another member would lead.
     fn prepare(&mut self, from: PeerId, prepare: &Prepare, lent: &mut Lent<'_>) {
         let (task, ballot) = (prepare.task, prepare.ballot);
-        if ballot.owner != from || !self.sits(from, task, &prepare.council, prepare.expires_in, lent) {
+        if ballot.owner != from || !self.sits(from, task, &prepare.council, (prepare.age, prepare.expires_in), lent) {
             return;
         }
         let Some(kept) = self.kept.get_mut(&task) else { return };
@@ -180,7 +186,7 @@ impl Durable {
     fn vote(&mut self, from: PeerId, propose: Box<Propose>, lent: &mut Lent<'_>) {
         let task = propose.task;
         let ballot = propose.vote.ballot;
-        if ballot.owner != from || !self.sits(from, task, &propose.council, propose.expires_in, lent) {
+        if ballot.owner != from || !self.sits(from, task, &propose.council, (propose.age, propose.expires_in), lent) {
             return;
         }
         let Some(kept) = self.kept.get(&task) else { return };
@@ -230,13 +236,22 @@ impl Durable {
         self.journal.write(changes, After::say(from, Counsel::Accepted(Voted { case, ballot })), lent.out);
     }
 
-    /// Whether `from` and this peer sit on that council; a witness hears of it for the first time when it is asked.
-    fn sits(&mut self, from: PeerId, task: TaskId, council: &Council, expires_in: Duration, lent: &Lent<'_>) -> bool {
+    /// Whether `from` and this peer sit on that council; a witness hears of it for the first time when it is asked. One whose
+    /// store is younger than the task may have been asked before, and does not know what it said.
+    fn sits(
+        &mut self,
+        from: PeerId,
+        task: TaskId,
+        council: &Council,
+        (age, expires_in): (Duration, Duration),
+        lent: &Lent<'_>,
+    ) -> bool {
         if !council.is_sane() || !council.has(self.me) || !council.has(from) || self.damaged.contains_key(&task) {
             return false;
         }
         match self.kept.get(&task) {
             Some(kept) if kept.council == *council => return true,
+            _ if self.may_have_forgotten(age, lent.now) => return false,
             // A later council of the same task follows one whose end was a refusal.
             Some(kept) if kept.council.term < council.term && !kept.leads() => self.forget_council(task),
             Some(_) => return false,
@@ -256,6 +271,8 @@ impl Durable {
             copy: None,
             stage: Stage::Idle,
             confirmed: true,
+            since: lent.now,
+            aged: age,
             repeats: 0,
         };
         self.keep(lent.now, task, kept);

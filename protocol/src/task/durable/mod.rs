@@ -27,6 +27,7 @@ mod acceptor;
 pub(crate) mod choosing;
 mod journal;
 mod leading;
+mod loss;
 mod member;
 mod record;
 mod resolution;
@@ -57,6 +58,7 @@ use crate::time::{Time, duration_us, micros};
 use acceptor::Acceptor;
 pub use acceptor::{Ballot, Vote};
 use journal::{After, Journal, say};
+pub use loss::{Missing, doubt};
 pub use resolution::{Council, MEMBERS_MAX, Resolution};
 pub use wire::{
     Case, Counsel, Guard, Guarded, INQUIRED_MAX, Prepare, Promised, Propose, Refused, Resolved, Standing, Voted,
@@ -214,6 +216,9 @@ struct Kept {
     stage: Stage,
     /// At home: as many copies are on disk as its user asked for, as far as was heard since this peer started.
     confirmed: bool,
+    /// Since when this run knows of it, and how old it was then.
+    since: Time,
+    aged: Duration,
     /// How often the words of this stage were repeated.
     repeats: u32,
 }
@@ -257,6 +262,10 @@ impl Kept {
             Stage::Writing | Stage::Guarding | Stage::Leading | Stage::Proposing { .. } => true,
             Stage::Idle | Stage::Preparing { .. } | Stage::Telling { .. } => false,
         }
+    }
+
+    fn age(&self, now: Time) -> Duration {
+        self.aged.saturating_add(now.since(self.since))
     }
 
     fn case(&self, task: TaskId) -> Case {

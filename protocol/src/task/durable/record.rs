@@ -1,10 +1,11 @@
-//! What stands on disk of a kept task: three records, so that none is written again for the sake of another.
+//! What stands on disk: of each kept task three records, so that none is written again for the sake of another.
 //!
 //! | key | record | who | written |
 //! |---|---|---|---|
 //! | `t` · id | [`TaskRecord`] | home, guardian | when it is taken on; when an attempt failed |
 //! | `i` · id | its input | home, guardian | when it is taken on; deleted at the end |
 //! | `c` · id | [`CouncilRecord`] | every member | before each promise and vote leaves, and at the end |
+//! | `s` | [`StoreRecord`] | every peer | at the first start, and by a repair |
 //!
 //! **Invariant:** dates stand here only, and are read as ages: a wrong clock shifts deadlines over a restart, nothing else.
 
@@ -17,13 +18,41 @@ use super::resolution::Council;
 use super::{Keeping, Kept, KeptTask};
 use crate::id::TaskId;
 use crate::sabotage::{self, Bug};
-use crate::store::{self, Change};
+use crate::store::{self, Change, RecordError};
 use crate::task::spec::{Payload, TaskSpec};
 use crate::time::{Time, micros};
 
 const TASK: u8 = b't';
 const INPUT: u8 = b'i';
 const COUNCIL: u8 = b'c';
+/// The key of [`StoreRecord`], whole.
+const STORE: &[u8] = b"s";
+
+/// What is known of the store itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct StoreRecord {
+    /// What was promised and voted before this date may be missing.
+    #[serde(rename = "b")]
+    born_unix_ms: u64,
+}
+
+/// Key and bytes of the record that says since when a store has been whole.
+pub(super) fn store_record(born_unix_ms: u64) -> (Vec<u8>, Vec<u8>) {
+    (STORE.to_vec(), store::encode(STORE, &StoreRecord { born_unix_ms }))
+}
+
+/// Since when a store has been whole, if it says so.
+pub(super) fn born_unix_ms<'a>(
+    mut records: impl Iterator<Item = (&'a Vec<u8>, &'a Vec<u8>)>,
+) -> Option<Result<u64, RecordError>> {
+    let (key, bytes) = records.find(|(key, _)| is_of_the_store(key))?;
+    Some(store::decode::<StoreRecord>(key, bytes).map(|record| record.born_unix_ms))
+}
+
+/// Whether a record is about the store, not about a task.
+pub(super) fn is_of_the_store(key: &[u8]) -> bool {
+    key == STORE
+}
 
 /// A task without its input.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,6 +87,9 @@ pub(super) struct CouncilRecord {
     pub(super) refused_since: Option<u64>,
     #[serde(rename = "u")]
     pub(super) until_unix_ms: u64,
+    /// The store may have held a later one, see [`super::loss`].
+    #[serde(rename = "d", default, skip_serializing_if = "core::ops::Not::not")]
+    pub(super) doubted: bool,
 }
 
 fn key(kind: u8, task: TaskId) -> Vec<u8> {
@@ -118,6 +150,7 @@ pub(super) fn put_council(task: TaskId, kept: &Kept, until_unix_ms: u64) -> Chan
         resolved: kept.resolved,
         refused_since: kept.refused_since,
         until_unix_ms,
+        doubted: false,
     };
     if sabotage::is(Bug::ForgetVote) && !kept.resolved {
         record.accepted = None;
@@ -191,6 +224,8 @@ mod tests {
             refused_since: None,
             stage: Stage::Idle,
             confirmed: true,
+            since: Time::ZERO,
+            aged: Duration::ZERO,
             repeats: 0,
         };
 

@@ -3,10 +3,10 @@
 //! **Invariant:** a record that cannot be read is reported and left alone, and its task is not acted on: a promise that
 //! was forgotten could be broken.
 
-use super::record::{CouncilRecord, Kind, TaskRecord, age, moment, read_key};
+use super::record::{self, CouncilRecord, Kind, TaskRecord, age, moment, read_key};
 use super::*;
 use crate::output::Event;
-use crate::store::decode;
+use crate::store::{Change, decode};
 
 /// The records of one task.
 #[derive(Default)]
@@ -19,9 +19,9 @@ struct Records {
 impl Durable {
     /// Takes in everything that is on disk; [`Happened::Restored`] follows for each task of a user of this peer.
     pub(crate) fn restored(&mut self, records: &[(Vec<u8>, Vec<u8>)], boot: u32, unix_ms: u64, lent: &mut Lent<'_>) {
-        self.journal.open(lent.now, boot, unix_ms);
+        self.open(records, boot, unix_ms, lent);
         let mut tasks: BTreeMap<TaskId, Records> = BTreeMap::new();
-        for (key, bytes) in records {
+        for (key, bytes) in records.iter().filter(|(key, _)| !record::is_of_the_store(key)) {
             let Some((kind, task)) = read_key(key) else {
                 let why = format!("nothing is known by a key of {} bytes", key.len());
                 lent.out.notify(Event::RecordDamaged { task: None, why });
@@ -44,6 +44,26 @@ impl Durable {
         }
     }
 
+    /// Since when the store has been whole stands in it from its first start on; one that has tasks and does not say so was made
+    /// before that was noted, and lacks nothing.
+    fn open(&mut self, records: &[(Vec<u8>, Vec<u8>)], boot: u32, unix_ms: u64, lent: &mut Lent<'_>) {
+        let told = record::born_unix_ms(records.iter().map(|(key, bytes)| (key, bytes)));
+        let born_unix_ms = match &told {
+            Some(Ok(born)) => *born,
+            Some(Err(error)) => {
+                lent.out.notify(Event::RecordDamaged { task: None, why: error.to_string() });
+                unix_ms
+            }
+            None if records.is_empty() => unix_ms,
+            None => 0,
+        };
+        self.journal.open(lent.now, boot, unix_ms, born_unix_ms);
+        if !matches!(told, Some(Ok(_))) {
+            let (key, bytes) = record::store_record(born_unix_ms);
+            self.journal.write(vec![Change::Put { key, bytes }], After::Nothing, lent.out);
+        }
+    }
+
     fn damage(&mut self, task: TaskId, why: String, out: &mut Outbox) {
         if sabotage::is(Bug::IgnoreDamage) {
             return;
@@ -58,6 +78,10 @@ impl Durable {
         let Records { task: record, inputs, council: Some(found) } = records else {
             return self.damage(task, "the record of its council is missing".into(), lent.out);
         };
+        if found.doubted {
+            let why = "the store was repaired, and may have held a later record of it";
+            return self.damage(task, why.into(), lent.out);
+        }
         let me = self.me;
         let with_copy = found.council.peers().take(2).any(|peer| peer == me);
         if !found.council.is_sane() || !found.council.has(me) || (with_copy && record.is_none()) {
@@ -86,6 +110,8 @@ impl Durable {
             acceptor,
             stage: if leads { Stage::Leading } else { Stage::Idle },
             confirmed: !is_home || alone,
+            since: lent.now,
+            aged: copy.as_ref().map_or(Duration::ZERO, |copy| copy.aged),
             repeats: 0,
         };
         let end = kept.end().cloned();

@@ -79,7 +79,8 @@ impl Durable {
                 self.wanted.push(member.clone());
             }
             let (council, leader_gave_up) = (kept.council.clone(), *leader_gave_up);
-            let prepare = Prepare { task, council, ballot: *ballot, expires_in, leader_gave_up };
+            let age = kept.age(lent.now);
+            let prepare = Prepare { task, council, ballot: *ballot, expires_in, leader_gave_up, age };
             say(lent.out, member.peer, Counsel::Prepare(prepare));
         }
     }

@@ -146,6 +146,9 @@ pub struct Prepare {
     /// Its leader is here and says that it does not lead: it need not be gone to be followed.
     #[serde(rename = "l", default, skip_serializing_if = "is_false")]
     pub leader_gave_up: bool,
+    /// Time since it was submitted: whose store is younger may have lost what it said.
+    #[serde(rename = "a", default, skip_serializing_if = "Duration::is_zero", with = "duration_us")]
+    pub age: Duration,
 }
 
 fn is_false(value: &bool) -> bool {
@@ -181,6 +184,9 @@ pub struct Propose {
     /// The vote need not be remembered longer.
     #[serde(rename = "x", with = "duration_us")]
     pub expires_in: Duration,
+    /// Time since the task was submitted: whose store is younger may have lost what it said.
+    #[serde(rename = "a", default, skip_serializing_if = "Duration::is_zero", with = "duration_us")]
+    pub age: Duration,
 }
 
 /// A ballot in a case.

@@ -14,6 +14,12 @@ pub(super) fn has_record(sim: &Sim, index: usize, task: TaskId) -> bool {
     sim.disk(index).is_some_and(|disk| disk.records().any(|(key, _)| key.ends_with(&task.0)))
 }
 
+/// Whether a machine is to decide on the end of a task, as its home has it while it runs.
+pub(super) fn is_member(sim: &Sim, home: usize, index: usize, task: TaskId) -> bool {
+    let council = sim.peer(home).map(|peer| peer.council_of(task)).unwrap_or_default();
+    council.contains(&sim.id(index))
+}
+
 /// I1, at the moment of the acknowledgement.
 pub(super) fn acknowledged(there: usize, entry: &Entry<Ending>, task: TaskId) -> Option<String> {
     let wanted = match entry.durability {

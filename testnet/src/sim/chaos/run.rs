@@ -361,7 +361,12 @@ impl Run {
     /// All that lies on a machine's disk is gone.
     fn destroy(&mut self, index: usize) {
         let tasks: Vec<_> = self.history.tasks.keys().copied().collect();
-        let gone = tasks.into_iter().filter(|task| checks::has_record(&self.sim, index, *task));
+        // A witness that was never asked has no record, and will not sit with a new disk either.
+        let gone = tasks.into_iter().filter(|task| {
+            let home = self.history.tasks.get(task).map(|entry| entry.home);
+            checks::has_record(&self.sim, index, *task)
+                || home.is_some_and(|home| checks::is_member(&self.sim, home, index, *task))
+        });
         self.destroyed.extend(gone.map(|task| (task, index)).collect::<Vec<_>>());
         self.watch.disk_gone(index);
     }

@@ -70,9 +70,16 @@ fn counsel() -> impl Strategy<Value = Counsel> {
                     age: SPAN,
                 })),
                 2 => Counsel::Guarded(Guarded { case, refusal: yes.then(String::new) }),
-                3 | 4 => Counsel::Prepare(Prepare { task, council, ballot, expires_in: SPAN, leader_gave_up: yes }),
+                3 | 4 => Counsel::Prepare(Prepare {
+                    task,
+                    council,
+                    ballot,
+                    expires_in: SPAN,
+                    leader_gave_up: yes,
+                    age: SPAN,
+                }),
                 5 => Counsel::Promised(Box::new(Promised { case, ballot, accepted: yes.then_some(vote) })),
-                6 | 7 => Counsel::Propose(Box::new(Propose { task, council, vote, expires_in: SPAN })),
+                6 | 7 => Counsel::Propose(Box::new(Propose { task, council, vote, expires_in: SPAN, age: SPAN })),
                 8 => Counsel::Accepted(Voted { case, ballot }),
                 9 => Counsel::Refused(Refused { case, promised: ballot, leader_is_here: yes }),
                 10 => Counsel::Resolved(Box::new(Resolved { case, ballot, resolution: yes.then_some(resolution) })),
@@ -107,6 +114,8 @@ proptest! {
         let mut now = Time::ZERO;
         let mut peer = Peer::new(member(ME), PeerConfig::default(), 7, now);
         peer.handle(now, Input::Restored { records: Vec::new(), boot: 1, unix_ms: 1_000_000 });
+        // Nothing waits for what a new store says of itself.
+        while peer.poll_output().is_some() {}
         let mut pending: BTreeSet<Ticket> = BTreeSet::new();
         let mut promised: BTreeMap<Case, Ballot> = BTreeMap::new();
         // A later council supersedes an earlier one, which nobody honest asks any more.

@@ -26,6 +26,17 @@ fn assert_ended_once(world: &World, n: u8) {
     assert!(told <= 1, "the user heard {told} times");
 }
 
+/// The guardian of the first task has its copy on disk, and its home has not heard of that.
+#[track_caller]
+fn run_until_copied(world: &mut World, guardian: usize) {
+    for _ in 0..200 {
+        if !world.holders(b't', task(1)).contains(&guardian) {
+            world.run_for(Duration::from_micros(500));
+        }
+    }
+    assert!(world.holders(b't', task(1)).contains(&guardian), "{:#?}", world.log);
+}
+
 #[test]
 fn a_task_on_disk_is_acknowledged_after_the_write_and_ends_once() {
     let mut world = world(1);
@@ -217,7 +228,7 @@ fn a_refusal_that_is_being_wound_up_is_no_acknowledgement_to_anybody() {
     let mut world = world(28);
     world.submit(0, task(1), Durability::Guarded);
     let [_, guardian, witness] = world.council(0, task(1))[..] else { panic!("three decide") };
-    world.run_for(ms(30));
+    run_until_copied(&mut world, guardian);
     world.isolate(0, true);
     world.run_for(ms(3_000));
     assert_eq!(world.acknowledged, BTreeMap::new(), "{}", world.log.join("\n"));
@@ -251,12 +262,7 @@ fn a_copy_of_a_refused_submission_is_withdrawn_when_its_guardian_comes_back() {
     let mut world = world(20);
     world.submit(0, task(1), Durability::Guarded);
     let guardian = world.council(0, task(1))[1];
-    for _ in 0..200 {
-        if !world.holders(b't', task(1)).contains(&guardian) {
-            world.run_for(Duration::from_micros(500));
-        }
-    }
-    assert!(world.holders(b't', task(1)).contains(&guardian), "{:#?}", world.log);
+    run_until_copied(&mut world, guardian);
     world.crash(guardian);
     world.run_for(ms(5_000));
     assert!(!world.acknowledged.contains_key(&task(1)));
@@ -322,6 +328,31 @@ fn a_home_cut_from_its_guardian_only_goes_on_with_the_witness() {
     world.cut(0, council[1], false);
     world.run_for(ms(15_000));
     assert_eq!(world.end_at(council[1], task(1)), world.end_at(0, task(1)));
+    assert_ended_once(&world, 1);
+}
+
+/// A vote that was lost with a disk is not given a second time to somebody else.
+#[test]
+fn a_witness_with_a_new_disk_does_not_vote_about_what_is_older() {
+    let mut world = world(29);
+    world.submit(0, task(1), Durability::Guarded);
+    world.run_for(ms(100));
+    let [_, guardian, witness] = world.council(0, task(1))[..] else { panic!("three decide") };
+    world.cut(0, guardian, true);
+    world.run_for(ms(8_000));
+    assert_eq!(world.finished.get(&task(1)).map_or(0, Vec::len), 1, "it ended with the witness's vote");
+    world.crash(0);
+    world.crash(witness);
+    world.replace_disk(witness);
+    world.start(witness);
+    world.cut(0, guardian, false);
+
+    world.run_for(ms(30_000));
+    assert_eq!(world.end_at(guardian, task(1)), None, "nobody is left who knows: {}", world.describe(task(1)));
+    world.start(0);
+    world.run_for(ms(20_000));
+
+    assert!(world.end_at(guardian, task(1)).is_some(), "{}", world.describe(task(1)));
     assert_ended_once(&world, 1);
 }
 

@@ -245,6 +245,12 @@ impl World {
         (0..self.nodes.len()).filter(|other| *other != n).for_each(|other| self.cut(n, other, cut));
     }
 
+    /// A new disk in a machine that does not run.
+    pub(super) fn replace_disk(&mut self, n: usize) {
+        assert!(!self.is_up(n));
+        self.nodes[n].disk = Disk::default();
+    }
+
     pub(super) fn fill_disk(&mut self, n: usize, full: bool) {
         self.nodes[n].disk.full = full;
     }
