@@ -4,6 +4,7 @@ use super::{Peer, sites};
 use crate::api::{LoadView as LoadShown, PeerView, RttView, TaskCounts, TaskView};
 use crate::certificate::Member;
 use crate::id::{PeerId, TaskId};
+use crate::membership::Neighbour;
 use crate::message::LoadDigest;
 use crate::output::PeerState;
 use crate::placement::explain::Decision;
@@ -91,7 +92,13 @@ impl Peer {
 
     /// Whether a peer is one of [`Peer::neighbours`].
     pub fn is_neighbour(&self, peer: PeerId) -> bool {
-        self.membership.neighbour(peer).is_some_and(crate::membership::Neighbour::is_alive)
+        self.membership.neighbour(peer).is_some_and(Neighbour::is_alive)
+    }
+
+    /// Those of [`Peer::peers`] that it believes alive, in the order of their ids.
+    pub fn alive(&self) -> impl Iterator<Item = PeerId> {
+        let alive = |known: &&Neighbour| known.heard.is_some() && known.state == PeerState::Alive;
+        self.membership.known().filter(alive).map(|known| known.member.peer)
     }
 
     /// Everyone it knows, nearest first.

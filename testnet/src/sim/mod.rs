@@ -570,16 +570,9 @@ impl Sim {
     /// Whether every running peer sees every other running peer alive, and nobody else.
     pub fn converged(&self) -> bool {
         let running = || self.nodes().filter_map(|node| Some((self.id(node.index), node.peer.as_ref()?)));
-        let up: Vec<PeerId> = running().map(|(id, _)| id).collect();
-        running().all(|(me, peer)| {
-            let alive: Vec<_> = peer
-                .peers(self.now)
-                .into_iter()
-                .filter(|view| view.state == PeerState::Alive)
-                .map(|view| view.peer)
-                .collect();
-            up.iter().all(|peer| *peer == me || alive.contains(peer)) && alive.len() + 1 == up.len()
-        })
+        let mut up: Vec<PeerId> = running().map(|(id, _)| id).collect();
+        up.sort_unstable();
+        running().all(|(me, peer)| up.iter().copied().filter(|other| *other != me).eq(peer.alive()))
     }
 
     /// Pairs of running peers of which the first does not see the second alive, or sees it though it does not run.

@@ -36,8 +36,8 @@ pub(super) struct Identity {
     pub(super) member: Member,
     /// Counts its processes.
     process: u64,
-    /// The record that the current process says.
-    record: Option<SignedRecord>,
+    /// The records that its processes said, with their numbers; the last one is said now.
+    records: Vec<(u64, SignedRecord)>,
 }
 
 impl Identity {
@@ -47,20 +47,18 @@ impl Identity {
         let key = SecretKey::from_bytes(entropy.finalize().as_bytes());
         let member = Member { peer: key.peer(), name: format!("{role}-{index}"), role, labels: BTreeMap::new() };
         debug_assert_ne!(mesh_key.peer(), key.peer());
-        Self { index, key, member, process: 0, record: None }
+        Self { index, key, member, process: 0, records: Vec::new() }
     }
 
     /// Another process starts: it will say a newer record.
     pub(super) fn boot(&mut self, process: u64) {
-        if process > 1 {
-            self.record = None;
-        }
         self.process = process;
     }
 
     /// Its signed record; each process says a newer one.
     pub(super) fn record(&mut self, mesh_key: &SecretKey) -> SignedRecord {
-        if let Some(record) = &self.record {
+        let sequence = self.sequence();
+        if let Some((_, record)) = self.records.last().filter(|(said, _)| *said == sequence) {
             return record.clone();
         }
         let certificate = MemberCertificate {
@@ -74,15 +72,17 @@ impl Identity {
             serial: 0,
         };
         let certificate = certificate.sign(mesh_key);
-        let record = PeerRecord { certificate, addresses: vec![address(self.index)], sequence: self.sequence() };
-        self.record.insert(record.sign(&self.key)).clone()
+        let record = PeerRecord { certificate, addresses: vec![address(self.index)], sequence };
+        let record = record.sign(&self.key);
+        self.records.push((sequence, record.clone()));
+        record
     }
 
-    /// What a driver says of a record of this machine that is the one it says now, without checking its signatures.
+    /// What a driver says of a record that this machine says or once said, without checking its signatures.
     pub(super) fn verified(&self, record: &SignedRecord) -> Option<Input> {
-        let record = self.record.as_ref().filter(|current| *current == record)?.clone();
-        let addresses = vec![address(self.index)];
-        Some(Input::RecordVerified { record, member: self.member.clone(), addresses, sequence: self.sequence() })
+        let (sequence, record) = self.records.iter().rev().find(|(_, said)| said == record)?;
+        let (record, addresses) = (record.clone(), vec![address(self.index)]);
+        Some(Input::RecordVerified { record, member: self.member.clone(), addresses, sequence: *sequence })
     }
 
     /// Known before its first process runs, so that others can remember it.

@@ -35,6 +35,43 @@ const WAKES_MAX: u32 = 1_000;
 /// Of the bytes that a liar could send each time, those shorter than this are sent.
 const GARBAGE_BELOW: usize = 10;
 
+/// Of what is the same said by any version, and most of what is said, every so many-th is said as the machine's version
+/// says it: that it is understood soon shows nothing new.
+const SAID_ONE_IN: u64 = 64;
+
+/// Whether what is heard is the same whichever version says it.
+fn is_the_same(message: &Message) -> bool {
+    match message {
+        Message::Beat(_)
+        | Message::Will(_)
+        | Message::Parting(_)
+        | Message::ProbeRequest(_)
+        | Message::ProbeAnswered(_)
+        | Message::Rumour(_)
+        | Message::Records(_)
+        | Message::Seek(_) => true,
+        Message::Ping(ping) => ping.load.is_none(),
+        Message::Pong(pong) => pong.load.is_none(),
+        Message::Load(_)
+        | Message::Ask(_)
+        | Message::Offer(_)
+        | Message::Release(_)
+        | Message::Award(_)
+        | Message::Accepted(_)
+        | Message::Declined(_)
+        | Message::Forwarded(_)
+        | Message::Pull(_)
+        | Message::Progress(_)
+        | Message::Query(_)
+        | Message::Outcome(_)
+        | Message::OutcomesReceived(_)
+        | Message::Cancel(_)
+        | Message::Council(_)
+        | Message::Found(_)
+        | Message::Leaving => false,
+    }
+}
+
 /// What all shards see, and only the script changes.
 #[derive(Debug)]
 pub(super) struct Common {
@@ -94,7 +131,6 @@ pub(super) struct Shard {
     departed: HashMap<TaskId, Time>,
     /// None in quick runs.
     pub(super) trace: Option<Box<blake3::Hasher>>,
-    outputs: Vec<Output>,
     pub(super) handled: u64,
     /// What liars may know; kept while there are some.
     gossip: Gossip,
@@ -118,7 +154,6 @@ impl Shard {
             runs: Vec::new(),
             departed: HashMap::new(),
             trace,
-            outputs: Vec::new(),
             handled: 0,
             gossip: Gossip::default(),
         }
@@ -332,15 +367,11 @@ impl Shard {
         let Some(node) = self.nodes.get_mut(index / self.of) else { return };
         let shown = node.clock(now);
         let Some(peer) = node.peer.as_mut() else { return };
-        let mut outputs = core::mem::take(&mut self.outputs);
         let is_timed = common.times_decisions && matches!(input, Input::Submitted { .. });
         let clock = is_timed.then(std::time::Instant::now);
         peer.handle(shown, input);
         if let Some(clock) = clock {
             self.decisions_ns.push(u32::try_from(clock.elapsed().as_nanos()).unwrap_or(u32::MAX));
-        }
-        while let Some(output) = peer.poll_output() {
-            outputs.push(output);
         }
         let wake_at = peer.poll_timeout().map(|(at, _)| at);
         let wake_at = wake_at.map(|at| node.when(at).max(now));
@@ -349,7 +380,8 @@ impl Shard {
             let coming = node.causes(at, index, Event::Wake { process: node.process });
             self.events.add(coming);
         }
-        for output in outputs.drain(..) {
+        while let Some(output) = self.nodes.get_mut(index / self.of).and_then(|node| node.peer.as_mut()?.poll_output())
+        {
             if let Some(trace) = &mut self.trace {
                 trace.update(&now.as_micros().to_le_bytes()).update(&index.to_le_bytes());
                 // Messages enter the trace as the bytes that are sent, in `send`: printing them would cost most of a run.
@@ -359,7 +391,6 @@ impl Shard {
             }
             self.carry_out(common, index, output);
         }
-        self.outputs = outputs;
     }
 
     fn carry_out(&mut self, common: &Common, index: usize, output: Output) {
@@ -487,8 +518,9 @@ impl Shard {
         let (kind, bulk) = (message.kind(), counts::bulk(&message));
         let edition = self.node(from).map_or(Edition::This, |node| node.edition);
         let (carried, bytes) = match &mut self.trace {
-            // Beats are most of what is said, and soon say nothing new.
-            None if edition != Edition::This && (kind != "beat" || self.handled.is_multiple_of(64)) => {
+            None if edition != Edition::This
+                && (!is_the_same(&message) || self.handled.is_multiple_of(SAID_ONE_IN)) =>
+            {
                 let bytes = edition.message(&message.encode());
                 let size = bytes.len();
                 (Carried::Bytes(bytes), size)
