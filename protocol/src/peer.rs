@@ -123,7 +123,11 @@ impl Peer {
 
     /// When to call [`Peer::handle`] with [`Input::TimerFired`], and why.
     pub fn poll_timeout(&self) -> Option<(Time, Wake)> {
-        [self.membership.next_deadline(), self.due_elsewhere].into_iter().flatten().min()
+        // Asked after every fact.
+        match (self.membership.next_deadline(), self.due_elsewhere) {
+            (Some(membership), Some(elsewhere)) => Some(membership.min(elsewhere)),
+            (one, other) => one.or(other),
+        }
     }
 
     fn next_deadline_elsewhere(&self) -> Option<(Time, Wake)> {
@@ -260,7 +264,8 @@ impl Peer {
                 self.with_requester(now, |r, around, out| r.handle_counsel(now, from, *counsel, around, out));
             }
             Message::Seek(seek) => {
-                let (here, others) = (self.requester.find(now, seek.task), self.neighbours().collect());
+                let here = self.requester.find(now, seek.task);
+                let others = self.membership.alive_neighbours().map(|neighbour| neighbour.member.peer);
                 self.seeking.asked(now, from, seek, here, others, &mut self.outbox);
             }
             Message::Found(answer) => self.seeking.found(*answer, &mut self.outbox),

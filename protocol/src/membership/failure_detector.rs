@@ -239,9 +239,11 @@ impl FailureDetector {
         if due <= at {
             return false;
         }
-        self.agenda.pop();
-        watch.scheduled = Time(u64::MAX);
-        self.schedule(now, peer, watch);
+        // In its place: for each word that is heard, half the work of taking it out and putting it in again.
+        if let Some(mut next) = self.agenda.peek_mut() {
+            watch.scheduled = due.max(now);
+            *next = Reverse((watch.scheduled, peer));
+        }
         true
     }
 

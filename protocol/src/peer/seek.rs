@@ -72,7 +72,7 @@ impl Seeking {
         from: PeerId,
         seek: Seek,
         here: Option<Found>,
-        neighbours: Vec<PeerId>,
+        neighbours: impl Iterator<Item = PeerId>,
         out: &mut Outbox,
     ) {
         if let Some(found) = here {
@@ -87,7 +87,7 @@ impl Seeking {
         if hops == 0 || self.open.len() >= QUESTIONS_MAX {
             return;
         }
-        let others = neighbours.into_iter().filter(|peer| *peer != from).take(PASSED_ON_MAX).collect();
+        let others = neighbours.filter(|peer| *peer != from).take(PASSED_ON_MAX).collect();
         let asker = Asker::Neighbour(from, seek.ticket);
         let question = Question { task: seek.task, asker, until: now + PATIENCE, so_far: None };
         self.ask(question, hops - 1, others, out);

@@ -103,38 +103,45 @@ impl Peer {
 
     /// Everyone it knows, nearest first.
     pub fn peers(&self, now: Time) -> Vec<PeerView> {
-        let mut views: Vec<_> = self
-            .membership
-            .known()
-            // Who is known from a record only may be long gone.
-            .filter(|neighbour| neighbour.heard.is_some())
-            .map(|neighbour| {
-                let member = &neighbour.member;
-                let rtt = self.latency.percentiles(member.peer);
-                let load = self.loads.digest(member.peer).map(|load| {
-                    let start_in = self.loads.start_in(now, member.peer).unwrap_or_default();
-                    let age = self.loads.age(now, member.peer).unwrap_or_default();
-                    load_shown(load, millis(start_in), micros(age))
-                });
-                PeerView {
-                    peer: member.peer,
-                    name: member.name.clone(),
-                    role: member.role,
-                    labels: member.labels.clone(),
-                    state: neighbour.state,
-                    rtt_p50_ms: rtt.map(|(p50, _)| millis(p50)),
-                    rtt_p99_ms: rtt.map(|(_, p99)| millis(p99)),
-                    rtt_predicted_ms: self.latency.predict(self.me.peer, member.peer).map(millis),
-                    load,
-                    ok_percent: self.requester.ok_percent(member.peer),
-                    heard_us_ago: neighbour.heard.map(|heard| micros(now.since(heard))),
-                    address: neighbour.address.clone(),
-                }
-            })
-            .collect();
+        // Who is known from a record only may be long gone.
+        self.views_of(now, |neighbour| neighbour.heard.is_some())
+    }
+
+    /// Those of [`Peer::peers`] that are [`Peer::neighbours`].
+    pub fn neighbour_views(&self, now: Time) -> Vec<PeerView> {
+        self.views_of(now, |neighbour| neighbour.heard.is_some() && neighbour.is_alive())
+    }
+
+    fn views_of(&self, now: Time, are_wanted: impl Fn(&Neighbour) -> bool) -> Vec<PeerView> {
+        let wanted = self.membership.known().filter(|neighbour| are_wanted(neighbour));
+        let mut views: Vec<_> = wanted.map(|neighbour| self.view_of(now, neighbour)).collect();
         let distance = |view: &PeerView| view.rtt_p50_ms.unwrap_or(f64::INFINITY);
         views.sort_by(|a, b| distance(a).total_cmp(&distance(b)).then_with(|| a.name.cmp(&b.name)));
         views
+    }
+
+    fn view_of(&self, now: Time, neighbour: &Neighbour) -> PeerView {
+        let member = &neighbour.member;
+        let rtt = self.latency.percentiles(member.peer);
+        let load = self.loads.digest(member.peer).map(|load| {
+            let start_in = self.loads.start_in(now, member.peer).unwrap_or_default();
+            let age = self.loads.age(now, member.peer).unwrap_or_default();
+            load_shown(load, millis(start_in), micros(age))
+        });
+        PeerView {
+            peer: member.peer,
+            name: member.name.clone(),
+            role: member.role,
+            labels: member.labels.clone(),
+            state: neighbour.state,
+            rtt_p50_ms: rtt.map(|(p50, _)| millis(p50)),
+            rtt_p99_ms: rtt.map(|(_, p99)| millis(p99)),
+            rtt_predicted_ms: self.latency.predict(self.me.peer, member.peer).map(millis),
+            load,
+            ok_percent: self.requester.ok_percent(member.peer),
+            heard_us_ago: neighbour.heard.map(|heard| micros(now.since(heard))),
+            address: neighbour.address.clone(),
+        }
     }
 
     /// What is known of a peer by its certificate.

@@ -16,7 +16,7 @@ use super::editions::Edition;
 use super::event::{CAUSE_BITS, Coming, Event, Stamp};
 use super::links::{Call, Links};
 
-const MILLION: i128 = 1_000_000;
+const MILLION: u64 = 1_000_000;
 
 /// The address of the machine with this index.
 pub(super) fn address(index: usize) -> String {
@@ -166,21 +166,19 @@ impl Node {
         if self.drift_ppm == 0 {
             return now;
         }
-        let shown = i128::from(now.as_micros()) * self.rate() / MILLION;
-        Time(u64::try_from(shown).unwrap_or(u64::MAX))
+        now.as_micros().checked_mul(self.rate()).map_or(Time(u64::MAX), |shown| Time(shown / MILLION))
     }
 
-    /// The earliest moment at which its clock shows at least this.
+    /// The earliest moment at which its clock shows at least this; none where that is most of a year off.
     pub(super) fn when(&self, shown: Time) -> Time {
         if self.drift_ppm == 0 {
             return shown;
         }
-        let at = (i128::from(shown.as_micros()) * MILLION + self.rate() - 1) / self.rate();
-        Time(u64::try_from(at).unwrap_or(u64::MAX))
+        shown.as_micros().checked_mul(MILLION).map_or(Time(u64::MAX), |shown| Time(shown.div_ceil(self.rate())))
     }
 
-    fn rate(&self) -> i128 {
-        MILLION + i128::from(self.drift_ppm)
+    fn rate(&self) -> u64 {
+        MILLION.saturating_add_signed(i64::from(self.drift_ppm)).max(1)
     }
 
     /// The date, as it has it.

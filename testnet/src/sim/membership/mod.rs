@@ -287,7 +287,7 @@ impl Mesh {
     fn look(&mut self, ledger: &mut Ledger) {
         let Some(n) = self.one_running() else { return };
         let Some(peer) = self.sim.peer(n) else { return };
-        let views: Vec<_> = peer.peers(self.sim.now()).into_iter().filter(|it| peer.is_neighbour(it.peer)).collect();
+        let views = peer.neighbour_views(self.sim.now());
         if views.is_empty() {
             return;
         }
