@@ -214,7 +214,10 @@ impl Durable {
         }
         kept.confirmed |= standing.holds && kept.council.guardian() == Some(from);
         let was_leader = kept.leader() == from;
-        kept.see(standing.ballot);
+        // Nobody bids in round 0: whoever knows nothing of the task says it, and must not pass for a leader.
+        if standing.ballot.round > 0 {
+            kept.see(standing.ballot);
+        }
         if !kept.leads() {
             let is_heir = kept.copy.is_some() || kept.council.home() == Some(self.me);
             if is_heir && was_leader && !standing.leads && matches!(kept.stage, Stage::Idle) {

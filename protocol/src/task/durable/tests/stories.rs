@@ -503,3 +503,25 @@ fn a_guardian_follows_a_home_whose_record_is_damaged() {
     let states = world.found.iter().map(|(_, found)| found.as_ref().map(|found| found.state));
     assert_eq!(states.collect::<Vec<_>>(), vec![Some(TaskState::Done); world.count()]);
 }
+
+/// That the home gave up is said once more with each bid, also to a witness that was away at the first.
+#[test]
+fn a_guardian_follows_a_home_whose_record_is_damaged_when_its_witness_comes_back_later() {
+    let mut world = world(30);
+    world.run = ms(5_000);
+    world.submit(0, task(1), Durability::Guarded);
+    world.run_for(ms(500));
+    let [_, guardian, witness] = world.council(0, task(1))[..] else { panic!("three decide") };
+    world.crash(witness);
+    world.crash(0);
+    world.damage(0, b'c', task(1));
+    world.run_for(ms(500));
+    world.start(0);
+    world.run_for(ms(60_000));
+    assert_eq!(world.end_at(guardian, task(1)), None);
+
+    world.start(witness);
+    world.run_for(ms(60_000));
+
+    assert_eq!(world.state_at(guardian, task(1)), Some(TaskState::Done), "{}", world.describe(task(1)));
+}
