@@ -215,9 +215,14 @@ impl LoadView {
         }
     }
 
-    /// By how much `to` would be wrong about a start here, going by what it last heard; nothing when it heard nothing.
-    pub fn error(&self, now: Time, to: PeerId, current: &LoadDigest) -> Option<Duration> {
-        Some(self.peers.get(&to)?.published.as_ref()?.error(now, current))
+    /// When a task would start here as `to` believes, going by what it last heard; nothing when it heard nothing.
+    pub fn believed(&self, now: Time, to: PeerId) -> Option<Duration> {
+        Some(self.peers.get(&to)?.published.as_ref()?.believed(now))
+    }
+
+    /// When tasks start at peers of this size lately.
+    pub fn typical_start(&self, cores: u16) -> Duration {
+        from_millis_f64(self.typical_ms.get(size_of(cores)).copied().unwrap_or_default())
     }
 
     /// `digest` was sent to `to`, in whatever message.

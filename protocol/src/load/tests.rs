@@ -137,7 +137,7 @@ fn a_neighbour_is_told_when_its_prediction_would_be_wrong_and_not_before() {
     assert!(!view.should_publish(at(1_500), A, &digest(2, 1_500)), "it reckoned that itself");
     assert!(!view.should_publish(at(1_500), A, &digest(2, 100)), "it was told just now");
     assert!(view.should_announce(at(5_000), A, &LoadDigest { cores: 3, ..digest(2, 0) }), "…unless it lasts");
-    assert_eq!(view.error(at(1_000), A, &digest(2, 500)), Some(ms(1_500)));
+    assert_eq!(view.believed(at(1_000), A), Some(ms(2_000)));
     for other in [LoadDigest { speed: 0.5, ..digest(2, 3_000) }, LoadDigest { cores: 8, ..digest(2, 3_000) }] {
         assert!(view.should_publish(at(0), A, &other) && view.should_announce(at(0), A, &other));
     }
