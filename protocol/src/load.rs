@@ -142,8 +142,13 @@ impl LoadView {
         let age = now.since(heard.at);
         let said = heard.digest.start_behind(age, rtt, load.in_flight.len());
         let typical = self.typical_ms.get(size_of(heard.digest.cores)).copied().unwrap_or_default();
-        let known = (-age.as_secs_f64() / SILENT.as_secs_f64()).exp();
-        let doubted = from_millis_f64(typical * (1.0 - known));
+        // Doubt never goes beyond what is typical: whoever says more need not be doubted.
+        let doubted = if millis(said) >= typical {
+            Duration::ZERO
+        } else {
+            let known = (-age.as_secs_f64() / SILENT.as_secs_f64()).exp();
+            from_millis_f64(typical * (1.0 - known))
+        };
         // Who has not run anything yet cannot say how much later others would start.
         let is_new = heard.digest.turnover.is_zero();
         let behind = if is_new { load.in_flight.wait(&heard.digest) } else { Duration::ZERO };
