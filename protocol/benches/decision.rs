@@ -42,6 +42,7 @@ fn digest(sequence: u32, rng: &mut Pcg64Mcg) -> LoadDigest {
     let cores = rng.random_range(1..=4);
     LoadDigest {
         sequence,
+        description: 0,
         start_in: Duration::from_secs_f64(start_ms / 1_000.0),
         usual_start_in: Duration::from_millis(rng.random_range(0..20)),
         turnover: Duration::from_millis(150),

@@ -102,6 +102,18 @@ impl ShortId {
 }
 
 impl PeerId {
+    /// No peer: a message that names it leaves out what its receiver knows.
+    pub const UNSAID: Self = Self([0; 32]);
+
+    /// Whether this is left out of a message.
+    pub(crate) fn is_unsaid(&self) -> bool {
+        *self == Self::UNSAID
+    }
+
+    pub(crate) fn unsaid() -> Self {
+        Self::UNSAID
+    }
+
     /// Its first bytes.
     pub fn abridged(&self) -> ShortId {
         let mut first = [0; 8];

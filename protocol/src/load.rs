@@ -44,6 +44,9 @@ const TYPICAL_GAIN: f64 = 0.05;
 /// Silence after which a peer is taken to be as busy as others of its size.
 const SILENT: Duration = Duration::from_secs(1);
 
+/// A peer describes itself anew this often to who hears from it: that one may have forgotten.
+const DESCRIBED_FOR: Duration = Duration::from_secs(60);
+
 fn size_of(cores: u16) -> usize {
     (cores.max(1).ilog2() as usize / 2).min(SIZES - 1)
 }
@@ -66,6 +69,8 @@ struct PeerLoad {
     heard: Option<Heard>,
     in_flight: InFlight,
     published: Option<Published>,
+    /// The description of ourselves that it was told on this connection, and when.
+    described: Option<(u32, Time)>,
 }
 
 #[derive(Debug)]
@@ -86,6 +91,15 @@ impl LoadView {
     ///
     /// Drops the awards that it contains. For an `Outcome` call `settled` first.
     pub fn heard(&mut self, now: Time, peer: PeerId, digest: LoadDigest) -> bool {
+        let digest = if digest.is_brief() {
+            // On this connection it must have described itself before.
+            let before =
+                self.peers.get(&peer).and_then(|load| load.heard.as_ref()).filter(|last| !last.connection_over);
+            let Some(whole) = before.and_then(|before| digest.completed(&before.digest)) else { return false };
+            whole
+        } else {
+            digest
+        };
         if !digest.is_sane() {
             return false;
         }
@@ -128,8 +142,13 @@ impl LoadView {
         let age = now.since(heard.at);
         let said = heard.digest.start_behind(age, rtt, load.in_flight.len());
         let typical = self.typical_ms.get(size_of(heard.digest.cores)).copied().unwrap_or_default();
-        let known = (-age.as_secs_f64() / SILENT.as_secs_f64()).exp();
-        let doubted = from_millis_f64(typical * (1.0 - known));
+        // Doubt never goes beyond what is typical: whoever says more need not be doubted.
+        let doubted = if millis(said) >= typical {
+            Duration::ZERO
+        } else {
+            let known = (-age.as_secs_f64() / SILENT.as_secs_f64()).exp();
+            from_millis_f64(typical * (1.0 - known))
+        };
         // Who has not run anything yet cannot say how much later others would start.
         let is_new = heard.digest.turnover.is_zero();
         let behind = if is_new { load.in_flight.wait(&heard.digest) } else { Duration::ZERO };
@@ -173,6 +192,7 @@ impl LoadView {
     pub fn reconnected(&mut self, peer: PeerId) {
         if let Some(load) = self.peers.get_mut(&peer) {
             load.published = None;
+            load.described = None;
             if let Some(heard) = &mut load.heard {
                 heard.connection_over = true;
             }
@@ -200,9 +220,14 @@ impl LoadView {
         }
     }
 
-    /// By how much `to` would be wrong about a start here, going by what it last heard; nothing when it heard nothing.
-    pub fn error(&self, now: Time, to: PeerId, current: &LoadDigest) -> Option<Duration> {
-        Some(self.peers.get(&to)?.published.as_ref()?.error(now, current))
+    /// When a task would start here as `to` believes, going by what it last heard; nothing when it heard nothing.
+    pub fn believed(&self, now: Time, to: PeerId) -> Option<Duration> {
+        Some(self.peers.get(&to)?.published.as_ref()?.believed(now))
+    }
+
+    /// When tasks start at peers of this size lately.
+    pub fn typical_start(&self, cores: u16) -> Duration {
+        from_millis_f64(self.typical_ms.get(size_of(cores)).copied().unwrap_or_default())
     }
 
     /// `digest` was sent to `to`, in whatever message.
@@ -217,6 +242,25 @@ impl LoadView {
         }
         self.published(now, to, current);
         Some(current.clone())
+    }
+
+    /// Whether `peer` reads short forms: it says so by using them.
+    pub(crate) fn reads_brief(&self, peer: PeerId) -> bool {
+        self.digest(peer).is_some_and(|digest| digest.description != 0)
+    }
+
+    /// `digest` is about to be sent to `to`: it leaves out what that peer was told.
+    pub(crate) fn abridge(&mut self, now: Time, to: PeerId, digest: &mut LoadDigest) {
+        if !self.reads_brief(to) {
+            return;
+        }
+        let Some(load) = self.peers.get_mut(&to) else { return };
+        match load.described {
+            Some((description, at)) if description == digest.description && now.since(at) < DESCRIBED_FOR => {
+                *digest = digest.abridged();
+            }
+            _ => load.described = Some((digest.description, now)),
+        }
     }
 
     fn touch(&mut self, now: Time, peer: PeerId) -> &mut PeerLoad {

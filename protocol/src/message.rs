@@ -13,6 +13,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+pub use crate::brief::Marks;
 use crate::cbor::{self, CborError};
 use crate::certificate::{Signed, SignedRecord};
 use crate::config::{MESSAGE_BYTES_MAX, Weights};
@@ -226,6 +227,38 @@ impl Message {
         }
     }
 
+    /// The sender's load, in whatever message.
+    pub(crate) fn load_mut(&mut self) -> Option<&mut LoadDigest> {
+        match self {
+            Self::Load(load) | Self::Pull(load) => Some(load),
+            Self::Ping(ping) => ping.load.as_mut(),
+            Self::Pong(pong) => pong.load.as_mut(),
+            Self::Offer(offer) => Some(&mut offer.load),
+            Self::Accepted(accepted) => Some(&mut accepted.load),
+            Self::Declined(declined) => declined.load.as_mut(),
+            Self::Forwarded(forwarded) => Some(&mut forwarded.load),
+            Self::Outcome(outcome) => Some(&mut outcome.load),
+            Self::Beat(_)
+            | Self::Will(_)
+            | Self::Parting(_)
+            | Self::ProbeRequest(_)
+            | Self::ProbeAnswered(_)
+            | Self::Rumour(_)
+            | Self::Records(_)
+            | Self::Ask(_)
+            | Self::Release(_)
+            | Self::Award(_)
+            | Self::Progress(_)
+            | Self::Query(_)
+            | Self::OutcomesReceived(_)
+            | Self::Cancel(_)
+            | Self::Council(_)
+            | Self::Seek(_)
+            | Self::Found(_)
+            | Self::Leaving => None,
+        }
+    }
+
     /// Its kind, for counters and logs.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -412,12 +445,17 @@ pub struct Records {
     pub places: Vec<Option<Coordinate>>,
 }
 
-/// What a peer says of its spare capacity.
+/// What a peer says of its spare capacity. Who was told what does not change is told the rest only, see `brief.rs`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct LoadDigest {
     /// Grows with every digest of one peer; a later one replaces an earlier one.
     #[serde(rename = "q")]
     pub sequence: u32,
+    /// Numbers what describes the peer: all below that does not change with its tasks. None for a peer that says all each
+    /// time, and reads nothing shorter.
+    #[serde(rename = "d", default, skip_serializing_if = "says_nothing")]
+    pub description: u32,
     /// A task arriving now would start in this time, what is queued, reserved and on its way included.
     #[serde(rename = "s", with = "duration_us")]
     pub start_in: Duration,
@@ -555,7 +593,7 @@ pub struct Award {
     #[serde(rename = "t")]
     pub attempt: TaskRef,
     /// Where the result goes.
-    #[serde(rename = "h")]
+    #[serde(rename = "h", default = "PeerId::unsaid", skip_serializing_if = "PeerId::is_unsaid")]
     pub home: PeerId,
     /// Index of the build to run.
     #[serde(rename = "v")]
@@ -570,20 +608,26 @@ pub struct Award {
     #[serde(rename = "x", with = "duration_us")]
     pub expected_start: Duration,
     /// Home has seen the real start time and wants it nevertheless: run it or decline it.
-    #[serde(rename = "f", default)]
+    #[serde(rename = "f", default, skip_serializing_if = "is_false")]
     pub firm: bool,
     /// Times it was passed on already.
-    #[serde(rename = "n", default)]
+    #[serde(rename = "n", default, skip_serializing_if = "is_zero")]
     pub hops: u8,
     /// Candidates that home would also accept, best first: a receiver forwards to no other.
-    #[serde(rename = "a", default)]
+    #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
     pub alternatives: Vec<PeerId>,
+    /// The same by their short ids, for a receiver that reads them.
+    #[serde(rename = "as", default, skip_serializing_if = "Marks::is_empty")]
+    pub near: Marks,
     /// It is on disk at home: what is here of it is kept longer while home is away.
     #[serde(rename = "k", default, skip_serializing_if = "is_false")]
     pub kept: bool,
     /// Earlier results that are safe at home, so that saying so costs no message; at most [`crate::config::ACKNOWLEDGED_MAX`].
     #[serde(rename = "r", default, skip_serializing_if = "Vec::is_empty")]
     pub received: Vec<TaskRef>,
+    /// The same by marks, for a receiver that reads them.
+    #[serde(rename = "rs", default, skip_serializing_if = "Marks::is_empty")]
+    pub safe: Marks,
 }
 
 fn is_false(value: &bool) -> bool {
@@ -695,10 +739,10 @@ pub struct Outcome {
     #[serde(rename = "v")]
     pub speed: f64,
     /// Time fetching and preparing took at the executor.
-    #[serde(rename = "p", default, with = "duration_us")]
+    #[serde(rename = "p", default, with = "duration_us", skip_serializing_if = "Duration::is_zero")]
     pub prepare: Duration,
     /// Time it waited in the executor's queue.
-    #[serde(rename = "w", default, with = "duration_us")]
+    #[serde(rename = "w", default, with = "duration_us", skip_serializing_if = "Duration::is_zero")]
     pub queued: Duration,
     /// Fresh load.
     #[serde(rename = "l")]

@@ -333,6 +333,14 @@ impl Outbox {
         })
     }
 
+    /// The same, to be said in other words.
+    pub(crate) fn sent_mut(&mut self) -> impl Iterator<Item = (PeerId, &mut Message)> {
+        self.orders.iter_mut().filter_map(|order| match order {
+            Output::Send { to, message } => Some((*to, message)),
+            _ => None,
+        })
+    }
+
     /// Takes the oldest message to oneself.
     pub(crate) fn pop_to_self(&mut self) -> Option<Message> {
         self.to_self.pop_front()

@@ -231,7 +231,8 @@ impl Peer {
                 self.with_executing(now, |e, around, out| e.handle_pull(now, from, around, out));
             }
             Message::Ask(ask) => self.with_executing(now, |e, around, out| e.handle_ask(now, from, &ask, around, out)),
-            Message::Award(award) => {
+            Message::Award(mut award) => {
+                award.expand(from, |short| self.membership.by_short(short).map(|known| known.member.peer));
                 if from != self.me.peer {
                     self.publisher.customer(now, from);
                 }
@@ -357,6 +358,21 @@ impl Peer {
             self.puller.pull(now, &self.executing, membership, &self.latency, loads, out);
         }
         self.leave_if_done(now);
+        self.abridge(now);
+    }
+
+    /// Who is known to read short forms gets them.
+    fn abridge(&mut self, now: Time) {
+        for (to, message) in self.outbox.sent_mut() {
+            if let Message::Award(award) = message
+                && self.loads.reads_brief(to)
+            {
+                award.abridge(self.me.peer);
+            }
+            if let Some(load) = message.load_mut() {
+                self.loads.abridge(now, to, load);
+            }
+        }
     }
 
     /// What this peer says to itself is heard, and what councils decided is acted on, until there is no more of either.

@@ -7,7 +7,7 @@
 //!
 //! **Invariant:** places are in the order of the ids, and each begins with the first bytes of its entry's.
 
-use crate::id::PeerId;
+use crate::id::{PeerId, ShortId};
 
 /// Entries by peer.
 #[derive(Debug)]
@@ -103,6 +103,13 @@ impl<T> PeerMap<T> {
             }
         };
         &mut self.0[at].entry.known // the search found it or it was inserted there
+    }
+
+    /// The only entry of a peer whose id begins like this.
+    pub(crate) fn get_short(&self, short: ShortId) -> Option<&T> {
+        let at = self.lower_bound(short.number());
+        let begins_so = |at: usize| self.0.get(at).filter(|place| place.first == short.number());
+        begins_so(at).filter(|_| begins_so(at + 1).is_none()).map(|place| &place.entry.known)
     }
 
     pub(crate) fn remove(&mut self, peer: &PeerId) -> Option<T> {

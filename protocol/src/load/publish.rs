@@ -56,9 +56,9 @@ impl Published {
         age >= SAME || self.describes_another(current) || (age >= WRONG && self.hides_room(age, current))
     }
 
-    /// By how much the start that it predicts is off.
-    pub(super) fn error(&self, now: Time, current: &LoadDigest) -> Duration {
-        self.digest.start_after(now.since(self.at)).abs_diff(current.start_in)
+    /// The start that it predicts.
+    pub(super) fn believed(&self, now: Time) -> Duration {
+        self.digest.start_after(now.since(self.at))
     }
 
     /// Whether it would keep work away from where there is room. The opposite needs no message: silence is taken for

@@ -8,6 +8,7 @@ const A: PeerId = PeerId([1; 32]);
 fn digest(sequence: u32, start_in_ms: u64) -> LoadDigest {
     LoadDigest {
         sequence,
+        description: 0,
         start_in: ms(start_in_ms),
         usual_start_in: Duration::ZERO,
         turnover: Duration::ZERO,
@@ -136,10 +137,39 @@ fn a_neighbour_is_told_when_its_prediction_would_be_wrong_and_not_before() {
     assert!(!view.should_publish(at(1_500), A, &digest(2, 1_500)), "it reckoned that itself");
     assert!(!view.should_publish(at(1_500), A, &digest(2, 100)), "it was told just now");
     assert!(view.should_announce(at(5_000), A, &LoadDigest { cores: 3, ..digest(2, 0) }), "…unless it lasts");
-    assert_eq!(view.error(at(1_000), A, &digest(2, 500)), Some(ms(1_500)));
+    assert_eq!(view.believed(at(1_000), A), Some(ms(2_000)));
     for other in [LoadDigest { speed: 0.5, ..digest(2, 3_000) }, LoadDigest { cores: 8, ..digest(2, 3_000) }] {
         assert!(view.should_publish(at(0), A, &other) && view.should_announce(at(0), A, &other));
     }
+}
+
+#[test]
+fn who_reads_short_forms_is_told_what_describes_us_once_on_each_connection() {
+    let at = Time::from_millis;
+    let said = |view: &mut LoadView, now, sequence| {
+        let mut said = LoadDigest { description: 1, ..digest(sequence, 100) };
+        view.abridge(now, A, &mut said);
+        said
+    };
+    let (mut here, mut there) = (LoadView::new(), LoadView::new());
+    here.heard(at(0), A, digest(1, 0));
+    assert!(!said(&mut here, at(0), 1).is_brief(), "a version that numbers nothing reads all");
+    here.heard(at(0), A, LoadDigest { description: 9, ..digest(2, 0) });
+
+    let (first, second) = (said(&mut here, at(0), 2), said(&mut here, at(1), 3));
+
+    assert!(!first.is_brief() && second.is_brief());
+    assert!(!there.heard(at(0), A, second.clone()), "nothing to complete it with");
+    assert!(there.heard(at(0), A, first) && there.heard(at(1), A, second));
+    assert_eq!(there.digest(A).map(|digest| (digest.sequence, digest.cores, digest.speed)), Some((3, 2, 1.0)));
+    let other = LoadDigest { description: 2, ..digest(4, 0) }.abridged();
+    assert!(!there.heard(at(2), A, other), "of a description that was not heard");
+    assert!(!said(&mut here, at(60_000), 5).is_brief(), "it may have been forgotten");
+    here.reconnected(A);
+    assert!(!said(&mut here, at(60_001), 6).is_brief());
+    let brief = said(&mut here, at(60_002), 7);
+    there.reconnected(A);
+    assert!(brief.is_brief() && !there.heard(at(60_002), A, brief), "what was said on another connection is over");
 }
 
 #[test]

@@ -48,7 +48,7 @@ use self::probes::Probes;
 use self::will::{Errand, Heirs};
 use crate::certificate::{Member, SignedRecord};
 use crate::config::DetectorConfig;
-use crate::id::PeerId;
+use crate::id::{PeerId, ShortId};
 use crate::latency::Latency;
 use crate::load::LoadView;
 use crate::message::{Beat, LoadDigest, Message, Parting, Ping, Pong, ProbeAnswered, ProbeRequest, RumourState};
@@ -448,6 +448,11 @@ impl Membership {
     /// Everyone, in the order of their ids.
     pub fn known(&self) -> impl Iterator<Item = &Neighbour> {
         self.known.values()
+    }
+
+    /// What is remembered of the only peer with this short id.
+    pub(crate) fn by_short(&self, short: ShortId) -> Option<&Neighbour> {
+        self.known.get_short(short)
     }
 
     /// What is remembered of a peer.

@@ -10,8 +10,8 @@ use crate::config::HOME_TASKS_MAX;
 use crate::id::{BlobId, TaskId};
 use crate::input::HostLoad;
 use crate::message::{
-    Accepted, Ask, AskVariant, Award, DeclineReason, Declined, Forwarded, Offer, Outcome, Ping, Pong, ProbeRequest,
-    Progress, Rumour, RumourState,
+    Accepted, Ask, AskVariant, Award, DeclineReason, Declined, Forwarded, Marks, Offer, Outcome, Ping, Pong,
+    ProbeRequest, Progress, Rumour, RumourState,
 };
 use crate::task::TaskState;
 use crate::task::durable::Keeping;
@@ -72,8 +72,10 @@ fn message() -> impl Strategy<Value = Message> {
         firm,
         hops,
         alternatives: vec![id(2), id(3)],
+        near: Marks::of_peers(&[id(1), id(9)]),
         kept: false,
         received: vec![attempt],
+        safe: Marks::of_attempts(&[attempt]),
     };
     prop_oneof![
         (any::<u32>(), any::<u32>()).prop_map(|(sequence, incarnation)| Message::Ping(Ping {
@@ -94,7 +96,10 @@ fn message() -> impl Strategy<Value = Message> {
             let state = [RumourState::Alive, RumourState::Suspect, RumourState::Dead][usize::from(state)];
             Message::Rumour(Rumour { peer: id(n), incarnation, state })
         }),
-        (any::<u32>(), 0..10_000u64).prop_map(|(sequence, ms)| Message::Load(load(sequence, ms))),
+        (any::<u32>(), 0..10_000u64, 0..3u32, any::<bool>()).prop_map(|(sequence, ms, description, is_brief)| {
+            let whole = LoadDigest { description, ..load(sequence, ms) };
+            Message::Load(if is_brief { whole.abridged() } else { whole })
+        }),
         attempt().prop_map(|attempt| {
             let variants = vec![AskVariant { module: MODULE, module_bytes: 1, work: Duration::MAX }];
             Message::Ask(Ask { attempt, variants, input_bytes: u64::MAX, memory_bytes: 1, deadline_in: None })
@@ -378,8 +383,10 @@ fn a_task_is_passed_on_only_to_who_is_connected() {
                 firm: false,
                 hops: 0,
                 alternatives: vec![id(4)],
+                near: Marks::default(),
                 kept: false,
                 received: Vec::new(),
+                safe: Marks::default(),
             };
             tell(Input::Received { from: id(2), message: Message::Award(Box::new(award)) })
         };

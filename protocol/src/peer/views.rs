@@ -224,9 +224,8 @@ impl Peer {
         self.requester.durable.council_of(task)
     }
 
-    /// Everything about a kept task, for tests that fail.
-    #[cfg(test)]
-    pub(crate) fn describe(&self, task: TaskId) -> String {
+    /// Everything this peer has of a kept task, in no form that anybody may rely on: for whoever looks for a fault.
+    pub fn describe(&self, task: TaskId) -> String {
         let entry = self.requester.book.get(task).map(|entry| (entry.state, &entry.phase, entry.epoch));
         format!("{:?} · {entry:?}", self.requester.durable.describe(task))
     }

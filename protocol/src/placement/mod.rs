@@ -126,6 +126,7 @@ impl Candidate {
 pub(crate) fn test_load() -> LoadDigest {
     LoadDigest {
         sequence: 1,
+        description: 0,
         start_in: Duration::ZERO,
         usual_start_in: Duration::ZERO,
         turnover: Duration::ZERO,

@@ -45,7 +45,10 @@ impl QuoteError {
         let variance = (self.variance * self.runs + assumed) / (self.runs + SPREAD_RUNS);
         let chance = ERRORS * (variance / self.runs).sqrt();
         let beyond = self.mean_ln - all.mean_ln;
-        (beyond.signum() * (beyond.abs() - chance).max(0.0)).exp()
+        if beyond.abs() <= chance {
+            return 1.0; // as most are: every ranking asks for each peer
+        }
+        (beyond.signum() * (beyond.abs() - chance)).exp()
     }
 }
 

@@ -20,22 +20,22 @@ pub struct TaskSpec {
     #[serde(rename = "v")]
     pub variants: Vec<Variant>,
     /// Command-line arguments after the program name.
-    #[serde(rename = "a", default)]
+    #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
     /// Standard input: these payloads one after the other.
-    #[serde(rename = "i", default)]
+    #[serde(rename = "i", default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<Payload>,
     /// Bounds of the run.
     #[serde(rename = "l", default)]
     pub limits: Limits,
     /// Where it may run; hard constraints, never costs.
-    #[serde(rename = "p", default)]
+    #[serde(rename = "p", default, skip_serializing_if = "Policy::is_default")]
     pub policy: Policy,
     /// The answer is worth less after this long from acceptance.
-    #[serde(rename = "d", default, with = "optional_duration_us")]
+    #[serde(rename = "d", default, with = "optional_duration_us", skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Duration>,
     /// λ of the objective for this task; the mesh's own where absent.
-    #[serde(rename = "w", default)]
+    #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
     pub lambda: Option<f64>,
     /// Work on a reference core, as its user expects it; runs of the module show how far such words can be trusted.
     #[serde(rename = "e", default, with = "optional_duration_us", skip_serializing_if = "Option::is_none")]
@@ -95,7 +95,7 @@ impl Patience {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Variant {
     /// For people: `full`, `int8`.
-    #[serde(rename = "n", default)]
+    #[serde(rename = "n", default, skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// The module.
     #[serde(rename = "m")]
@@ -104,8 +104,12 @@ pub struct Variant {
     #[serde(rename = "b")]
     pub module_bytes: u64,
     /// Declared loss of its answers, 0 (perfect) to 1.
-    #[serde(rename = "l", default)]
+    #[serde(rename = "l", default, skip_serializing_if = "is_perfect")]
     pub loss: f64,
+}
+
+fn is_perfect(loss: &f64) -> bool {
+    *loss == 0.0
 }
 
 /// Bytes that a task reads or wrote: carried along when small, named by hash otherwise.
@@ -180,27 +184,43 @@ pub enum CloudUse {
     Never,
 }
 
+impl CloudUse {
+    fn is_fallback(&self) -> bool {
+        *self == Self::Fallback
+    }
+}
+
 /// Hard constraints on the executor.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// Labels that the executor's certificate must carry.
-    #[serde(rename = "l", default)]
+    #[serde(rename = "l", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// The only role it may have.
-    #[serde(rename = "r", default)]
+    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
     /// Whether cloud peers are asked.
-    #[serde(rename = "c", default)]
+    #[serde(rename = "c", default, skip_serializing_if = "CloudUse::is_fallback")]
     pub cloud: CloudUse,
     /// Only the peer it was submitted at.
-    #[serde(rename = "o", default)]
+    #[serde(rename = "o", default, skip_serializing_if = "is_false")]
     pub local_only: bool,
     /// Only this peer.
-    #[serde(rename = "p", default)]
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<PeerId>,
     /// No variant with a greater declared loss.
-    #[serde(rename = "x", default)]
+    #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
     pub loss_max: Option<Loss>,
+}
+
+impl Policy {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// A loss that compares by its bits, so that policies can be compared exactly.
@@ -342,14 +362,18 @@ pub struct RunReport {
     #[serde(rename = "o")]
     pub output: Payload,
     /// The last [`config::LOG_BYTES_MAX`] of standard error.
-    #[serde(rename = "l", with = "serde_bytes", default)]
+    #[serde(rename = "l", with = "serde_bytes", default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<u8>,
     /// Time the module itself ran.
     #[serde(rename = "r", with = "duration_us")]
     pub run: Duration,
     /// Greatest linear memory, in bytes.
-    #[serde(rename = "m", default)]
+    #[serde(rename = "m", default, skip_serializing_if = "is_zero")]
     pub memory_bytes: u64,
+}
+
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 /// The ways a run ends.

@@ -8,6 +8,7 @@
 
 use ciborium::value::Value;
 use serde::Serialize;
+use shoal_protocol::Message;
 use shoal_protocol::store::{self, Change};
 
 /// Which version a machine runs.
@@ -39,6 +40,14 @@ impl Edition {
         let mut said = vec![*version];
         said.extend(bytes_of(&value));
         said
+    }
+
+    /// What this version understands of a message.
+    pub(super) fn understood(self, message: Message) -> Message {
+        match self {
+            Self::Previous => Message::decode(&self.message(&message.encode())).unwrap_or(message),
+            Self::This | Self::Next => message,
+        }
     }
 
     /// A change of the store as this version writes it.
@@ -87,7 +96,7 @@ impl Edition {
             Self::Previous => {
                 let added_since = |key: &str| match key {
                     // What a digest foretells.
-                    "su" | "tu" | "sn" | "ar" => is_digest,
+                    "su" | "tu" | "sn" | "ar" | "d" => is_digest,
                     // Of a bid: that the leader gave up. Nothing else has these four.
                     "l" => ["t", "c", "b", "x"].iter().all(|key| has(key)),
                     _ => false,

@@ -47,7 +47,7 @@ impl Gossip {
     pub(super) fn overhear(&mut self, from: PeerId, to: PeerId, message: &Message) {
         match message {
             Message::Award(award) => {
-                remember(&mut self.awards, (award.attempt, award.home, [from, to], award.kept));
+                remember(&mut self.awards, (award.attempt, award.home_or(from), [from, to], award.kept));
             }
             Message::Council(counsel) => {
                 if let Counsel::Propose(propose) = &**counsel {
@@ -196,12 +196,13 @@ pub(super) fn twist(mut message: Message, rng: &mut impl Rng) -> Message {
 fn nonsense(rng: &mut impl Rng) -> LoadDigest {
     LoadDigest {
         sequence: rng.random_range(0..100_000),
+        description: rng.random_range(0..4),
         start_in: any_span(rng),
         usual_start_in: any_span(rng),
         turnover: any_span(rng),
         later_start: core::array::from_fn(|_| rng.random()),
         arrivals_per_ks: rng.random(),
-        cores: rng.random(),
+        cores: if rng.random_bool(0.2) { 0 } else { rng.random() },
         running: rng.random(),
         queued: rng.random(),
         queue_max: rng.random(),

@@ -254,6 +254,7 @@ impl Shard {
                 Err(error) => panic!("an honest peer's message cannot be read: {error}"),
             },
         };
+        let message = self.node(index).map_or(Edition::This, |node| node.edition).understood(message);
         self.give(common, index, Input::Received { from: common.id(from), message });
     }
 
@@ -514,7 +515,7 @@ impl Shard {
         let now = self.now;
         let is_result = matches!(message, Message::Outcome(_));
         let award = match &message {
-            Message::Award(award) => Some((award.attempt.task, award.home, award.hops)),
+            Message::Award(award) => Some((award.attempt.task, award.home_or(common.id(from)), award.hops)),
             _ => None,
         };
         let (kind, bulk) = (message.kind(), counts::bulk(&message));

@@ -87,6 +87,7 @@ fn members() -> &'static [(Member, SignedRecord)] {
 pub(super) fn digest() -> LoadDigest {
     LoadDigest {
         sequence: 1,
+        description: 0,
         start_in: Duration::ZERO,
         usual_start_in: Duration::ZERO,
         turnover: Duration::ZERO,

@@ -419,7 +419,7 @@ impl Durable {
         kept.is_some_and(|kept| kept.leads() || kept.makes_way())
     }
 
-    #[cfg(test)]
+    /// Everything about a task, for whoever looks for a fault.
     pub(crate) fn describe(&self, task: TaskId) -> String {
         format!("{:?}", self.kept.get(&task))
     }

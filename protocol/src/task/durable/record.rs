@@ -233,7 +233,7 @@ mod tests {
         let input = bytes_of(&put_input(TASK_ID, &vec![Payload::Inline(vec![1, 2])]).expect("there is some"));
         let council = bytes_of(&put_council(TASK_ID, &kept, 2_000));
 
-        let expected = [(182, "777a2538"), (16, "f35c950e"), (316, "887e71b1")];
+        let expected = [(133, "fc81e8f2"), (16, "f35c950e"), (316, "887e71b1")];
         assert_eq!([task, input, council], expected.map(|(bytes, hash)| (bytes, hash.to_owned())));
     }
 }

@@ -49,6 +49,7 @@ impl Executing {
         let attempt = award.attempt;
         if award.hops == 0 {
             self.handle_outcomes_received(from, &award.received);
+            self.handle_marked(from, &award.safe);
         }
         if self.repeat_of_known(now, attempt, award.home, out) {
             return;
@@ -211,6 +212,23 @@ impl Executing {
     pub fn handle_outcomes_received(&mut self, from: PeerId, attempts: &[TaskRef]) {
         for attempt in attempts.iter().take(ACKNOWLEDGED_MAX) {
             self.handle_outcome_received(from, *attempt);
+        }
+    }
+
+    /// The same, by marks; what two results of this home share names neither, and is asked after in time.
+    pub(super) fn handle_marked(&mut self, from: PeerId, safe: &Marks) {
+        for marked in safe.iter().take(ACKNOWLEDGED_MAX) {
+            let (mut first, mut last) = ([0; 16], [0xff; 16]);
+            first[..6].copy_from_slice(&marked[..6]);
+            last[..6].copy_from_slice(&marked[..6]);
+            let (first, last) =
+                (TaskRef { task: TaskId(first), epoch: 0 }, TaskRef { task: TaskId(last), epoch: u64::MAX });
+            let is_meant = |attempt: &TaskRef, held: &Unacknowledged| held.home == from && mark(attempt) == *marked;
+            let mut meant = self.unacknowledged.range(first..=last).filter(|(attempt, held)| is_meant(attempt, held));
+            if let (Some((attempt, _)), None) = (meant.next(), meant.next()) {
+                let attempt = *attempt;
+                self.unacknowledged.remove(&attempt);
+            }
         }
     }
 

@@ -4,6 +4,9 @@ use super::*;
 use crate::peer::Holding;
 use crate::task::schedule::Queue;
 
+/// A speed that differs by more is told: it makes this peer another one.
+const SPEED_SLACK: f64 = 0.02;
+
 impl Executing {
     /// What this peer says of its spare capacity now.
     pub fn digest(&self, now: Time) -> LoadDigest {
@@ -31,6 +34,7 @@ impl Executing {
         let running = self.running;
         LoadDigest {
             sequence: self.digests.get(),
+            description: self.description,
             start_in,
             later_start,
             arrivals_per_ks: self.arrivals.per_ks(now),
@@ -155,6 +159,11 @@ impl Executing {
     /// What other programs leave to tasks changed.
     pub fn load_sampled(&mut self, host: HostLoad) {
         self.host = Some(HostLoad { cpu_percent: host.cpu_percent.min(100), ..host });
+        let speed = self.speed();
+        if (speed - self.described_speed).abs() > SPEED_SLACK * self.described_speed {
+            self.described_speed = speed;
+            self.description = self.description.wrapping_add(1).max(1);
+        }
         self.changed = true;
     }
 }

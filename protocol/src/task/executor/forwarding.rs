@@ -68,7 +68,14 @@ impl Executing {
         self.passed.push((to, award.attempt, run_time(award.work, elsewhere.load.speed), elsewhere.rtt));
         let alternatives = award.alternatives.iter().copied().filter(|peer| *peer != to).collect();
         let hops = award.hops + 1;
-        let passed = Award { hops, expected_start: start, alternatives, received: Vec::new(), ..award.clone() };
+        let passed = Award {
+            hops,
+            expected_start: start,
+            alternatives,
+            received: Vec::new(),
+            safe: Marks::default(),
+            ..award.clone()
+        };
         out.send(to, Message::Award(Box::new(passed)));
         let load = self.digest(now);
         out.send(award.home, Message::Forwarded(Forwarded { attempt: award.attempt, to, load }));

@@ -26,6 +26,7 @@ use super::TaskState;
 use super::deadlines::Deadlines;
 use super::schedule::Lines;
 use super::spec::{BlobRef, Ending, Payload, RunReport};
+use crate::brief::{Marks, mark};
 use crate::config::{
     ACKNOWLEDGED_MAX, COMPILE_US_PER_BYTE, HOPS_MAX, MODULES_MAX, PeerConfig, RESERVATIONS_MAX, UNACKNOWLEDGED_MAX,
     WALL_MAX,
@@ -166,6 +167,9 @@ pub struct Executing {
     me: PeerId,
     config: PeerConfig,
     host: Option<HostLoad>,
+    /// What digests say that does not change with tasks, and the speed that is part of it.
+    description: u32,
+    described_speed: f64,
     jobs: BTreeMap<TaskRef, Held>,
     /// The same, as far as time is concerned.
     lines: Lines,
@@ -194,6 +198,8 @@ impl Executing {
     pub fn new(me: PeerId, config: PeerConfig) -> Self {
         Self {
             me,
+            description: 1,
+            described_speed: config.speed,
             config,
             host: None,
             jobs: BTreeMap::new(),

@@ -42,8 +42,15 @@ impl Executing {
         out.send(award.home, Message::Forwarded(Forwarded { attempt, to: from, load }));
         let alternatives = award.alternatives.iter().copied().filter(|peer| *peer != from).collect();
         let hops = award.hops + 1;
-        let passed =
-            Award { hops, expected_start: there.start_in, alternatives, received: Vec::new(), firm: false, ..award };
+        let passed = Award {
+            hops,
+            expected_start: there.start_in,
+            alternatives,
+            received: Vec::new(),
+            safe: Marks::default(),
+            firm: false,
+            ..award
+        };
         out.send(from, Message::Award(Box::new(passed)));
     }
 }

@@ -51,8 +51,10 @@ impl Bench {
             firm: false,
             hops: 0,
             alternatives: Vec::new(),
+            near: Marks::default(),
             kept: false,
             received: Vec::new(),
+            safe: Marks::default(),
         };
         change(&mut award);
         let load = crate::placement::test_load();
@@ -170,6 +172,32 @@ fn results_are_forgotten_when_an_award_says_they_are_safe() {
 
     bench.executing.handle_query(bench.now, HOME, attempt(1, 1), &mut bench.out);
     assert_eq!(kinds(&bench.out.drain()), ["declined 1 Unknown"]);
+}
+
+#[test]
+fn a_mark_names_one_result_of_the_home_that_says_it() {
+    let mut bench = Bench::new();
+    for epoch in [1, 2] {
+        bench.award(1, epoch, |_| ());
+        bench.finish(1, epoch);
+    }
+    let marks = |epoch| Marks::of_attempts(&[attempt(1, epoch), attempt(9, epoch)]);
+    let query = |bench: &mut Bench, epoch| {
+        bench.executing.handle_query(bench.now, HOME, attempt(1, epoch), &mut bench.out);
+        kinds(&bench.out.drain())
+    };
+
+    bench.executing.handle_marked(OTHER, &marks(1));
+    assert_eq!(query(&mut bench, 1), ["outcome 1"], "another peer has no say");
+    bench.award(2, 1, |award| award.safe = marks(1));
+    assert_eq!(query(&mut bench, 1), ["declined 1 Unknown"]);
+    assert_eq!(query(&mut bench, 2), ["outcome 1"]);
+
+    let alike = 1 << 16 | 2;
+    bench.award(1, alike, |_| ());
+    bench.finish(1, alike);
+    bench.award(2, 2, |award| award.safe = marks(2));
+    assert_eq!(query(&mut bench, 2), ["outcome 1"], "it could be either");
 }
 
 #[test]

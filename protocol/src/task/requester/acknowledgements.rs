@@ -13,7 +13,7 @@ use crate::output::Outbox;
 use crate::time::Time;
 
 /// An executor keeps a result this much longer; nobody waits for that.
-const DELAY: Duration = Duration::from_secs(10);
+const DELAY: Duration = Duration::from_secs(20);
 
 /// What is owed to whom.
 #[derive(Debug, Default)]

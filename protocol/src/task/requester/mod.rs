@@ -36,8 +36,8 @@ use crate::certificate::Member;
 use crate::config::{FAILURES_MAX, HOME_TASKS_MAX, RETENTION_MAX};
 use crate::id::{BlobId, PeerId, TaskId};
 use crate::message::{
-    Accepted, Ask, AskVariant, Award, Contact, DeclineReason, Declined, Forwarded, Message, Offer, Outcome, Progress,
-    TaskRef,
+    Accepted, Ask, AskVariant, Award, Contact, DeclineReason, Declined, Forwarded, Marks, Message, Offer, Outcome,
+    Progress, TaskRef,
 };
 use crate::output::{Event, Outbox, Output, TaskError, TaskResult, Timings};
 use crate::peer::Holding;

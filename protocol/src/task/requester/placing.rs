@@ -221,8 +221,10 @@ impl Requester {
             firm: firm || rivals.none,
             hops: 0,
             alternatives: rivals.near.clone(),
+            near: Marks::default(),
             kept: entry.is_kept(),
             received: if to.peer == self.me { Vec::new() } else { self.acknowledgements.take(to.peer) },
+            safe: Marks::default(),
         };
         if let Some(second) = rivals.near.first().filter(|_| sabotage::is(Bug::DoubleAward)) {
             out.send(*second, Message::Award(Box::new(award.clone())));

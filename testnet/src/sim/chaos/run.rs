@@ -496,6 +496,9 @@ impl Run {
                 continue;
             }
             if let Some(what) = promises::ended(*task, entry) {
+                let peers = (0..self.size.peers).filter_map(|index| Some((index, self.sim.peer(index)?)));
+                let at: Vec<_> = peers.map(|(index, peer)| format!("peer {index}: {}", peer.describe(*task))).collect();
+                at.into_iter().for_each(|what| self.say(|| what));
                 self.violated(Promise::NotLost, what);
             } else if self.last_asked.values().any(|asked| asked == task) {
                 let what = format!("{task} has ended, and another peer that is asked for its end does not find it");
