@@ -97,8 +97,6 @@ impl Edition {
                 let added_since = |key: &str| match key {
                     // What a digest foretells.
                     "su" | "tu" | "sn" | "ar" | "d" => is_digest,
-                    // Of a bid: that the leader gave up. Nothing else has these four.
-                    "l" => ["t", "c", "b", "x"].iter().all(|key| has(key)),
                     _ => false,
                 };
                 let left_out: Vec<bool> =
