@@ -118,6 +118,8 @@ pub struct Membership {
     next_dial: Option<Time>,
     next_round: Time,
     next_trim: Time,
+    /// When to look for those who said goodbye and did not go.
+    next_goodbye: Option<Time>,
     /// When a peer was last learnt of.
     last_news: Time,
     records_refused: u64,
@@ -130,6 +132,8 @@ struct Asked {
     helpers: Vec<PeerId>,
 }
 
+/// Whoever says goodbye goes within two seconds; one that is still connected after this long has not left.
+const GOODBYE_MAX: Duration = Duration::from_secs(4);
 /// How often neighbours over the view are let go.
 const TRIM_EVERY: Duration = Duration::from_secs(5);
 
@@ -159,6 +163,7 @@ impl Membership {
             next_dial: None,
             next_round: now,
             next_trim: now + TRIM_EVERY,
+            next_goodbye: None,
             last_news: now,
             records_refused: 0,
         }
@@ -366,6 +371,10 @@ impl Membership {
         let Some(known) = self.known.get_mut(&peer) else { return };
         known.backoff.renew(lent.now + dialling::LEFT_REST);
         known.watch = None;
+        if known.connected {
+            known.connection_since = lent.now;
+            self.next_goodbye.get_or_insert(lent.now + GOODBYE_MAX);
+        }
         self.view_changed(lent.now);
         self.enter(lent, peer, PeerState::Left);
         lent.loads.forget(peer);
@@ -393,6 +402,7 @@ impl Membership {
         if self.next_trim <= lent.now {
             self.next_trim = lent.now + TRIM_EVERY;
             self.trim(lent);
+            self.take_at_its_word(lent);
         }
     }
 
@@ -571,6 +581,23 @@ impl Membership {
         let reason = "nothing came through for seconds, though others hear the peer".into();
         lent.out.push(Output::Disconnect { peer, reason });
         self.disconnected(lent, peer);
+    }
+
+    /// Whoever said goodbye and is still connected is not going: the connection is closed, and both begin anew.
+    fn take_at_its_word(&mut self, lent: &mut Lent<'_>) {
+        if self.next_goodbye.is_none_or(|at| at > lent.now) {
+            return;
+        }
+        let left = self.known.values().filter(|known| known.connected && known.state == PeerState::Left);
+        let left: Vec<(PeerId, Time)> = left.map(|known| (known.member.peer, known.connection_since)).collect();
+        self.next_goodbye = None;
+        for (peer, since) in left {
+            if lent.now.since(since) >= GOODBYE_MAX {
+                self.close(lent, peer, Parting::Silent, "it said goodbye, and did not go");
+            } else {
+                self.next_goodbye = Some(self.next_goodbye.unwrap_or(since + GOODBYE_MAX).min(since + GOODBYE_MAX));
+            }
+        }
     }
 
     fn bury(&mut self, lent: &mut Lent<'_>, peer: PeerId) {

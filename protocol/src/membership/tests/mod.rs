@@ -283,6 +283,18 @@ fn a_helper_that_lies_keeps_the_dead_only_for_a_while() {
 }
 
 #[test]
+fn who_says_goodbye_and_stays_is_seen_again() {
+    let mut mesh = Mesh::formed(4, 7);
+    let stays = mesh.id(3);
+    mesh.on(0, |membership, lent| membership.left(lent, stays));
+    assert_eq!(mesh.state(3, 0), Some(PeerState::Left));
+
+    mesh.run_for(secs(20));
+
+    assert_eq!(mesh.state(3, 0), Some(PeerState::Alive));
+}
+
+#[test]
 fn who_says_goodbye_is_left_and_not_called_back() {
     let mut mesh = Mesh::formed(4, 8);
     mesh.nodes.get_mut(&mesh.id(3)).unwrap().membership.leave(&mut Outbox::default());

@@ -400,10 +400,23 @@ impl Run {
                 strangers.first().map(|pair| pair.1),
                 strangers.len()
             );
+            self.describe_strangers(&strangers);
             self.violated(Promise::Convergence, what);
         }
         self.sim.run_for(QUIET.saturating_sub(self.sim.now().since(calm)));
         self.look();
+    }
+
+    /// Tells what each of two peers knows of the other.
+    fn describe_strangers(&mut self, strangers: &[(usize, usize)]) {
+        let ways = strangers.iter().take(3).flat_map(|(one, other)| [(*one, *other), (*other, *one)]);
+        let mut known = Vec::new();
+        for (by, of) in ways {
+            let Some((peer, now)) = self.sim.peer(by).zip(self.sim.clock(by)) else { continue };
+            let view = peer.peers(now).into_iter().find(|view| view.peer == self.sim.id(of));
+            known.push(format!("at {:?} peer {by} knows of peer {of}: {view:?}", self.sim.now()));
+        }
+        known.into_iter().for_each(|what| self.say(|| what));
     }
 
     /// What is handed in now must be taken on, and end as it should.
