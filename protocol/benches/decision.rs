@@ -64,7 +64,7 @@ fn digest(sequence: u32, rng: &mut Pcg64Mcg) -> LoadDigest {
 
 fn spec(work_ms: u64) -> TaskSpec {
     let mut spec = TaskSpec::of_module(MODULE, MODULE_BYTES);
-    spec.inputs.push(Payload::Inline(vec![0; INPUT_BYTES]));
+    spec.inputs.push(Payload::inline(vec![0; INPUT_BYTES]));
     spec.policy.cloud = CloudUse::Allow;
     spec.expected = Some(Duration::from_millis(work_ms));
     spec

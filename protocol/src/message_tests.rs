@@ -55,7 +55,7 @@ fn spec() -> TaskSpec {
     TaskSpec {
         variants: vec![Variant { name: "int8".into(), module: BlobId([4; 32]), module_bytes: 5, loss: 0.5 }],
         args: vec!["-v".into()],
-        inputs: vec![Payload::Inline(vec![1, 2, 3])],
+        inputs: vec![Payload::inline(vec![1, 2, 3])],
         limits: Limits::default(),
         policy: Policy { role: Some(crate::Role::Cloud), ..Policy::default() },
         deadline: Some(Duration::from_secs(1)),
@@ -89,7 +89,7 @@ fn record() -> SignedRecord {
 fn golden() -> Vec<(Message, usize, &'static str)> {
     let report = RunReport {
         ending: Ending::LimitHit(LimitKind::Wall),
-        output: Payload::Inline(vec![7]),
+        output: Payload::inline(vec![7]),
         log: b"late".to_vec(),
         run: Duration::from_secs(1),
         memory_bytes: 65_536,
@@ -235,7 +235,7 @@ fn council() -> Council {
 }
 
 fn result() -> Result<TaskResult, TaskError> {
-    let report = RunReport { output: Payload::Inline(vec![7]), ..RunReport::without_run(Ending::Exited(0)) };
+    let report = RunReport { output: Payload::inline(vec![7]), ..RunReport::without_run(Ending::Exited(0)) };
     Ok(TaskResult { report, executor: PEER, variant: 0, attempts: 1, timings: Timings::default() })
 }
 
@@ -268,7 +268,7 @@ fn the_largest_copy_and_the_largest_vote_fit_their_frames() {
     let spec = largest_spec();
     let guard = Guard { spec, name: "n".repeat(crate::config::NAME_BYTES_MAX), ..guard() };
     let report = RunReport {
-        output: Payload::Inline(vec![0xff; crate::config::INLINE_BYTES_MAX as usize]),
+        output: Payload::inline(vec![0xff; crate::config::INLINE_BYTES_MAX as usize]),
         log: vec![0xff; crate::config::LOG_BYTES_MAX],
         ..RunReport::without_run(Ending::Exited(0))
     };
@@ -369,7 +369,7 @@ fn largest_spec() -> TaskSpec {
     let mut spec = spec();
     spec.variants = vec![Variant { name: "x".repeat(128), ..spec.variants[0].clone() }; crate::config::VARIANTS_MAX];
     spec.args = vec!["y".repeat(crate::config::ARGUMENT_BYTES_MAX as usize - 1)];
-    spec.inputs = vec![Payload::Inline(vec![0xff; crate::config::INLINE_BYTES_MAX as usize])];
+    spec.inputs = vec![Payload::inline(vec![0xff; crate::config::INLINE_BYTES_MAX as usize])];
     spec.policy.labels.insert("l".into(), "z".repeat(crate::config::ARGUMENT_BYTES_MAX as usize - 1));
     assert_eq!(spec.check(), Ok(()));
     spec

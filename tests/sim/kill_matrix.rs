@@ -68,7 +68,7 @@ impl Mesh {
 
     fn submit(&mut self, task: TaskId, durability: Durability, run_s: u64, at: Option<usize>) {
         let mut spec = TaskSpec::of_module(BlobId([7; 32]), 20_000);
-        spec.inputs.push(Payload::Inline(vec![0; 1_000]));
+        spec.inputs.push(Payload::inline(vec![0; 1_000]));
         spec.policy.role = Some(Role::Cloud);
         spec.policy.peer = at.map(|at| self.sim.id(at));
         // Of a run that is known to be long, home is told each state.

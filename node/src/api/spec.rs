@@ -137,8 +137,8 @@ async fn inputs(api: &Api, requests: Vec<InputRequest>) -> ApiResult<Vec<Payload
     let mut inputs = Vec::with_capacity(requests.len());
     for request in requests {
         inputs.push(match request {
-            InputRequest::Text(text) => Payload::Inline(text.into_bytes()),
-            InputRequest::Base64(text) => Payload::Inline(STANDARD.decode(&text).map_err(|error| {
+            InputRequest::Text(text) => Payload::inline(text.into_bytes()),
+            InputRequest::Base64(text) => Payload::inline(STANDARD.decode(&text).map_err(|error| {
                 ApiError::bad_request("an input is not base64", "use the standard alphabet with padding")
                     .because(error.to_string())
             })?),

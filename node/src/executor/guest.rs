@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use shoal_protocol::config::LOG_BYTES_MAX;
 use shoal_protocol::id::TaskId;
 use wasmtime::{Memory, ResourceLimiter};
@@ -64,7 +65,7 @@ pub(super) struct Stdin(std::collections::VecDeque<Source>);
 
 #[derive(Debug)]
 pub(super) enum Source {
-    Memory(io::Cursor<Vec<u8>>),
+    Memory(io::Cursor<Bytes>),
     Disk(BlobReader),
 }
 

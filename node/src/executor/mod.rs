@@ -281,7 +281,7 @@ impl Shared {
 
     /// Reports a run that never began.
     fn failed(&self, job: &Job, ending: Ending) {
-        let output = Payload::Inline(Vec::new());
+        let output = Payload::inline(Vec::new());
         let report = RunReport { ending, output, log: Vec::new(), run: Duration::ZERO, memory_bytes: 0 };
         self.finished(job, report);
     }

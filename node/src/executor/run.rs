@@ -65,7 +65,7 @@ pub(super) fn run(shared: &Shared, prepared: &Prepared, job: &Job) -> Option<Run
     let memory_bytes = guest.meter.peak_bytes as u64;
     // Gives the memory back before a testnet's slower machine holds the slot.
     drop(store);
-    let mut report = RunReport { ending, output: Payload::Inline(Vec::new()), log, run, memory_bytes };
+    let mut report = RunReport { ending, output: Payload::inline(Vec::new()), log, run, memory_bytes };
     match keep_output(shared, output) {
         Ok(output) => report.output = output,
         Err(error) => report.ending = Ending::HostFailed(format!("cannot store its output: {error}")),
@@ -130,7 +130,7 @@ fn open_inputs(shared: &Shared, inputs: &[Payload]) -> Result<Stdin, BlobError> 
 /// Small output rides along; larger output is stored here, where whoever wants it can fetch it.
 fn keep_output(shared: &Shared, output: Vec<u8>) -> Result<Payload, BlobError> {
     if output.len() as u64 <= INLINE_BYTES_MAX {
-        return Ok(Payload::Inline(output));
+        return Ok(Payload::inline(output));
     }
     let stored = shared.blobs.put(&output)?;
     Ok(Payload::Blob(BlobRef { id: stored.id, bytes: stored.bytes, holder: shared.config.peer }))
@@ -147,5 +147,5 @@ fn hold(shared: &Shared, job: &Job, started: Instant, run: Duration) -> Option<D
 }
 
 fn report_of(ending: Ending) -> RunReport {
-    RunReport { ending, output: Payload::Inline(Vec::new()), log: Vec::new(), run: Duration::ZERO, memory_bytes: 0 }
+    RunReport { ending, output: Payload::inline(Vec::new()), log: Vec::new(), run: Duration::ZERO, memory_bytes: 0 }
 }

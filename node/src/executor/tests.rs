@@ -20,7 +20,7 @@ fn an_empty_command_exits_with_zero() {
     let report = sandbox.run(NOOP, |_| {});
 
     assert_eq!(report.ending, Ending::Exited(0));
-    assert_eq!(report.output, Payload::Inline(Vec::new()));
+    assert_eq!(report.output, Payload::inline(Vec::new()));
     assert_eq!(report.log, b"");
 }
 
@@ -31,15 +31,15 @@ fn input_payloads_are_one_stream() {
 
     let report = sandbox.run(ECHO, |execution| {
         execution.inputs = vec![
-            Payload::Inline(b"inline, ".to_vec()),
-            Payload::Inline(Vec::new()),
+            Payload::inline(b"inline, ".to_vec()),
+            Payload::inline(Vec::new()),
             Payload::Blob(BlobRef { id: stored.id, bytes: stored.bytes, holder: PEER }),
-            Payload::Inline(b"inline again".to_vec()),
+            Payload::inline(b"inline again".to_vec()),
         ];
     });
 
     assert_eq!(report.ending, Ending::Exited(0));
-    assert_eq!(report.output, Payload::Inline(b"inline, a blob, inline again".to_vec()));
+    assert_eq!(report.output, Payload::inline(b"inline, a blob, inline again".to_vec()));
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn arguments_follow_the_program_name() {
 
     let report = sandbox.run(fixtures::ARGS, |execution| execution.args = vec!["one".into(), "zwei".into()]);
 
-    assert_eq!(report.output, Payload::Inline(b"task\0one\0zwei\0".to_vec()));
+    assert_eq!(report.output, Payload::inline(b"task\0one\0zwei\0".to_vec()));
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn a_flood_of_output_hits_its_limit_and_its_beginning_is_kept() {
     let report = Sandbox::new().run(fixtures::FLOOD_STDOUT, |execution| execution.limits.output_bytes = 10_000);
 
     assert_eq!(report.ending, Ending::LimitHit(LimitKind::Output));
-    assert_eq!(report.output, Payload::Inline(vec![b'x'; 10_000]));
+    assert_eq!(report.output, Payload::inline(vec![b'x'; 10_000]));
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn the_end_of_standard_error_is_kept() {
     let input: Vec<u8> = (0..3 * LOG_BYTES_MAX).map(|i| i as u8).collect();
 
     let report = Sandbox::new().run(fixtures::ECHO_TO_STDERR, |execution| {
-        execution.inputs = vec![Payload::Inline(input.clone())];
+        execution.inputs = vec![Payload::inline(input.clone())];
     });
 
     assert_eq!(report.ending, Ending::Exited(0));

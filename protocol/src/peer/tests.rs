@@ -261,7 +261,7 @@ impl Watched {
         let running: Vec<_> = self.running.iter().copied().collect();
         if let Some(attempt) = running.get(usize::from(which) % running.len().max(1)).copied() {
             let ending = if well { Ending::Exited(0) } else { Ending::HostFailed("smoke".into()) };
-            let output = Payload::Inline(vec![1]);
+            let output = Payload::inline(vec![1]);
             self.tell(Input::Finished { attempt, report: RunReport { output, ..report(ending) } });
         }
     }
@@ -326,7 +326,7 @@ fn a_result_counts_only_of_who_is_known_to_have_the_task() {
     let (first, attempt) = award.expect("one of two takes it");
     let other = if first == id(2) { id(4) } else { id(2) };
     let outcome = || {
-        let report = RunReport { output: Payload::Inline(b"out".to_vec()), ..report(Ending::Exited(0)) };
+        let report = RunReport { output: Payload::inline(b"out".to_vec()), ..report(Ending::Exited(0)) };
         let (prepare, queued) = (Duration::ZERO, Duration::ZERO);
         let load = load(3, 0);
         Message::Outcome(Box::new(Outcome { attempt, variant: 0, report, speed: 1.0, prepare, queued, load }))

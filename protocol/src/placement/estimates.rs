@@ -278,7 +278,7 @@ mod tests {
     fn spec(bytes: usize, arg: &str) -> TaskSpec {
         TaskSpec {
             args: vec![arg.into()],
-            inputs: vec![Payload::Inline(vec![0; bytes])],
+            inputs: vec![Payload::inline(vec![0; bytes])],
             ..TaskSpec::of_module(MODULE, 1_000)
         }
     }

@@ -223,7 +223,7 @@ mod tests {
     }
 
     fn spec() -> TaskSpec {
-        TaskSpec { inputs: vec![Payload::Inline(vec![0; 1000])], ..TaskSpec::of_module(BlobId([0; 32]), 1000) }
+        TaskSpec { inputs: vec![Payload::inline(vec![0; 1000])], ..TaskSpec::of_module(BlobId([0; 32]), 1000) }
     }
 
     #[test]

@@ -7,6 +7,8 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
+use bytes::Bytes;
+
 use super::TaskState;
 use super::durable::{Durability, Keeping, KeptTask};
 use super::epoch;
@@ -314,8 +316,7 @@ impl Book {
         // A finished task is shown and explained, never run again.
         entry.spec.inputs.iter_mut().for_each(|input| {
             if let Payload::Inline(bytes) = input {
-                bytes.clear();
-                bytes.shrink_to_fit();
+                *bytes = Bytes::new();
             }
         });
         if entry.is_kept() {

@@ -6,6 +6,7 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::Role;
@@ -116,8 +117,8 @@ fn is_perfect(loss: &f64) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Payload {
     /// The bytes themselves.
-    #[serde(rename = "i", with = "serde_bytes")]
-    Inline(Vec<u8>),
+    #[serde(rename = "i", with = "byte_string")]
+    Inline(Bytes),
     /// A blob to be fetched from a peer that holds it.
     #[serde(rename = "b")]
     Blob(BlobRef),
@@ -137,7 +138,26 @@ pub struct BlobRef {
     pub holder: PeerId,
 }
 
+/// [`Bytes`] as the byte string that a `Vec<u8>` is: home, award and every later attempt share one copy.
+mod byte_string {
+    use bytes::Bytes;
+    use serde::{Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+        serde_bytes::deserialize::<Vec<u8>, D>(deserializer).map(Bytes::from)
+    }
+}
+
 impl Payload {
+    /// These bytes, carried along.
+    pub fn inline(bytes: impl Into<Bytes>) -> Self {
+        Self::Inline(bytes.into())
+    }
+
     /// Size in bytes.
     pub fn bytes(&self) -> u64 {
         match self {
@@ -411,7 +431,7 @@ pub enum LimitKind {
 impl RunReport {
     /// The report of a task that never ran.
     pub fn without_run(ending: Ending) -> Self {
-        let output = Payload::Inline(Vec::new());
+        let output = Payload::inline(Vec::new());
         Self { ending, output, log: Vec::new(), run: Duration::ZERO, memory_bytes: 0 }
     }
 }

@@ -124,7 +124,7 @@ fn forged(attempt: TaskRef, kept: bool, rng: &mut impl Rng) -> Message {
     }
     let report = RunReport {
         ending: Ending::Exited(0),
-        output: Payload::Inline(b"forged".to_vec()),
+        output: Payload::inline(b"forged".to_vec()),
         log: Vec::new(),
         run: Duration::from_millis(1),
         memory_bytes: 0,

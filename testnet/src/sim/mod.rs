@@ -411,7 +411,7 @@ impl Sim {
     /// A user at `home` submits a task that takes `run` on a reference core.
     pub fn submit(&mut self, home: usize, run: Duration, change: impl FnOnce(&mut TaskSpec)) -> TaskId {
         let mut spec = TaskSpec::of_module(BlobId([7; 32]), 20_000);
-        spec.inputs.push(Payload::Inline(vec![0; 1_000]));
+        spec.inputs.push(Payload::inline(vec![0; 1_000]));
         change(&mut spec);
         self.submit_work(home, "task".into(), spec, Work { run, output_bytes: None })
     }

@@ -432,7 +432,7 @@ impl Shard {
                 if self.is_quick()
                     && let Ok(result) = &mut result
                 {
-                    result.report.output = Payload::Inline(Vec::new());
+                    result.report.output = Payload::inline(Vec::new());
                 }
                 self.open.remove(&task);
                 let twice = self.ended.insert(task, Ended { at: self.now, result });
@@ -643,7 +643,7 @@ impl Shard {
             None if common.keeps_tasks => Made { attempt, index }.to_bytes(),
             None => attempt.task.0.to_vec(),
         };
-        let output = Payload::Inline(output);
+        let output = Payload::inline(output);
         let report = Box::new(RunReport { ending: Ending::Exited(0), output, log: Vec::new(), run, memory_bytes: 0 });
         let process = node.process;
         if quick {

@@ -130,7 +130,7 @@ fn no_call_of_a_guest_harms_the_host() {
     // Calls go on after a failed one, on memory that the earlier ones have written to.
     proptest!(ProptestConfig::with_cases(1_500), |(calls in prop::collection::vec(call(), 1..12))| {
         let running = sandbox.execute_id(id, |execution| {
-            execution.inputs = vec![Payload::Inline(calls.concat())];
+            execution.inputs = vec![Payload::inline(calls.concat())];
             // A call may ask to sleep for ever.
             execution.limits.wall = Duration::from_millis(20);
         });

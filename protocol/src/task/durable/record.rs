@@ -230,7 +230,7 @@ mod tests {
         };
 
         let task = bytes_of(&put_task(TASK_ID, &copy, 1_000));
-        let input = bytes_of(&put_input(TASK_ID, &vec![Payload::Inline(vec![1, 2])]).expect("there is some"));
+        let input = bytes_of(&put_input(TASK_ID, &vec![Payload::inline(vec![1, 2])]).expect("there is some"));
         let council = bytes_of(&put_council(TASK_ID, &kept, 2_000));
 
         let expected = [(133, "fc81e8f2"), (16, "f35c950e"), (316, "887e71b1")];

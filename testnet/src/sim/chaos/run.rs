@@ -267,7 +267,7 @@ impl Run {
     fn hand_in(&mut self, task: TaskId, work: Work) {
         let Work { home, keeping, run, deadline, may_use_clouds } = work;
         let mut spec = TaskSpec::of_module(BlobId([7; 32]), 20_000);
-        spec.inputs.push(Payload::Inline(vec![0; 1_000]));
+        spec.inputs.push(Payload::inline(vec![0; 1_000]));
         spec.policy.cloud = if may_use_clouds { CloudUse::Allow } else { CloudUse::Never };
         spec.deadline = deadline;
         if !may_use_clouds {

@@ -106,7 +106,7 @@ fn submit(mesh: &mut Mesh) -> bool {
     let estimate_ms = work_ms * (normal(mesh) * ESTIMATE_SIGMA).exp();
     let us = |ms: f64| Duration::from_micros((ms * 1e3).ceil() as u64);
     let mut spec = TaskSpec::of_module(MODULE, 0);
-    spec.inputs.push(Payload::Inline(vec![0; INPUT_BYTES]));
+    spec.inputs.push(Payload::inline(vec![0; INPUT_BYTES]));
     spec.policy.cloud = CloudUse::Allow;
     spec.limits.wall = Duration::from_secs(3_600);
     spec.expected = Some(us(estimate_ms));

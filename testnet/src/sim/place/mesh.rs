@@ -72,7 +72,7 @@ fn submit(sim: &mut Sim, case: &Case, index: usize) -> TaskId {
     let Some(task) = case.tasks.get(index) else { return TaskId([0; 16]) };
     let bytes = task.input_bytes.ceil() as u64;
     let input = if bytes <= INLINE_BYTES_MAX {
-        Payload::Inline(vec![0; bytes as usize])
+        Payload::inline(vec![0; bytes as usize])
     } else {
         Payload::Blob(BlobRef { id: BlobId::of(&index.to_le_bytes()), bytes, holder: sim.id(task.origin) })
     };

@@ -93,7 +93,7 @@ pub(super) struct Seen {
 /// The end of a task as a text that tells ends apart.
 pub(super) fn outline(result: &Result<TaskResult, TaskError>) -> Result<Vec<u8>, String> {
     match result {
-        Ok(TaskResult { report: RunReport { output: Payload::Inline(bytes), .. }, .. }) => Ok(bytes.clone()),
+        Ok(TaskResult { report: RunReport { output: Payload::Inline(bytes), .. }, .. }) => Ok(bytes.to_vec()),
         Ok(_) => Err("a large output".into()),
         Err(error) => Err(error.to_string()),
     }
@@ -274,7 +274,7 @@ impl World {
         change: impl FnOnce(&mut TaskSpec),
     ) {
         let mut spec = TaskSpec::of_module(MODULE, 1_000);
-        spec.inputs = vec![Payload::Inline(vec![7; 100])];
+        spec.inputs = vec![Payload::inline(vec![7; 100])];
         spec.expected = Some(self.run);
         change(&mut spec);
         self.durabilities.insert(task, durability);
@@ -475,7 +475,7 @@ impl World {
                 self.nodes[n].running.insert(attempt);
                 let report = RunReport {
                     ending: Ending::Exited(0),
-                    output: Payload::Inline(wrote),
+                    output: Payload::inline(wrote),
                     log: Vec::new(),
                     run: self.run,
                     memory_bytes: 0,
