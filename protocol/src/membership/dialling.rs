@@ -22,12 +22,13 @@ use crate::sabotage::{self, Bug};
 use crate::time::Time;
 
 const PAUSE_MIN: Duration = Duration::from_millis(300);
-/// The longest pause when few are away: a healed partition is found within ten seconds.
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// The longest pause when few are away: a healed partition is found within ten seconds, also by who has just begun a call into it
+/// that must fail first.
+const PAUSE_MAX: Duration = Duration::from_secs(4);
 /// The same for a peer that is not given up yet: it must be called more than once before it is.
 const PAUSE_MAX_LOST: Duration = Duration::from_millis(1_500);
 /// Peers that are called at the shortest longest pause; with more, each waits longer and the whole calls as often.
-const AWAY_AT_PAUSE_MAX: usize = 8;
+const AWAY_AT_PAUSE_MAX: u32 = 12;
 /// A dial the driver never answered counts as failed.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
 const STRANGER_DIALS_MAX: u32 = 5;
@@ -365,8 +366,8 @@ impl Membership {
 
     fn longest_pause(&self) -> Duration {
         let away = self.known.values().filter(|known| !known.connected).count();
-        let times = away.div_ceil(AWAY_AT_PAUSE_MAX).max(1);
-        PAUSE_MAX * u32::try_from(times).unwrap_or(u32::MAX)
+        let away = u32::try_from(away).unwrap_or(u32::MAX);
+        PAUSE_MAX.saturating_mul(away.max(AWAY_AT_PAUSE_MAX)) / AWAY_AT_PAUSE_MAX
     }
 }
 
