@@ -38,6 +38,17 @@ const GARBAGE_BELOW: usize = 10;
 /// Of what is the same said by any version, and most of what is said, every so many-th is said as the machine's version
 /// says it: that it is understood soon shows nothing new.
 const SAID_ONE_IN: u64 = 64;
+/// The same for what a later version adds to the rest, which means nothing.
+const ADDED_TO_ONE_IN: u64 = 8;
+
+/// Of messages like this from a machine of that version, every so many-th is said as the version says it.
+fn said_one_in(edition: Edition, message: &Message) -> u64 {
+    match edition {
+        _ if is_the_same(message) => SAID_ONE_IN,
+        Edition::Next => ADDED_TO_ONE_IN,
+        Edition::Previous | Edition::This => 1,
+    }
+}
 
 /// Whether what is heard is the same whichever version says it.
 fn is_the_same(message: &Message) -> bool {
@@ -254,7 +265,9 @@ impl Shard {
                 Err(error) => panic!("an honest peer's message cannot be read: {error}"),
             },
         };
-        let message = self.node(index).map_or(Edition::This, |node| node.edition).understood(message);
+        // Of most of what is said no version lacks anything.
+        let edition = self.node(index).map_or(Edition::This, |node| node.edition);
+        let message = if is_the_same(&message) { message } else { edition.understood(message) };
         self.give(common, index, Input::Received { from: common.id(from), message });
     }
 
@@ -521,9 +534,7 @@ impl Shard {
         let (kind, bulk) = (message.kind(), counts::bulk(&message));
         let edition = self.node(from).map_or(Edition::This, |node| node.edition);
         let (carried, bytes) = match &mut self.trace {
-            None if edition != Edition::This
-                && (!is_the_same(&message) || self.handled.is_multiple_of(SAID_ONE_IN)) =>
-            {
+            None if edition != Edition::This && self.handled.is_multiple_of(said_one_in(edition, &message)) => {
                 let bytes = edition.message(&message.encode());
                 let size = bytes.len();
                 (Carried::Bytes(bytes), size)
