@@ -219,10 +219,13 @@ impl Marks {
     }
 }
 
-/// The beginning of a task's id, and the end of the attempt's number: enough among the results that one home is owed.
+/// The beginning of a task's id, and a hash of the attempt's number, whose last bits are alike after each start of its home:
+/// enough among the results that one home is owed.
 pub(crate) fn mark(attempt: &TaskRef) -> [u8; 8] {
-    let (task, epoch) = (attempt.task.0, attempt.epoch.to_be_bytes());
-    [task[0], task[1], task[2], task[3], task[4], task[5], epoch[6], epoch[7]]
+    // Fibonacci hashing (Knuth, The Art of Computer Programming 3, §6.4): the upper bits depend on all of the number's.
+    let epoch = attempt.epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+    let task = attempt.task.0;
+    [task[0], task[1], task[2], task[3], task[4], task[5], epoch[0], epoch[1]]
 }
 
 impl Serialize for Marks {
@@ -270,6 +273,7 @@ mod tests {
     use crate::cbor;
     use crate::id::{BlobId, TaskId};
     use crate::placement::test_load;
+    use crate::task::epoch;
     use crate::task::spec::TaskSpec;
 
     fn described(cores: u16) -> LoadDigest {
@@ -352,6 +356,8 @@ mod tests {
 
         assert_eq!((read.home, read.alternatives, read.received), (home, vec![near], vec![]));
         assert_eq!(read.safe, Marks::of_attempts(&[attempt]));
+        let marks = [1, 2].map(|boot| mark(&TaskRef { epoch: epoch::before_first(0, boot) + 1, ..attempt }));
+        assert_ne!(marks[0], marks[1], "the first attempts after two starts");
         assert_ne!(mark(&attempt), mark(&TaskRef { epoch: 2, ..attempt }));
         let mut passed_on = whole;
         passed_on.abridge(far);

@@ -174,7 +174,7 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         (Message::Offer(offer()), 166, "52ac10af"),
         (Message::Release(TASK), 28, "c08314d3"),
         (Message::Award(Box::new(award)), 267, "f8f101a6"),
-        (Message::Award(Box::new(marked)), 192, "68fd1f5e"),
+        (Message::Award(Box::new(marked)), 192, "d14e8c7a"),
         (
             Message::Accepted(Accepted {
                 attempt: TASK,
