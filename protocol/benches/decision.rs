@@ -15,7 +15,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use shoal_protocol::config::{PeerConfig, Weights};
-use shoal_protocol::message::{LoadDigest, Message, Outcome, Pong, TaskRef};
+use shoal_protocol::message::{Award, LoadDigest, Marks, Message, Outcome, Pong, TaskRef};
 use shoal_protocol::placement::estimates::Estimates;
 use shoal_protocol::placement::{Circumstances, HomeLink, Site, rank};
 use shoal_protocol::task::durable::Keeping;
@@ -30,6 +30,8 @@ const INPUT_BYTES: usize = 20_000;
 const SINGLE_DECISIONS: usize = 100_000;
 /// Tasks that are out at any time.
 const OUT: usize = 40;
+/// Tasks of neighbours that wait here all the time: each look at the own load goes through them.
+const QUEUED: usize = 32;
 
 fn member(n: usize, role: Role) -> Member {
     let peer = PeerId(*blake3::hash(&n.to_le_bytes()).as_bytes());
@@ -82,8 +84,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        // A cloud peer: the view of an edge peer is smaller.
-        let config = PeerConfig { cores: 2, speed: 0.5, queue_max: 4_096, ..PeerConfig::default() };
+        // A cloud peer: the view of an edge peer is smaller. Its uplink carries the 160 Mbit/s that a thousand inputs a
+        // second are: with less, the tasks pile up at home, and every look at that queue is counted as deciding.
+        let uplink_bits_per_s = 1_000_000_000;
+        let config = PeerConfig { cores: 2, speed: 0.5, uplink_bits_per_s, ..PeerConfig::default() };
         let peer = Peer::new(member(0, Role::Cloud), config, 1, Time::ZERO);
         let rng = Pcg64Mcg::seed_from_u64(1);
         let mut world = Self { peer, now: Time::ZERO, rng, sequence: 0, tasks: 0, out: VecDeque::new() };
@@ -95,11 +99,14 @@ impl World {
         for _ in 0..20 {
             world.pass(Duration::from_millis(50));
         }
+        (0..QUEUED).for_each(|n| world.queue_for_a_neighbour(n));
         for _ in 0..20 * VIEW {
             world.submit();
             world.catch_up();
         }
         assert_eq!(world.peer.neighbours().count(), VIEW - 1);
+        let load = world.peer.me(world.now).load;
+        assert!(load.is_some_and(|load| load.queued as usize >= QUEUED / 2), "neighbours' tasks wait here");
         world
     }
 
@@ -113,6 +120,29 @@ impl World {
         while self.peer.poll_timeout().is_some_and(|(at, _)| at <= self.now) {
             self.tell(Input::TimerFired);
         }
+    }
+
+    fn queue_for_a_neighbour(&mut self, n: usize) {
+        let from = member(1 + n, Role::Edge).peer;
+        let work = Duration::from_secs(3_600);
+        let award = Award {
+            attempt: TaskRef { task: TaskId::derive(from, b"waits"), epoch: 1 },
+            home: from,
+            variant: 0,
+            spec: spec(1),
+            work,
+            expected_start: Duration::ZERO,
+            firm: true,
+            hops: 0,
+            alternatives: Vec::new(),
+            near: Marks::default(),
+            kept: false,
+            received: Vec::new(),
+            safe: Marks::default(),
+        };
+        self.peer.handle(self.now, Input::Received { from, message: Message::Award(Box::new(award)) });
+        // Never carried out, so that they stay.
+        while self.peer.poll_output().is_some() {}
     }
 
     /// One decision, from the submission to the last order; how long it took.

@@ -63,8 +63,8 @@ impl Pressure {
 }
 
 impl Requester {
-    /// Takes a new task, with the patience that it has from here on, or says why not.
-    pub(super) fn admit(&mut self, now: Time, spec: &mut TaskSpec, around: &Around<'_>) -> Result<(), TaskError> {
+    /// Whether there is room for another task here, or why not.
+    pub(super) fn has_room(&self, spec: &TaskSpec) -> Result<(), TaskError> {
         if self.leaving {
             return Err(TaskError::ShuttingDown);
         }
@@ -73,25 +73,23 @@ impl Requester {
         if held >= HOME_TASKS_MAX || bytes > HOME_BYTES_MAX {
             return Err(TaskError::Overloaded { held, retry_after: Duration::from_secs(1) });
         }
-        if spec.patience == Patience::Endless {
-            return Ok(());
-        }
-        // Where nobody may run it, that is what its user hears.
-        if let Some((wait, run)) = self.expected_wait(now, spec, around) {
-            let admitted = self.pressure.admit(now, spec.patience, wait, run);
-            spec.patience = admitted.map_err(|retry_after| TaskError::Overloaded { held, retry_after })?;
-        }
         Ok(())
     }
 
-    /// How long a task would wait for a core where it costs least, and run there.
-    fn expected_wait(&self, now: Time, spec: &TaskSpec, around: &Around<'_>) -> Option<(Duration, Duration)> {
-        let tried = BTreeMap::new();
-        let circumstances = self.circumstances(now, spec, spec.deadline, &tried, around);
-        let sites = (around.sites)();
-        let ranking = placement::rank(spec, sites, &circumstances);
-        let best = ranking.best()?;
-        Some((best.start_in, ranking.candidate_at(best.member.peer)?.assessment.run))
+    /// The patience of a new task from here on, or why it is not taken: by how long it would wait for a core where it costs
+    /// least.
+    pub(super) fn admit(
+        &mut self,
+        now: Time,
+        patience: Patience,
+        ranking: &Ranking<'_>,
+    ) -> Result<Patience, TaskError> {
+        // Where nobody may run it, that is what its user hears.
+        let Some(best) = ranking.best().filter(|_| patience != Patience::Endless) else { return Ok(patience) };
+        let run = ranking.candidate_at(best.member.peer).map_or(Duration::ZERO, |best| best.assessment.run);
+        let held = self.book.open_count();
+        let admitted = self.pressure.admit(now, patience, best.start_in, run);
+        admitted.map_err(|retry_after| TaskError::Overloaded { held, retry_after })
     }
 }
 

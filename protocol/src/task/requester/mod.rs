@@ -255,15 +255,26 @@ impl Requester {
             }
             return;
         }
-        if let Err(error) = self.admit(now, &mut spec, around) {
-            return out.push(Output::Finish { task, result: Err(error) });
+        let refused = |error| Output::Finish { task, result: Err(error) };
+        if let Err(error) = self.has_room(&spec) {
+            return out.push(refused(error));
         }
+        let tried = BTreeMap::new();
+        let circumstances = self.circumstances(now, &spec, spec.deadline, &tried, around);
+        let ranking = placement::rank(&spec, (around.sites)(), &circumstances);
+        let patience = match self.admit(now, spec.patience, &ranking) {
+            Ok(patience) => patience,
+            Err(error) => return out.push(refused(error)),
+        };
         if keeping.durability != Durability::Memory {
+            spec.patience = patience;
             return self.submit_kept(now, task, Submission { name, spec, keeping }, around, out);
         }
+        let decided = self.decide(&spec, &ranking, around);
+        spec.patience = patience;
         self.book.enter(now, task, name, spec);
         self.tell(task, TaskState::Accepted, None, out);
-        self.place(now, task, around, out);
+        self.act_on(now, task, decided, around, out);
     }
 
     /// A user withdraws a task.

@@ -11,6 +11,12 @@ enum Step {
     Award(Rivals, Assessment),
 }
 
+/// A step, and why.
+pub(super) struct Decided {
+    step: Step,
+    record: Record,
+}
+
 /// Who is excluded, counted.
 pub(super) struct Excluded {
     count: usize,
@@ -106,24 +112,38 @@ impl Requester {
         let Some(entry) = self.book.get(task) else { return };
         let deadline_in = entry.deadline_in(now);
         let circumstances = self.circumstances(now, &entry.spec, deadline_in, &entry.tried, around);
-        let sites = (around.sites)();
-        let ranking = placement::rank(&entry.spec, sites, &circumstances);
-        let method = self.method(&entry.spec, &ranking);
-        let epoch = entry.next_epoch();
-        let record = self.new_record(epoch::attempt(epoch), method, &entry.spec, around, &ranking);
+        let ranking = placement::rank(&entry.spec, (around.sites)(), &circumstances);
+        let decided = self.decide(&entry.spec, &ranking, around);
+        self.act_on(now, task, decided, around, out);
+    }
+
+    /// What is to be done with a task that may go where `ranking` says.
+    pub(super) fn decide(&self, spec: &TaskSpec, ranking: &Ranking<'_>, around: &mut Around<'_>) -> Decided {
+        let method = self.method(spec, ranking);
+        let record = self.new_record(0, method, spec, around, ranking);
+        let award = |to| Step::Award(Rivals::of(&to, &record.assessments), to);
         let step = match method {
-            Method::None => Step::Nobody(Excluded::count(&ranking)),
-            Method::Offers => Step::Ask(ranking.candidates()),
-            Method::Local | Method::Award | Method::Forwarded | Method::Pinned => match ranking.choose(around.rng) {
-                Some(chosen) => Step::Award(Rivals::of(&chosen, &record.assessments), chosen),
-                None => return,
-            },
+            Method::None => None,
+            Method::Offers => Some(Step::Ask(ranking.candidates())),
+            Method::Local | Method::Award | Method::Forwarded | Method::Pinned => ranking.choose(around.rng).map(award),
         };
+        Decided { step: step.unwrap_or_else(|| Step::Nobody(Excluded::count(ranking))), record }
+    }
+
+    /// Begins the attempt that was decided on.
+    pub(super) fn act_on(
+        &mut self,
+        now: Time,
+        task: TaskId,
+        decided: Decided,
+        around: &mut Around<'_>,
+        out: &mut Outbox,
+    ) {
         let Some(entry) = self.book.open(task) else { return };
-        entry.epoch = epoch;
-        entry.records.push(record);
+        entry.epoch = entry.next_epoch();
+        entry.records.push(Record { epoch: epoch::attempt(entry.epoch), ..decided.record });
         entry.state = TaskState::Placing;
-        match step {
+        match decided.step {
             Step::Nobody(excluded) => self.nobody(now, task, &excluded, out),
             Step::Ask(candidates) => self.ask(now, task, candidates, around, out),
             Step::Award(rivals, chosen) => self.award(now, task, &chosen, rivals, false, around, out),
