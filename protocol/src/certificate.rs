@@ -51,6 +51,11 @@ impl SecretKey {
         zeroize::Zeroizing::new(self.0.to_bytes())
     }
 
+    /// Signs what another protocol prescribes, like a TLS handshake. Documents of ours are signed by their kind.
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.0.sign(message).to_bytes()
+    }
+
     /// The public half, as the id of a peer.
     pub fn peer(&self) -> PeerId {
         PeerId(self.0.verifying_key().to_bytes())

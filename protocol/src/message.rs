@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use crate::brief::Marks;
 use crate::cbor::{self, CborError};
-use crate::certificate::{Signed, SignedRecord};
+use crate::certificate::SignedRecord;
 use crate::config::{MESSAGE_BYTES_MAX, Weights};
-use crate::id::{BlobId, MeshId, PeerId, ShortId, TaskId};
+use crate::id::{BlobId, PeerId, ShortId, TaskId};
 use crate::latency::Coordinate;
 use crate::load::AHEAD;
 use crate::task::TaskState;
@@ -66,15 +66,12 @@ fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     }
 }
 
-/// The first frame each side sends: who it is. Nothing else is read before it has been checked.
+/// The first frame each side sends. Who it is has been shown in the handshake.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// The mesh it belongs to.
-    #[serde(rename = "m")]
-    pub mesh: MeshId,
-    /// Its member certificate.
-    #[serde(rename = "c")]
-    pub certificate: Signed,
+    /// Drawn at each start, so that a restart is not taken for a second connection of the same run.
+    #[serde(rename = "b", default)]
+    pub run: u64,
     /// Version of the software, for people.
     #[serde(rename = "v", default)]
     pub software: String,

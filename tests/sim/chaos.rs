@@ -27,14 +27,15 @@ fn promises_hold_when_everything_goes_wrong() {
 fn seeds_that_broke_a_promise_once_break_none() {
     const WHOLE: Size = Size { peers: 20, minutes: 10 };
     let seeds = [
-        26,  // a guarded task whose home could not read its record never ended
-        32,  // a peer told to stop twice spun
-        133, // a home that gave up was not followed once its witness had been away
-        249, // a machine that had lied was taken for gone
-        287, // as 133
-        819, // as 249
-        917, // as 249
-        979, // as 249
+        26,   // a guarded task whose home could not read its record never ended
+        32,   // a peer told to stop twice spun
+        133,  // a home that gave up was not followed once its witness had been away
+        249,  // a machine that had lied was taken for gone
+        287,  // as 133
+        819,  // as 249
+        917,  // as 249
+        979,  // as 249
+        1457, // an address that nobody knew was called instead of the one that was known
     ];
 
     for seed in seeds {

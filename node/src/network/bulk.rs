@@ -1,4 +1,4 @@
-//! A fresh stream beside the control stream, for data that must not delay control frames.
+//! Streams of their own for large data.
 //!
 //! **Not here:** what is said on it; that is `crate::blobs`.
 
@@ -7,22 +7,23 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use futures::{AsyncRead as _, AsyncWrite as _};
+use quinn::{RecvStream, SendStream};
 use shoal_protocol::PeerId;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 
-/// Bytes both ways between two admitted peers. Dropping it ends both directions; what was written before
-/// `shutdown` still arrives.
+/// Bytes both ways between two members. Dropping it ends both directions; what was written before `shutdown` still
+/// arrives.
 pub struct BulkStream {
     peer: PeerId,
-    stream: libp2p::Stream,
+    send: SendStream,
+    receive: RecvStream,
     _slot: OwnedSemaphorePermit,
 }
 
 impl BulkStream {
-    pub(super) fn new(peer: PeerId, stream: libp2p::Stream, slot: OwnedSemaphorePermit) -> Self {
-        Self { peer, stream, _slot: slot }
+    pub(super) fn new(peer: PeerId, (send, receive): (SendStream, RecvStream), slot: OwnedSemaphorePermit) -> Self {
+        Self { peer, send, receive, _slot: slot }
     }
 
     /// The peer at the other end.
@@ -39,22 +40,20 @@ impl fmt::Debug for BulkStream {
 
 impl AsyncRead for BulkStream {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let read = futures::ready!(Pin::new(&mut self.stream).poll_read(context, into.initialize_unfilled()))?;
-        into.advance(read);
-        Poll::Ready(Ok(()))
+        AsyncRead::poll_read(Pin::new(&mut self.receive), context, into)
     }
 }
 
 impl AsyncWrite for BulkStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        AsyncWrite::poll_write(Pin::new(&mut self.send), context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        AsyncWrite::poll_flush(Pin::new(&mut self.send), context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_close(context)
+        AsyncWrite::poll_shutdown(Pin::new(&mut self.send), context)
     }
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use futures::AsyncRead;
+use tokio::io::{AsyncRead, ReadBuf};
 
 const PREFIX_BYTES: usize = 4;
 /// Many small frames come with one read; an idle neighbour must not cost more.
@@ -58,7 +58,9 @@ impl FrameReader {
     ) -> Poll<io::Result<usize>> {
         self.make_room(PREFIX_BYTES);
         let free = self.buffer.get_mut(self.end..).unwrap_or_default();
-        let read = futures::ready!(Pin::new(stream).poll_read(context, free))?;
+        let mut into = ReadBuf::new(free);
+        futures::ready!(Pin::new(stream).poll_read(context, &mut into))?;
+        let read = into.filled().len();
         self.end += read;
         Poll::Ready(Ok(read))
     }
@@ -104,13 +106,13 @@ mod tests {
     }
 
     impl AsyncRead for Chunks {
-        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
-            assert!(!into.is_empty(), "a read into nothing looks like the end");
-            let size = self.sizes[self.turn % self.sizes.len()].min(into.len()).min(self.bytes.len() - self.at);
-            into[..size].copy_from_slice(&self.bytes[self.at..self.at + size]);
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            assert!(into.remaining() > 0, "a read into nothing looks like the end");
+            let size = self.sizes[self.turn % self.sizes.len()].min(into.remaining()).min(self.bytes.len() - self.at);
+            into.put_slice(&self.bytes[self.at..self.at + size]);
             self.at += size;
             self.turn += 1;
-            Poll::Ready(Ok(size))
+            Poll::Ready(Ok(()))
         }
     }
 

@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use shoal_protocol::config::MESSAGE_BYTES_MAX;
 
-/// Time a connection has to show a valid certificate.
-pub(super) const ADMISSION_TIMEOUT: Duration = Duration::from_secs(5);
-/// The first frame: a certificate with the most labels allowed is under 10 KiB.
-pub(super) const HELLO_BYTES_MAX: usize = 16 * 1024;
-/// Connections that have not been admitted, together; each lives at most [`ADMISSION_TIMEOUT`].
-pub(super) const UNADMITTED_MAX: usize = 32;
-/// Handshakes of strangers under way.
-pub(super) const PENDING_INCOMING_MAX: u32 = 64;
+/// Time that both sides of a new connection have to greet.
+pub(super) const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
+/// The first frame: a version and a number.
+pub(super) const GREETING_BYTES_MAX: usize = 1024;
+/// Connections beyond those of neighbours: with members that have not greeted, and such as are sorted out.
+pub(super) const CONNECTIONS_TO_SPARE: u32 = 32;
 /// Dials under way.
 pub(super) const PENDING_OUTGOING_MAX: u32 = 64;
 /// Connections with one peer while duplicates and dead ones of earlier runs are sorted out.
@@ -61,8 +59,11 @@ pub(super) const STREAM_WINDOW_BYTES: u32 = 512 * 1024;
 /// Unread bytes of one connection: when every stream of two honest peers stalls, control frames still pass.
 pub(super) const CONNECTION_WINDOW_BYTES: u32 =
     STREAM_WINDOW_BYTES * (2 * BULK_OUT_MAX as u32 + 2) + (LONG_MAX * MESSAGE_BYTES_MAX) as u32;
-/// Streams a peer may hold open: bulk, long messages, control, identify.
-pub(super) const STREAMS_MAX: u32 = 48;
+/// Streams of both directions that a peer may hold open: bulk, and those of libp2p.
+pub(super) const STREAMS_MAX: u32 = 32;
+/// Streams of one direction that a peer may hold open: the control stream, and long messages. Twice as many of those as
+/// it sends at once, since it may be done with one before this side is.
+pub(super) const UNI_STREAMS_MAX: u32 = 1 + 2 * LONG_MAX as u32;
 /// A connection without any packet is dead after this. The protocol notices silence much earlier.
 pub(super) const CONNECTION_SILENT_MAX: Duration = Duration::from_secs(10);
 /// Keeps an idle connection, and the NAT mapping under it, alive.

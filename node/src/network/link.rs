@@ -1,15 +1,15 @@
 //! The life of one control stream.
 //!
 //! ```text
-//! opened ─► admission ─► open: frames both ways ─► draining: the rest is written, the end is read ─► closed
-//!              └────────────────────────────────────────────────────────────────────────────────────► closed
+//! opened ─► greeting ─► open: frames both ways ─► draining: the rest is written, the end is read ─► closed
+//!              └───────────────────────────────────────────────────────────────────────────────────► closed
 //! ```
 //!
 //! The stream is read and written by this task alone, outside of libp2p's own event loop: two task switches less
 //! for each frame.
 //!
 //! **Invariant:** no frame is delivered before `Connected` or after `Disconnected` of its peer.
-//! **Not here:** which of two connections is kept (`links.rs`); the verdict (`admission.rs`).
+//! **Not here:** which of two connections is kept (`links.rs`), and who may have one (`quic/`).
 
 use std::future::poll_fn;
 use std::io;
@@ -18,32 +18,37 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures::AsyncWrite;
-use libp2p::swarm::ConnectionId;
+use quinn::{ConnectionError, RecvStream, SendStream};
 use shoal_protocol::PeerId;
+use shoal_protocol::certificate::MemberCertificate;
 use shoal_protocol::config::FRAME_BYTES_MAX;
+use shoal_protocol::message::DecodeError;
+use tokio::io::AsyncWrite;
+use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::PollSender;
 
-use super::admission::{Admitted, Verdict};
 use super::frame::{FrameReader, FrameTooLong};
-use super::gate::Gate;
-use super::limits::{BULK_FINISH_MAX, DRAIN_MAX, HELLO_BYTES_MAX, LINGER, RETIRE_AFTER};
-use super::links::{Arrival, Link};
+use super::greeting::{self, Run};
+use super::kinds::Kind;
+use super::limits::{BULK_FINISH_MAX, DRAIN_MAX, GREETING_BYTES_MAX, GREETING_TIMEOUT, LINGER, RETIRE_AFTER};
+use super::links::{Arrival, Link, LinkId};
+use super::long;
 use super::outbox::{Taken, frame_length};
-use super::{NetworkEvent, Shared};
+use super::quic::QuicError;
+use super::{BulkStream, NetworkEvent, Shared};
 
-/// A control stream that has just been opened.
-#[derive(Debug)]
+/// A connection with a member that has just come up.
 pub(super) struct Opened {
-    pub(super) connection: ConnectionId,
-    /// Whom the transport authenticated.
-    pub(super) peer: PeerId,
+    pub(super) id: LinkId,
+    pub(super) connection: quinn::Connection,
+    /// Checked in the handshake.
+    pub(super) certificate: MemberCertificate,
     /// The address we dialled, when it was us.
     pub(super) dialled: Option<String>,
-    pub(super) stream: libp2p::Stream,
-    pub(super) gate: Arc<Gate>,
+    /// Streams that the member opens for bulk.
+    pub(super) bulk: mpsc::Receiver<(SendStream, RecvStream)>,
 }
 
 /// How a link ended.
@@ -51,80 +56,149 @@ pub(super) struct Opened {
 pub(super) enum End {
     /// The connection is one too many; nothing was said on it.
     Redundant,
-    /// We do not admit the peer.
+    /// There is no place for the peer, or it does not speak as it should.
     Refused { reason: String, garbage: bool },
-    /// The other side closed before it was admitted, or before it admitted us.
+    /// The other side closed before both had greeted.
     ClosedEarly { reason: String },
-    /// It was admitted, and is over.
+    /// It was open, and is over.
     Closed,
-    /// It was admitted, and sent what no honest peer sends.
+    /// It was open, and the peer sent what no honest peer sends.
     Garbage { reason: String },
 }
 
-/// Runs a link to its end; the connection is then to be closed.
+/// Runs a link to its end, and closes the connection.
 pub(super) async fn run(opened: Opened, shared: Arc<Shared>) -> End {
-    let Opened { connection, peer, dialled, stream, gate } = opened;
-    let mut wire = Wire::new(stream, Arc::clone(&shared));
-    let admitted = match admit(&mut wire, &shared, peer, dialled.is_some()).await {
-        Ok(admitted) => admitted,
-        Err(end) => return end,
+    let connection = opened.connection.clone();
+    let end = live(opened, shared).await;
+    // What a member is refused for, it may know: it is no stranger.
+    let reason = match &end {
+        End::Refused { reason, .. } | End::Garbage { reason } => reason.as_str(),
+        End::Redundant | End::ClosedEarly { .. } | End::Closed => "",
     };
-    let link = Arc::new(Link::new(connection, gate));
-    if dialled.is_none() && link.outbox.push(shared.admission.opening()).is_err() {
-        return End::ClosedEarly { reason: "this peer's own certificate does not fit a frame".into() };
+    connection.close(0_u32.into(), reason.as_bytes());
+    end
+}
+
+async fn live(opened: Opened, shared: Arc<Shared>) -> End {
+    let Opened { id, connection, certificate, dialled, bulk } = opened;
+    let peer = certificate.peer;
+    if dialled.is_some() && shared.links().is_fresh(peer) {
+        return End::Redundant;
     }
-    if let Err(end) = arrive(&shared, peer, &link, admitted, dialled).await {
+    let greeting = greet(&connection, &shared, dialled.is_some());
+    let (mut wire, run) = match timeout(GREETING_TIMEOUT, greeting).await {
+        Ok(Ok(greeted)) => greeted,
+        Ok(Err(end)) => return end,
+        Err(_) => {
+            let reason = format!("it did not greet within {} s", GREETING_TIMEOUT.as_secs());
+            return End::Refused { reason, garbage: false };
+        }
+    };
+    let link = Arc::new(Link::new(id, connection));
+    if dialled.is_none() && link.outbox.push(&shared.greeting).is_err() {
+        return End::Closed;
+    }
+    if let Err(end) = arrive(&shared, certificate, &link, run, dialled).await {
         return end;
     }
-    let over = wire.exchange(&link, peer).await;
+    let mut long = long::Incoming::new(peer, Arc::clone(&link), Arc::clone(&shared));
+    let over = tokio::select! {
+        over = wire.exchange(&link, peer) => over,
+        () = long.run() => Over::Broken,
+        () = take_bulk(bulk, &link, peer, &shared) => Over::Broken,
+    };
+    if matches!(over, Over::TheyClose) {
+        long.finish().await;
+    }
     depart(&shared, peer, &link).await;
     finish(&mut wire, &link, peer, over).await
 }
 
-async fn admit(wire: &mut Wire, shared: &Shared, peer: PeerId, dialled: bool) -> Result<Admitted, End> {
-    if dialled {
-        if shared.links().is_fresh(peer) {
-            return Err(End::Redundant);
+/// Hands on the bulk streams that the peer opens.
+async fn take_bulk(mut bulk: mpsc::Receiver<(SendStream, RecvStream)>, link: &Link, peer: PeerId, shared: &Shared) {
+    while let Some(stream) = bulk.recv().await {
+        let Some(slot) = link.slots.try_bulk_in() else {
+            shared.counters.streams_refused.one();
+            continue;
+        };
+        shared.counters.bulk_in.one();
+        let stream = BulkStream::new(peer, stream, slot);
+        if shared.events.send(NetworkEvent::Bulk { from: peer, stream }).await.is_err() {
+            break;
         }
-        wire.write_frame(shared.admission.opening()).await.map_err(|error| closed_early(&error))?;
     }
-    let body = wire.read_frame(HELLO_BYTES_MAX).await.map_err(|error| match error {
-        ReadError::TooLong(error) => End::Refused { reason: error.to_string(), garbage: true },
-        ReadError::Io(error) => closed_early(&error),
-    })?;
-    shared
-        .admission
-        .check(peer, &body)
-        .map_err(|verdict: Verdict| End::Refused { reason: verdict.to_string(), garbage: verdict.is_garbage() })
+    // It ends with the connection, of which the control stream hears as well.
+    std::future::pending().await
 }
 
-fn closed_early(error: &io::Error) -> End {
-    let reason = match error.kind() {
-        io::ErrorKind::UnexpectedEof => "it closed the connection".into(),
-        _ => error.to_string(),
+/// Each side opens a stream and says which run it is; the one that was dialled second, so that it can still say no.
+async fn greet(connection: &quinn::Connection, shared: &Arc<Shared>, dialled: bool) -> Result<(Wire, Run), End> {
+    if dialled {
+        let send = Kind::Control.open(connection).await.map_err(|error| early(&error, connection))?;
+        let mut writing = Writing::new(send);
+        writing.write_frame(&shared.greeting).await.map_err(|error| early(&error, connection))?;
+        let (reading, run) = hear_greeting(connection).await?;
+        Ok((Wire { writing, reading, shared: Arc::clone(shared), waiting: None }, run))
+    } else {
+        let (reading, run) = hear_greeting(connection).await?;
+        let send = Kind::Control.open(connection).await.map_err(|error| early(&error, connection))?;
+        Ok((Wire { writing: Writing::new(send), reading, shared: Arc::clone(shared), waiting: None }, run))
+    }
+}
+
+async fn hear_greeting(connection: &quinn::Connection) -> Result<(Reading, Run), End> {
+    let noise = |reason: String| End::Refused { reason, garbage: true };
+    let mut receive = connection.accept_uni().await.map_err(|error| closed_early(&error))?;
+    if Kind::of(&mut receive).await.map_err(|error| early(&error, connection))? != Some(Kind::Control) {
+        return Err(noise("its first stream is no control stream".into()));
+    }
+    let mut reading = Reading { receive, frames: FrameReader::new() };
+    let body = reading.read_frame(GREETING_BYTES_MAX).await.map_err(|error| match error {
+        ReadError::TooLong(error) => noise(error.to_string()),
+        ReadError::Io(error) => early(&error, connection),
+    })?;
+    let run = greeting::read(&body).map_err(|error: DecodeError| End::Refused {
+        garbage: greeting::is_noise(&error),
+        reason: format!("its first frame is not a greeting: {error}"),
+    })?;
+    Ok((reading, run))
+}
+
+/// A stream has failed: mostly because the connection has, which knows better why.
+fn early(error: &io::Error, connection: &quinn::Connection) -> End {
+    match connection.close_reason() {
+        Some(reason) => closed_early(&reason),
+        None => End::ClosedEarly { reason: error.to_string() },
+    }
+}
+
+fn closed_early(error: &ConnectionError) -> End {
+    let reason = match error {
+        ConnectionError::ApplicationClosed(close) if close.reason.is_empty() => "it closed the connection".into(),
+        ConnectionError::ApplicationClosed(close) => String::from_utf8_lossy(&close.reason).into_owned(),
+        error => QuicError::from(error.clone()).to_string(),
     };
     End::ClosedEarly { reason }
 }
 
 async fn arrive(
     shared: &Arc<Shared>,
-    peer: PeerId,
+    certificate: MemberCertificate,
     link: &Arc<Link>,
-    admitted: Admitted,
+    run: Run,
     dialled: Option<String>,
 ) -> Result<(), End> {
+    let peer = certificate.peer;
     // Room for both events first, so that the change and its news are one step.
     let (Ok(first), Ok(second)) = (shared.events.reserve().await, shared.events.reserve().await) else {
         return Err(End::Closed);
     };
     let mut links = shared.links();
-    let arrival = links.arrive(peer, admitted.run, Arc::clone(link));
+    let arrival = links.arrive(peer, run, Arc::clone(link));
     if arrival == Arrival::Full {
         return Err(End::Refused { reason: "this peer has as many neighbours as it may have".into(), garbage: false });
     }
-    link.gate.open();
     shared.counters.admitted.one();
-    let certificate = admitted.certificate;
     let connected = NetworkEvent::Connected { member: certificate.member(), certificate, address: dialled };
     match arrival {
         Arrival::Connected => first.send(connected),
@@ -138,15 +212,15 @@ async fn arrive(
     Ok(())
 }
 
-fn retire_later(shared: &Arc<Shared>, peer: PeerId, older: ConnectionId) {
+fn retire_later(shared: &Arc<Shared>, peer: PeerId, older: LinkId) {
     shared.counters.duplicates.one();
     let shared = Arc::downgrade(shared);
     tokio::spawn(async move {
         sleep(RETIRE_AFTER).await;
         let Some(shared) = shared.upgrade() else { return };
         let links = shared.links();
-        let others = links.of(peer).iter().any(|link| link.connection != older && link.outbox.is_open());
-        if let Some(link) = links.of(peer).iter().find(|link| link.connection == older).filter(|_| others) {
+        let others = links.of(peer).iter().any(|link| link.id != older && link.outbox.is_open());
+        if let Some(link) = links.of(peer).iter().find(|link| link.id == older).filter(|_| others) {
             link.outbox.close();
         }
     });
@@ -154,7 +228,7 @@ fn retire_later(shared: &Arc<Shared>, peer: PeerId, older: ConnectionId) {
 
 async fn depart(shared: &Shared, peer: PeerId, link: &Link) {
     let permit = shared.events.reserve().await;
-    let was_last = shared.links().depart(peer, link.connection);
+    let was_last = shared.links().depart(peer, link.id);
     // Closed after it has departed: whoever could look it up could also send on it.
     link.outbox.close();
     if was_last {
@@ -179,22 +253,22 @@ async fn finish(wire: &mut Wire, link: &Link, peer: PeerId, over: Over) -> End {
             // Closing now could overtake what was just written: that is left to the side that began.
             let patience = async {
                 sleep(LINGER).await;
-                let _ = timeout(BULK_FINISH_MAX, link.gate.bulk_idle()).await;
+                let _ = timeout(BULK_FINISH_MAX, link.slots.bulk_idle()).await;
             };
-            tokio::select! { () = link.gate.closed() => {}, () = patience => {} }
+            tokio::select! { _ = link.connection.closed() => {}, () = patience => {} }
         }
         Over::WeClose => {
             let _ = timeout(DRAIN_MAX, async {
                 wire.write_frames(link).await;
                 // The end of the control stream is the end of everything to the other side.
-                link.gate.long_sent().await;
+                link.slots.long_sent().await;
                 wire.write_end().await
             })
             .await;
             let _ = wire.read_rest(link, peer, DRAIN_MAX).await;
             if !link.is_muted() {
-                let idle = timeout(BULK_FINISH_MAX, link.gate.bulk_idle());
-                tokio::select! { () = link.gate.closed() => {}, _ = idle => {} }
+                let idle = timeout(BULK_FINISH_MAX, link.slots.bulk_idle());
+                tokio::select! { _ = link.connection.closed() => {}, _ = idle => {} }
             }
         }
     }
@@ -219,20 +293,16 @@ enum ReadError {
     Io(io::Error),
 }
 
-/// The stream with what is half read and half written.
-struct Wire {
-    stream: libp2p::Stream,
-    reader: FrameReader,
+/// What this side says, with what is half written.
+struct Writing {
+    send: SendStream,
     batch: Vec<u8>,
     written: usize,
-    shared: Arc<Shared>,
-    /// Set while an event waits for room in the driver's queue.
-    waiting: Option<(PollSender<NetworkEvent>, NetworkEvent)>,
 }
 
-impl Wire {
-    fn new(stream: libp2p::Stream, shared: Arc<Shared>) -> Self {
-        Self { stream, reader: FrameReader::new(), batch: Vec::new(), written: 0, shared, waiting: None }
+impl Writing {
+    fn new(send: SendStream) -> Self {
+        Self { send, batch: Vec::new(), written: 0 }
     }
 
     async fn write_frame(&mut self, body: &[u8]) -> io::Result<()> {
@@ -242,15 +312,35 @@ impl Wire {
         poll_fn(|context| self.poll_write_batch(context)).await
     }
 
+    fn poll_write_batch(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest) = self.batch.get(self.written..).filter(|rest| !rest.is_empty()) {
+            match ready!(AsyncWrite::poll_write(Pin::new(&mut self.send), context, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.written += written,
+            }
+        }
+        self.batch.clear();
+        self.written = 0;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// What the other side says, with what is half read.
+struct Reading {
+    receive: RecvStream,
+    frames: FrameReader,
+}
+
+impl Reading {
     async fn read_frame(&mut self, limit: usize) -> Result<Vec<u8>, ReadError> {
         poll_fn(|context| {
             loop {
-                match self.reader.next(limit) {
+                match self.frames.next(limit) {
                     Ok(Some(body)) => return Poll::Ready(Ok(body)),
                     Ok(None) => {}
                     Err(error) => return Poll::Ready(Err(ReadError::TooLong(error))),
                 }
-                match ready!(self.reader.poll_fill(&mut self.stream, context)) {
+                match ready!(self.frames.poll_fill(&mut self.receive, context)) {
                     Ok(0) => return Poll::Ready(Err(ReadError::Io(io::ErrorKind::UnexpectedEof.into()))),
                     Ok(_) => {}
                     Err(error) => return Poll::Ready(Err(ReadError::Io(error))),
@@ -259,7 +349,18 @@ impl Wire {
         })
         .await
     }
+}
 
+/// Both directions of the control stream.
+struct Wire {
+    writing: Writing,
+    reading: Reading,
+    shared: Arc<Shared>,
+    /// Set while an event waits for room in the driver's queue.
+    waiting: Option<(PollSender<NetworkEvent>, NetworkEvent)>,
+}
+
+impl Wire {
     /// Frames both ways until there is a reason to stop.
     async fn exchange(&mut self, link: &Link, peer: PeerId) -> Over {
         poll_fn(|context| {
@@ -286,9 +387,12 @@ impl Wire {
         .await;
     }
 
-    /// Ends the stream to the other side.
+    /// Ends the stream to the other side, and waits until it has everything.
     async fn write_end(&mut self) -> io::Result<()> {
-        poll_fn(|context| Pin::new(&mut self.stream).poll_close(context)).await
+        // It may have ended already, with the connection.
+        let _ = self.writing.send.finish();
+        self.writing.send.stopped().await.map_err(io::Error::other)?;
+        Ok(())
     }
 
     /// Reads to the end of the stream, or until nothing has come for `patience`.
@@ -303,13 +407,13 @@ impl Wire {
     /// Ready only when writing is over.
     fn poll_write(&mut self, link: &Link, context: &mut Context<'_>) -> Poll<Over> {
         loop {
-            if ready!(self.poll_write_batch(context)).is_err() {
+            if ready!(self.writing.poll_write_batch(context)).is_err() {
                 return Poll::Ready(Over::Broken);
             }
-            match link.outbox.take(&mut self.batch, context) {
+            match link.outbox.take(&mut self.writing.batch, context) {
                 Taken::Frames(frames) => {
                     self.shared.counters.frames_out.add(frames);
-                    self.shared.counters.frame_bytes_out.add(self.batch.len());
+                    self.shared.counters.frame_bytes_out.add(self.writing.batch.len());
                 }
                 Taken::Nothing => return Poll::Pending,
                 Taken::Closed => return Poll::Ready(Over::WeClose),
@@ -318,30 +422,13 @@ impl Wire {
         }
     }
 
-    fn poll_write_batch(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut stream = Pin::new(&mut self.stream);
-        if self.batch.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
-        while let Some(rest) = self.batch.get(self.written..).filter(|rest| !rest.is_empty()) {
-            match ready!(stream.as_mut().poll_write(context, rest))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => self.written += written,
-            }
-        }
-        ready!(stream.poll_flush(context))?;
-        self.batch.clear();
-        self.written = 0;
-        Poll::Ready(Ok(()))
-    }
-
     /// Ready only when reading is over.
     fn poll_read(&mut self, link: &Link, peer: PeerId, context: &mut Context<'_>) -> Poll<Over> {
         loop {
             if ready!(self.poll_deliver_waiting(link, context)).is_err() {
                 return Poll::Ready(Over::Broken);
             }
-            match self.reader.next(FRAME_BYTES_MAX) {
+            match self.reading.frames.next(FRAME_BYTES_MAX) {
                 Ok(Some(body)) => {
                     self.deliver(link, peer, body);
                     continue;
@@ -349,8 +436,8 @@ impl Wire {
                 Ok(None) => {}
                 Err(error) => return Poll::Ready(Over::TooLong(error)),
             }
-            match ready!(self.reader.poll_fill(&mut self.stream, context)) {
-                Ok(0) if self.reader.has_partial_frame() => return Poll::Ready(Over::Broken),
+            match ready!(self.reading.frames.poll_fill(&mut self.reading.receive, context)) {
+                Ok(0) if self.reading.frames.has_partial_frame() => return Poll::Ready(Over::Broken),
                 Ok(0) => return Poll::Ready(Over::TheyClose),
                 Ok(_) => link.has_heard(),
                 Err(_) => return Poll::Ready(Over::Broken),

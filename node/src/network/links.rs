@@ -19,34 +19,39 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use libp2p::swarm::ConnectionId;
 use shoal_protocol::PeerId;
 
-use super::admission::Run;
-use super::gate::Gate;
+use super::greeting::Run;
 use super::limits::FRESH;
 use super::outbox::Outbox;
+use super::slots::Slots;
 
 /// Links of one peer that are kept: the newest, and its predecessor until that is retired.
 const LINKS_PER_PEER_MAX: usize = 2;
 
-/// One admitted connection.
+/// Tells connections apart, also those of one peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LinkId(pub(super) u64);
+
+/// One connection with a neighbour. What carries it is of no importance to the rules here.
 #[derive(Debug)]
-pub(super) struct Link {
-    pub(super) connection: ConnectionId,
-    pub(super) gate: Arc<Gate>,
+pub(super) struct Link<C = quinn::Connection> {
+    pub(super) id: LinkId,
+    pub(super) connection: C,
     pub(super) outbox: Outbox,
+    pub(super) slots: Slots,
     started: Instant,
     heard_ms: AtomicU64,
     muted: AtomicBool,
 }
 
-impl Link {
-    pub(super) fn new(connection: ConnectionId, gate: Arc<Gate>) -> Self {
+impl<C> Link<C> {
+    pub(super) fn new(id: LinkId, connection: C) -> Self {
         Self {
+            id,
             connection,
-            gate,
             outbox: Outbox::default(),
+            slots: Slots::default(),
             started: Instant::now(),
             heard_ms: AtomicU64::new(0),
             muted: AtomicBool::new(false),
@@ -74,10 +79,10 @@ impl Link {
 }
 
 #[derive(Debug)]
-struct Neighbour {
+struct Neighbour<C> {
     run: Run,
     /// Oldest first.
-    links: Vec<Arc<Link>>,
+    links: Vec<Arc<Link<C>>>,
 }
 
 /// What the arrival of a link means to the driver.
@@ -88,24 +93,24 @@ pub(super) enum Arrival {
     /// It was, by connections that have ended or belong to an earlier run.
     Reconnected,
     /// It is, by an older connection as well; that one is to be retired by this side, or by the other.
-    Duplicate { retire: Option<ConnectionId> },
+    Duplicate { retire: Option<LinkId> },
     /// There are as many neighbours as there may be; nothing changed.
     Full,
 }
 
 #[derive(Debug)]
-pub(super) struct Links {
+pub(super) struct Links<C = quinn::Connection> {
     local: PeerId,
     peers_max: usize,
-    neighbours: BTreeMap<PeerId, Neighbour>,
+    neighbours: BTreeMap<PeerId, Neighbour<C>>,
 }
 
-impl Links {
+impl<C> Links<C> {
     pub(super) fn new(local: PeerId, peers_max: usize) -> Self {
         Self { local, peers_max, neighbours: BTreeMap::new() }
     }
 
-    pub(super) fn arrive(&mut self, peer: PeerId, run: Run, link: Arc<Link>) -> Arrival {
+    pub(super) fn arrive(&mut self, peer: PeerId, run: Run, link: Arc<Link<C>>) -> Arrival {
         let count = self.neighbours.len();
         let mut entry = match self.neighbours.entry(peer) {
             Entry::Vacant(_) if count >= self.peers_max => return Arrival::Full,
@@ -127,7 +132,7 @@ impl Links {
             *neighbour = Neighbour { run, links: vec![link] };
             return Arrival::Reconnected;
         }
-        let retire = (self.local < peer).then(|| neighbour.links.last().map(|old| old.connection)).flatten();
+        let retire = (self.local < peer).then(|| neighbour.links.last().map(|old| old.id)).flatten();
         neighbour.links.push(link);
         while neighbour.links.len() > LINKS_PER_PEER_MAX {
             neighbour.links.remove(0).outbox.cut();
@@ -136,11 +141,11 @@ impl Links {
     }
 
     /// Forgets a link that has ended; true when it was the peer's last.
-    pub(super) fn depart(&mut self, peer: PeerId, connection: ConnectionId) -> bool {
+    pub(super) fn depart(&mut self, peer: PeerId, link: LinkId) -> bool {
         let Entry::Occupied(mut entry) = self.neighbours.entry(peer) else { return false };
         let links = &mut entry.get_mut().links;
         let before = links.len();
-        links.retain(|link| link.connection != connection);
+        links.retain(|other| other.id != link);
         let was_last = before > 0 && links.is_empty();
         if was_last {
             entry.remove();
@@ -149,7 +154,7 @@ impl Links {
     }
 
     /// The link to send on.
-    pub(super) fn newest(&self, peer: PeerId) -> Option<&Arc<Link>> {
+    pub(super) fn newest(&self, peer: PeerId) -> Option<&Arc<Link<C>>> {
         self.neighbours.get(&peer)?.links.last()
     }
 
@@ -158,7 +163,7 @@ impl Links {
         self.newest(peer).is_some_and(|link| link.is_fresh())
     }
 
-    pub(super) fn of(&self, peer: PeerId) -> &[Arc<Link>] {
+    pub(super) fn of(&self, peer: PeerId) -> &[Arc<Link<C>>] {
         self.neighbours.get(&peer).map(|neighbour| neighbour.links.as_slice()).unwrap_or_default()
     }
 
@@ -166,7 +171,7 @@ impl Links {
         self.neighbours.is_empty()
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Link>> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Link<C>>> {
         self.neighbours.values().flat_map(|neighbour| &neighbour.links)
     }
 }
@@ -178,12 +183,12 @@ mod tests {
     const LOW: PeerId = PeerId([1; 32]);
     const HIGH: PeerId = PeerId([2; 32]);
 
-    fn link(id: usize) -> Arc<Link> {
-        Arc::new(Link::new(ConnectionId::new_unchecked(id), Arc::new(Gate::new())))
+    fn link(id: u64) -> Arc<Link<()>> {
+        Arc::new(Link::new(LinkId(id), ()))
     }
 
-    fn newest(links: &Links, peer: PeerId) -> Option<ConnectionId> {
-        links.newest(peer).map(|link| link.connection)
+    fn newest(links: &Links<()>, peer: PeerId) -> Option<LinkId> {
+        links.newest(peer).map(|link| link.id)
     }
 
     #[test]
@@ -193,13 +198,13 @@ mod tests {
         assert_eq!(low.arrive(HIGH, Run(1), link(1)), Arrival::Connected);
         assert_eq!(high.arrive(LOW, Run(2), link(1)), Arrival::Connected);
 
-        let retire = Some(ConnectionId::new_unchecked(1));
+        let retire = Some(LinkId(1));
         assert_eq!(low.arrive(HIGH, Run(1), link(2)), Arrival::Duplicate { retire });
         assert_eq!(high.arrive(LOW, Run(2), link(2)), Arrival::Duplicate { retire: None });
-        assert_eq!(newest(&low, HIGH), Some(ConnectionId::new_unchecked(2)));
+        assert_eq!(newest(&low, HIGH), Some(LinkId(2)));
 
-        assert!(!low.depart(HIGH, ConnectionId::new_unchecked(1)));
-        assert!(low.depart(HIGH, ConnectionId::new_unchecked(2)), "the last one");
+        assert!(!low.depart(HIGH, LinkId(1)));
+        assert!(low.depart(HIGH, LinkId(2)), "the last one");
     }
 
     #[test]
@@ -211,8 +216,8 @@ mod tests {
         assert_eq!(links.arrive(LOW, Run(2), link(2)), Arrival::Reconnected);
 
         assert!(old.is_muted() && !old.outbox.is_open());
-        assert!(!links.depart(LOW, old.connection), "its end is no longer news");
-        assert_eq!(newest(&links, LOW), Some(ConnectionId::new_unchecked(2)));
+        assert!(!links.depart(LOW, old.id), "its end is no longer news");
+        assert_eq!(newest(&links, LOW), Some(LinkId(2)));
     }
 
     #[test]

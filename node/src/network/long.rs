@@ -1,7 +1,7 @@
 //! Messages too long for the control stream: each goes on a stream of its own, so that no frame waits behind it.
 //!
 //! ```text
-//! [u32 length, big endian][message]   and the end of the stream
+//! [kind of stream][u32 length, big endian][message]   and the end of the stream
 //! ```
 //!
 //! **Invariant:** a message is delivered whole, after `Connected` and before `Disconnected` of its peer, or not at all;
@@ -10,20 +10,25 @@
 //! is gone: the protocol asks after what is not confirmed.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use futures::{AsyncReadExt as _, AsyncWriteExt as _};
+use quinn::RecvStream;
 use shoal_protocol::PeerId;
 use shoal_protocol::config::MESSAGE_BYTES_MAX;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::frame::FrameTooLong;
-use super::handler::Beside;
-use super::limits::{LONG_TIMEOUT, STREAM_OPEN_TIMEOUT};
+use super::kinds::Kind;
+use super::limits::{DRAIN_MAX, LONG_MAX, LONG_TIMEOUT};
 use super::links::Link;
-use super::swarm::Command;
 use super::{NetworkEvent, Shared};
+
+/// Long messages of one neighbour that are read, or wait for the driver: the sender waits when it has as many.
+const INCOMING_MAX: usize = 2 * LONG_MAX;
 
 /// A message that has its place in the queue to a neighbour.
 pub(super) struct Queued {
@@ -34,45 +39,89 @@ pub(super) struct Queued {
 }
 
 /// Sends it once its turn has come.
-pub(super) async fn send(queued: Queued, commands: mpsc::Sender<Command>, shared: Arc<Shared>) {
+pub(super) async fn send(queued: Queued, shared: Weak<Shared>) {
     let Queued { to, link, place, body } = queued;
-    let sent = tokio::select! {
-        sent = timeout(LONG_TIMEOUT, write(to, &link, &body, commands)) => sent.unwrap_or_else(|late| Err(late.into())),
-        () = link.gate.closed() => Err(io::ErrorKind::ConnectionReset.into()),
-    };
+    let sent = timeout(LONG_TIMEOUT, write(&link, &body)).await.unwrap_or_else(|late| Err(late.into()));
     drop(place);
-    match sent {
-        Ok(()) => shared.counters.long_out.one(),
-        Err(error) => tracing::debug!(peer = ?to, bytes = body.len(), %error, "a long message was not sent"),
+    match (sent, shared.upgrade()) {
+        (Ok(()), Some(shared)) => shared.counters.long_out.one(),
+        (Ok(()), None) => {}
+        (Err(error), _) => tracing::debug!(peer = ?to, bytes = body.len(), %error, "a long message was not sent"),
     }
 }
 
-async fn write(to: PeerId, link: &Link, body: &[u8], commands: mpsc::Sender<Command>) -> io::Result<()> {
-    let gone = || io::Error::from(io::ErrorKind::NotConnected);
+async fn write(link: &Link, body: &[u8]) -> io::Result<()> {
     let length = u32::try_from(body.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let _slot = link.gate.long_out().await.ok_or_else(gone)?;
-    let (reply, opened) = oneshot::channel();
-    let order = Command::Open { peer: to, connection: link.connection, beside: Beside::Long, reply };
-    commands.send(order).await.map_err(|_| gone())?;
-    // The network closes when the last handle to it is gone, and a message that waits must not be one.
-    drop(commands);
-    let opened = timeout(STREAM_OPEN_TIMEOUT, opened).await?;
-    let mut stream = opened.map_err(|_| gone())?.map_err(io::Error::other)?;
+    let _slot = link.slots.long_out().await.ok_or(io::ErrorKind::NotConnected)?;
+    let mut stream = Kind::Long.open(&link.connection).await?;
     stream.write_all(&length.to_be_bytes()).await?;
     stream.write_all(body).await?;
-    stream.close().await?;
-    // Its end says that the message has arrived. A stream dropped before that is refused by a receiver that has not
-    // confirmed its protocol yet.
-    match stream.read(&mut [0]).await? {
-        0 => Ok(()),
-        _ => Err(io::ErrorKind::InvalidData.into()),
+    // It cannot have ended before: this is its only end.
+    let _ = stream.finish();
+    // All of it is at the other side then.
+    match stream.stopped().await {
+        Ok(None) => Ok(()),
+        Ok(Some(_)) => Err(io::ErrorKind::ConnectionRefused.into()),
+        Err(error) => Err(io::Error::other(error)),
+    }
+}
+
+/// Long messages that come over one link.
+pub(super) struct Incoming {
+    from: PeerId,
+    link: Arc<Link>,
+    shared: Arc<Shared>,
+    coming: JoinSet<()>,
+}
+
+impl Incoming {
+    pub(super) fn new(from: PeerId, link: Arc<Link>, shared: Arc<Shared>) -> Self {
+        Self { from, link, shared, coming: JoinSet::new() }
+    }
+
+    /// Takes what comes, until the connection ends.
+    pub(super) async fn run(&mut self) {
+        loop {
+            tokio::select! {
+                accepted = self.link.connection.accept_uni(), if self.coming.len() < INCOMING_MAX => match accepted {
+                    Ok(stream) => self.take(stream),
+                    // The control stream hears of it as well.
+                    Err(_) => return std::future::pending().await,
+                },
+                Some(ended) = self.coming.join_next() => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "a long message ended by a fault of this program");
+                    }
+                }
+            }
+        }
+    }
+
+    /// The other side sends no more: takes what has come, and waits for the rest of it.
+    pub(super) async fn finish(&mut self) {
+        let rest = async {
+            // Streams that have begun to arrive are there at once.
+            while let Ok(Ok(stream)) = timeout(Duration::ZERO, self.link.connection.accept_uni()).await {
+                self.take(stream);
+                if self.coming.len() >= INCOMING_MAX {
+                    self.coming.join_next().await;
+                }
+            }
+            while self.coming.join_next().await.is_some() {}
+        };
+        let _ = timeout(DRAIN_MAX, rest).await;
+    }
+
+    fn take(&mut self, stream: RecvStream) {
+        self.coming.spawn(receive(stream, self.from, Arc::clone(&self.shared)));
     }
 }
 
 /// Reads one and hands it to the driver.
-pub(super) async fn receive(stream: libp2p::Stream, slot: OwnedSemaphorePermit, from: PeerId, shared: Arc<Shared>) {
+async fn receive(stream: RecvStream, from: PeerId, shared: Arc<Shared>) {
     let body = match timeout(LONG_TIMEOUT, read(stream)).await {
         Ok(Ok(body)) => body,
+        Ok(Err(ReadError::NotLong)) => return cut_off(from, &"it opened a stream of no kind", &shared),
         Ok(Err(ReadError::TooLong(error))) => return cut_off(from, &error, &shared),
         Ok(Err(ReadError::Io(error))) => {
             return tracing::debug!(peer = ?from, %error, "a long message did not arrive");
@@ -86,10 +135,10 @@ pub(super) async fn receive(stream: libp2p::Stream, slot: OwnedSemaphorePermit, 
         shared.counters.long_in.one();
         room.send(NetworkEvent::Frame { from, body });
     }
-    drop(slot);
 }
 
 enum ReadError {
+    NotLong,
     TooLong(FrameTooLong),
     Io(io::Error),
 }
@@ -100,21 +149,22 @@ impl From<io::Error> for ReadError {
     }
 }
 
-async fn read(mut stream: libp2p::Stream) -> Result<Vec<u8>, ReadError> {
-    let mut length = [0; 4];
-    stream.read_exact(&mut length).await?;
-    let announced = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+async fn read(mut stream: RecvStream) -> Result<Vec<u8>, ReadError> {
+    if Kind::of(&mut stream).await? != Some(Kind::Long) {
+        return Err(ReadError::NotLong);
+    }
+    let announced = usize::try_from(stream.read_u32().await?).unwrap_or(usize::MAX);
     if announced > MESSAGE_BYTES_MAX {
         return Err(ReadError::TooLong(FrameTooLong { announced, limit: MESSAGE_BYTES_MAX }));
     }
     let mut body = vec![0; announced];
-    stream.read_exact(&mut body).await?;
+    stream.read_exact(&mut body).await.map_err(io::Error::other)?;
     Ok(body)
 }
 
-/// No honest peer announces more than the limit.
-fn cut_off(peer: PeerId, error: &FrameTooLong, shared: &Shared) {
-    tracing::warn!(?peer, %error, "cutting off a neighbour");
+/// No honest peer does that.
+fn cut_off(peer: PeerId, why: &dyn std::fmt::Display, shared: &Shared) {
+    tracing::warn!(?peer, %why, "cutting off a neighbour");
     shared.counters.garbage.one();
     shared.links().of(peer).iter().for_each(|link| link.outbox.cut());
 }

@@ -1,30 +1,30 @@
-//! Connections to other peers: QUIC, discovery on the local network, admission, frames and bulk streams.
+//! Connections to other peers: QUIC, discovery on the local network, frames and bulk streams.
 //!
 //! ```text
-//! driver ── send ─► outbox ─► link ═ control stream ═ link ─► Frame ── driver     (one link per neighbour)
-//!        ── dial, open_bulk, a long message ─► swarm ═ connections ═ swarm ─► Discovered, Bulk …  (one swarm per node)
+//! driver ── send, open_bulk ─► link ═ streams of a connection ═ link ─► Frame, Bulk ── driver   (one link per neighbour)
+//!        ── dial ─► swarm ═ handshake: members only ═ swarm ─► Connected, Discovered ── driver       (one swarm per node)
 //! ```
 //!
 //! **Invariant:** nothing outside of this module names a type of libp2p or quinn, and no event carries a word of a
 //! peer whose certificate has not been checked.
 //! **Not here:** what frames mean, and whom to dial: the protocol decides both.
 
-mod admission;
 mod behaviour;
 mod bulk;
 mod counters;
 mod error;
 mod frame;
-mod gate;
-mod gated;
-mod handler;
+mod greeting;
 mod identity;
+mod kinds;
 mod limits;
 mod link;
 mod links;
 mod long;
 mod lookup;
 mod outbox;
+mod quic;
+mod slots;
 mod swarm;
 
 use std::fmt;
@@ -37,9 +37,8 @@ use shoal_protocol::{Member, MeshId, PeerId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use admission::{Admission, Run};
 use counters::Counters;
-use handler::Beside;
+use greeting::{Run, greeting};
 use limits::{COMMANDS_MAX, EVENTS_MAX, LONG_BYTES_MIN, STREAM_OPEN_TIMEOUT};
 use links::{Link, Links};
 use outbox::Rejected;
@@ -151,7 +150,8 @@ pub struct Network {
 #[derive(Debug)]
 struct Shared {
     local: PeerId,
-    admission: Admission,
+    /// The body of the first frame this peer sends.
+    greeting: Vec<u8>,
     links: Mutex<Links>,
     addresses: Mutex<Vec<String>>,
     counters: Arc<Counters>,
@@ -177,7 +177,7 @@ impl Network {
         let (commands, orders) = mpsc::channel(COMMANDS_MAX);
         let shared = Arc::new(Shared {
             local,
-            admission: Admission::new(config.mesh, config.certificate.clone(), Run(run)),
+            greeting: greeting(Run(run)),
             links: Mutex::new(Links::new(local, config.peers_max)),
             addresses: Mutex::default(),
             counters: Arc::default(),
@@ -219,13 +219,13 @@ impl Network {
         if !link.outbox.is_open() {
             return Err(SendError::NotConnected(to));
         }
-        let Some(place) = link.gate.try_long_queued() else {
+        let Some(place) = link.slots.try_long_queued() else {
             link.outbox.cut();
             self.shared.counters.cut_off.one();
             return Err(SendError::Full(to));
         };
         let queued = long::Queued { to, link, place, body };
-        tokio::spawn(long::send(queued, self.commands.clone(), Arc::clone(&self.shared)));
+        tokio::spawn(long::send(queued, Arc::downgrade(&self.shared)));
         Ok(())
     }
 
@@ -248,26 +248,21 @@ impl Network {
         }
     }
 
-    /// Opens a fresh stream to a neighbour, which receives it as `Bulk` once something has been written to it.
-    /// Waits while as many are open to it as may be.
+    /// Opens a fresh stream to a neighbour, which receives it as `Bulk`. Waits while as many are open to it as may be.
     pub async fn open_bulk(&self, peer: PeerId) -> Result<BulkStream, BulkError> {
         let link = self.shared.links().newest(peer).filter(|link| link.outbox.is_open()).cloned();
         let link = link.ok_or(BulkError::NotConnected(peer))?;
         let gone = || BulkError::NotConnected(peer);
         let slot = tokio::select! {
-            slot = link.gate.bulk_out() => slot.ok_or_else(gone)?,
-            () = link.gate.closed() => return Err(gone()),
+            slot = link.slots.bulk_out() => slot.ok_or_else(gone)?,
+            _ = link.connection.closed() => return Err(gone()),
         };
-        let (reply, opened) = oneshot::channel();
-        let order = Command::Open { peer, connection: link.connection, beside: Beside::Bulk, reply };
-        self.commands.send(order).await.map_err(|_| gone())?;
-        match timeout(STREAM_OPEN_TIMEOUT, opened).await {
-            Ok(Ok(Ok(stream))) => {
+        match timeout(STREAM_OPEN_TIMEOUT, quic::open_bulk(&link.connection)).await {
+            Ok(Ok(stream)) => {
                 self.shared.counters.bulk_out.one();
                 Ok(BulkStream::new(peer, stream, slot))
             }
-            Ok(Ok(Err(why))) => Err(BulkError::Refused { peer, why }),
-            Ok(Err(_)) => Err(gone()),
+            Ok(Err(error)) => Err(BulkError::Refused { peer, why: error.to_string() }),
             Err(_) => Err(BulkError::TimedOut(peer)),
         }
     }

@@ -1,4 +1,4 @@
-//! The task that owns libp2p's swarm: dials, listens, accepts, discovers, and starts a link for each control stream.
+//! The task that owns libp2p's swarm: dials, listens, discovers, and starts a link for each connection with a member.
 //!
 //! **Invariant:** it never waits for the driver, so the driver may wait for it.
 //! **Not here:** frames. Those pass between `link.rs` and the driver directly.
@@ -11,30 +11,30 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use libp2p::core::ConnectedPoint;
+use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{ListenerId, TransportError};
 use libp2p::core::upgrade::Version;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, ListenError, SwarmEvent};
-use libp2p::{Multiaddr, Swarm, SwarmBuilder, connection_limits, identify, mdns, quic};
+use libp2p::{Multiaddr, Swarm, Transport, connection_limits, identify, mdns, swarm};
 use nix::errno::Errno;
 use shoal_protocol::PeerId;
+use shoal_protocol::certificate::SecretKey;
 use shoal_protocol::config::ADDRESSES_MAX;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::behaviour::{Behaviour, BehaviourEvent, ConnectionNews, Streams};
+use super::behaviour::{Behaviour, BehaviourEvent};
 use super::error::NetworkError;
-use super::gate::Gate;
-use super::gated::{Gates, Identify};
-use super::handler::{Beside, News, StreamReply};
 use super::identity::{from_libp2p, keypair, to_libp2p};
 use super::limits::*;
 use super::link::{self, End, Opened};
-use super::long;
+use super::links::LinkId;
 use super::lookup::{self, LookedUp};
+use super::quic::{Arrivals, Quic, QuicError, Settings};
 use super::{NetworkConfig, NetworkEvent, Shared};
 
 /// Time for the system to name the addresses of a wildcard listener.
@@ -46,32 +46,29 @@ const NEGOTIATING_MAX: usize = 16;
 #[derive(Debug)]
 pub(super) enum Command {
     Dial { peer: Option<PeerId>, addresses: Vec<String> },
-    Open { peer: PeerId, connection: ConnectionId, beside: Beside, reply: StreamReply },
     Close { done: oneshot::Sender<()> },
 }
 
-/// A connection that libp2p has established.
-struct Connection {
+/// Who is at the other end of a link, and where.
+#[derive(Debug, Clone)]
+struct Whom {
     peer: PeerId,
     address: String,
     dialled: bool,
-    /// None before there is a control stream.
-    gate: Option<Arc<Gate>>,
-    /// The dial has been answered otherwise than by admission, or the refusal reported.
-    answered: bool,
 }
 
 pub(super) struct Task {
     swarm: Swarm<Behaviour>,
     shared: Arc<Shared>,
     commands: mpsc::Receiver<Command>,
-    links: JoinSet<(ConnectionId, End)>,
+    arrivals: Arrivals,
+    links: JoinSet<(Whom, End)>,
+    links_begun: u64,
     /// As many as dials the protocol has under way.
     lookups: JoinSet<LookedUp>,
-    /// Messages that arrive on streams of their own; each holds a slot of its connection.
-    long: JoinSet<()>,
     dials: BTreeMap<ConnectionId, (Option<PeerId>, Option<String>)>,
-    connections: BTreeMap<ConnectionId, Connection>,
+    /// Where the other end of each connection is.
+    addresses: BTreeMap<ConnectionId, String>,
     discovered: BTreeSet<(PeerId, String)>,
     /// Events for which the driver's queue had no room.
     backlog: VecDeque<NetworkEvent>,
@@ -83,15 +80,17 @@ impl Task {
         shared: Arc<Shared>,
         commands: mpsc::Receiver<Command>,
     ) -> Result<Self, NetworkError> {
+        let arrivals = Arrivals::default();
         Ok(Self {
-            swarm: build(config, &shared)?,
+            swarm: build(config, arrivals.clone())?,
             shared,
             commands,
+            arrivals,
             links: JoinSet::new(),
+            links_begun: 0,
             lookups: JoinSet::new(),
-            long: JoinSet::new(),
             dials: BTreeMap::new(),
-            connections: BTreeMap::new(),
+            addresses: BTreeMap::new(),
             discovered: BTreeSet::new(),
             backlog: VecDeque::new(),
         })
@@ -134,14 +133,9 @@ impl Task {
             tokio::select! {
                 event = self.swarm.select_next_some() => self.on_swarm_event(event),
                 Some(ended) = self.links.join_next() => match ended {
-                    Ok((connection, end)) => self.on_link_end(connection, end),
+                    Ok((whom, end)) => self.on_link_end(&whom, end),
                     Err(error) => tracing::error!(%error, "a link ended by a fault of this program"),
                 },
-                Some(received) = self.long.join_next() => {
-                    if let Err(error) = received {
-                        tracing::error!(%error, "a long message ended by a fault of this program");
-                    }
-                }
                 Some(Ok(looked_up)) = self.lookups.join_next() => self.on_looked_up(looked_up),
                 Ok(room) = events.reserve(), if !self.backlog.is_empty() => {
                     if let Some(event) = self.backlog.pop_front() {
@@ -150,9 +144,6 @@ impl Task {
                 }
                 command = self.commands.recv() => match command {
                     Some(Command::Dial { peer, addresses }) => self.dial(peer, addresses),
-                    Some(Command::Open { peer, connection, beside, reply }) => {
-                        self.open(peer, connection, beside, reply);
-                    }
                     Some(Command::Close { done }) => {
                         self.close().await;
                         let _ = done.send(());
@@ -176,7 +167,8 @@ impl Task {
                 () = &mut deadline => break,
             }
         }
-        let connected: Vec<_> = self.connections.keys().copied().collect();
+        self.links.abort_all();
+        let connected: Vec<_> = self.addresses.keys().copied().collect();
         for connection in connected {
             self.swarm.close_connection(connection);
         }
@@ -187,12 +179,6 @@ impl Task {
             }
         })
         .await;
-    }
-
-    fn open(&mut self, peer: PeerId, connection: ConnectionId, beside: Beside, reply: StreamReply) {
-        if let Some(peer) = to_libp2p(peer) {
-            self.swarm.behaviour_mut().streams.open(peer, connection, beside, reply);
-        }
     }
 
     fn dial(&mut self, peer: Option<PeerId>, addresses: Vec<String>) {
@@ -277,21 +263,16 @@ impl Task {
 
     fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
-            SwarmEvent::Behaviour(BehaviourEvent::Streams(news)) => self.on_connection_news(news),
             SwarmEvent::Behaviour(BehaviourEvent::Mdns(event)) => self.on_mdns(event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_established(peer_id, connection_id, &endpoint);
             }
-            SwarmEvent::ConnectionClosed { connection_id, cause, .. } => {
-                let reason = cause.map_or_else(|| "it was closed".to_owned(), |cause| root(&cause));
-                self.unanswered(connection_id, &format!("the connection ended before admission: {reason}"));
-                self.connections.remove(&connection_id);
-            }
+            SwarmEvent::ConnectionClosed { connection_id, .. } => drop(self.addresses.remove(&connection_id)),
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
                 let (peer, address) = self.dials.remove(&connection_id).unwrap_or_default();
                 let peer = peer.or_else(|| peer_id.as_ref().and_then(from_libp2p));
-                self.emit(NetworkEvent::DialFailed { peer, address, reason: dial_reason(&error) });
+                self.on_dial_failed(peer, address, &error);
             }
             SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
                 self.on_incoming_failed(send_back_addr.to_string(), &error);
@@ -315,117 +296,80 @@ impl Task {
     }
 
     fn on_established(&mut self, peer: libp2p::PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
-        let dialled = self.dials.remove(&connection);
-        let Some(peer) = from_libp2p(&peer) else {
-            // Only Ed25519 keys name peers; the transport accepts others.
-            self.shared.counters.refused.one();
-            self.swarm.close_connection(connection);
-            return;
-        };
-        let address = match dialled {
-            Some((_, Some(address))) => address,
-            Some((_, None)) | None => endpoint.get_remote_address().to_string(),
-        };
+        let given = self.dials.remove(&connection).and_then(|(_, address)| address);
+        let remote = endpoint.get_remote_address();
+        let address = given.unwrap_or_else(|| remote.to_string());
+        self.addresses.insert(connection, address.clone());
+        let arrived = from_libp2p(&peer).and_then(|peer| self.arrivals.take(peer, remote, endpoint.is_dialer()));
+        // One that came through a relay is libp2p's alone: it serves to open a direct one.
+        let Some(arrived) = arrived else { return };
         let dialled = endpoint.is_dialer();
-        self.connections.insert(connection, Connection { peer, address, dialled, gate: None, answered: false });
+        let whom = Whom { peer: arrived.certificate.peer, address, dialled };
+        self.links_begun += 1;
+        let opened = Opened {
+            id: LinkId(self.links_begun),
+            connection: arrived.connection,
+            certificate: arrived.certificate,
+            dialled: dialled.then(|| whom.address.clone()),
+            bulk: arrived.bulk,
+        };
+        let shared = Arc::clone(&self.shared);
+        self.links.spawn(async move { (whom, link::run(opened, shared).await) });
     }
 
-    fn on_connection_news(&mut self, ConnectionNews { connection, gate, news }: ConnectionNews) {
-        let Some(known) = self.connections.get_mut(&connection) else { return };
-        match news {
-            News::Control(stream) => {
-                known.gate = Some(Arc::clone(&gate));
-                let dialled = known.dialled.then(|| known.address.clone());
-                let opened = Opened { connection, peer: known.peer, dialled, stream, gate };
-                let shared = Arc::clone(&self.shared);
-                self.links.spawn(async move { (connection, link::run(opened, shared).await) });
-            }
-            News::NoControl(why) => {
-                self.unanswered(connection, &format!("no control stream: {why}"));
-                self.swarm.close_connection(connection);
-            }
-            News::Bulk(stream, slot) => {
-                self.shared.counters.bulk_in.one();
-                let from = known.peer;
-                let stream = super::BulkStream::new(from, stream, slot);
-                self.emit(NetworkEvent::Bulk { from, stream });
-            }
-            News::Long(stream, slot) => {
-                let receiving = long::receive(stream, slot, known.peer, Arc::clone(&self.shared));
-                self.long.spawn(receiving);
-            }
-            News::Overdue => {
-                let reason = format!("it showed no valid certificate within {} s", ADMISSION_TIMEOUT.as_secs());
-                self.refuse(connection, reason);
-            }
-        }
-    }
-
-    fn on_link_end(&mut self, connection: ConnectionId, end: End) {
+    fn on_link_end(&mut self, whom: &Whom, end: End) {
         match end {
-            End::Redundant => {
-                self.shared.counters.duplicates.one();
-                self.answered(connection);
-            }
+            End::Redundant => self.shared.counters.duplicates.one(),
             End::Refused { reason, garbage } => {
                 if garbage {
                     self.shared.counters.garbage.one();
                 }
-                self.refuse(connection, reason);
+                self.refuse(whom.address.clone(), &reason);
+                self.unanswered(whom, reason);
             }
-            End::ClosedEarly { reason } => {
-                self.unanswered(connection, &format!("it did not admit this peer: {reason}"));
-            }
-            End::Closed => self.answered(connection),
+            End::ClosedEarly { reason } => self.unanswered(whom, format!("it did not admit this peer: {reason}")),
+            End::Closed => {}
             End::Garbage { reason } => {
-                self.answered(connection);
                 self.shared.counters.garbage.one();
-                if let Some(known) = self.connections.get(&connection) {
-                    tracing::warn!(peer = ?known.peer, address = known.address, reason, "closed the connection of a peer");
-                }
+                tracing::warn!(peer = ?whom.peer, whom.address, reason, "closed the connection of a peer");
             }
         }
-        self.swarm.close_connection(connection);
     }
 
-    /// Cuts a stranger off. It is told nothing.
-    fn refuse(&mut self, connection: ConnectionId, reason: String) {
-        let Some(known) = self.connections.get_mut(&connection) else { return };
-        let (peer, address, dialled) = (known.peer, known.address.clone(), known.dialled);
-        let answered = std::mem::replace(&mut known.answered, true);
-        self.swarm.close_connection(connection);
-        if answered {
-            return;
-        }
+    fn refuse(&mut self, address: String, reason: &str) {
         self.shared.counters.refused.one();
-        tracing::warn!(?peer, address, reason, "refused a connection");
-        self.emit(NetworkEvent::Refused { address: address.clone(), reason: reason.clone() });
-        if dialled {
-            self.emit(NetworkEvent::DialFailed { peer: Some(peer), address: Some(address), reason });
+        tracing::warn!(address, reason, "refused a connection");
+        self.emit(NetworkEvent::Refused { address, reason: reason.to_owned() });
+    }
+
+    /// Answers the dial that led to this link, if one did.
+    fn unanswered(&mut self, whom: &Whom, reason: String) {
+        if whom.dialled {
+            let (peer, address) = (Some(whom.peer), Some(whom.address.clone()));
+            self.emit(NetworkEvent::DialFailed { peer, address, reason });
         }
     }
 
-    fn answered(&mut self, connection: ConnectionId) {
-        if let Some(known) = self.connections.get_mut(&connection) {
-            known.answered = true;
+    fn on_dial_failed(&mut self, peer: Option<PeerId>, address: Option<String>, error: &DialError) {
+        let reason = dial_reason(error);
+        if let DialError::Transport(tried) = error {
+            let refused = tried.iter().find_map(|(_, error)| match error {
+                TransportError::Other(error) => cause::<QuicError>(error).filter(|error| error.is_refusal()),
+                TransportError::MultiaddrNotSupported(_) => None,
+            });
+            if refused.is_some() {
+                self.refuse(address.clone().unwrap_or_default(), &reason);
+            }
         }
-    }
-
-    /// Answers the dial that led to this connection, unless that was done.
-    fn unanswered(&mut self, connection: ConnectionId, reason: &str) {
-        let Some(known) = self.connections.get_mut(&connection) else { return };
-        let answered = std::mem::replace(&mut known.answered, true);
-        let (peer, address) = (Some(known.peer), Some(known.address.clone()));
-        let admitted = known.gate.as_ref().is_some_and(|gate| gate.is_open());
-        if known.dialled && !admitted && !answered {
-            self.emit(NetworkEvent::DialFailed { peer, address, reason: reason.into() });
-        }
+        self.emit(NetworkEvent::DialFailed { peer, address, reason });
     }
 
     fn on_incoming_failed(&mut self, address: String, error: &ListenError) {
         if let ListenError::Denied { cause } = error {
-            self.shared.counters.refused.one();
-            return self.emit(NetworkEvent::Refused { address, reason: root(cause) });
+            return self.refuse(address, &root(cause));
+        }
+        if let Some(refusal) = cause::<QuicError>(error).filter(|error| error.is_refusal()) {
+            return self.refuse(address, &refusal.to_string());
         }
         tracing::debug!(address, error = root(error), "a handshake has failed");
     }
@@ -450,9 +394,9 @@ impl Task {
     }
 
     fn on_identify(&mut self, event: identify::Event) {
-        let identify::Event::Received { connection_id, info, .. } = event else { return };
-        let Some(known) = self.connections.get(&connection_id) else { return };
-        let (peer, near) = (known.peer, is_loopback(&known.address));
+        let identify::Event::Received { connection_id, peer_id, info } = event else { return };
+        let (Some(address), Some(peer)) = (self.addresses.get(&connection_id), from_libp2p(&peer_id)) else { return };
+        let near = is_loopback(address);
         for address in info.listen_addrs.into_iter().take(ADDRESSES_MAX) {
             let address = address.to_string();
             // Another machine's loopback is not ours.
@@ -493,18 +437,16 @@ impl Task {
     }
 }
 
-fn build(config: &NetworkConfig, shared: &Shared) -> Result<Swarm<Behaviour>, NetworkError> {
+fn build(config: &NetworkConfig, arrivals: Arrivals) -> Result<Swarm<Behaviour>, NetworkError> {
     let keypair = keypair(&config.node_key)?;
     let neighbours = u32::try_from(config.peers_max).unwrap_or(u32::MAX);
     // Twice: while one connection of a pair replaces another, both exist.
-    let connections = neighbours.saturating_mul(2).saturating_add(u32::try_from(UNADMITTED_MAX).unwrap_or(u32::MAX));
+    let connections = neighbours.saturating_mul(2).saturating_add(CONNECTIONS_TO_SPARE);
     let limits = connection_limits::ConnectionLimits::default()
-        .with_max_pending_incoming(Some(PENDING_INCOMING_MAX))
         .with_max_pending_outgoing(Some(PENDING_OUTGOING_MAX))
         .with_max_established(Some(connections))
         .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX));
     let mdns = config.mdns.then(|| discovery(config, keypair.public().to_peer_id())).flatten();
-    let gates = Gates::default();
     let identify = identify::Config::new("shoal/1".into(), keypair.public())
         .with_agent_version(concat!("shoald ", env!("CARGO_PKG_VERSION")).into())
         .with_interval(IDENTIFY_INTERVAL)
@@ -513,23 +455,20 @@ fn build(config: &NetworkConfig, shared: &Shared) -> Result<Swarm<Behaviour>, Ne
         .with_cache_size(0);
     let behaviour = Behaviour {
         limits: connection_limits::Behaviour::new(limits),
-        streams: Streams::new(Arc::clone(&shared.counters), gates.clone()),
-        identify: Identify::new(identify::Behaviour::new(identify), gates),
+        identify: identify::Behaviour::new(identify),
         mdns: Toggle::from(mdns),
     };
-    let builder = SwarmBuilder::with_existing_identity(keypair)
-        .with_tokio()
-        .with_quic_config(quic_config)
-        .with_behaviour(|_| behaviour)
+    let key = Arc::new(SecretKey::from_bytes(&config.node_key));
+    let settings = Settings::new(&key, config.mesh, &config.certificate)
         .map_err(|error| NetworkError::Transport(error.to_string()))?;
-    Ok(builder
-        .with_swarm_config(|swarm| {
-            swarm
-                // Saves a round trip for each stream: both sides know what will be agreed on.
-                .with_substream_upgrade_protocol_override(Version::V1Lazy)
-                .with_max_negotiating_inbound_streams(NEGOTIATING_MAX)
-        })
-        .build())
+    let swarm = swarm::Config::with_tokio_executor()
+        // Saves a round trip for each stream: both sides know what will be agreed on.
+        .with_substream_upgrade_protocol_override(Version::V1Lazy)
+        .with_max_negotiating_inbound_streams(NEGOTIATING_MAX)
+        // Links decide how long a connection lives, not libp2p's streams.
+        .with_idle_connection_timeout(Duration::MAX);
+    let transport = Quic::new(settings, arrivals).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed();
+    Ok(Swarm::new(transport, behaviour, keypair.public().to_peer_id(), swarm))
 }
 
 /// A machine without multicast is reached by its addresses; it must start nevertheless.
@@ -538,15 +477,6 @@ fn discovery(config: &NetworkConfig, local: libp2p::PeerId) -> Option<mdns::toki
     mdns::tokio::Behaviour::new(settings, local)
         .inspect_err(|error| tracing::warn!(%error, "no discovery on the local network: mDNS cannot start"))
         .ok()
-}
-
-fn quic_config(mut config: quic::Config) -> quic::Config {
-    config.max_idle_timeout = u32::try_from(CONNECTION_SILENT_MAX.as_millis()).unwrap_or(u32::MAX);
-    config.keep_alive_interval = KEEP_ALIVE;
-    config.max_concurrent_stream_limit = STREAMS_MAX;
-    config.max_stream_data = STREAM_WINDOW_BYTES;
-    config.max_connection_data = CONNECTION_WINDOW_BYTES;
-    config
 }
 
 fn is_loopback(address: &str) -> bool {
@@ -560,6 +490,20 @@ fn is_loopback(address: &str) -> bool {
 /// The transport hides the kind of its errors behind types without names, but not their words.
 fn is_in_use(error: &io::Error) -> bool {
     root(error).contains(&io::Error::from(Errno::EADDRINUSE).to_string())
+}
+
+/// The error of this type inside of another.
+fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        // An I/O error that wraps another leaves it out of its sources.
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = wrapped.map(|error| error as &(dyn Error + 'static)).or_else(|| error.source());
+    }
+    None
 }
 
 /// The innermost words of an error: the layers above repeat each other.

@@ -6,10 +6,10 @@ use std::future::Future;
 use futures::future::join_all;
 use shoal_protocol::Role;
 use shoal_protocol::config::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
-use shoal_protocol::message::Hello;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use zeroize::Zeroizing;
 
+use super::kinds::Kind;
 use super::limits::*;
 use super::*;
 
@@ -63,16 +63,6 @@ async fn peers_on_the_local_network_discover_each_other() {
     assert_eq!(found, Some(b.id()));
     a.connected(b.id()).await;
     b.connected(a.id()).await;
-}
-
-#[tokio::test(flavor = "current_thread")]
-async fn a_stranger_does_not_learn_where_a_member_listens() {
-    let member = Node::start(1).await;
-    let mut raw = RawPeer::start(2).await;
-
-    raw.connect(&member).await;
-
-    assert!(raw.open("/ipfs/id/1.0.0").await.is_none());
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -150,99 +140,106 @@ async fn refused_with(certificate: Signed, reason: &str) {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_stranger_gets_no_frame_and_no_bulk_stream_through() {
+async fn a_stranger_gets_no_stream() {
     let mut member = Node::start(1).await;
-    let mut raw = RawPeer::start(2).await;
+    let of_another_mesh = certificate_for(&key(99), &key(2)).sign(&key(99));
+    let raw = RawPeer::connect_with(2, of_another_mesh, &member).await;
 
-    let mut control = raw.control(&member).await;
-    let mut bulk = raw.bulk().await.unwrap();
-    // Whether it fails is a question of who is faster.
-    let _ = bulk.write_all(b"let me in").await;
-    let mut long = raw.open("/shoal/long/1").await.unwrap();
-    let _ = long.write_all(&framed(b"let me in")).await;
-    let mesh = key(99);
-    let hello = hello(certificate_for(&mesh, &key(2)).sign(&mesh), mesh.mesh());
-    control.write_all(&framed(&hello)).await.unwrap();
-    control.write_all(&framed(b"hello?")).await.unwrap();
+    // TLS lets it speak before it knows the verdict. Whether writing fails is a question of who is faster.
+    if let Ok(mut control) = Kind::Control.open(&raw.connection).await {
+        let _ = control.write_all(&framed(&greeting(Run(1)))).await;
+    }
+    if let Ok((mut bulk, _)) = quic::open_bulk(&raw.connection).await {
+        let _ = bulk.write_all(b"let me in").await;
+    }
     let refused = member.refused().await;
 
     assert!(refused.contains("another mesh"), "{refused}");
-    assert_eq!(raw.said(&mut control).await, b"", "a stranger is told nothing");
-    assert_eq!(raw.said(&mut bulk).await, b"");
-    assert_eq!(member.counter("frames_in"), 0);
-    assert_eq!(member.counter("bulk_in"), 0);
-    assert_eq!(member.counter("long_in"), 0);
-    assert_eq!(member.counter("streams_refused"), 2);
+    raw.closed().await;
+    assert!(raw.connection.accept_uni().await.is_err(), "a stranger is told nothing");
+    for counter in ["admitted", "frames_in", "bulk_in", "long_in"] {
+        assert_eq!(member.counter(counter), 0, "{counter}");
+    }
+    assert_eq!(member.links(), 0);
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_stranger_that_says_nothing_is_cut_off() {
+async fn a_member_that_says_nothing_is_cut_off() {
     let mut member = Node::start(1).await;
-    let mut raw = RawPeer::start(2).await;
+    let raw = RawPeer::connect(2, &member).await;
 
-    raw.connect(&member).await;
     let refused = member.refused().await;
 
-    assert!(refused.contains("no valid certificate within"), "{refused}");
-    raw.closed().await;
+    assert!(refused.contains("did not greet within"), "{refused}");
+    assert_eq!(raw.closed().await, refused, "a member may know why");
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn garbage_instead_of_a_hello_closes_the_connection() {
+async fn garbage_instead_of_a_greeting_closes_the_connection() {
     let mut member = Node::start(1).await;
-    let mut raw = RawPeer::start(2).await;
+    let raw = RawPeer::connect(2, &member).await;
 
-    let mut control = raw.control(&member).await;
+    let mut control = Kind::Control.open(&raw.connection).await.unwrap();
     control.write_all(&framed(b"\x01GET / HTTP/1.1")).await.unwrap();
     let refused = member.refused().await;
 
-    assert!(refused.contains("not a hello"), "{refused}");
-    assert_eq!(raw.said(&mut control).await, b"");
+    assert!(refused.contains("not a greeting"), "{refused}");
+    raw.closed().await;
     assert_eq!(member.counter("garbage"), 1);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn another_kind_of_stream_instead_of_a_greeting_closes_the_connection() {
+    let mut member = Node::start(1).await;
+    let raw = RawPeer::connect(2, &member).await;
+
+    let mut long = Kind::Long.open(&raw.connection).await.unwrap();
+    long.write_all(&framed(b"me first")).await.unwrap();
+    let refused = member.refused().await;
+
+    assert!(refused.contains("no control stream"), "{refused}");
+    assert_eq!((member.counter("garbage"), member.counter("long_in")), (1, 0));
 }
 
 #[tokio::test(flavor = "current_thread")]
 async fn another_protocol_version_closes_the_connection() {
     let mut member = Node::start(1).await;
-    let mut raw = RawPeer::start(2).await;
-    let mut hello = hello(certificate_for(&mesh(), &key(2)).sign(&mesh()), mesh().mesh());
-    hello[0] = 9;
+    let raw = RawPeer::connect(2, &member).await;
+    let mut newer = greeting(Run(1));
+    newer[0] = 9;
 
-    let mut control = raw.control(&member).await;
-    control.write_all(&framed(&hello)).await.unwrap();
+    let mut control = Kind::Control.open(&raw.connection).await.unwrap();
+    control.write_all(&framed(&newer)).await.unwrap();
     let refused = member.refused().await;
 
     assert!(refused.contains("protocol version 9; this peer speaks 1"), "{refused}");
     raw.closed().await;
+    assert_eq!(member.counter("garbage"), 0);
 }
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_first_frame_that_is_too_long_closes_the_connection() {
     let mut member = Node::start(1).await;
-    let mut raw = RawPeer::start(2).await;
+    let raw = RawPeer::connect(2, &member).await;
 
-    let mut control = raw.control(&member).await;
-    control.write_all(&(HELLO_BYTES_MAX as u32 + 1).to_be_bytes()).await.unwrap();
+    let mut control = Kind::Control.open(&raw.connection).await.unwrap();
+    control.write_all(&(GREETING_BYTES_MAX as u32 + 1).to_be_bytes()).await.unwrap();
     let refused = member.refused().await;
 
-    assert!(refused.contains("a frame of 16385 bytes was announced"), "{refused}");
+    assert!(refused.contains("a frame of 1025 bytes was announced"), "{refused}");
     assert_eq!(member.counter("garbage"), 1);
 }
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_member_that_announces_64_kib_and_one_byte_is_disconnected() {
     let mut member = Node::start(1).await;
-    let mut raw = RawPeer::start(2).await;
-    let hello = hello(certificate_for(&mesh(), &key(2)).sign(&mesh()), mesh().mesh());
+    let (raw, mut control) = RawPeer::greeted(2, &mut member).await;
 
-    let mut control = raw.control(&member).await;
-    control.write_all(&framed(&hello)).await.unwrap();
-    member.connected(raw.id()).await;
     control.write_all(&framed(b"honest")).await.unwrap();
     control.write_all(&(FRAME_BYTES_MAX as u32 + 1).to_be_bytes()).await.unwrap();
 
-    assert_eq!(member.frame().await, (raw.id(), b"honest".to_vec()));
-    member.disconnected(raw.id()).await;
+    assert_eq!(member.frame().await, (raw.id, b"honest".to_vec()));
+    member.disconnected(raw.id).await;
     raw.closed().await;
     assert_eq!(member.counter("garbage"), 1);
 }
@@ -284,16 +281,12 @@ async fn a_message_over_the_limit_is_not_sent() {
 #[tokio::test(flavor = "current_thread")]
 async fn a_member_that_announces_a_message_over_the_limit_is_disconnected() {
     let mut member = Node::start(1).await;
-    let mut raw = RawPeer::start(2).await;
-    let hello = hello(certificate_for(&mesh(), &key(2)).sign(&mesh()), mesh().mesh());
+    let (raw, _control) = RawPeer::greeted(2, &mut member).await;
 
-    let mut control = raw.control(&member).await;
-    control.write_all(&framed(&hello)).await.unwrap();
-    member.connected(raw.id()).await;
-    let mut long = raw.open("/shoal/long/1").await.unwrap();
+    let mut long = Kind::Long.open(&raw.connection).await.unwrap();
     long.write_all(&(MESSAGE_BYTES_MAX as u32 + 1).to_be_bytes()).await.unwrap();
 
-    member.disconnected(raw.id()).await;
+    member.disconnected(raw.id).await;
     raw.closed().await;
     assert_eq!((member.counter("garbage"), member.counter("long_in")), (1, 0));
 }
@@ -301,20 +294,35 @@ async fn a_member_that_announces_a_message_over_the_limit_is_disconnected() {
 #[tokio::test(flavor = "current_thread")]
 async fn half_a_long_message_is_no_message() {
     let mut member = Node::start(1).await;
-    let mut raw = RawPeer::start(2).await;
-    let hello = hello(certificate_for(&mesh(), &key(2)).sign(&mesh()), mesh().mesh());
+    let (raw, mut control) = RawPeer::greeted(2, &mut member).await;
 
-    let mut control = raw.control(&member).await;
-    control.write_all(&framed(&hello)).await.unwrap();
-    member.connected(raw.id()).await;
-    let mut long = raw.open("/shoal/long/1").await.unwrap();
+    let mut long = Kind::Long.open(&raw.connection).await.unwrap();
     long.write_all(&100_u32.to_be_bytes()).await.unwrap();
     long.write_all(b"the first half").await.unwrap();
     drop(long);
     control.write_all(&framed(b"honest")).await.unwrap();
 
-    assert_eq!(member.frame().await, (raw.id(), b"honest".to_vec()));
+    assert_eq!(member.frame().await, (raw.id, b"honest".to_vec()));
     assert_eq!(member.counter("long_in"), 0);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_member_that_opens_more_bulk_streams_than_it_may_loses_them() {
+    let mut member = Node::start(1).await;
+    let (raw, _control) = RawPeer::greeted(2, &mut member).await;
+
+    let mut opened = Vec::new();
+    for _ in 0..BULK_IN_MAX + 4 {
+        opened.push(quic::open_bulk(&raw.connection).await.unwrap());
+    }
+    let mut held = Vec::new();
+    for _ in 0..BULK_IN_MAX {
+        held.push(member.bulk().await);
+    }
+
+    member.until(|node| node.counter("streams_refused") + node.counter("bulk_in") >= BULK_IN_MAX as u64).await;
+    assert_eq!(member.counter("bulk_in"), BULK_IN_MAX as u64);
+    assert_eq!(member.links(), 1, "it stays connected");
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -674,10 +682,6 @@ fn config(seed: u8, certificate: Signed) -> NetworkConfig {
     }
 }
 
-fn hello(certificate: Signed, mesh: MeshId) -> Vec<u8> {
-    Hello { mesh, certificate, software: String::new() }.encode()
-}
-
 fn framed(body: &[u8]) -> Vec<u8> {
     [&(body.len() as u32).to_be_bytes(), body].concat()
 }
@@ -868,217 +872,39 @@ impl Node {
     }
 }
 
-/// A peer that says whatever a test wants, on a plain libp2p node.
+/// A peer that gets through the handshake and then says whatever a test wants.
 struct RawPeer {
     id: PeerId,
-    swarm: libp2p::Swarm<raw::Behaviour>,
+    connection: quinn::Connection,
+    _endpoint: quinn::Endpoint,
 }
 
 impl RawPeer {
-    async fn start(seed: u8) -> Self {
-        let keypair = identity::keypair(&Zeroizing::new([seed; 32])).unwrap();
-        let swarm = libp2p::SwarmBuilder::with_existing_identity(keypair)
-            .with_tokio()
-            .with_quic()
-            .with_behaviour(|_| raw::Behaviour::default())
-            .unwrap()
-            .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(PATIENCE * 2))
-            .build();
-        Self { id: key(seed).peer(), swarm }
+    async fn connect(seed: u8, to: &Node) -> Self {
+        Self::connect_with(seed, certificate_for(&mesh(), &key(seed)).sign(&mesh()), to).await
     }
 
-    fn id(&self) -> PeerId {
-        self.id
+    async fn connect_with(seed: u8, certificate: Signed, to: &Node) -> Self {
+        let settings = quic::Settings::new(&Arc::new(key(seed)), mesh().mesh(), &certificate).unwrap();
+        let address = to.address();
+        let (endpoint, connection) = within("a handshake", quic::raw_connection(&settings, &address)).await;
+        Self { id: key(seed).peer(), connection, _endpoint: endpoint }
     }
 
-    async fn connect(&mut self, to: &Node) {
-        self.swarm.dial(to.address().parse::<libp2p::Multiaddr>().unwrap()).unwrap();
-        self.until("a connection", |event| {
-            matches!(event, libp2p::swarm::SwarmEvent::ConnectionEstablished { .. }).then_some(())
-        })
-        .await;
+    /// One that is a neighbour, and its control stream.
+    async fn greeted(seed: u8, to: &mut Node) -> (Self, quinn::SendStream) {
+        let raw = Self::connect(seed, to).await;
+        let mut control = Kind::Control.open(&raw.connection).await.unwrap();
+        control.write_all(&framed(&greeting(Run(1)))).await.unwrap();
+        to.connected(raw.id).await;
+        (raw, control)
     }
 
-    async fn control(&mut self, to: &Node) -> raw::Wire {
-        self.connect(to).await;
-        self.open("/shoal/control/1").await.unwrap()
-    }
-
-    async fn bulk(&mut self) -> Option<raw::Wire> {
-        self.open("/shoal/bulk/1").await
-    }
-
-    async fn open(&mut self, protocol: &'static str) -> Option<raw::Wire> {
-        self.swarm.behaviour_mut().open(protocol);
-        self.until("a stream", |event| match event {
-            libp2p::swarm::SwarmEvent::Behaviour(stream) => Some(stream),
-            _ => None,
-        })
-        .await
-    }
-
-    /// All that comes until the end of the stream or the connection.
-    async fn said(&mut self, stream: &mut raw::Wire) -> Vec<u8> {
-        let mut said = Vec::new();
-        within("the end of a stream", async {
-            loop {
-                tokio::select! {
-                    _ = futures::StreamExt::select_next_some(&mut self.swarm) => {}
-                    // A stream that was reset has said what it has said.
-                    _ = stream.read_to_end(&mut said) => break,
-                }
-            }
-        })
-        .await;
-        said
-    }
-
-    async fn closed(&mut self) {
-        self.until("the close", |event| {
-            matches!(event, libp2p::swarm::SwarmEvent::ConnectionClosed { .. }).then_some(())
-        })
-        .await;
-    }
-
-    async fn until<T>(
-        &mut self,
-        what: &'static str,
-        pick: impl Fn(libp2p::swarm::SwarmEvent<Option<raw::Wire>>) -> Option<T>,
-    ) -> T {
-        within(what, async {
-            loop {
-                if let Some(found) = pick(futures::StreamExt::select_next_some(&mut self.swarm).await) {
-                    return found;
-                }
-            }
-        })
-        .await
-    }
-}
-
-/// The least a libp2p node needs to open streams of any protocol.
-mod raw {
-    use std::collections::VecDeque;
-    use std::task::{Context, Poll};
-
-    use libp2p::core::transport::PortUse;
-    use libp2p::core::upgrade::ReadyUpgrade;
-    use libp2p::core::{Endpoint, Multiaddr};
-    use libp2p::swarm::handler::ConnectionEvent;
-    use libp2p::swarm::*;
-    use libp2p::{PeerId, StreamProtocol};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    use super::super::bulk::BulkStream;
-
-    pub(super) struct Wire(BulkStream);
-
-    impl Wire {
-        pub(super) async fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-            self.0.write_all(bytes).await?;
-            self.0.flush().await
-        }
-
-        pub(super) async fn read_to_end(&mut self, into: &mut Vec<u8>) -> std::io::Result<usize> {
-            self.0.read_to_end(into).await
-        }
-    }
-
-    #[derive(Default)]
-    pub(super) struct Behaviour {
-        peer: Option<(PeerId, ConnectionId)>,
-        queue: VecDeque<ToSwarm<Option<Wire>, &'static str>>,
-    }
-
-    impl Behaviour {
-        pub(super) fn open(&mut self, protocol: &'static str) {
-            let (peer_id, connection) = self.peer.unwrap();
-            let handler = NotifyHandler::One(connection);
-            self.queue.push_back(ToSwarm::NotifyHandler { peer_id, handler, event: protocol });
-        }
-    }
-
-    impl NetworkBehaviour for Behaviour {
-        type ConnectionHandler = Handler;
-        type ToSwarm = Option<Wire>;
-
-        fn handle_established_inbound_connection(
-            &mut self,
-            _: ConnectionId,
-            _: PeerId,
-            _: &Multiaddr,
-            _: &Multiaddr,
-        ) -> Result<Handler, ConnectionDenied> {
-            Ok(Handler::default())
-        }
-
-        fn handle_established_outbound_connection(
-            &mut self,
-            connection: ConnectionId,
-            peer: PeerId,
-            _: &Multiaddr,
-            _: Endpoint,
-            _: PortUse,
-        ) -> Result<Handler, ConnectionDenied> {
-            self.peer = Some((peer, connection));
-            Ok(Handler::default())
-        }
-
-        fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
-
-        fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, stream: Option<Stream>) {
-            let wire = stream.map(|stream| {
-                let slots = std::sync::Arc::new(tokio::sync::Semaphore::new(1));
-                Wire(BulkStream::new(shoal_protocol::PeerId([0; 32]), stream, slots.try_acquire_owned().unwrap()))
-            });
-            self.queue.push_back(ToSwarm::GenerateEvent(wire));
-        }
-
-        fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Option<Wire>, &'static str>> {
-            self.queue.pop_front().map_or(Poll::Pending, Poll::Ready)
-        }
-    }
-
-    type HandlerEvent = ConnectionHandlerEvent<ReadyUpgrade<StreamProtocol>, (), Option<Stream>>;
-
-    #[derive(Default)]
-    pub(super) struct Handler(VecDeque<HandlerEvent>);
-
-    impl ConnectionHandler for Handler {
-        type FromBehaviour = &'static str;
-        type ToBehaviour = Option<Stream>;
-        type InboundProtocol = ReadyUpgrade<StreamProtocol>;
-        type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
-        type InboundOpenInfo = ();
-        type OutboundOpenInfo = ();
-
-        fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol> {
-            SubstreamProtocol::new(ReadyUpgrade::new(StreamProtocol::new("/raw")), ())
-        }
-
-        fn connection_keep_alive(&self) -> bool {
-            true
-        }
-
-        fn poll(&mut self, _: &mut Context<'_>) -> Poll<HandlerEvent> {
-            self.0.pop_front().map_or(Poll::Pending, Poll::Ready)
-        }
-
-        fn on_behaviour_event(&mut self, protocol: &'static str) {
-            let protocol = SubstreamProtocol::new(ReadyUpgrade::new(StreamProtocol::new(protocol)), ());
-            self.0.push_back(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
-        }
-
-        fn on_connection_event(&mut self, event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol>) {
-            match event {
-                ConnectionEvent::FullyNegotiatedOutbound(opened) => {
-                    self.0.push_back(ConnectionHandlerEvent::NotifyBehaviour(Some(opened.protocol)));
-                }
-                ConnectionEvent::DialUpgradeError(_) => {
-                    self.0.push_back(ConnectionHandlerEvent::NotifyBehaviour(None));
-                }
-                _ => {}
-            }
+    /// Waits for the other side to close, and returns its words.
+    async fn closed(&self) -> String {
+        match within("the close", self.connection.closed()).await {
+            quinn::ConnectionError::ApplicationClosed(close) => String::from_utf8(close.reason.to_vec()).unwrap(),
+            other => other.to_string(),
         }
     }
 }

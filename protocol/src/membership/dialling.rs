@@ -170,7 +170,8 @@ impl Prospects {
 impl Membership {
     /// An address where a peer may be was announced, configured or remembered.
     pub fn discovered(&mut self, lent: &mut Lent<'_>, peer: Option<PeerId>, address: String, bootstrap: bool) {
-        if address.len() > ADDRESS_BYTES_MAX || peer == Some(self.me.peer) {
+        // Who names a peer without knowing where it is leaves the address empty.
+        if address.is_empty() || address.len() > ADDRESS_BYTES_MAX || peer == Some(self.me.peer) {
             return;
         }
         match peer.and_then(|peer| self.known.get_mut(&peer)) {

@@ -33,6 +33,18 @@ fn an_address_that_answers_late_is_called_until_it_does() {
     mesh.run_until(secs(8), "found", Mesh::all_see_all);
 }
 
+/// Whoever keeps a task names its members with their addresses, as far as it knows them.
+#[test]
+fn an_address_that_is_not_known_does_not_hide_the_one_that_is() {
+    let mut mesh = Mesh::formed(2, 1);
+    let peer = mesh.id(1);
+    mesh.on(0, |membership, lent| membership.discovered(lent, Some(peer), String::new(), false));
+
+    let known = mesh.node(0).membership.neighbour(peer).unwrap();
+
+    assert_eq!(known.addresses, ["at 1"]);
+}
+
 #[test]
 fn a_crash_is_known_to_all_four_neighbours_in_time() {
     let mut times = Vec::new();

@@ -1,0 +1,135 @@
+//! Which addresses may begin a handshake now: the first look at a stranger, before anything is kept for it.
+//!
+//! ```text
+//! first datagram ─► its address has tried too often? ─► no word
+//!                   many handshakes under way, and the address may be made up? ─► Retry: come again from there
+//!                   otherwise ─► a handshake
+//! ```
+//!
+//! **Invariant:** what is remembered is bounded, however many addresses try.
+//! **Not here:** who the stranger is.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+/// Handshakes that an address may begin at once: all peers of a large site may be behind one.
+const BURST: u32 = 64;
+/// It may begin another each…
+const ANOTHER_AFTER: Duration = Duration::from_millis(20);
+/// With this many handshakes under way, whoever begins another must show first that it is where it says.
+const PROOF_ABOVE: usize = 8;
+/// Addresses that are remembered.
+const ADDRESSES_MAX: usize = 1_024;
+
+/// What a first datagram is answered with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// A handshake.
+    Welcome,
+    /// A Retry packet, which costs nothing to forget.
+    ComeAgain,
+    /// Nothing.
+    Silence,
+}
+
+/// Handshakes that addresses have begun lately.
+#[derive(Debug, Default)]
+pub(super) struct Door {
+    /// When each address will have its whole burst again.
+    whole_at: BTreeMap<IpAddr, Instant>,
+}
+
+impl Door {
+    /// The answer to a first datagram from `address`, which has `proven` that it receives there or not.
+    pub(super) fn knock(&mut self, now: Instant, address: IpAddr, proven: bool, under_way: usize) -> Answer {
+        if !proven && under_way >= PROOF_ABOVE {
+            return Answer::ComeAgain;
+        }
+        let site = site_of(address);
+        if !self.whole_at.contains_key(&site) && self.whole_at.len() >= ADDRESSES_MAX {
+            self.whole_at.retain(|_, whole_at| *whole_at > now);
+            if self.whole_at.len() >= ADDRESSES_MAX {
+                // More addresses than can be told apart: whoever is really there may try.
+                return if proven { Answer::Welcome } else { Answer::ComeAgain };
+            }
+        }
+        let whole_at = self.whole_at.entry(site).or_insert(now);
+        let next = (*whole_at).max(now) + ANOTHER_AFTER;
+        if next > now + ANOTHER_AFTER * BURST {
+            return Answer::Silence;
+        }
+        *whole_at = next;
+        Answer::Welcome
+    }
+}
+
+/// Whoever has one IPv6 address has 2⁶⁴ of them.
+fn site_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ATTACKER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+    const HONEST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
+
+    #[test]
+    fn an_address_may_begin_a_burst_and_then_some_a_second() {
+        let (mut door, start) = (Door::default(), Instant::now());
+        let mut welcome = |ms: u64, tries: u32| {
+            let now = start + Duration::from_millis(ms);
+            (0..tries).filter(|_| door.knock(now, ATTACKER, true, 0) == Answer::Welcome).count()
+        };
+
+        assert_eq!(welcome(0, 1_000), 64);
+        assert_eq!(welcome(0, 10), 0);
+        assert_eq!(welcome(1_000, 1_000), 50);
+        assert_eq!(welcome(60_000, 1_000), 64, "it is forgotten in time");
+    }
+
+    #[test]
+    fn one_address_does_not_use_up_what_another_may() {
+        let (mut door, now) = (Door::default(), Instant::now());
+        let _ = (0..1_000).map(|_| door.knock(now, ATTACKER, true, 0)).count();
+
+        assert_eq!(door.knock(now, HONEST, true, 0), Answer::Welcome);
+    }
+
+    #[test]
+    fn while_much_is_under_way_an_address_must_prove_itself() {
+        let (mut door, now) = (Door::default(), Instant::now());
+
+        assert_eq!(door.knock(now, HONEST, false, PROOF_ABOVE), Answer::ComeAgain);
+        assert_eq!(door.knock(now, HONEST, true, PROOF_ABOVE), Answer::Welcome);
+    }
+
+    #[test]
+    fn made_up_addresses_fill_nothing_and_lock_nobody_out() {
+        let (mut door, now) = (Door::default(), Instant::now());
+        for n in 0..100_000_u32 {
+            door.knock(now, std::net::Ipv4Addr::from(n).into(), false, 0);
+        }
+
+        assert!(door.whole_at.len() <= ADDRESSES_MAX);
+        assert_eq!(door.knock(now, HONEST, true, 0), Answer::Welcome);
+        assert_eq!(door.knock(now + Duration::from_secs(1), HONEST, false, 0), Answer::Welcome, "and it is over soon");
+    }
+
+    #[test]
+    fn a_network_of_ipv6_addresses_is_one() {
+        let (mut door, now) = (Door::default(), Instant::now());
+        let inside = |n: u16| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, n));
+        let welcome = (0..200).filter(|n| door.knock(now, inside(*n), true, 0) == Answer::Welcome).count();
+
+        assert_eq!(welcome, 64);
+    }
+}

@@ -1,0 +1,245 @@
+//! Who is let through a TLS handshake: holders of a member certificate of this mesh, on both sides, and nobody else.
+//!
+//! TLS 1.3 only, no resumption and no early data: each handshake is checked, and nothing can be replayed.
+//!
+//! **Invariant:** the member certificate names the key that the handshake proves.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls13_signature_with_raw_key};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::{CertifiedKey, Signer, SigningKey, SingleCertAndKey};
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, Error, SignatureAlgorithm, SignatureScheme, SupportedCipherSuite, version,
+};
+use shoal_protocol::MeshId;
+use shoal_protocol::certificate::{CertificateError, MemberCertificate, SecretKey, Signed};
+
+use super::card::{self, CardError};
+use super::veil::Veil;
+
+/// What both sides must want to speak; whoever speaks something else learns so from TLS.
+const PROTOCOL: &[u8] = b"shoal/1";
+
+/// How this peer answers and begins handshakes.
+pub(super) struct Tls {
+    pub(super) server: rustls::ServerConfig,
+    pub(super) client: rustls::ClientConfig,
+    pub(super) membership: Arc<Membership>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(in crate::network) enum TlsError {
+    #[error("the node key cannot make a certificate: {0}")]
+    Card(#[from] rcgen::Error),
+    #[error("TLS: {0}")]
+    Tls(#[from] Error),
+}
+
+impl Tls {
+    pub(super) fn new(key: &Arc<SecretKey>, mesh: MeshId, member: &Signed) -> Result<Self, TlsError> {
+        let provider = Arc::new(provider());
+        let schemes = provider.signature_verification_algorithms;
+        let membership = Arc::new(Membership { mesh, veil: Veil::of(mesh), schemes });
+        let verifier = Arc::clone(&membership);
+        let signer = Arc::new(NodeSigner(Arc::clone(key)));
+        let shown = Arc::new(CertifiedKey::new(vec![card::issue(key, &membership.veil, member)?], signer));
+
+        let mut server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&version::TLS13])?
+            .with_client_cert_verifier(Arc::clone(&verifier) as Arc<dyn ClientCertVerifier>)
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&shown))));
+        server.alpn_protocols = vec![PROTOCOL.to_vec()];
+        server.send_tls13_tickets = 0;
+        server.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+
+        let mut client = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&version::TLS13])?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
+        client.alpn_protocols = vec![PROTOCOL.to_vec()];
+        client.resumption = rustls::client::Resumption::disabled();
+        // A peer has no name in the DNS.
+        client.enable_sni = false;
+        Ok(Self { server, client, membership })
+    }
+}
+
+/// The suites by what this CPU does fastest: without its own instructions AES costs more than ChaCha20.
+fn provider() -> CryptoProvider {
+    use aws_lc_rs::cipher_suite::{
+        TLS13_AES_128_GCM_SHA256 as AES_128, TLS13_AES_256_GCM_SHA384 as AES_256,
+        TLS13_CHACHA20_POLY1305_SHA256 as CHACHA20,
+    };
+    let cipher_suites: Vec<SupportedCipherSuite> =
+        if has_aes() { vec![AES_128, AES_256, CHACHA20] } else { vec![CHACHA20, AES_128, AES_256] };
+    CryptoProvider { cipher_suites, ..aws_lc_rs::default_provider() }
+}
+
+fn has_aes() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("aes") && std::arch::is_x86_feature_detected!("pclmulqdq");
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("aes") && std::arch::is_aarch64_feature_detected!("pmull");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    return false;
+}
+
+/// Checks what the other side shows, whichever side that is.
+#[derive(Debug)]
+pub(super) struct Membership {
+    mesh: MeshId,
+    veil: Veil,
+    schemes: WebPkiSupportedAlgorithms,
+}
+
+/// Why what the other side shows makes it no member.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoMember {
+    #[error("it shows {0} certificates instead of one")]
+    Certificates(usize),
+    #[error(transparent)]
+    Card(#[from] CardError),
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+}
+
+impl From<NoMember> for Error {
+    fn from(why: NoMember) -> Self {
+        Self::General(why.to_string())
+    }
+}
+
+impl Membership {
+    /// The member certificate of whoever shows these certificates.
+    pub(super) fn check(&self, shown: &[CertificateDer<'_>], now: UnixTime) -> Result<MemberCertificate, NoMember> {
+        let [only] = shown else { return Err(NoMember::Certificates(shown.len())) };
+        let card = card::read(only, &self.veil)?;
+        Ok(MemberCertificate::verify(&card.member, self.mesh, card.holder, now.as_secs())?)
+    }
+
+    fn check_chain(&self, first: &CertificateDer<'_>, more: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Error> {
+        if !more.is_empty() {
+            return Err(NoMember::Certificates(1 + more.len()).into());
+        }
+        self.check(std::slice::from_ref(first), now)?;
+        Ok(())
+    }
+
+    fn check_possession(
+        &self,
+        transcript: &[u8],
+        shown: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let key = card::key(shown).map_err(NoMember::Card)?;
+        verify_tls13_signature_with_raw_key(transcript, &key, signed, &self.schemes)
+    }
+}
+
+const SCHEME: SignatureScheme = SignatureScheme::ED25519;
+
+fn only_tls13() -> Error {
+    Error::General("it does not speak TLS 1.3".into())
+}
+
+impl ServerCertVerifier for Membership {
+    fn verify_server_cert(
+        &self,
+        shown: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.check_chain(shown, chain, now)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(only_tls13())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        transcript: &[u8],
+        shown: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.check_possession(transcript, shown, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SCHEME]
+    }
+}
+
+impl ClientCertVerifier for Membership {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        shown: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.check_chain(shown, chain, now)?;
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(only_tls13())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        transcript: &[u8],
+        shown: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.check_possession(transcript, shown, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SCHEME]
+    }
+}
+
+/// Signs handshakes with the node key, where it is: no second copy of it is made.
+#[derive(Debug, Clone)]
+struct NodeSigner(Arc<SecretKey>);
+
+impl SigningKey for NodeSigner {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        offered.contains(&SCHEME).then(|| Box::new(self.clone()) as Box<dyn Signer>)
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        SignatureAlgorithm::ED25519
+    }
+}
+
+impl Signer for NodeSigner {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        Ok(self.0.sign(message).to_vec())
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        SCHEME
+    }
+}
