@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rand::{RngExt, SeedableRng};
 
+use super::told;
 use crate::certificate::{Member, Role};
 use crate::config::PeerConfig;
 use crate::id::{BlobId, PeerId, TaskId};
@@ -124,6 +125,8 @@ pub(super) struct World {
     pub(super) problems: Vec<String>,
     durabilities: BTreeMap<TaskId, Durability>,
     pub(super) log: Vec<String>,
+    /// All that was said and done about tasks, in order: what nobody reads is written, too.
+    pub(super) told: Vec<String>,
 }
 
 fn pair(a: usize, b: usize) -> (usize, usize) {
@@ -172,6 +175,7 @@ impl World {
             problems: Vec::new(),
             durabilities: BTreeMap::new(),
             log: Vec::new(),
+            told: Vec::new(),
         };
         (0..count).for_each(|n| world.start(n));
         world
@@ -208,6 +212,7 @@ impl World {
         let records = node.disk.records.clone().into_iter().collect();
         let restored = Input::Restored { records, boot: node.disk.boots, unix_ms: UNIX_MS + now.as_micros() / 1_000 };
         self.log.push(format!("{:?} peer {n} starts", self.now));
+        self.tell(format!("{n} STARTS"));
         self.give(n, restored);
         for other in (0..self.nodes.len()).filter(|other| *other != n) {
             self.give(n, Input::Discovered { peer: None, address: format!("at {other}"), bootstrap: true });
@@ -224,6 +229,7 @@ impl World {
             pending.into_iter().take(written).for_each(|(_, changes)| node.disk.apply(changes));
         }
         self.log.push(format!("{:?} peer {n} crashes", self.now));
+        self.tell(format!("{n} CRASHES"));
         for other in 0..self.nodes.len() {
             if self.connected.remove(&pair(n, other)) {
                 let peer = self.nodes[n].member.peer;
@@ -234,6 +240,7 @@ impl World {
 
     pub(super) fn cut(&mut self, a: usize, b: usize, cut: bool) {
         self.log.push(format!("{:?} {a} and {b} {}", self.now, if cut { "are cut" } else { "are joined" }));
+        self.tell(format!("{a} and {b} {}", if cut { "ARE CUT" } else { "ARE JOINED" }));
         if cut {
             self.cut.insert(pair(a, b))
         } else {
@@ -312,6 +319,26 @@ impl World {
             }
         }
         self.now = until;
+    }
+
+    pub(super) fn tell(&mut self, line: String) {
+        self.told.push(format!("{:>9.1} {line}", self.now.since(Time::ZERO).as_secs_f64() * 1e3));
+    }
+
+    /// What each peer holds, and counts.
+    pub(super) fn tell_holdings(&mut self) {
+        for n in 0..self.nodes.len() {
+            let Some(peer) = self.nodes[n].peer.as_ref() else { continue };
+            let now = Time::ZERO + self.now.since(self.nodes[n].started);
+            let held: Vec<_> = peer.holdings().into_iter().filter(|it| it.held > 0).collect();
+            let held: Vec<_> = held.iter().map(|it| format!("{} {}", it.held, it.what)).collect();
+            let counters: Vec<_> = peer.counters().into_iter().filter(|(_, count)| *count > 0).collect();
+            let ok: Vec<_> = peer.peers(now).into_iter().map(|view| view.ok_percent.map(|ok| ok as u32)).collect();
+            let disk = self.nodes[n].disk.records.keys().filter(|key| key.len() == 17);
+            let disk: Vec<_> = disk.map(|key| format!("{}{}", char::from(key[0]), key[1])).collect();
+            let line = format!("{n} holds {held:?}, {:?}, {counters:?}, {ok:?}, disk {disk:?}", peer.task_counts());
+            self.tell(line);
+        }
     }
 
     // ── Questions ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -440,6 +467,9 @@ impl World {
     }
 
     fn carry_out(&mut self, n: usize, output: Output) {
+        if let Some(deed) = told::deed(&output, |peer| self.index(peer)) {
+            self.tell(format!("{n} {deed}"));
+        }
         match output {
             Output::Send { to, message } => {
                 self.check_own_vote(n, &message);
