@@ -129,6 +129,7 @@ pub async fn run(config: Config, view: ConfigView, stop: mpsc::Receiver<()>) -> 
         mdns: config.mdns,
         mdns_interval: config.mdns_interval,
         peers_max: config.peers_max,
+        congestion: config.congestion,
         node_key: identity.key.to_bytes(),
         mesh: identity.mesh,
         certificate: identity.signed.clone(),

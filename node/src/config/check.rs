@@ -12,6 +12,7 @@ use shoal_protocol::task::spec::CloudUse;
 use super::error::{ConfigError, Fault};
 use super::settings::Settings;
 use super::{Config, LogFormat, sources, units};
+use crate::network::Congestion;
 
 /// Connections a peer may hold: each costs buffers.
 const PEERS_MAX: i64 = 4_096;
@@ -160,6 +161,14 @@ pub(super) fn check(figment: &Figment, settings: &Settings) -> Result<Config, Co
             CloudUse::Fallback
         }
     };
+    let congestion = match net.congestion.as_str() {
+        "cubic" => Congestion::Cubic,
+        "bbr" => Congestion::Bbr,
+        other => {
+            at.fault("net.congestion", format!("is `{other}`"), "write \"cubic\" or \"bbr\"");
+            Congestion::Cubic
+        }
+    };
     let uplink_bits_per_s = match units::bits_per_s(&placement.uplink.text()) {
         Some(rate) if rate >= 1_000 => rate,
         Some(_) | None => {
@@ -197,6 +206,7 @@ pub(super) fn check(figment: &Figment, settings: &Settings) -> Result<Config, Co
             at.real("net.mdns_interval_s", net.mdns_interval_s, 0.1, 3600.0).clamp(0.1, 3600.0),
         ),
         peers_max: at.whole("net.max_peers", net.max_peers, 1, PEERS_MAX) as usize,
+        congestion,
         socket,
         cores: at.whole("capacity.cores", capacity.cores, 1, 1024) as u16,
         memory_bytes: at.bytes("capacity.memory", &capacity.memory.text(), MEMORY_BYTES_MIN),

@@ -22,6 +22,8 @@ use shoal_protocol::api::{ConfigValue, ConfigView, schema};
 use shoal_protocol::config::{PeerConfig, Weights};
 use shoal_protocol::task::spec::CloudUse;
 
+use crate::network::Congestion;
+
 pub use error::{ConfigError, Fault, IdentityError};
 pub use identity::Identity;
 pub use settings::Host;
@@ -61,6 +63,8 @@ pub struct Config {
     pub mdns_interval: Duration,
     /// Connections held at once.
     pub peers_max: usize,
+    /// How much may be sent on a path.
+    pub congestion: Congestion,
     /// Unix socket of the API.
     pub socket: PathBuf,
     /// Tasks that run at once.

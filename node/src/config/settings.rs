@@ -28,6 +28,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("net.mdns", Kind::Switch),
     ("net.mdns_interval_s", Kind::Number),
     ("net.max_peers", Kind::Number),
+    ("net.congestion", Kind::Text),
     ("api.listen", Kind::Text),
     ("capacity.cores", Kind::Number),
     ("capacity.memory", Kind::Text),
@@ -108,6 +109,7 @@ pub(super) struct Net {
     pub(super) mdns: bool,
     pub(super) mdns_interval_s: f64,
     pub(super) max_peers: i64,
+    pub(super) congestion: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -191,6 +193,7 @@ impl Settings {
                 mdns: true,
                 mdns_interval_s: 30.0,
                 max_peers: 64,
+                congestion: "bbr".into(),
             },
             api: Api { listen: format!("unix:{}", socket.display()) },
             capacity: Capacity {

@@ -47,6 +47,7 @@ use swarm::{Command, Task};
 pub use bulk::BulkStream;
 pub use error::{BulkError, KeyError, KeyLogError, NetworkError, SendError};
 pub use identity::{NodeKey, forget_tls_key_log, load_or_create_node_key};
+pub use quic::Congestion;
 
 /// What the network needs to start.
 pub struct NetworkConfig {
@@ -58,6 +59,8 @@ pub struct NetworkConfig {
     pub mdns_interval: Duration,
     /// Neighbours at once.
     pub peers_max: usize,
+    /// How this peer finds out how much it may send.
+    pub congestion: Congestion,
     /// The secret that makes this peer this peer.
     pub node_key: NodeKey,
     /// The mesh it belongs to.

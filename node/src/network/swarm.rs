@@ -459,7 +459,7 @@ fn build(config: &NetworkConfig, arrivals: Arrivals) -> Result<Swarm<Behaviour>,
         mdns: Toggle::from(mdns),
     };
     let key = Arc::new(SecretKey::from_bytes(&config.node_key));
-    let settings = Settings::new(&key, config.mesh, &config.certificate)
+    let settings = Settings::new(&key, config.mesh, &config.certificate, config.congestion)
         .map_err(|error| NetworkError::Transport(error.to_string()))?;
     let swarm = swarm::Config::with_tokio_executor()
         // Saves a round trip for each stream: both sides know what will be agreed on.

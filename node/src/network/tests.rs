@@ -676,6 +676,7 @@ fn config(seed: u8, certificate: Signed) -> NetworkConfig {
         mdns: false,
         mdns_interval: Duration::from_secs(2),
         peers_max: 8,
+        congestion: Congestion::default(),
         node_key: Zeroizing::new([seed; 32]),
         mesh: mesh().mesh(),
         certificate,
@@ -885,7 +886,8 @@ impl RawPeer {
     }
 
     async fn connect_with(seed: u8, certificate: Signed, to: &Node) -> Self {
-        let settings = quic::Settings::new(&Arc::new(key(seed)), mesh().mesh(), &certificate).unwrap();
+        let settings =
+            quic::Settings::new(&Arc::new(key(seed)), mesh().mesh(), &certificate, Congestion::Cubic).unwrap();
         let address = to.address();
         let (endpoint, connection) = within("a handshake", quic::raw_connection(&settings, &address)).await;
         Self { id: key(seed).peer(), connection, _endpoint: endpoint }

@@ -299,7 +299,7 @@ impl Book {
 
     /// Closes a task, and forgets the oldest finished ones that are over the bounds.
     pub(crate) fn close(&mut self, task: TaskId, state: TaskState, result: Result<TaskResult, TaskError>) {
-        let Some(entry) = self.tasks.get_mut(&task) else { return };
+        let Some(entry) = self.tasks.get_mut(&task).filter(|task| !task.state.is_final()) else { return };
         match state {
             TaskState::Done => self.ended.done += 1,
             TaskState::Cancelled => self.ended.cancelled += 1,
@@ -407,5 +407,171 @@ impl Book {
             | Phase::Elsewhere => {}
         }
         Some(view)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::BlobId;
+    use crate::output::Timings;
+    use crate::task::spec::{Ending, RunReport};
+
+    fn task(n: u8) -> TaskId {
+        TaskId([n; 16])
+    }
+
+    fn peer(n: u8) -> PeerId {
+        PeerId([n; 32])
+    }
+
+    fn spec(input_bytes: usize) -> TaskSpec {
+        let mut spec = TaskSpec::of_module(BlobId([9; 32]), 1);
+        spec.inputs = vec![Payload::inline(vec![0; input_bytes])];
+        spec
+    }
+
+    fn kept(input_bytes: usize) -> KeptTask {
+        let keeping = Keeping { durability: Durability::Disk, ..Keeping::default() };
+        let (accepted, aged) = (Time::ZERO, Duration::ZERO);
+        KeptTask { name: String::new(), spec: spec(input_bytes), keeping, accepted, aged, failures: 0 }
+    }
+
+    fn result(output_bytes: usize) -> Result<TaskResult, TaskError> {
+        let output = Payload::inline(vec![0; output_bytes]);
+        let report = RunReport { output, ..RunReport::without_run(Ending::Exited(0)) };
+        Ok(TaskResult { report, executor: peer(1), variant: 0, attempts: 1, timings: Timings::default() })
+    }
+
+    fn book(inputs: &[usize]) -> Book {
+        let mut book = Book::default();
+        for (n, bytes) in (1..).zip(inputs) {
+            book.enter(Time::ZERO, task(n), String::new(), spec(*bytes));
+        }
+        book
+    }
+
+    #[test]
+    fn what_alternatives_said_too_early_is_followed_from_one_to_the_next() {
+        let mut early = Early::default();
+        early.passed_on(peer(2), peer(3));
+        early.passed_on(peer(3), peer(4));
+        early.passed_on(peer(3), peer(5));
+        early.ended_at(peer(5));
+
+        assert_eq!(early.holder_after(peer(1)), peer(1), "nobody spoke of that one");
+        assert_eq!(early.holder_after(peer(2)), peer(5), "the last word of each counts");
+        assert_eq!(early.holder_after(peer(2)), peer(2), "and counts once");
+        assert!(early.has_ended_at(peer(5)) && !early.has_ended_at(peer(4)));
+    }
+
+    #[test]
+    fn what_is_said_too_early_is_bounded() {
+        let mut early = Early::default();
+        for n in 0..100 {
+            early.passed_on(peer(n), peer(n + 1));
+            early.ended_at(peer(n));
+            early.ended_at(peer(n));
+        }
+
+        assert_eq!((early.passed.len(), early.ended.len()), (ALTERNATIVES_MAX, ALTERNATIVES_MAX));
+    }
+
+    #[test]
+    fn inputs_count_until_their_task_ends() {
+        let mut book = book(&[100, 20]);
+        assert_eq!((book.open_bytes(), book.open_count()), (120, 2));
+
+        book.close(task(1), TaskState::Done, result(1));
+        book.close(task(1), TaskState::Done, result(1));
+
+        assert_eq!((book.open_bytes(), book.open_count()), (20, 1));
+        assert!(book.open(task(1)).is_none() && book.get(task(1)).is_some(), "it is shown, and not run again");
+    }
+
+    #[test]
+    fn tasks_are_counted_by_state() {
+        let mut book = book(&[1; 6]);
+        book.open(task(1)).unwrap().state = TaskState::Running;
+        book.close(task(2), TaskState::Done, result(1));
+        book.close(task(3), TaskState::Cancelled, Err(TaskError::Cancelled));
+        book.close(task(4), TaskState::Failed, Err(TaskError::ShuttingDown));
+
+        let counts = book.counts();
+
+        assert_eq!((counts.running, counts.waiting), (1, 2));
+        assert_eq!((counts.done, counts.cancelled, counts.failed), (1, 1, 1));
+        let newest: Vec<_> = book.newest().collect();
+        assert_eq!(newest, [6, 5, 4, 3, 2, 1].map(task));
+    }
+
+    #[test]
+    fn the_oldest_results_are_forgotten_when_there_are_too_many_bytes_of_them() {
+        let mut book = book(&[1; 3]);
+        book.close(task(1), TaskState::Done, result(FINISHED_BYTES_MAX / 2));
+        book.close(task(2), TaskState::Done, result(FINISHED_BYTES_MAX / 2));
+        assert!(book.get(task(1)).is_some());
+
+        book.close(task(3), TaskState::Done, result(1));
+
+        assert!(book.get(task(1)).is_none() && book.get(task(2)).is_some() && book.get(task(3)).is_some());
+        assert_eq!(book.newest().collect::<Vec<_>>(), [3, 2].map(task));
+        assert_eq!(book.finished_bytes, FINISHED_BYTES_MAX / 2 + 1);
+    }
+
+    #[test]
+    fn too_many_results_push_out_the_oldest_and_kept_ones_stay() {
+        let mut book = Book::default();
+        book.enter_kept(task(250), kept(7));
+        book.close(task(250), TaskState::Done, result(1));
+        let id = |n: usize| TaskId(((n + 1) as u128).to_be_bytes());
+        for n in 0..=FINISHED_TASKS_MAX {
+            book.enter(Time::ZERO, id(n), String::new(), spec(0));
+            book.close(id(n), TaskState::Done, result(1));
+        }
+
+        assert!(book.get(id(0)).is_none() && book.get(id(1)).is_some());
+        assert!(book.get(task(250)).is_some());
+        assert_eq!(book.open_count(), 0);
+    }
+
+    #[test]
+    fn a_kept_task_is_forgotten_when_its_store_says_so_and_no_other_is() {
+        let mut book = book(&[10]);
+        book.enter_kept(task(2), kept(5));
+        book.enter_kept(task(3), kept(6));
+        book.close(task(3), TaskState::Done, result(1));
+
+        [1, 2, 3, 9].map(task).into_iter().for_each(|task| book.forget(task));
+
+        assert!(book.get(task(1)).is_some() && book.get(task(2)).is_none() && book.get(task(3)).is_none());
+        assert_eq!((book.open_bytes(), book.open_count()), (10, 1));
+    }
+
+    #[test]
+    fn a_deadline_counts_from_the_submission_wherever_that_was() {
+        let mut book = Book::default();
+        let mut earlier = kept(0);
+        earlier.aged = Duration::from_secs(3);
+        earlier.spec.deadline = Some(Duration::from_secs(10));
+        book.enter_kept(task(1), earlier);
+        let entry = book.get(task(1)).unwrap();
+
+        let at = Time::ZERO + Duration::from_secs(4);
+        assert_eq!(entry.age(at), Duration::from_secs(7));
+        assert_eq!(entry.deadline_in(at), Some(Duration::from_secs(3)));
+        assert_eq!(entry.deadline_in(at + Duration::from_secs(9)), Some(Duration::ZERO));
+        assert!(entry.is_kept() && !entry.is_damaged());
+    }
+
+    #[test]
+    fn no_two_attempts_have_the_same_epoch() {
+        let mut book = book(&[0]);
+        let entry = book.open(task(1)).unwrap();
+        assert_eq!(entry.next_epoch(), 1);
+        (entry.epoch, entry.issued) = (4, 9);
+        assert_eq!(entry.next_epoch(), 10, "one that was issued and is not known to have been used");
+        entry.epoch = 12;
+        assert_eq!(entry.next_epoch(), 13);
     }
 }

@@ -121,5 +121,6 @@ mod tests {
     fn a_run_past_its_estimate_is_expected_to_last_on() {
         assert_eq!(left(Duration::from_millis(50), Duration::from_millis(20)), Duration::from_millis(30));
         assert_eq!(left(Duration::from_millis(50), Duration::from_millis(200)), Duration::from_millis(50));
+        assert_eq!(left(Duration::from_millis(50), Duration::from_millis(50)), Duration::ZERO, "it ends just now");
     }
 }

@@ -26,6 +26,7 @@ mod veil;
 pub(super) use arrivals::Arrivals;
 pub(super) use error::QuicError;
 pub(super) use muxer::open_bulk;
+pub use settings::Congestion;
 pub(super) use settings::Settings;
 pub(super) use transport::Quic;
 

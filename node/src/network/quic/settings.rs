@@ -5,6 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use quinn::congestion::{BbrConfig, CubicConfig};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::crypto::{CryptoError, HmacKey};
 use quinn_proto::HashedConnectionIdGenerator;
@@ -24,6 +25,18 @@ const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
 /// RFC 9000.
 const VERSION: u32 = 1;
 
+/// How a sender finds out how much a path carries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Congestion {
+    /// Less whenever something is lost (RFC 9438): the usual one, and slow where links lose by themselves.
+    Cubic,
+    /// By what has arrived at which delay (BBR, draft-cardwell-iccrg-bbr-congestion-control). On a link that loses one
+    /// packet in a hundred by itself, as radio does, it carries ten times as much; on others a sixth less, at no more
+    /// delay (`docs/benchmarks.md`). quinn calls it experimental.
+    #[default]
+    Bbr,
+}
+
 /// What all endpoints of this peer have in common.
 #[derive(Debug, Clone)]
 pub(in crate::network) struct Settings {
@@ -35,10 +48,15 @@ pub(in crate::network) struct Settings {
 }
 
 impl Settings {
-    pub(in crate::network) fn new(key: &Arc<SecretKey>, mesh: MeshId, member: &Signed) -> Result<Self, TlsError> {
+    pub(in crate::network) fn new(
+        key: &Arc<SecretKey>,
+        mesh: MeshId,
+        member: &Signed,
+        congestion: Congestion,
+    ) -> Result<Self, TlsError> {
         let tls = Tls::new(key, mesh, member)?;
         let no_suite = |error: quinn::crypto::rustls::NoInitialCipherSuite| rustls::Error::General(error.to_string());
-        let transport = Arc::new(transport());
+        let transport = Arc::new(transport(congestion));
         let mut server =
             quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls.server).map_err(no_suite)?));
         server.transport_config(Arc::clone(&transport));
@@ -67,7 +85,7 @@ impl Settings {
     }
 }
 
-fn transport() -> quinn::TransportConfig {
+fn transport(congestion: Congestion) -> quinn::TransportConfig {
     let mut transport = quinn::TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(STREAMS_MAX.into())
@@ -80,6 +98,10 @@ fn transport() -> quinn::TransportConfig {
         .max_idle_timeout(quinn::IdleTimeout::try_from(CONNECTION_SILENT_MAX).ok())
         // It lets whoever watches the path measure it.
         .allow_spin(false);
+    match congestion {
+        Congestion::Cubic => transport.congestion_controller_factory(Arc::new(CubicConfig::default())),
+        Congestion::Bbr => transport.congestion_controller_factory(Arc::new(BbrConfig::default())),
+    };
     transport
 }
 

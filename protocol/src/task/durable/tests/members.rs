@@ -22,6 +22,7 @@ fn a_member_accepts_nothing_below_its_promise() {
     let mut acceptor = Acceptor::new(PeerId([0; 32]));
 
     assert!(acceptor.promise(ballot(2, 1)));
+    assert!(acceptor.promise(ballot(2, 1)), "the same once more");
     assert!(!acceptor.promise(ballot(1, 2)));
     assert!(!acceptor.accept(ballot(0, 0), end(0)));
     assert!(acceptor.accept(ballot(2, 1), end(1)));

@@ -4,6 +4,7 @@ mod chaos;
 mod golden;
 mod hostile;
 mod members;
+mod rules;
 mod sabotage;
 mod stories;
 mod told;

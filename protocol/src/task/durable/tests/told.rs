@@ -36,11 +36,18 @@ pub(super) fn deed(output: &Output, index: impl Fn(PeerId) -> Option<usize>) -> 
             Ok(result) => format!("FINISHES {} of {} after {}", id(*task), peer(result.executor), result.attempts),
             Err(error) => format!("FINISHES {}: {error}", id(*task)),
         },
-        Output::Persist { changes, .. } => format!("writes {}", changes.iter().map(change).collect::<Vec<_>>().join(" ")),
-        Output::Found { found, .. } => {
-            format!("found {:?}", found.as_ref().map(|found| (id(found.task), found.state, found.unpromised, found.is_damaged())))
+        Output::Persist { changes, .. } => {
+            format!("writes {}", changes.iter().map(change).collect::<Vec<_>>().join(" "))
         }
-        Output::Notify(Event::TaskChanged { task, state, epoch, .. }) => format!("notes {} {state:?} {epoch:x}", id(*task)),
+        Output::Found { found, .. } => {
+            format!(
+                "found {:?}",
+                found.as_ref().map(|found| (id(found.task), found.state, found.unpromised, found.is_damaged()))
+            )
+        }
+        Output::Notify(Event::TaskChanged { task, state, epoch, .. }) => {
+            format!("notes {} {state:?} {epoch:x}", id(*task))
+        }
         _ => return None,
     })
 }
