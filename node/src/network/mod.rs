@@ -5,8 +5,8 @@
 //!        ── dial ─► swarm ═ handshake: members only ═ swarm ─► Connected, Discovered ── driver       (one swarm per node)
 //! ```
 //!
-//! **Invariant:** nothing outside of this module names a type of libp2p or quinn, and no event carries a word of a
-//! peer whose certificate has not been checked.
+//! **Invariant:** nothing outside of this module names a type of libp2p or quinn (but tests, through [`Probe`]), and no
+//! event carries a word of a peer whose certificate has not been checked.
 //! **Not here:** what frames mean, and whom to dial: the protocol decides both.
 
 mod behaviour;
@@ -47,7 +47,7 @@ use swarm::{Command, Task};
 pub use bulk::BulkStream;
 pub use error::{BulkError, KeyError, KeyLogError, NetworkError, SendError};
 pub use identity::{NodeKey, forget_tls_key_log, load_or_create_node_key};
-pub use quic::Congestion;
+pub use quic::{Congestion, Probe};
 
 /// What the network needs to start.
 pub struct NetworkConfig {

@@ -877,7 +877,7 @@ impl Node {
 struct RawPeer {
     id: PeerId,
     connection: quinn::Connection,
-    _endpoint: quinn::Endpoint,
+    _probe: Probe,
 }
 
 impl RawPeer {
@@ -886,11 +886,11 @@ impl RawPeer {
     }
 
     async fn connect_with(seed: u8, certificate: Signed, to: &Node) -> Self {
-        let settings =
-            quic::Settings::new(&Arc::new(key(seed)), mesh().mesh(), &certificate, Congestion::Cubic).unwrap();
-        let address = to.address();
-        let (endpoint, connection) = within("a handshake", quic::raw_connection(&settings, &address)).await;
-        Self { id: key(seed).peer(), connection, _endpoint: endpoint }
+        let probe = Probe::new([127, 0, 0, 1].into(), key(seed), mesh().mesh(), &certificate).unwrap();
+        let port: u16 = to.address().split('/').nth(4).and_then(|port| port.parse().ok()).unwrap();
+        let connecting = probe.connect(([127, 0, 0, 1], port).into()).unwrap();
+        let connection = within("a handshake", connecting).await.unwrap();
+        Self { id: key(seed).peer(), connection, _probe: probe }
     }
 
     /// One that is a neighbour, and its control stream.

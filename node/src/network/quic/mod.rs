@@ -17,6 +17,7 @@ mod error;
 mod handshake;
 mod listener;
 mod muxer;
+mod probe;
 mod punch;
 mod settings;
 mod tls;
@@ -26,16 +27,7 @@ mod veil;
 pub(super) use arrivals::Arrivals;
 pub(super) use error::QuicError;
 pub(super) use muxer::open_bulk;
+pub use probe::Probe;
 pub use settings::Congestion;
 pub(super) use settings::Settings;
 pub(super) use transport::Quic;
-
-/// A connection of a client that follows the handshake and nothing else.
-#[cfg(test)]
-pub(super) async fn raw_connection(settings: &Settings, to: &str) -> (quinn::Endpoint, quinn::Connection) {
-    let (to, _) = address::parse(&to.parse().unwrap()).unwrap();
-    let (endpoint, _) = settings.endpoint(([127, 0, 0, 1], 0).into(), false).unwrap();
-    let connecting = endpoint.connect_with(settings.client.clone(), to, "peer.invalid").unwrap();
-    let connection = connecting.await.unwrap();
-    (endpoint, connection)
-}

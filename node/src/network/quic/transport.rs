@@ -27,7 +27,7 @@ use super::punch::punch;
 use super::settings::{HANDSHAKE_MAX, Settings};
 
 /// Rustls wants a name to dial; peers have none, and it is not sent.
-const NO_NAME: &str = "peer.invalid";
+pub(super) const NO_NAME: &str = "peer.invalid";
 
 /// The QUIC endpoints of this peer.
 pub(in crate::network) struct Quic {

@@ -1,0 +1,160 @@
+//! Attacks on a real `shoald`: each must leave it alive, within its memory, and at the service of honest peers.
+//!
+//! Build the daemon first: `cargo build --release --bins`. `--nocapture` shows what each attack cost.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // in a test, a failure is the answer
+
+mod certificates;
+mod handshakes;
+mod members;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use shoal_cli::client::Client;
+use shoal_node::network::Probe;
+use shoal_protocol::Role;
+use shoal_protocol::api::{InputRequest, TaskRequest, VariantRequest};
+use shoal_protocol::certificate::{MemberCertificate, SecretKey, Signed};
+use shoal_testnet::{Cluster, ClusterConfig};
+
+/// Longer than anything here may take, on a machine that is busy with other things.
+const LONG: Duration = Duration::from_secs(60);
+/// Tasks of the honest user before an attack, and at least as many beside it.
+const HONEST_TASKS: usize = 40;
+const ATTACKER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 9));
+/// An attack may make the daemon grow by this much, in bytes.
+const MEMORY_MAX: usize = 32 << 20;
+
+fn run<T>(story: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(2 * LONG, story).await.expect("the story takes too long") })
+}
+
+/// Two peers, of which the first is attacked, and what an attacker may know of them.
+struct Target {
+    cluster: Cluster,
+    client: Client,
+    address: SocketAddr,
+    mesh_key: SecretKey,
+    noop: TaskRequest,
+}
+
+impl Target {
+    async fn new() -> Self {
+        let mut config = ClusterConfig::new(0, 2).on_loopback();
+        config.peers.iter_mut().for_each(|peer| peer.slowdown = 1.0);
+        let cluster = Cluster::start(config).await.unwrap();
+        let client = cluster.client(0).unwrap();
+        let address = cluster.peers()[0].address;
+        let mesh_key = std::fs::read(cluster.dir().join("mesh.key")).unwrap();
+        let mesh_key = SecretKey::from_bytes(&mesh_key.try_into().unwrap());
+        let module = shoal_examples::modules::module_bytes("noop").unwrap();
+        let module = client.put_blob(module.to_vec()).await.unwrap().id;
+        let noop = TaskRequest {
+            variants: vec![VariantRequest { name: String::new(), module, loss: 0.0 }],
+            inputs: vec![InputRequest::Text(String::new())],
+            ..TaskRequest::default()
+        };
+        Self { cluster, client, address, mesh_key, noop }
+    }
+
+    /// A certificate of this mesh, as it should be.
+    fn certificate(&self, key: &SecretKey) -> MemberCertificate {
+        MemberCertificate {
+            mesh: self.mesh_key.mesh(),
+            peer: key.peer(),
+            name: "attacker".into(),
+            role: Role::Edge,
+            labels: BTreeMap::from([("site".to_owned(), "outside".to_owned())]),
+            not_before_unix_s: 0,
+            expires_unix_s: u64::MAX,
+            serial: 1,
+        }
+    }
+
+    fn probe(&self, key: SecretKey, certificate: &Signed) -> Probe {
+        Probe::new(ATTACKER, key, self.mesh_key.mesh(), certificate).unwrap()
+    }
+
+    /// One that the mesh has admitted, and that will abuse it.
+    async fn traitor(&self) -> (Probe, quinn::Connection) {
+        let key = SecretKey::from_bytes(&[66; 32]);
+        let probe = self.probe(SecretKey::from_bytes(&[66; 32]), &self.certificate(&key).sign(&self.mesh_key));
+        let connection = probe.connect(self.address).unwrap().await.unwrap();
+        (probe, connection)
+    }
+
+    async fn counter(&self, name: &str) -> u64 {
+        self.client.status().await.unwrap().counters.get(name).copied().unwrap_or(0)
+    }
+
+    /// Waits until the daemon has counted more than `before`.
+    async fn counts(&self, name: &str, before: u64) {
+        let deadline = Instant::now() + LONG;
+        while self.counter(name).await <= before {
+            assert!(Instant::now() < deadline, "{name} was not counted");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn resident_bytes(&self) -> usize {
+        let pid = self.cluster.pid(0).unwrap().expect("the daemon lives");
+        let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
+        statm.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4096
+    }
+
+    async fn honest_task(&self) -> Duration {
+        let began = Instant::now();
+        let view = self.client.run(self.noop.clone()).await.unwrap();
+        assert_eq!(view.exit_code, Some(0));
+        began.elapsed()
+    }
+
+    /// Lets an honest user work before the attack and beside it; nothing is refused, and the daemon stays within bounds.
+    async fn stands<T>(&self, what: &str, attack: impl Future<Output = T>) -> T {
+        let mut before = Vec::new();
+        for _ in 0..HONEST_TASKS {
+            before.push(self.honest_task().await);
+        }
+        let memory = self.resident_bytes();
+        let mut beside = Vec::new();
+        let mut greatest = memory;
+        tokio::pin!(attack);
+        let result = loop {
+            tokio::select! {
+                result = &mut attack => break result,
+                took = self.honest_task() => {
+                    beside.push(took);
+                    greatest = greatest.max(self.resident_bytes());
+                }
+            }
+        };
+        while beside.len() < HONEST_TASKS {
+            beside.push(self.honest_task().await);
+        }
+        greatest = greatest.max(self.resident_bytes());
+        let p99 = |times: &mut Vec<Duration>| {
+            times.sort();
+            times[(times.len() - 1) * 99 / 100]
+        };
+        let grown = greatest.saturating_sub(memory);
+        println!(
+            "{what}: honest p99 {:?} before, {:?} beside; {} KiB more",
+            p99(&mut before),
+            p99(&mut beside),
+            grown >> 10
+        );
+        assert!(grown <= MEMORY_MAX, "{what}: the daemon grew by {grown} bytes");
+        let neighbours = self.client.peers().await.unwrap().items;
+        assert!(neighbours.iter().any(|peer| peer.name == "edge-2"), "its neighbour is still there: {neighbours:?}");
+        result
+    }
+
+    /// Nobody by the attacker's name is known.
+    async fn knows_no_attacker(&self) {
+        let peers = self.client.peers().await.unwrap().items;
+        assert!(peers.iter().all(|peer| peer.name != "attacker"), "{peers:?}");
+    }
+}
