@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shoal_node::network::{Congestion, Network, NetworkConfig, NetworkEvent, NodeKey};
-use shoal_protocol::certificate::{MemberCertificate, SecretKey};
+use shoal_protocol::certificate::{Issuer, MemberCertificate, SecretKey};
 use shoal_protocol::{PeerId, Role};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::Receiver;
@@ -254,7 +254,7 @@ async fn start(
         peers_max: 1_000,
         node_key: NodeKey::new([seed; 32]),
         mesh: mesh.mesh(),
-        certificate: certificate.sign(&mesh),
+        certificate: certificate.sign(&Issuer::of(&mesh)),
         congestion,
     };
     Ok(Network::start(config).await?)

@@ -132,7 +132,7 @@ pub async fn run(config: Config, view: ConfigView, stop: mpsc::Receiver<()>) -> 
         congestion: config.congestion,
         node_key: identity.key.to_bytes(),
         mesh: identity.mesh,
-        certificate: identity.signed.clone(),
+        certificate: identity.chain.clone(),
     })
     .await?;
 

@@ -68,7 +68,7 @@ fn spec() -> TaskSpec {
 }
 
 fn record() -> SignedRecord {
-    use crate::certificate::{MemberCertificate, PeerRecord, Role, SecretKey};
+    use crate::certificate::{Issuer, MemberCertificate, PeerRecord, Role, SecretKey};
     let (mesh, node) = (SecretKey::from_bytes(&[1; 32]), SecretKey::from_bytes(&[2; 32]));
     let certificate = MemberCertificate {
         mesh: mesh.mesh(),
@@ -80,8 +80,12 @@ fn record() -> SignedRecord {
         expires_unix_s: 2,
         serial: 3,
     };
-    PeerRecord { certificate: certificate.sign(&mesh), addresses: vec!["/ip4/127.0.0.1".into()], sequence: 4 }
-        .sign(&node)
+    PeerRecord {
+        certificate: certificate.sign(&Issuer::of(&mesh)),
+        addresses: vec!["/ip4/127.0.0.1".into()],
+        sequence: 4,
+    }
+    .sign(&node)
 }
 
 /// One of each, with the beginning of the hash of its bytes. Whoever changes a hash changes what peers of other
@@ -166,7 +170,7 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         (Message::ProbeRequest(ProbeRequest { sequence: 1, target: PEER }), 45, "c691f49b"),
         (Message::ProbeAnswered(ProbeAnswered { sequence: 1, target: PEER, incarnation: 2 }), 48, "faea4eb3"),
         (Message::Rumour(Rumour { peer: PEER, incarnation: 1, state: RumourState::Suspect }), 49, "674189a4"),
-        (Message::Records(Records { records: vec![record()], places: Vec::new() }), 323, "ebad0ddd"),
+        (Message::Records(Records { records: vec![record()], places: Vec::new() }), 489, "42d5223c"),
         (Message::Load(load()), 117, "7f912bdf"),
         (Message::Load(described), 120, "84c9ddad"),
         (Message::Load(brief), 35, "10b79d65"),

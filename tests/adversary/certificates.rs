@@ -3,7 +3,7 @@
 use super::*;
 
 /// The attacker's certificate, made by `forge`, is refused.
-async fn is_refused(what: &str, forge: impl FnOnce(&Target, &SecretKey) -> Signed) {
+async fn is_refused(what: &str, forge: impl FnOnce(&Target, &SecretKey) -> Chain) {
     let target = Target::new().await;
     let key = SecretKey::from_bytes(&[66; 32]);
     let certificate = forge(&target, &key);
@@ -31,14 +31,16 @@ async fn is_refused(what: &str, forge: impl FnOnce(&Target, &SecretKey) -> Signe
 #[test]
 fn adversary_certificate_that_has_expired() {
     run(is_refused("expired certificate", |target, key| {
-        MemberCertificate { expires_unix_s: 1_700_000_000, ..target.certificate(key) }.sign(&target.mesh_key)
+        MemberCertificate { expires_unix_s: 1_700_000_000, ..target.certificate(key) }
+            .sign(&Issuer::of(&target.mesh_key))
     }));
 }
 
 #[test]
 fn adversary_certificate_that_is_not_valid_yet() {
     run(is_refused("certificate of the future", |target, key| {
-        MemberCertificate { not_before_unix_s: u64::MAX - 1, ..target.certificate(key) }.sign(&target.mesh_key)
+        MemberCertificate { not_before_unix_s: u64::MAX - 1, ..target.certificate(key) }
+            .sign(&Issuer::of(&target.mesh_key))
     }));
 }
 
@@ -46,29 +48,64 @@ fn adversary_certificate_that_is_not_valid_yet() {
 fn adversary_certificate_of_another_mesh() {
     run(is_refused("certificate of another mesh", |target, key| {
         let other = SecretKey::from_bytes(&[99; 32]);
-        MemberCertificate { mesh: other.mesh(), ..target.certificate(key) }.sign(&other)
+        MemberCertificate { mesh: other.mesh(), ..target.certificate(key) }.sign(&Issuer::of(&other))
     }));
 }
 
 #[test]
 fn adversary_certificate_of_another_peer() {
     run(is_refused("stolen certificate", |target, _| {
-        target.certificate(&SecretKey::from_bytes(&[67; 32])).sign(&target.mesh_key)
+        target.certificate(&SecretKey::from_bytes(&[67; 32])).sign(&Issuer::of(&target.mesh_key))
     }));
 }
 
 #[test]
 fn adversary_certificate_that_its_holder_signed() {
-    run(is_refused("self-signed certificate", |target, key| target.certificate(key).sign(key)));
+    run(is_refused("self-signed certificate", |target, key| target.certificate(key).sign(&Issuer::of(key))));
 }
 
 #[test]
 fn adversary_certificate_with_a_forged_label() {
     run(is_refused("forged label", |target, key| {
-        let honest = target.certificate(key).sign(&target.mesh_key).to_bytes();
+        let honest = target.certificate(key).sign(&Issuer::of(&target.mesh_key)).to_bytes();
         let at = honest.windows(7).position(|bytes| bytes == b"outside").unwrap();
         let mut forged = honest;
         forged[at..at + 7].copy_from_slice(b"inside!");
-        Signed::from_bytes(&forged).unwrap()
+        Chain::from_bytes(&forged).unwrap()
+    }));
+}
+
+/// What a member may show who was admitted by an issuer that is none, or is one no more.
+fn issued(target: &Target, key: &SecretKey, change: impl FnOnce(&mut IssuerCertificate), by: &SecretKey) -> Chain {
+    let issuer = SecretKey::from_bytes(&[77; 32]);
+    let mut certificate = IssuerCertificate {
+        mesh: target.mesh_key.mesh(),
+        issuer: issuer.peer(),
+        not_before_unix_s: 0,
+        expires_unix_s: u64::MAX,
+    };
+    change(&mut certificate);
+    target.certificate(key).sign(&Issuer::new(issuer, certificate.sign(by)))
+}
+
+#[test]
+fn adversary_certificate_of_an_issuer_that_is_one_no_more() {
+    run(is_refused("expired issuer", |target, key| {
+        issued(target, key, |issuer| issuer.expires_unix_s = 1_700_000_000, &target.mesh_key)
+    }));
+}
+
+#[test]
+fn adversary_certificate_of_an_issuer_that_certified_itself() {
+    run(is_refused("issuer by its own word", |target, key| {
+        issued(target, key, |_| (), &SecretKey::from_bytes(&[77; 32]))
+    }));
+}
+
+#[test]
+fn adversary_certificate_of_a_member_that_plays_the_issuer() {
+    run(is_refused("a member as issuer", |target, key| {
+        // A traitor with a good certificate of its own signs for a friend.
+        issued(target, key, |issuer| issuer.issuer = key.peer(), &target.mesh_key)
     }));
 }

@@ -12,7 +12,7 @@ async fn first_datagrams(target: &Target, count: usize) -> Vec<Vec<u8>> {
     trap.set_nonblocking(true).unwrap();
     let at = trap.local_addr().unwrap();
     let key = SecretKey::from_bytes(&[66; 32]);
-    let certificate = target.certificate(&key).sign(&key);
+    let certificate = target.certificate(&key).sign(&Issuer::of(&key));
     let probe = target.probe(key, &certificate);
     let (mut caught, mut buffer) = (Vec::with_capacity(count), [0; 2_048]);
     while caught.len() < count {
@@ -38,7 +38,7 @@ fn adversary_ten_thousand_half_open_handshakes_from_one_address() {
         let target = Target::new().await;
         let datagrams = first_datagrams(&target, HALF_OPEN).await;
         let newcomer = SecretKey::from_bytes(&[5; 32]);
-        let certificate = target.certificate(&newcomer).sign(&target.mesh_key);
+        let certificate = target.certificate(&newcomer).sign(&Issuer::of(&target.mesh_key));
         let honest = Probe::new([127, 0, 0, 1].into(), newcomer, target.mesh_key.mesh(), &certificate).unwrap();
 
         let attack = async {
@@ -91,7 +91,7 @@ fn adversary_that_shakes_hands_without_end() {
         let attack = async {
             for seed in 100..200_u8 {
                 let key = SecretKey::from_bytes(&[seed; 32]);
-                let certificate = target.certificate(&key).sign(&key);
+                let certificate = target.certificate(&key).sign(&Issuer::of(&key));
                 let probe = target.probe(key, &certificate);
                 let Ok(connecting) = probe.connect(target.address) else { continue };
                 if let Ok(Ok(connection)) = tokio::time::timeout(Duration::from_millis(200), connecting).await {

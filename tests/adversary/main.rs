@@ -16,7 +16,7 @@ use shoal_cli::client::Client;
 use shoal_node::network::Probe;
 use shoal_protocol::Role;
 use shoal_protocol::api::{InputRequest, TaskRequest, VariantRequest};
-use shoal_protocol::certificate::{MemberCertificate, SecretKey, Signed};
+use shoal_protocol::certificate::{Chain, Issuer, IssuerCertificate, MemberCertificate, SecretKey};
 use shoal_testnet::{Cluster, ClusterConfig};
 
 /// Longer than anything here may take, on a machine that is busy with other things.
@@ -74,14 +74,15 @@ impl Target {
         }
     }
 
-    fn probe(&self, key: SecretKey, certificate: &Signed) -> Probe {
+    fn probe(&self, key: SecretKey, certificate: &Chain) -> Probe {
         Probe::new(ATTACKER, key, self.mesh_key.mesh(), certificate).unwrap()
     }
 
     /// One that the mesh has admitted, and that will abuse it.
     async fn traitor(&self) -> (Probe, quinn::Connection) {
         let key = SecretKey::from_bytes(&[66; 32]);
-        let probe = self.probe(SecretKey::from_bytes(&[66; 32]), &self.certificate(&key).sign(&self.mesh_key));
+        let probe =
+            self.probe(SecretKey::from_bytes(&[66; 32]), &self.certificate(&key).sign(&Issuer::of(&self.mesh_key)));
         let connection = probe.connect(self.address).unwrap().await.unwrap();
         (probe, connection)
     }

@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
@@ -47,11 +47,17 @@ impl Pool {
     /// Sends a request and returns when the answer's head is here.
     pub(super) async fn send(&self, method: Method, path: &str, body: Body) -> Result<Download, ClientError> {
         let content_type = body.content_type();
-        let mut request = Request::new(body);
-        *request.method_mut() = method;
-        *request.uri_mut() =
-            path.parse().map_err(|_| ClientError::Malformed { why: format!("`{path}` is not a path") })?;
-        request.headers_mut().insert(HOST, HeaderValue::from_static("shoald"));
+        let uri: Uri = path.parse().map_err(|_| ClientError::Malformed { why: format!("`{path}` is not a path") })?;
+        // What changes nothing and carries nothing can be asked again whatever became of the first time.
+        let is_question = method.is_safe();
+        let question = || {
+            let mut request = Request::new(Body::empty());
+            (*request.method_mut(), *request.uri_mut()) = (method.clone(), uri.clone());
+            request.headers_mut().insert(HOST, HeaderValue::from_static("shoald"));
+            request
+        };
+        let mut request = question();
+        *request.body_mut() = body;
         if let Some(content_type) = content_type {
             request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         }
@@ -65,6 +71,7 @@ impl Pool {
                 Ok(response) => return Ok(Download::new(response, sender, self.clone())),
                 Err(mut error) => match error.take_message() {
                     Some(unsent) => request = unsent,
+                    None if is_question => request = question(),
                     None => return Err(broken(&error.into_error())),
                 },
             }

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::Value;
-use shoal_protocol::certificate::{MemberCertificate, Role, SecretKey, Signed};
+use shoal_protocol::certificate::{Chain, Role, SecretKey};
 
 use crate::fake::{Ran, shoal};
 
@@ -22,6 +22,10 @@ fn key(path: &Path) -> SecretKey {
     SecretKey::from_bytes(&std::fs::read(path).expect("readable").try_into().expect("32 bytes"))
 }
 
+fn chain(path: &Path) -> Chain {
+    Chain::from_bytes(&std::fs::read(path).expect("readable")).expect("a certificate")
+}
+
 fn now_unix_s() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs()
 }
@@ -37,9 +41,9 @@ fn a_mesh_is_founded_once_and_its_first_member_is_believed() {
 
     let (mesh, node) = (key(&data.join("mesh.key")), key(&data.join("node.key")));
     assert_eq!(founded["mesh"], mesh.mesh().to_string());
-    let signed =
-        Signed::from_bytes(&std::fs::read(data.join("member.cert")).expect("readable")).expect("a certificate");
-    let certificate = MemberCertificate::verify(&signed, mesh.mesh(), node.peer(), now_unix_s()).expect("believed");
+    let certificate =
+        chain(&data.join("member.cert")).verify(mesh.mesh(), node.peer(), now_unix_s()).expect("believed");
+    assert_ne!(key(&data.join("issuer.key")).peer(), mesh.peer(), "the mesh's own key signs no member");
     assert_eq!((certificate.name.as_str(), certificate.role), ("nas", Role::Edge));
     assert_eq!(certificate.labels.get("site").map(String::as_str), Some("a"));
 
@@ -98,7 +102,52 @@ fn only_the_holder_of_the_key_admits() {
     let ran = run(&["mesh", "admit", "--key", &key, "--name", "x", "--data-dir", &text]);
 
     assert_eq!(ran.code, 77);
-    assert!(ran.err.starts_with("error[SH0150]: the key of the mesh is not here"), "{}", ran.err);
+    assert!(ran.err.starts_with("error[SH0150]: nobody here may admit peers to the mesh"), "{}", ran.err);
+}
+
+#[test]
+fn the_mesh_key_can_be_away_and_under_a_passphrase() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::write(path("passphrase"), "correct horse\n").expect("written");
+    std::fs::write(path("wrong"), "battery staple\n").expect("written");
+    let founder = path("founder");
+    let init =
+        run(&["mesh", "init", "--name", "nas", "--data-dir", &founder, "--passphrase-file", &path("passphrase")]);
+    assert_eq!(init.code, 0, "{}", init.err);
+    let sealed = std::fs::read(dir.path().join("founder/mesh.key")).expect("readable");
+    assert!(sealed.len() > 32, "it is not there as it is");
+    std::fs::rename(path("founder/mesh.key"), path("mesh.key")).expect("moved away");
+    let admit = |name: &str| {
+        let (peer, certificate) = ("ab".repeat(32), path(name));
+        let admitted = ["mesh", "admit", "--key", &peer, "--name", "x", "-o", &certificate, "--data-dir", &founder];
+        assert_eq!(run(&admitted).code, 0);
+        chain(&dir.path().join(name))
+    };
+    let before = admit("before.cert");
+
+    let rotate = |more: &[&str]| {
+        let key = path("mesh.key");
+        let words = ["mesh", "rotate-issuer", "--mesh-key", &key, "--data-dir", &founder, "--json"];
+        run(&[&words, more].concat())
+    };
+    let asked = rotate(&[]);
+    let wrong = rotate(&["--passphrase-file", &path("wrong")]);
+    let rotated = json(&rotate(&["--passphrase-file", &path("passphrase"), "--days", "7"]));
+
+    assert_eq!((asked.code, wrong.code), (77, 77), "{} {}", asked.err, wrong.err);
+    assert!(asked.err.contains("--passphrase-file"), "{}", asked.err);
+    assert!(wrong.err.contains("not the passphrase"), "{}", wrong.err);
+    let after = admit("after.cert");
+    let mesh = before.claimed_mesh().expect("a mesh");
+    assert_eq!(rotated["mesh"], mesh.to_string());
+    let peer: shoal_protocol::PeerId = "ab".repeat(32).parse().expect("an id");
+    let days = |chain: &Chain| {
+        let certificate = chain.verify(mesh, peer, now_unix_s()).expect("believed");
+        (certificate.expires_unix_s - now_unix_s()).div_ceil(86_400)
+    };
+    assert_eq!(days(&before), 30, "what the issuer before has signed stays valid");
+    assert_eq!(days(&after), 7, "nothing outlives its issuer");
 }
 
 #[test]

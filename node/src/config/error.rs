@@ -93,7 +93,7 @@ impl IdentityError {
     pub fn hint(&self) -> String {
         match self {
             Self::NoCertificate { path, peer } => format!(
-                "start a mesh here with `shoal mesh init`, or have this peer admitted where the mesh key is: \
+                "start a mesh here with `shoal mesh init`, or have this peer admitted where the mesh was founded: \
                  `shoal mesh admit --key {peer} --name NAME`, and put the certificate at {}",
                 path.display()
             ),

@@ -5,9 +5,8 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
-use shoal_protocol::certificate::{CertificateError, MemberCertificate, SecretKey, Signed};
-use shoal_protocol::{MeshId, cbor};
+use shoal_protocol::MeshId;
+use shoal_protocol::certificate::{CertificateError, Chain, MemberCertificate, SecretKey};
 
 use super::Config;
 use super::error::IdentityError;
@@ -20,9 +19,9 @@ pub struct Identity {
     pub key: SecretKey,
     /// Its mesh.
     pub mesh: MeshId,
-    /// The certificate as it is shown to others.
-    pub signed: Signed,
-    /// What it says.
+    /// What it shows to others.
+    pub chain: Chain,
+    /// What that says of it.
     pub certificate: MemberCertificate,
 }
 
@@ -33,13 +32,13 @@ impl Identity {
     /// Reads key and certificate; makes a key where there is none yet, so that it can be admitted.
     pub fn load(config: &Config, now_unix_s: u64) -> Result<Self, IdentityError> {
         let key = SecretKey::from_bytes(&*load_or_create_node_key(&config.node_key)?);
-        let signed = load_certificate(&config.certificate, &key)?;
+        let chain = load_certificate(&config.certificate, &key)?;
         let bad = |source| IdentityError::BadCertificate { path: config.certificate.clone(), source };
-        let mesh = claimed_mesh(&signed).map_err(bad)?;
-        let certificate = MemberCertificate::verify(&signed, mesh, key.peer(), now_unix_s).map_err(bad)?;
+        let mesh = chain.claimed_mesh().map_err(bad)?;
+        let certificate = chain.verify(mesh, key.peer(), now_unix_s).map_err(bad)?;
         agree("node.name", config.name.as_deref(), &certificate.name)?;
         agree("node.role", config.role.map(|role| role.to_string()).as_deref(), &certificate.role.to_string())?;
-        Ok(Self { key, mesh, signed, certificate })
+        Ok(Self { key, mesh, chain, certificate })
     }
 }
 
@@ -52,7 +51,7 @@ fn agree(key: &'static str, configured: Option<&str>, certified: &str) -> Result
     }
 }
 
-fn load_certificate(path: &Path, key: &SecretKey) -> Result<Signed, IdentityError> {
+fn load_certificate(path: &Path, key: &SecretKey) -> Result<Chain, IdentityError> {
     let file = |source| IdentityError::File { doing: "read", path: path.to_owned(), source };
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.len() > CERTIFICATE_BYTES_MAX => {
@@ -66,18 +65,5 @@ fn load_certificate(path: &Path, key: &SecretKey) -> Result<Signed, IdentityErro
         Err(error) => return Err(file(error)),
     }
     let bytes = std::fs::read(path).map_err(file)?;
-    Signed::from_bytes(&bytes).map_err(|source| IdentityError::BadCertificate { path: path.to_owned(), source })
-}
-
-/// The mesh that our own certificate claims: it is what the signature is then checked against.
-fn claimed_mesh(signed: &Signed) -> Result<MeshId, CertificateError> {
-    #[derive(Deserialize)]
-    struct Envelope {
-        #[serde(rename = "p", with = "serde_bytes")]
-        payload: Vec<u8>,
-    }
-    let unreadable = |why: String| CertificateError::Unreadable { what: "member certificate", why };
-    let envelope: Envelope = cbor::decode(&signed.to_bytes()).map_err(|error| unreadable(error.to_string()))?;
-    let claim: MemberCertificate = cbor::decode(&envelope.payload).map_err(|error| unreadable(error.to_string()))?;
-    Ok(claim.mesh)
+    Chain::from_bytes(&bytes).map_err(|source| IdentityError::BadCertificate { path: path.to_owned(), source })
 }

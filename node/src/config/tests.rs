@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use shoal_protocol::certificate::{MemberCertificate, SecretKey};
+use shoal_protocol::certificate::{Issuer, MemberCertificate, SecretKey};
 
 use super::settings::{KEYS, Settings};
 use super::*;
@@ -215,7 +215,7 @@ fn the_key_is_made_once_and_belongs_to_its_owner() {
         expires_unix_s: 2_000_000_000,
         serial: 1,
     };
-    std::fs::write(&config.certificate, certificate.sign(&mesh_key).to_bytes()).unwrap();
+    std::fs::write(&config.certificate, certificate.sign(&Issuer::of(&mesh_key)).to_bytes()).unwrap();
     let identity = Identity::load(&config, 1_700_000_000).unwrap();
     assert_eq!((identity.mesh, identity.certificate.peer), (mesh_key.mesh(), *peer));
 

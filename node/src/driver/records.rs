@@ -129,7 +129,7 @@ impl Records {
         let clock_ms = u64::try_from(now_unix.as_millis()).unwrap_or(u64::MAX);
         self.own_sequence = clock_ms.max(self.own_sequence + 1);
         let record = PeerRecord {
-            certificate: identity.signed.clone(),
+            certificate: identity.chain.clone(),
             addresses: best_first(addresses),
             sequence: self.own_sequence,
         };
@@ -191,7 +191,7 @@ fn best_first(mut addresses: Vec<String>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use shoal_protocol::Role;
-    use shoal_protocol::certificate::{MemberCertificate, SecretKey};
+    use shoal_protocol::certificate::{Issuer, MemberCertificate, SecretKey};
 
     use super::*;
 
@@ -209,12 +209,12 @@ mod tests {
             expires_unix_s: NOW + 100,
             serial: 0,
         };
-        Identity { mesh: mesh.mesh(), signed: certificate.sign(&mesh), certificate, key }
+        Identity { mesh: mesh.mesh(), chain: certificate.sign(&Issuer::of(&mesh)), certificate, key }
     }
 
     fn record(identity: &Identity, sequence: u64) -> SignedRecord {
         let addresses = vec!["/ip4/192.0.2.1/udp/1/quic-v1".into()];
-        PeerRecord { certificate: identity.signed.clone(), addresses, sequence }.sign(&identity.key)
+        PeerRecord { certificate: identity.chain.clone(), addresses, sequence }.sign(&identity.key)
     }
 
     fn records(dir: &Path) -> Records {

@@ -31,7 +31,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use shoal_protocol::certificate::{MemberCertificate, SecretKey, Signed};
+use shoal_protocol::certificate::{Chain, MemberCertificate, SecretKey};
 use shoal_protocol::config::MESSAGE_BYTES_MAX;
 use shoal_protocol::{Member, MeshId, PeerId};
 use tokio::sync::{mpsc, oneshot};
@@ -65,8 +65,8 @@ pub struct NetworkConfig {
     pub node_key: NodeKey,
     /// The mesh it belongs to.
     pub mesh: MeshId,
-    /// Its member certificate, as the mesh signed it.
-    pub certificate: Signed,
+    /// What makes it a member of it.
+    pub certificate: Chain,
 }
 
 impl fmt::Debug for NetworkConfig {

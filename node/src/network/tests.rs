@@ -9,6 +9,8 @@ use shoal_protocol::config::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use zeroize::Zeroizing;
 
+use shoal_protocol::certificate::Issuer;
+
 use super::kinds::Kind;
 use super::limits::*;
 use super::*;
@@ -50,7 +52,7 @@ async fn a_neighbour_tells_where_it_listens() {
 #[ignore = "needs a network interface with multicast"]
 async fn peers_on_the_local_network_discover_each_other() {
     let on_the_network = |seed| {
-        let mut config = config(seed, certificate_for(&mesh(), &key(seed)).sign(&mesh()));
+        let mut config = config(seed, certificate_for(&mesh(), &key(seed)).sign(&Issuer::of(&mesh())));
         config.listen = vec!["/ip4/0.0.0.0/udp/0/quic-v1".into()];
         config.mdns = true;
         config
@@ -98,27 +100,27 @@ async fn what_was_sent_before_closing_arrives() {
 async fn a_member_of_another_mesh_is_refused() {
     let mesh = key(99);
     let node = key(2);
-    refused_with(certificate_for(&mesh, &node).sign(&mesh), "belongs to another mesh").await;
+    refused_with(certificate_for(&mesh, &node).sign(&Issuer::of(&mesh)), "belongs to another mesh").await;
 }
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_member_whose_time_is_over_is_refused() {
     let certificate = MemberCertificate { expires_unix_s: 1, ..certificate_for(&mesh(), &key(2)) };
-    refused_with(certificate.sign(&mesh()), "expired").await;
+    refused_with(certificate.sign(&Issuer::of(&mesh())), "expired").await;
 }
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_peer_with_the_certificate_of_another_is_refused() {
-    refused_with(certificate_for(&mesh(), &key(3)).sign(&mesh()), "was shown by another key").await;
+    refused_with(certificate_for(&mesh(), &key(3)).sign(&Issuer::of(&mesh())), "was shown by another key").await;
 }
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_peer_with_a_certificate_it_signed_itself_is_refused() {
-    refused_with(certificate_for(&mesh(), &key(2)).sign(&key(2)), "signature").await;
+    refused_with(certificate_for(&mesh(), &key(2)).sign(&Issuer::of(&key(2))), "belongs to another mesh").await;
 }
 
 /// A stranger that holds `certificate` dials a member, and is dialled by one. Neither learns more than a close.
-async fn refused_with(certificate: Signed, reason: &str) {
+async fn refused_with(certificate: Chain, reason: &str) {
     let (mut member, mut stranger) = (Node::start(1).await, Node::start_with(2, certificate).await);
     // It believes in our mesh, so that it is the member alone who refuses.
     stranger.dial(&member);
@@ -142,7 +144,7 @@ async fn refused_with(certificate: Signed, reason: &str) {
 #[tokio::test(flavor = "current_thread")]
 async fn a_stranger_gets_no_stream() {
     let mut member = Node::start(1).await;
-    let of_another_mesh = certificate_for(&key(99), &key(2)).sign(&key(99));
+    let of_another_mesh = certificate_for(&key(99), &key(2)).sign(&Issuer::of(&key(99)));
     let raw = RawPeer::connect_with(2, of_another_mesh, &member).await;
 
     // TLS lets it speak before it knows the verdict. Whether writing fails is a question of who is faster.
@@ -558,7 +560,7 @@ async fn a_neighbour_that_does_not_read_long_messages_is_cut_off() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn neighbours_over_the_limit_are_refused() {
-    let mut config = config(1, certificate_for(&mesh(), &key(1)).sign(&mesh()));
+    let mut config = config(1, certificate_for(&mesh(), &key(1)).sign(&Issuer::of(&mesh())));
     config.peers_max = 1;
     let mut a = Node::from_config(config).await;
     let (mut b, mut c) = (Node::start(2).await, Node::start(3).await);
@@ -576,7 +578,7 @@ async fn neighbours_over_the_limit_are_refused() {
 #[tokio::test(flavor = "current_thread")]
 async fn a_port_in_use_is_a_clear_error() {
     let a = Node::start(1).await;
-    let mut config = config(2, certificate_for(&mesh(), &key(2)).sign(&mesh()));
+    let mut config = config(2, certificate_for(&mesh(), &key(2)).sign(&Issuer::of(&mesh())));
     config.listen = vec![a.address()];
 
     let error = Network::start(config).await.map(|_| ()).unwrap_err();
@@ -589,7 +591,7 @@ async fn a_port_in_use_is_a_clear_error() {
 #[tokio::test(flavor = "current_thread")]
 async fn addresses_that_are_no_quic_addresses_are_clear_errors() {
     for bad in ["127.0.0.1:7700", "/ip4/127.0.0.1/tcp/7700"] {
-        let mut config = config(2, certificate_for(&mesh(), &key(2)).sign(&mesh()));
+        let mut config = config(2, certificate_for(&mesh(), &key(2)).sign(&Issuer::of(&mesh())));
         config.listen = vec![bad.into()];
 
         let error = Network::start(config).await.map(|_| ()).unwrap_err();
@@ -601,7 +603,7 @@ async fn addresses_that_are_no_quic_addresses_are_clear_errors() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn an_address_of_another_machine_is_a_clear_error() {
-    let mut config = config(2, certificate_for(&mesh(), &key(2)).sign(&mesh()));
+    let mut config = config(2, certificate_for(&mesh(), &key(2)).sign(&Issuer::of(&mesh())));
     config.listen = vec!["/ip4/203.0.113.77/udp/0/quic-v1".into()];
 
     let error = Network::start(config).await.map(|_| ()).unwrap_err();
@@ -670,7 +672,7 @@ pub(super) fn certificate_for(mesh: &SecretKey, node: &SecretKey) -> MemberCerti
     }
 }
 
-fn config(seed: u8, certificate: Signed) -> NetworkConfig {
+fn config(seed: u8, certificate: Chain) -> NetworkConfig {
     NetworkConfig {
         listen: vec![LOOPBACK.into()],
         mdns: false,
@@ -705,10 +707,10 @@ struct Node {
 
 impl Node {
     async fn start(seed: u8) -> Self {
-        Self::start_with(seed, certificate_for(&mesh(), &key(seed)).sign(&mesh())).await
+        Self::start_with(seed, certificate_for(&mesh(), &key(seed)).sign(&Issuer::of(&mesh()))).await
     }
 
-    async fn start_with(seed: u8, certificate: Signed) -> Self {
+    async fn start_with(seed: u8, certificate: Chain) -> Self {
         Self::from_config(config(seed, certificate)).await
     }
 
@@ -882,10 +884,10 @@ struct RawPeer {
 
 impl RawPeer {
     async fn connect(seed: u8, to: &Node) -> Self {
-        Self::connect_with(seed, certificate_for(&mesh(), &key(seed)).sign(&mesh()), to).await
+        Self::connect_with(seed, certificate_for(&mesh(), &key(seed)).sign(&Issuer::of(&mesh())), to).await
     }
 
-    async fn connect_with(seed: u8, certificate: Signed, to: &Node) -> Self {
+    async fn connect_with(seed: u8, certificate: Chain, to: &Node) -> Self {
         let probe = Probe::new([127, 0, 0, 1].into(), key(seed), mesh().mesh(), &certificate).unwrap();
         let port: u16 = to.address().split('/').nth(4).and_then(|port| port.parse().ok()).unwrap();
         let connecting = probe.connect(([127, 0, 0, 1], port).into()).unwrap();

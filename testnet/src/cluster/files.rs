@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! DIR/testnet.lock           held while the mesh runs
-//! DIR/mesh.key               signs the certificates
+//! DIR/mesh.key               the mesh's key, from which its issuer's follows
 //! DIR/peers/NAME/shoald.toml  shoald.log  api.sock  data/{node.key, member.cert, …}
 //! ```
 //!
@@ -18,7 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use shoal_protocol::MeshId;
-use shoal_protocol::certificate::{MemberCertificate, SecretKey};
+use shoal_protocol::certificate::{Issuer, MemberCertificate, SecretKey};
 use tempfile::TempDir;
 
 use super::Peer;
@@ -162,7 +162,8 @@ fn write_peer(dir: &Path, plan: &PeerPlan, address: SocketAddr, mesh_key: &Secre
     };
     write_secret(&data_dir.join("node.key"), &*key.to_bytes())?;
     let certificate_path = data_dir.join("member.cert");
-    fs::write(&certificate_path, certificate.sign(mesh_key).to_bytes()).map_err(failed("write", &certificate_path))?;
+    fs::write(&certificate_path, certificate.sign(&Issuer::of(mesh_key)).to_bytes())
+        .map_err(failed("write", &certificate_path))?;
     Ok(Peer {
         name: plan.name.clone(),
         role: plan.role,

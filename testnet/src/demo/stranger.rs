@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use shoal_cli::client::Client;
-use shoal_protocol::certificate::{MemberCertificate, Role, SecretKey};
+use shoal_protocol::certificate::{Issuer, MemberCertificate, Role, SecretKey};
 
 use super::error::DemoError;
 use crate::cluster::{Cluster, program};
@@ -111,7 +111,7 @@ fn write_files(cluster: &Cluster, dir: &Path) -> io::Result<()> {
     };
     let secret = File::options().create(true).truncate(true).write(true).mode(0o600).open(data.join("node.key"));
     secret?.write_all(&*key.to_bytes())?;
-    fs::write(data.join("member.cert"), certificate.sign(&mesh_key).to_bytes())?;
+    fs::write(data.join("member.cert"), certificate.sign(&Issuer::of(&mesh_key)).to_bytes())?;
     let host = match cluster.emulator() {
         Some(_) => "0.0.0.0",
         None => "127.0.0.1",

@@ -47,7 +47,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use shoal_protocol::certificate::{Role, SecretKey};
+use shoal_protocol::certificate::{Issuer, Role, SecretKey};
 use shoal_protocol::config::PeerConfig;
 use shoal_protocol::message::TaskRef;
 use shoal_protocol::output::{PeerState, TaskError, TaskResult};
@@ -176,12 +176,14 @@ pub struct Sim {
 impl Sim {
     /// An empty mesh; everything that happens by chance comes from `seed`.
     pub fn new(seed: u64, link: Link) -> Self {
+        let mesh_key = SecretKey::from_bytes(blake3::hash(&seed.to_le_bytes()).as_bytes());
         Self {
             now: Time::ZERO,
             rng: Pcg64Mcg::seed_from_u64(seed),
             common: Common {
                 seed,
-                mesh_key: SecretKey::from_bytes(blake3::hash(&seed.to_le_bytes()).as_bytes()),
+                mesh: mesh_key.mesh(),
+                issuer: Issuer::of(&mesh_key),
                 network: Network::new(link),
                 identities: Vec::new(),
                 ids: Vec::new(),
@@ -338,7 +340,7 @@ impl Sim {
     /// Adds a peer that does not run yet; it starts, knowing nobody, with [`Sim::start`].
     pub fn add_cold(&mut self, role: Role, config: PeerConfig) -> usize {
         let (index, seed) = (self.len(), self.common.seed);
-        let identity = Identity::new(index, role, &self.common.mesh_key, seed);
+        let identity = Identity::new(index, role, seed);
         self.common.indices.insert(identity.member.peer, index);
         self.common.ids.push(identity.member.peer);
         self.common.identities.push(identity);
@@ -357,7 +359,7 @@ impl Sim {
         self.boot_process(index);
         for other in remembered {
             let Some(identity) = self.common.identities.get_mut(*other) else { continue };
-            let record = identity.record(&self.common.mesh_key);
+            let record = identity.record(self.common.mesh, &self.common.issuer);
             let verified = identity.verified(&record);
             if let (Some(verified), Some(shard)) = (verified, self.shard_mut(index)) {
                 shard.given(Duration::ZERO, index, verified);
@@ -384,7 +386,7 @@ impl Sim {
         let restored = node.disk.as_mut().map(|disk| disk.start(unix_ms));
         let Some(identity) = self.common.identities.get_mut(index) else { return };
         identity.boot(process);
-        let record = identity.record(&self.common.mesh_key);
+        let record = identity.record(self.common.mesh, &self.common.issuer);
         restored.into_iter().for_each(|restored| self.give(index, restored));
         self.give(index, Input::RecordSigned(record));
     }

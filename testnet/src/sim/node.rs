@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
-use shoal_protocol::certificate::{Member, MemberCertificate, PeerRecord, Role, SecretKey, SignedRecord};
+use shoal_protocol::certificate::{Issuer, Member, MemberCertificate, PeerRecord, Role, SecretKey, SignedRecord};
 use shoal_protocol::config::PeerConfig;
 use shoal_protocol::message::TaskRef;
-use shoal_protocol::{Input, Peer, Time};
+use shoal_protocol::{Input, MeshId, Peer, Time};
 
 use super::TODAY_UNIX_S;
 use super::counts::Count;
@@ -41,12 +41,11 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    pub(super) fn new(index: usize, role: Role, mesh_key: &SecretKey, seed: u64) -> Self {
+    pub(super) fn new(index: usize, role: Role, seed: u64) -> Self {
         let mut entropy = blake3::Hasher::new_derive_key("shoal simulator node key");
         entropy.update(&seed.to_le_bytes()).update(&(index as u64).to_le_bytes());
         let key = SecretKey::from_bytes(entropy.finalize().as_bytes());
         let member = Member { peer: key.peer(), name: format!("{role}-{index}"), role, labels: BTreeMap::new() };
-        debug_assert_ne!(mesh_key.peer(), key.peer());
         Self { index, key, member, process: 0, records: Vec::new() }
     }
 
@@ -56,13 +55,13 @@ impl Identity {
     }
 
     /// Its signed record; each process says a newer one.
-    pub(super) fn record(&mut self, mesh_key: &SecretKey) -> SignedRecord {
+    pub(super) fn record(&mut self, mesh: MeshId, issuer: &Issuer) -> SignedRecord {
         let sequence = self.sequence();
         if let Some((_, record)) = self.records.last().filter(|(said, _)| *said == sequence) {
             return record.clone();
         }
         let certificate = MemberCertificate {
-            mesh: mesh_key.mesh(),
+            mesh,
             peer: self.member.peer,
             name: self.member.name.clone(),
             role: self.member.role,
@@ -71,7 +70,7 @@ impl Identity {
             expires_unix_s: TODAY_UNIX_S + 30 * 86_400,
             serial: 0,
         };
-        let certificate = certificate.sign(mesh_key);
+        let certificate = certificate.sign(issuer);
         let record = PeerRecord { certificate, addresses: vec![address(self.index)], sequence };
         let record = record.sign(&self.key);
         self.records.push((sequence, record.clone()));

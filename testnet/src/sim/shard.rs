@@ -9,11 +9,11 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use shoal_protocol::certificate::{Member, SecretKey, SignedRecord};
+use shoal_protocol::certificate::{Issuer, Member, SignedRecord};
 use shoal_protocol::message::TaskRef;
 use shoal_protocol::store::{Change, Ticket};
 use shoal_protocol::task::spec::{BlobRef, Ending, Payload, RunReport};
-use shoal_protocol::{Event as News, Input, Message, Output, PeerId, TaskId, Time};
+use shoal_protocol::{Event as News, Input, MeshId, Message, Output, PeerId, TaskId, Time};
 
 use super::counts::{self, Count, DATAGRAM_BYTES};
 use super::editions::Edition;
@@ -87,7 +87,8 @@ fn is_the_same(message: &Message) -> bool {
 #[derive(Debug)]
 pub(super) struct Common {
     pub(super) seed: u64,
-    pub(super) mesh_key: SecretKey,
+    pub(super) mesh: MeshId,
+    pub(super) issuer: Issuer,
     pub(super) network: Network,
     pub(super) identities: Vec<Identity>,
     /// Their ids, side by side: each message asks for one.
@@ -635,7 +636,7 @@ impl Shard {
         {
             return Some(verified);
         }
-        let (content, certificate) = record.verify(common.mesh_key.mesh(), TODAY_UNIX_S).ok()?;
+        let (content, certificate) = record.verify(common.mesh, TODAY_UNIX_S).ok()?;
         let (addresses, sequence) = (content.addresses, content.sequence);
         Some(Input::RecordVerified { record, member: certificate.member(), addresses, sequence })
     }

@@ -12,7 +12,7 @@ use shoal_protocol::id::{MeshId, PeerId};
 use super::files::{self, DataDir};
 use super::init::MemberArguments;
 use crate::Printer;
-use crate::error::{Exit, Failure, own};
+use crate::error::Failure;
 
 /// Admit a peer: sign a certificate for its public key
 #[derive(Debug, clap::Args)]
@@ -28,10 +28,7 @@ pub struct Admit {
     /// Where the certificate goes
     #[arg(short, long, value_name = "FILE", default_value = "member.cert")]
     output: PathBuf,
-    /// The mesh's key, when it is not in the data directory
-    #[arg(long, value_name = "FILE")]
-    mesh_key: Option<PathBuf>,
-    /// Where this peer's files are
+    /// Where issuer.key and issuer.cert are
     #[arg(long, value_name = "DIR", env = "SHOAL_NODE_DATA_DIR", hide_env_values = true)]
     data_dir: Option<PathBuf>,
 }
@@ -41,15 +38,11 @@ impl Admit {
         if self.member.name.is_none() {
             return Err(Failure::usage("a peer that is admitted needs a name").fix("add --name cam-17"));
         }
-        let path = self.mesh_key.unwrap_or_else(|| DataDir::new(self.data_dir).mesh_key());
-        if !path.exists() {
-            return Err(Failure::new(Exit::Denied, own::MESH, "the key of the mesh is not here")
-                .why(format!("`{}` does not exist", path.display()))
-                .fix("run this where `shoal mesh init` was run, or name the key with --mesh-key"));
-        }
-        let mesh_key = files::read_key(&path)?;
-        let certificate = self.member.certificate(mesh_key.mesh(), self.key)?;
-        files::write_certificate(&self.output, &files::sign(&certificate, &mesh_key)?)?;
+        let (issuer, issued) = files::read_issuer(&DataDir::new(self.data_dir))?;
+        let mut certificate = self.member.certificate(issued.mesh, self.key)?;
+        // It would not be believed for longer anyway.
+        certificate.expires_unix_s = certificate.expires_unix_s.min(issued.expires_unix_s);
+        files::write_certificate(&self.output, &files::sign(&certificate, &issuer)?.to_bytes())?;
         printer.show(&Admitted {
             schema: schema(),
             mesh: certificate.mesh,

@@ -1,4 +1,5 @@
-//! Keys and certificates on disk: `mesh.key` at whoever admits peers, `node.key` and `member.cert` at every peer.
+//! Keys and certificates on disk: `mesh.key` where the mesh was founded, `issuer.key` and `issuer.cert` at whoever admits
+//! peers, `node.key` and `member.cert` at every peer.
 //!
 //! **Invariant:** a key is written once, by exclusive creation with mode 0600, and never replaced.
 
@@ -7,8 +8,10 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use shoal_protocol::certificate::{CertificateError, MemberCertificate, SecretKey, Signed};
-use shoal_protocol::id::{MeshId, PeerId};
+use shoal_protocol::certificate::{
+    CertificateError, Chain, Issuer, IssuerCertificate, MemberCertificate, SecretKey, Signed,
+};
+use zeroize::Zeroizing;
 
 use crate::error::{Exit, Failure, own, plain};
 
@@ -30,6 +33,14 @@ impl DataDir {
 
     pub(crate) fn mesh_key(&self) -> PathBuf {
         self.0.join("mesh.key")
+    }
+
+    pub(crate) fn issuer_key(&self) -> PathBuf {
+        self.0.join("issuer.key")
+    }
+
+    pub(crate) fn issuer_certificate(&self) -> PathBuf {
+        self.0.join("issuer.cert")
     }
 
     pub(crate) fn node_key(&self) -> PathBuf {
@@ -59,61 +70,133 @@ pub(crate) fn key_or_new(path: &Path) -> Result<SecretKey, Failure> {
 
 /// Makes a key; fails where there is one.
 pub(crate) fn new_key(path: &Path) -> Result<SecretKey, Failure> {
-    let failed = |error: io::Error| Failure::write(path, &error);
-    let mut entropy = [0; 32];
-    getrandom::fill(&mut entropy).map_err(|error| failed(io::Error::other(error.to_string())))?;
-    let key = SecretKey::from_bytes(&entropy);
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-    file.write_all(key.to_bytes().as_slice()).and_then(|()| file.sync_all()).map_err(failed)?;
+    let key = random_key(path)?;
+    write_secret(path, key.to_bytes().as_slice())?;
     Ok(key)
+}
+
+/// A key that is nowhere yet; it is to be at `path`.
+pub(crate) fn random_key(path: &Path) -> Result<SecretKey, Failure> {
+    let mut entropy = Zeroizing::new([0; 32]);
+    randomness(path, &mut *entropy)?;
+    Ok(SecretKey::from_bytes(&entropy))
+}
+
+/// Random bytes for what is to be at `path`.
+pub(crate) fn randomness(path: &Path, into: &mut [u8]) -> Result<(), Failure> {
+    getrandom::fill(into).map_err(|error| Failure::write(path, &io::Error::other(error.to_string())))
+}
+
+/// Writes what only its owner may read; fails where there is something.
+pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::write(path, &error);
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)
 }
 
 /// Reads a key that only its owner can read.
 pub(crate) fn read_key(path: &Path) -> Result<SecretKey, Failure> {
-    let failed = |error: io::Error| Failure::read(path, &error);
-    let bad = |why: String, fix: String| {
-        Failure::new(Exit::BadConfiguration, own::MESH, format!("`{}` is not a key to be used", path.display()))
-            .why(why)
-            .fix(fix)
+    let bytes = read_secret(path)?;
+    let key: Zeroizing<[u8; 32]> = match bytes.as_slice().try_into() {
+        Ok(key) => Zeroizing::new(key),
+        Err(_) => {
+            let why = format!("it has {} bytes, a key has 32", bytes.len());
+            return Err(no_key(path, why, "restore it from where it was copied".to_owned()));
+        }
     };
-    let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
+    Ok(SecretKey::from_bytes(&key))
+}
+
+/// Reads what only its owner may read.
+pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let failed = |error: io::Error| Failure::read(path, &error);
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         let fix = format!("chmod 600 {}", path.display());
-        return Err(bad(format!("others can read it (mode {mode:04o})"), fix));
+        return Err(no_key(path, format!("others can read it (mode {mode:04o})"), fix));
     }
-    let bytes = std::fs::read(path).map_err(failed)?;
-    let bytes: [u8; 32] = bytes.as_slice().try_into().map_err(|_| {
-        bad(format!("it has {} bytes, a key has 32", bytes.len()), "restore it from where it was copied".to_owned())
-    })?;
-    Ok(SecretKey::from_bytes(&bytes))
+    if metadata.len() > CERTIFICATE_BYTES_MAX {
+        return Err(no_key(
+            path,
+            format!("it has {} bytes", metadata.len()),
+            "restore it from where it was copied".into(),
+        ));
+    }
+    std::fs::read(path).map(Zeroizing::new).map_err(failed)
+}
+
+fn no_key(path: &Path, why: String, fix: String) -> Failure {
+    Failure::new(Exit::BadConfiguration, own::MESH, format!("`{}` is not a key to be used", path.display()))
+        .why(why)
+        .fix(fix)
 }
 
 /// Writes a certificate; it appears whole or not at all.
-pub(crate) fn write_certificate(path: &Path, signed: &Signed) -> Result<(), Failure> {
+pub(crate) fn write_certificate(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::write(path, &error);
     let partial = path.with_extension("part");
-    std::fs::write(&partial, signed.to_bytes()).and_then(|()| std::fs::rename(&partial, path)).map_err(failed)
+    std::fs::write(&partial, bytes).and_then(|()| std::fs::rename(&partial, path)).map_err(failed)
 }
 
-/// Reads a certificate and checks its form only.
-pub(crate) fn read_certificate(path: &Path) -> Result<Signed, Failure> {
+/// Reads a peer's certificate and checks its form only.
+pub(crate) fn read_certificate(path: &Path) -> Result<Chain, Failure> {
+    Chain::from_bytes(&read_bounded(path)?).map_err(|error| not_believed(path, &error))
+}
+
+fn read_bounded(path: &Path) -> Result<Vec<u8>, Failure> {
     let size = std::fs::metadata(path).map_err(|error| Failure::read(path, &error))?.len();
     if size > CERTIFICATE_BYTES_MAX {
         let limit = CERTIFICATE_BYTES_MAX as usize;
         return Err(not_believed(path, &CertificateError::TooLarge { what: "certificate", limit }));
     }
-    let bytes = std::fs::read(path).map_err(|error| Failure::read(path, &error))?;
-    Signed::from_bytes(&bytes).map_err(|error| not_believed(path, &error))
+    std::fs::read(path).map_err(|error| Failure::read(path, &error))
 }
 
-/// The mesh a certificate claims to be of; to be checked against that mesh's key next.
-pub(crate) fn claimed_mesh(signed: &Signed, holder: PeerId, now_unix_s: u64) -> Result<MeshId, CertificateError> {
-    // Nobody's mesh: the refusal says whose the certificate claims to be.
-    match MemberCertificate::verify(signed, MeshId([0; 32]), holder, now_unix_s) {
-        Err(CertificateError::OtherMesh { mesh, .. }) => Ok(mesh),
-        Err(error) => Err(error),
-        Ok(certificate) => Ok(certificate.mesh),
+/// How long a new issuer may sign, in days, and what it signs is valid.
+pub(crate) const ISSUER_DAYS: u64 = 90;
+
+/// Makes a key that may sign for the mesh, in the place of the one before.
+pub(crate) fn new_issuer(dir: &DataDir, mesh_key: &SecretKey, days: u64) -> Result<IssuerCertificate, Failure> {
+    let (key_path, certificate_path) = (dir.issuer_key(), dir.issuer_certificate());
+    let key = random_key(&key_path)?;
+    let now = now_unix_s()?;
+    let certificate = IssuerCertificate {
+        mesh: mesh_key.mesh(),
+        issuer: key.peer(),
+        not_before_unix_s: now.saturating_sub(CLOCK_SKEW_S),
+        expires_unix_s: now.saturating_add(days.saturating_mul(86_400)),
+    };
+    // The key first: a certificate without its key could sign nothing, and the command can be run again.
+    let partial = key_path.with_extension("part");
+    let _ = std::fs::remove_file(&partial);
+    write_secret(&partial, key.to_bytes().as_slice())?;
+    std::fs::rename(&partial, &key_path).map_err(|error| Failure::write(&key_path, &error))?;
+    write_certificate(&certificate_path, &certificate.sign(mesh_key).to_bytes())?;
+    Ok(certificate)
+}
+
+/// Whoever signs for the mesh here, and until when.
+pub(crate) fn read_issuer(dir: &DataDir) -> Result<(Issuer, IssuerCertificate), Failure> {
+    let path = dir.issuer_certificate();
+    if !path.exists() || !dir.issuer_key().exists() {
+        return Err(Failure::new(Exit::Denied, own::MESH, "nobody here may admit peers to the mesh")
+            .why(format!("`{}` does not exist", dir.issuer_key().display()))
+            .fix("run this where `shoal mesh init` was run, or name that directory with --data-dir"));
     }
+    let key = read_key(&dir.issuer_key())?;
+    let signed = Signed::from_bytes(&read_bounded(&path)?).map_err(|error| not_believed(&path, &error))?;
+    let mesh = IssuerCertificate::claimed_mesh(&signed).map_err(|error| not_believed(&path, &error))?;
+    let verified = IssuerCertificate::verify(&signed, mesh, now_unix_s()?);
+    let certificate = verified
+        .map_err(|error| not_believed(&path, &error).fix("where the mesh's key is: shoal mesh rotate-issuer"))?;
+    if certificate.issuer != key.peer() {
+        let why = format!("`{}` is for another key than `{}`", path.display(), dir.issuer_key().display());
+        return Err(Failure::new(Exit::BadConfiguration, own::MESH, "the issuer's key and certificate do not fit")
+            .why(why)
+            .fix("where the mesh's key is: shoal mesh rotate-issuer"));
+    }
+    Ok((Issuer::new(key, signed), certificate))
 }
 
 /// Why a certificate is of no use.
@@ -124,10 +207,10 @@ pub(crate) fn not_believed(path: &Path, error: &CertificateError) -> Failure {
 }
 
 /// Signs what the mesh says of a peer; refuses what no peer would believe.
-pub(crate) fn sign(certificate: &MemberCertificate, mesh_key: &SecretKey) -> Result<Signed, Failure> {
-    let signed = certificate.sign(mesh_key);
-    match MemberCertificate::verify(&signed, certificate.mesh, certificate.peer, certificate.not_before_unix_s) {
-        Ok(_) => Ok(signed),
+pub(crate) fn sign(certificate: &MemberCertificate, issuer: &Issuer) -> Result<Chain, Failure> {
+    let chain = certificate.sign(issuer);
+    match chain.verify(certificate.mesh, certificate.peer, now_unix_s()?) {
+        Ok(_) => Ok(chain),
         Err(error) => Err(Failure::usage(error.to_string()).fix("shorten it")),
     }
 }

@@ -12,6 +12,7 @@ use shoal_protocol::certificate::{MemberCertificate, Role};
 use shoal_protocol::id::{MeshId, PeerId};
 
 use super::files::{self, CLOCK_SKEW_S, DataDir};
+use super::vault::{self, Passphrase, PassphraseArguments};
 use crate::Printer;
 use crate::error::{Exit, Failure, own};
 use crate::format;
@@ -19,7 +20,7 @@ use crate::format;
 /// Found a mesh: make its key, this peer's key, and this peer's certificate
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  shoal mesh init home-lab --name nas --label site=a\n\nWhoever holds mesh.key can admit peers: keep a copy, and show it to nobody."
+    after_help = "Example:\n  shoal mesh init home-lab --name nas --label site=a\n\nWhoever holds issuer.key can admit peers for 90 days; whoever holds mesh.key can make issuers: keep a copy, and\nshow it to nobody."
 )]
 pub struct Init {
     /// What people call the mesh
@@ -27,6 +28,8 @@ pub struct Init {
     mesh_name: String,
     #[command(flatten)]
     member: MemberArguments,
+    #[command(flatten)]
+    passphrase: PassphraseArguments,
     /// Where the files go
     #[arg(long, value_name = "DIR", env = "SHOAL_NODE_DATA_DIR", hide_env_values = true)]
     data_dir: Option<PathBuf>,
@@ -76,15 +79,24 @@ impl MemberArguments {
 
 impl Init {
     pub(crate) fn run(self, printer: Printer) -> Result<(), Failure> {
-        let founded = found(&DataDir::new(self.data_dir), &self.mesh_name, &self.member)?;
+        let passphrase = self.passphrase.choose()?;
+        let founded = found(&DataDir::new(self.data_dir), &self.mesh_name, &self.member, passphrase.as_ref())?;
         printer.show(&founded)?;
+        if passphrase.is_none() {
+            printer.say("mesh.key has no passphrase: move it to where nobody gets at it; only `shoal mesh rotate-issuer` needs it");
+        }
         printer.say("→ shoal up -d");
         Ok(())
     }
 }
 
 /// Founds a mesh with one member in this directory.
-pub(crate) fn found(dir: &DataDir, mesh_name: &str, member: &MemberArguments) -> Result<Founded, Failure> {
+pub(crate) fn found(
+    dir: &DataDir,
+    mesh_name: &str,
+    member: &MemberArguments,
+    passphrase: Option<&Passphrase>,
+) -> Result<Founded, Failure> {
     for path in [dir.mesh_key(), dir.certificate()] {
         if path.exists() {
             return Err(Failure::new(Exit::Usage, own::MESH, "this peer belongs to a mesh already")
@@ -94,9 +106,13 @@ pub(crate) fn found(dir: &DataDir, mesh_name: &str, member: &MemberArguments) ->
     }
     dir.create()?;
     let node_key = files::key_or_new(&dir.node_key())?;
-    let mesh_key = files::new_key(&dir.mesh_key())?;
-    let certificate = member.certificate(mesh_key.mesh(), node_key.peer())?;
-    let signed = match files::sign(&certificate, &mesh_key) {
+    let mesh_key = vault::new_mesh_key(&dir.mesh_key(), passphrase)?;
+    let signed = files::new_issuer(dir, &mesh_key, files::ISSUER_DAYS).and_then(|_| {
+        let (issuer, _) = files::read_issuer(dir)?;
+        let certificate = member.certificate(mesh_key.mesh(), node_key.peer())?;
+        Ok((files::sign(&certificate, &issuer)?, certificate))
+    });
+    let (chain, certificate) = match signed {
         Ok(signed) => signed,
         Err(failure) => {
             // A mesh without a member would only stand in the way of the corrected command.
@@ -106,7 +122,7 @@ pub(crate) fn found(dir: &DataDir, mesh_name: &str, member: &MemberArguments) ->
     };
     let name = dir.mesh_name();
     std::fs::write(&name, format!("{mesh_name}\n")).map_err(|error| Failure::write(&name, &error))?;
-    files::write_certificate(&dir.certificate(), &signed)?;
+    files::write_certificate(&dir.certificate(), &chain.to_bytes())?;
     Ok(Founded {
         schema: schema(),
         mesh_name: mesh_name.to_owned(),
@@ -138,6 +154,6 @@ impl fmt::Display for Founded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "mesh {} ({})", self.mesh_name.bold(), self.mesh)?;
         writeln!(f, "peer {} {} ({})", self.name.bold(), self.role, self.peer)?;
-        write!(f, "kept in {}: mesh.key, node.key, member.cert", self.data_dir)
+        write!(f, "kept in {}: mesh.key, issuer.key, issuer.cert, node.key, member.cert", self.data_dir)
     }
 }

@@ -3,7 +3,9 @@
 pub(crate) mod admit;
 pub(crate) mod files;
 pub(crate) mod init;
+pub(crate) mod rotate;
 pub(crate) mod status;
+mod vault;
 
 use crate::Printer;
 use crate::error::Failure;
@@ -12,6 +14,8 @@ use crate::error::Failure;
 pub enum Verb {
     Init(init::Init),
     Admit(admit::Admit),
+    #[command(name = "rotate-issuer")]
+    RotateIssuer(rotate::Rotate),
     Status(status::Show),
 }
 
@@ -20,6 +24,7 @@ impl Verb {
         match self {
             Self::Init(verb) => verb.run(printer),
             Self::Admit(verb) => verb.run(printer),
+            Self::RotateIssuer(verb) => verb.run(printer),
             Self::Status(verb) => verb.run(printer),
         }
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use owo_colors::OwoColorize;
 use serde::Serialize;
 use shoal_protocol::api::schema;
-use shoal_protocol::certificate::{MemberCertificate, Role};
+use shoal_protocol::certificate::Role;
 use shoal_protocol::id::{MeshId, PeerId};
 
 use super::files::{self, DataDir};
@@ -36,12 +36,12 @@ impl Show {
             schema: schema(),
             peer: node_key.peer(),
             data_dir: dir.path().display().to_string(),
-            can_admit: dir.mesh_key().exists(),
+            can_admit: dir.issuer_key().exists(),
             member,
         })?;
         if !is_member {
             printer.say(format_args!(
-                "→ shoal mesh init   or, at a member with the mesh's key: shoal mesh admit --key {} --name NAME",
+                "→ shoal mesh init   or, where the mesh was founded: shoal mesh admit --key {} --name NAME",
                 node_key.peer()
             ));
         }
@@ -71,11 +71,10 @@ struct Member {
 impl Member {
     fn read(dir: &DataDir, peer: PeerId) -> Result<Self, Failure> {
         let path = dir.certificate();
-        let signed = files::read_certificate(&path)?;
+        let chain = files::read_certificate(&path)?;
         let now = files::now_unix_s()?;
-        let mesh = files::claimed_mesh(&signed, peer, now).map_err(|error| files::not_believed(&path, &error))?;
-        let certificate =
-            MemberCertificate::verify(&signed, mesh, peer, now).map_err(|error| files::not_believed(&path, &error))?;
+        let believed = chain.claimed_mesh().and_then(|mesh| Ok((mesh, chain.verify(mesh, peer, now)?)));
+        let (mesh, certificate) = believed.map_err(|error| files::not_believed(&path, &error))?;
         Ok(Self {
             mesh,
             name: certificate.name,
@@ -99,7 +98,7 @@ impl fmt::Display for Identity {
             }
             None => writeln!(f, "member of no mesh")?,
         }
-        writeln!(f, "{}", if self.can_admit { "holds the mesh's key" } else { "does not hold the mesh's key" })?;
+        writeln!(f, "{}", if self.can_admit { "may admit peers" } else { "may not admit peers" })?;
         write!(f, "kept in {}", self.data_dir)
     }
 }

@@ -74,7 +74,7 @@ impl Up {
         }
         let dir = DataDir::new(self.data_dir.clone());
         if !self.is_configured() && !dir.certificate().exists() {
-            let founded = found(&dir, &self.mesh, &self.member)?;
+            let founded = found(&dir, &self.mesh, &self.member, None)?;
             printer.say(format_args!("founded {founded}"));
         }
         let mut daemon = self.daemon(client.socket())?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use shoal_protocol::Role;
-use shoal_protocol::certificate::{MemberCertificate, SecretKey};
+use shoal_protocol::certificate::{Issuer, MemberCertificate, SecretKey};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -80,7 +80,7 @@ fn make_member(dir: &Path) {
         expires_unix_s: u64::MAX / 2,
         serial: 0,
     };
-    std::fs::write(dir.join("member.cert"), certificate.sign(&mesh).to_bytes()).unwrap();
+    std::fs::write(dir.join("member.cert"), certificate.sign(&Issuer::of(&mesh)).to_bytes()).unwrap();
 }
 
 impl Daemon {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rcgen::{CertificateParams, CustomExtension, PKCS_ED25519, PublicKeyData, SignatureAlgorithm, SigningKey};
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use shoal_protocol::PeerId;
-use shoal_protocol::certificate::{SecretKey, Signed};
+use shoal_protocol::certificate::{Chain, SecretKey};
 use x509_parser::oid_registry::OID_SIG_ED25519;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -28,7 +28,7 @@ pub(super) struct Card {
     /// Whose key the handshake proves.
     pub(super) holder: PeerId,
     /// What it says that a mesh has signed.
-    pub(super) member: Signed,
+    pub(super) member: Chain,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,7 +49,7 @@ pub(super) enum CardError {
 pub(super) fn issue(
     key: &Arc<SecretKey>,
     veil: &Veil,
-    member: &Signed,
+    member: &Chain,
 ) -> Result<CertificateDer<'static>, rcgen::Error> {
     let covered = veil.cover(key.peer(), &member.to_bytes()).ok_or(rcgen::Error::RingUnspecified)?;
     let mut params = CertificateParams::default();
@@ -80,7 +80,7 @@ pub(super) fn read(der: &CertificateDer<'_>, veil: &Veil) -> Result<Card, CardEr
     let mut ours = certificate.extensions().iter().filter(|extension| is_member_extension(extension));
     let (Some(extension), None) = (ours.next(), ours.next()) else { return Err(CardError::NoMember) };
     let plain = veil.uncover(holder, extension.value).ok_or(CardError::OtherMesh)?;
-    let member = Signed::from_bytes(&plain).map_err(|_| CardError::NoMember)?;
+    let member = Chain::from_bytes(&plain).map_err(|_| CardError::NoMember)?;
     Ok(Card { holder, member })
 }
 
@@ -120,6 +120,7 @@ impl SigningKey for NodeSigner {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use shoal_protocol::certificate::Issuer;
 
     use super::super::super::tests::certificate_for;
     use super::*;
@@ -130,9 +131,9 @@ mod tests {
         Veil::of(SecretKey::from_bytes(&MESH).mesh())
     }
 
-    fn issued() -> (Arc<SecretKey>, Signed, CertificateDer<'static>) {
+    fn issued() -> (Arc<SecretKey>, Chain, CertificateDer<'static>) {
         let (mesh, node) = (SecretKey::from_bytes(&MESH), Arc::new(SecretKey::from_bytes(&[2; 32])));
-        let member = certificate_for(&mesh, &node).sign(&mesh);
+        let member = certificate_for(&mesh, &node).sign(&Issuer::of(&mesh));
         let der = issue(&node, &veil(), &member).unwrap();
         (node, member, der)
     }

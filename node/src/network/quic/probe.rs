@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use shoal_protocol::MeshId;
-use shoal_protocol::certificate::{SecretKey, Signed};
+use shoal_protocol::certificate::{Chain, SecretKey};
 
 use super::settings::{Congestion, Settings};
 
@@ -17,7 +17,7 @@ pub struct Probe {
 
 impl Probe {
     /// One at this address of this machine, which takes `mesh` for its own and shows `certificate`.
-    pub fn new(from: IpAddr, key: SecretKey, mesh: MeshId, certificate: &Signed) -> Result<Self, String> {
+    pub fn new(from: IpAddr, key: SecretKey, mesh: MeshId, certificate: &Chain) -> Result<Self, String> {
         let settings =
             Settings::new(&Arc::new(key), mesh, certificate, Congestion::Cubic).map_err(|e| e.to_string())?;
         let (endpoint, _) = settings.endpoint(SocketAddr::new(from, 0), false).map_err(|error| error.to_string())?;

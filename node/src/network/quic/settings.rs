@@ -10,7 +10,7 @@ use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::crypto::{CryptoError, HmacKey};
 use quinn_proto::HashedConnectionIdGenerator;
 use shoal_protocol::MeshId;
-use shoal_protocol::certificate::{SecretKey, Signed};
+use shoal_protocol::certificate::{Chain, SecretKey};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::tls::{Membership, Tls, TlsError};
@@ -51,7 +51,7 @@ impl Settings {
     pub(in crate::network) fn new(
         key: &Arc<SecretKey>,
         mesh: MeshId,
-        member: &Signed,
+        member: &Chain,
         congestion: Congestion,
     ) -> Result<Self, TlsError> {
         let tls = Tls::new(key, mesh, member)?;

@@ -15,7 +15,7 @@ use rustls::{
     DigitallySignedStruct, DistinguishedName, Error, SignatureAlgorithm, SignatureScheme, SupportedCipherSuite, version,
 };
 use shoal_protocol::MeshId;
-use shoal_protocol::certificate::{CertificateError, MemberCertificate, SecretKey, Signed};
+use shoal_protocol::certificate::{CertificateError, Chain, MemberCertificate, SecretKey};
 
 use super::card::{self, CardError};
 use super::veil::Veil;
@@ -39,7 +39,7 @@ pub(in crate::network) enum TlsError {
 }
 
 impl Tls {
-    pub(super) fn new(key: &Arc<SecretKey>, mesh: MeshId, member: &Signed) -> Result<Self, TlsError> {
+    pub(super) fn new(key: &Arc<SecretKey>, mesh: MeshId, member: &Chain) -> Result<Self, TlsError> {
         let provider = Arc::new(provider());
         let schemes = provider.signature_verification_algorithms;
         let membership = Arc::new(Membership { mesh, veil: Veil::of(mesh), schemes });
@@ -118,7 +118,7 @@ impl Membership {
     pub(super) fn check(&self, shown: &[CertificateDer<'_>], now: UnixTime) -> Result<MemberCertificate, NoMember> {
         let [only] = shown else { return Err(NoMember::Certificates(shown.len())) };
         let card = card::read(only, &self.veil)?;
-        Ok(MemberCertificate::verify(&card.member, self.mesh, card.holder, now.as_secs())?)
+        Ok(card.member.verify(self.mesh, card.holder, now.as_secs())?)
     }
 
     fn check_chain(&self, first: &CertificateDer<'_>, more: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Error> {

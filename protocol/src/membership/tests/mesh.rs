@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use rand::{RngExt, SeedableRng};
 
-use crate::certificate::{MemberCertificate, PeerRecord, Role, SecretKey};
+use crate::certificate::{Issuer, MemberCertificate, PeerRecord, Role, SecretKey};
 use crate::config::{WALL_MAX, Weights};
 use crate::membership::*;
 
@@ -77,7 +77,7 @@ fn members() -> &'static [(Member, SignedRecord)] {
                     serial: 0,
                 };
                 let addresses = vec![format!("at {i}")];
-                let record = PeerRecord { certificate: certificate.sign(&mesh), addresses, sequence: 1 };
+                let record = PeerRecord { certificate: certificate.sign(&Issuer::of(&mesh)), addresses, sequence: 1 };
                 (certificate.member(), record.sign(&key))
             })
             .collect()

@@ -1,0 +1,86 @@
+//! Why a document is not believed, and what a person can do about it.
+
+use crate::id::MeshId;
+
+/// Why a certificate or record is not believed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateError {
+    /// The bytes are not the document they should be.
+    #[error("the {what} cannot be read: {why}")]
+    Unreadable {
+        /// Which document.
+        what: &'static str,
+        /// The decoder's words.
+        why: String,
+    },
+    /// The signature is not by the expected key over these bytes.
+    #[error("the signature of the {what} is not valid")]
+    BadSignature {
+        /// Which document.
+        what: &'static str,
+    },
+    /// Signed by another mesh than ours.
+    #[error("the certificate of `{name}` belongs to another mesh ({mesh:?})")]
+    OtherMesh {
+        /// The holder's name.
+        name: String,
+        /// The mesh it claims.
+        mesh: MeshId,
+    },
+    /// The holder of the connection is not the holder of the certificate.
+    #[error("the certificate of `{name}` was shown by another key than its own")]
+    OtherHolder {
+        /// The holder's name.
+        name: String,
+    },
+    /// The one that signed it may not, or not any more.
+    #[error("the issuer of the certificate of `{name}` is not valid: {why}")]
+    Issuer {
+        /// The holder's name, as it claims.
+        name: String,
+        /// What is wrong with the issuer's certificate.
+        why: Box<CertificateError>,
+    },
+    /// Its time is over.
+    #[error("the certificate of `{name}` expired {ago_s} s ago")]
+    Expired {
+        /// The holder's name.
+        name: String,
+        /// Seconds since expiry.
+        ago_s: u64,
+    },
+    /// Its time has not come; most often a wrong clock.
+    #[error("the certificate of `{name}` is not valid for another {wait_s} s")]
+    NotYetValid {
+        /// The holder's name.
+        name: String,
+        /// Seconds until it is valid.
+        wait_s: u64,
+    },
+    /// A field is longer, or there are more of them, than any honest document has.
+    #[error("the {what} is over its limit of {limit}")]
+    TooLarge {
+        /// Which field.
+        what: &'static str,
+        /// The limit it broke.
+        limit: usize,
+    },
+}
+
+impl CertificateError {
+    /// What a person can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } | Self::BadSignature { .. } | Self::TooLarge { .. } => {
+                "get a new certificate from whoever holds the mesh key: `shoal mesh admit`"
+            }
+            Self::OtherMesh { .. } => "compare the mesh ids with `shoal status`; a peer belongs to one mesh",
+            Self::OtherHolder { .. } => {
+                "a certificate works only with the node key it names; do not copy data directories"
+            }
+            Self::Issuer { .. } => "have the mesh's issuer renewed where its key is: `shoal mesh rotate-issuer`",
+            Self::Expired { .. } => "renew it with `shoal mesh admit`, and check the clock of this machine",
+            Self::NotYetValid { .. } => "check the clocks of both machines",
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Who may sign for a mesh: keys that its own key has certified, so that this one can be kept where nobody gets at it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{CertificateError, SecretKey, Signed};
+use crate::id::{MeshId, PeerId};
+
+const ISSUER: &str = "issuer certificate";
+
+/// What the mesh key says of an issuer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuerCertificate {
+    /// The mesh whose key signs this.
+    #[serde(rename = "m")]
+    pub mesh: MeshId,
+    /// The key that member certificates are signed with.
+    #[serde(rename = "k")]
+    pub issuer: PeerId,
+    /// Valid from this date on, in seconds since 1970.
+    #[serde(rename = "f")]
+    pub not_before_unix_s: u64,
+    /// Not valid from this date on, in seconds since 1970, nor what it has signed.
+    #[serde(rename = "t")]
+    pub expires_unix_s: u64,
+}
+
+impl IssuerCertificate {
+    /// Signs it with the mesh key.
+    pub fn sign(&self, mesh_key: &SecretKey) -> Signed {
+        Signed::new(ISSUER, self, mesh_key)
+    }
+
+    /// Reads one of `mesh` at the given date, and believes it only if all is right.
+    pub fn verify(signed: &Signed, mesh: MeshId, now_unix_s: u64) -> Result<Self, CertificateError> {
+        let certificate: Self = signed.open(ISSUER, &mesh.0)?;
+        let name = || "the issuer".to_owned();
+        if certificate.mesh != mesh {
+            return Err(CertificateError::OtherMesh { name: name(), mesh: certificate.mesh });
+        }
+        if now_unix_s >= certificate.expires_unix_s {
+            let ago_s = now_unix_s.saturating_sub(certificate.expires_unix_s);
+            return Err(CertificateError::Expired { name: name(), ago_s });
+        }
+        if now_unix_s < certificate.not_before_unix_s {
+            let wait_s = certificate.not_before_unix_s.saturating_sub(now_unix_s);
+            return Err(CertificateError::NotYetValid { name: name(), wait_s });
+        }
+        Ok(certificate)
+    }
+
+    /// The mesh that it claims to be of: for words, and to find out what to check it against.
+    pub fn claimed_mesh(signed: &Signed) -> Result<MeshId, CertificateError> {
+        signed.read::<Self>(ISSUER).map(|claim| claim.mesh)
+    }
+}
+
+/// Whoever signs for a mesh.
+#[derive(Debug)]
+pub struct Issuer {
+    key: SecretKey,
+    certificate: Signed,
+}
+
+impl Issuer {
+    /// The holder of `key`, for which the mesh has signed `certificate`.
+    pub fn new(key: SecretKey, certificate: Signed) -> Self {
+        Self { key, certificate }
+    }
+
+    /// One whose key follows from the mesh's, and that is valid for ever: for meshes that last as long as a test.
+    pub fn of(mesh_key: &SecretKey) -> Self {
+        let key = SecretKey::from_bytes(&blake3::derive_key("shoal issuer of a test mesh", &*mesh_key.to_bytes()));
+        let (issuer, expires_unix_s) = (key.peer(), u64::MAX);
+        let certificate = IssuerCertificate { mesh: mesh_key.mesh(), issuer, not_before_unix_s: 0, expires_unix_s };
+        Self::new(key, certificate.sign(mesh_key))
+    }
+
+    pub(super) fn key(&self) -> &SecretKey {
+        &self.key
+    }
+
+    pub(super) fn certificate(&self) -> &Signed {
+        &self.certificate
+    }
+}
