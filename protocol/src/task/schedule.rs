@@ -118,6 +118,28 @@ mod tests {
     }
 
     #[test]
+    fn tasks_move_from_the_line_to_a_core_and_away_one_by_one() {
+        let (ms, attempt) = (Duration::from_millis, |n| TaskRef { task: crate::id::TaskId([n; 16]), epoch: 1 });
+        let mut lines = Lines::default();
+        (1..=3).for_each(|n| lines.arrived(attempt(n), ms(100)));
+        let next = |lines: &Lines, at_ms| lines.queue(Time::from_millis(at_ms), 1, core::iter::empty()).next_start();
+        let running = |lines: &Lines, at_ms| lines.running(Time::from_millis(at_ms), 1).next_start();
+        assert_eq!((next(&lines, 0), running(&lines, 0)), (ms(300), ms(0)), "none of them runs");
+
+        lines.started(Time::from_millis(10), attempt(2));
+
+        assert_eq!((next(&lines, 30), running(&lines, 30)), (ms(280), ms(80)), "one of them has run for 20 ms");
+        lines.gone(attempt(2));
+        assert_eq!((next(&lines, 50), running(&lines, 50)), (ms(200), ms(0)));
+        lines.gone(attempt(9));
+        assert_eq!(
+            lines.queue(Time::ZERO, 1, [ms(7)].into_iter()).next_start(),
+            ms(207),
+            "what is reserved comes last"
+        );
+    }
+
+    #[test]
     fn a_run_past_its_estimate_is_expected_to_last_on() {
         assert_eq!(left(Duration::from_millis(50), Duration::from_millis(20)), Duration::from_millis(30));
         assert_eq!(left(Duration::from_millis(50), Duration::from_millis(200)), Duration::from_millis(50));

@@ -97,3 +97,28 @@ impl After {
 pub(super) fn say(out: &mut Outbox, to: PeerId, counsel: Counsel) {
     out.send(to, Message::Council(Box::new(counsel)));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_is_reckoned_from_the_moment_the_store_was_opened() {
+        let mut journal = Journal::default();
+        let at = |ms| Time::from_millis(ms);
+        journal.open(at(2_000), 3, 1_000_000, 400_000);
+
+        assert_eq!(journal.boot(), Some(3));
+        assert_eq!(journal.unix_ms(at(2_000)), 1_000_000);
+        assert_eq!(journal.unix_ms(at(5_500)), 1_003_500);
+        assert_eq!(journal.store_age(at(3_000)), Duration::from_secs(601));
+    }
+
+    #[test]
+    fn a_store_is_no_younger_than_the_run_that_has_it_open() {
+        let mut journal = Journal::default();
+        journal.open(Time::from_millis(1_000), 1, 500_000, 900_000);
+
+        assert_eq!(journal.store_age(Time::from_millis(8_000)), Duration::from_secs(7), "whatever the calendar says");
+    }
+}

@@ -180,6 +180,13 @@ fn refusal(said: &[(u8, Counsel)]) -> (Ballot, bool) {
     }
 }
 
+#[test]
+fn a_number_of_copies_says_how_a_task_is_kept() {
+    let kept = [0, 1, 2, 3].map(Durability::of_copies);
+
+    assert_eq!(kept, [Some(Durability::Memory), Some(Durability::Disk), Some(Durability::Guarded), None]);
+}
+
 // ── Copies ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 #[test]
@@ -474,6 +481,26 @@ fn only_the_home_of_a_task_withdraws_it_from_who_leads_it() {
 
     assert_eq!(solo.hear(WITNESS, Counsel::Withdraw(case())), []);
     assert_eq!(solo.hear(HOME, Counsel::Withdraw(case())), [], "it does not lead yet");
+}
+
+#[test]
+fn a_home_answers_for_what_it_has_taken_or_refused_and_nobody_else_does() {
+    let (home, ..) = Solo::home();
+    assert!(home.peer.answers_for(TASK));
+    assert!(!home.peer.answers_for(TaskId([8; 16])), "what it never heard of");
+    assert!(!Solo::new().peer.answers_for(TASK));
+
+    let mut refusing = Solo::new();
+    let spec = TaskSpec::of_module(BlobId([9; 32]), 1);
+    let keeping = Keeping { durability: Durability::Guarded, retention: SPAN };
+    let said = refusing.give(Input::Submitted { task: TASK, name: String::new(), spec, keeping });
+    let [(guardian, Counsel::Guard(guard))] = said.as_slice() else { panic!("{said:?}") };
+    let case = Case { task: TASK, term: guard.council.term };
+    refusing.hear(*guardian, Counsel::Guarded(Guarded { case, refusal: Some("no room".into()) }));
+    assert_eq!(refusing.ended, [TASK], "its user hears of it");
+    assert!(refusing.peer.answers_for(TASK), "it winds the refusal up");
+    refusing.hear(*guardian, Counsel::Accepted(Voted { case, ballot: ballot(0, ME) }));
+    assert!(refusing.peer.answers_for(TASK), "and remembers it");
 }
 
 #[test]

@@ -462,6 +462,25 @@ fn what_is_kept_is_forgotten_after_its_retention() {
 
     assert_eq!(world.holders(b't', task(1)), Vec::<usize>::new());
     assert_eq!(world.find(0, task(1)), None);
+    for n in 0..world.count() {
+        assert_eq!(world.holds(n, "kept tasks") + world.holds(n, "bytes of kept tasks"), 0, "peer {n}");
+    }
+}
+
+#[test]
+fn a_result_is_kept_for_its_retention_and_no_longer_takes_room_for_its_input() {
+    let mut world = world(18);
+    world.submit_with(0, task(1), Durability::Guarded, |spec| spec.args = vec!["--level".into(), "7".into()]);
+    world.run_for(ms(100));
+    let while_it_runs = world.holds(0, "bytes of kept tasks");
+    world.run_for(ms(2_000));
+
+    assert_eq!(while_it_runs, 108, "an input of 100 and arguments of 8");
+    assert!((1..50).contains(&world.holds(0, "bytes of kept tasks")), "its result has eight");
+    world.run_for(ms(23 * 3600 * 1_000));
+    assert!(world.find(0, task(1)).is_some());
+    world.run_for(ms(2 * 3600 * 1_000));
+    assert_eq!(world.find(0, task(1)), None);
 }
 
 #[test]

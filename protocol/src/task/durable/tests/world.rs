@@ -325,6 +325,12 @@ impl World {
         self.told.push(format!("{:>9.1} {line}", self.now.since(Time::ZERO).as_secs_f64() * 1e3));
     }
 
+    /// How much of something a peer holds.
+    pub(super) fn holds(&self, n: usize, what: &str) -> usize {
+        let holdings = self.nodes[n].peer.as_ref().map(Peer::holdings).unwrap_or_default();
+        holdings.into_iter().filter(|it| it.what == what).map(|it| it.held).sum()
+    }
+
     /// What each peer holds, and counts.
     pub(super) fn tell_holdings(&mut self) {
         for n in 0..self.nodes.len() {
