@@ -67,4 +67,14 @@ mod tests {
         );
         assert_eq!(deadlines.next(), None);
     }
+
+    #[test]
+    fn what_is_overdue_is_due_and_what_is_cleared_is_not() {
+        let mut deadlines = Deadlines::default();
+        deadlines.set('a', Time(5));
+        deadlines.set('b', Time(6));
+        deadlines.clear(&'a');
+
+        assert_eq!([deadlines.pop_due(Time(1_000)), deadlines.pop_due(Time(1_000))], [Some('b'), None]);
+    }
 }

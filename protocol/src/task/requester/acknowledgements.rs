@@ -57,3 +57,66 @@ impl Acknowledgements {
         self.next = self.owed.values().map(|(at, _)| *at).min();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::TaskId;
+    use crate::output::Output;
+
+    const PEER: PeerId = PeerId([1; 32]);
+
+    fn attempt(n: usize) -> TaskRef {
+        TaskRef { task: TaskId((n as u128).to_be_bytes()), epoch: 1 }
+    }
+
+    fn told(out: &mut Outbox) -> Vec<(PeerId, usize)> {
+        core::iter::from_fn(|| out.pop())
+            .map(|output| match output {
+                Output::Send { to, message: Message::OutcomesReceived(attempts) } => (to, attempts.len()),
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_rides_on_an_award_costs_no_message() {
+        let (mut owed, mut out) = (Acknowledgements::default(), Outbox::default());
+        assert_eq!(owed.next_deadline(), None);
+        owed.owe(Time::ZERO, PEER, attempt(1), &mut out);
+
+        assert_eq!(owed.take(PEER), [attempt(1)]);
+        owed.timer(Time::ZERO + DELAY, &mut out);
+
+        assert_eq!((told(&mut out), owed.next_deadline()), (vec![], None));
+    }
+
+    #[test]
+    fn nobody_waits_for_one_longer_than_the_delay() {
+        let (mut owed, mut out) = (Acknowledgements::default(), Outbox::default());
+        let other = PeerId([2; 32]);
+        let later = Time::from_millis(500);
+        owed.owe(Time::ZERO, PEER, attempt(1), &mut out);
+        owed.owe(later, PEER, attempt(2), &mut out);
+        owed.owe(later, other, attempt(3), &mut out);
+        assert_eq!(owed.next_deadline(), Some(Time::ZERO + DELAY));
+
+        owed.timer(Time::from_millis(400) + DELAY, &mut out);
+
+        assert_eq!(told(&mut out), [(PEER, 2)]);
+        assert_eq!(owed.next_deadline(), Some(later + DELAY));
+        owed.timer(later + DELAY, &mut out);
+        assert_eq!(told(&mut out), [(other, 1)]);
+    }
+
+    #[test]
+    fn a_peer_that_is_owed_many_is_told_at_once() {
+        let (mut owed, mut out) = (Acknowledgements::default(), Outbox::default());
+        for n in 0..=ACKNOWLEDGED_MAX {
+            owed.owe(Time::ZERO, PEER, attempt(n), &mut out);
+        }
+
+        assert_eq!(told(&mut out), [(PEER, ACKNOWLEDGED_MAX)]);
+        assert_eq!(owed.take(PEER).len(), 1);
+    }
+}

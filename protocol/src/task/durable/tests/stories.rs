@@ -164,6 +164,46 @@ fn without_two_others_a_guarded_task_is_refused() {
     assert!(world.log.iter().any(|line| line.contains("no other peer keeps a copy")), "{:#?}", world.log);
 }
 
+#[test]
+fn a_guardian_that_refused_is_asked_again_after_a_while() {
+    let mut world = World::new(3, 21);
+    world.run_for(ms(2_000));
+    world.submit(0, task(1), Durability::Guarded);
+    let guardian = world.council(0, task(1))[1];
+    world.fill_disk(guardian, true);
+    world.run_for(ms(5_000));
+    world.fill_disk(guardian, false);
+    let is_asked = |world: &mut World, n: u8| {
+        world.submit(0, task(n), Durability::Guarded);
+        world.council(0, task(n))[1] == guardian
+    };
+
+    assert!(!is_asked(&mut world, 2), "it serves as the witness");
+    world.run_for(ms(15_000));
+    assert!(!is_asked(&mut world, 3), "its reasons may last");
+    world.run_for(ms(20_000));
+    // The other one has its turn when that refuses.
+    let other = 3 - guardian;
+    world.fill_disk(other, true);
+    world.submit(0, task(4), Durability::Guarded);
+    world.run_for(ms(5_000));
+    assert!(is_asked(&mut world, 5));
+}
+
+#[test]
+fn what_is_acknowledged_is_promised_to_whoever_asks() {
+    let mut world = world(22);
+    world.run = ms(1_000);
+    world.submit(0, task(1), Durability::Guarded);
+    world.run_for(ms(300));
+    let running = world.find(0, task(1)).unwrap();
+    world.run_for(ms(3_000));
+    let ended = world.find(0, task(1)).unwrap();
+
+    assert!(running.result.is_none() && !running.unpromised && !running.is_hearsay());
+    assert!(ended.result.is_some() && !ended.unpromised && !ended.is_damaged());
+}
+
 /// The guardian cannot write, so the submission is refused: that is no end, and the user may come again with the same key.
 #[test]
 fn a_submission_that_was_refused_can_be_made_again_under_the_same_key() {
