@@ -80,7 +80,7 @@ pub(super) async fn run(opened: Opened, shared: Arc<Shared>) -> End {
 }
 
 async fn live(opened: Opened, shared: Arc<Shared>) -> End {
-    let Opened { id, connection, certificate, dialled, bulk } = opened;
+    let Opened { id, connection, certificate, dialled, mut bulk } = opened;
     let peer = certificate.peer;
     if dialled.is_some() && shared.links().is_fresh(peer) {
         return End::Redundant;
@@ -105,19 +105,25 @@ async fn live(opened: Opened, shared: Arc<Shared>) -> End {
     let over = tokio::select! {
         over = wire.exchange(&link, peer) => over,
         () = long.run() => Over::Broken,
-        () = take_bulk(bulk, &link, peer, &shared) => Over::Broken,
+        () = take_bulk(&mut bulk, &link, peer, &shared) => Over::Broken,
     };
     if matches!(over, Over::TheyClose) {
         long.finish().await;
     }
     depart(&shared, peer, &link).await;
-    finish(&mut wire, &link, peer, over).await
+    // What the other side had sent beside the control stream before it knew is still taken: a connection that only makes
+    // room for another loses nothing.
+    tokio::select! {
+        end = finish(&mut wire, &link, peer, over) => end,
+        () = long.run() => End::Closed,
+        () = take_bulk(&mut bulk, &link, peer, &shared) => End::Closed,
+    }
 }
 
 /// Hands on the bulk streams that the peer opens.
-async fn take_bulk(mut bulk: mpsc::Receiver<(SendStream, RecvStream)>, link: &Link, peer: PeerId, shared: &Shared) {
+async fn take_bulk(bulk: &mut mpsc::Receiver<(SendStream, RecvStream)>, link: &Link, peer: PeerId, shared: &Shared) {
     while let Some(stream) = bulk.recv().await {
-        let Some(slot) = link.slots.try_bulk_in() else {
+        let Some(slot) = link.slots.try_bulk_in().filter(|_| !link.is_muted()) else {
             shared.counters.streams_refused.one();
             continue;
         };

@@ -372,6 +372,34 @@ async fn peers_that_dial_each_other_at_once_keep_one_connection() {
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn long_messages_survive_that_a_second_connection_is_retired() {
+    let (mut a, mut b) = (Node::start(1).await, Node::start(2).await);
+    a.network.dial(None, vec![b.address()]);
+    b.network.dial(None, vec![a.address()]);
+    a.connected(b.id()).await;
+    b.connected(a.id()).await;
+
+    // For longer than it takes to retire one.
+    let count = 120_u8;
+    for i in 0..count {
+        a.network.send(b.id(), vec![i; LONG_BYTES_MIN]).unwrap();
+        b.network.send(a.id(), vec![i; LONG_BYTES_MIN]).unwrap();
+        a.pause(RETIRE_AFTER / 60).await;
+    }
+
+    for (node, other) in [(&mut a, b.id()), (&mut b, key(1).peer())] {
+        let mut heard = Vec::new();
+        while heard.len() < usize::from(count) {
+            let (from, body) = node.frame().await;
+            assert_eq!((from, body.len()), (other, LONG_BYTES_MIN));
+            heard.push(body[0]);
+        }
+        heard.sort_unstable();
+        assert_eq!(heard, (0..count).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn a_dial_to_a_connected_peer_makes_no_second_connection() {
     let (mut a, b) = Node::pair().await;
 
