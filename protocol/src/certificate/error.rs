@@ -68,6 +68,21 @@ pub enum CertificateError {
 }
 
 impl CertificateError {
+    /// Whether a certificate that is `valid` between two dates, in seconds since 1970, is so now.
+    pub(super) fn check_date(
+        valid: core::ops::Range<u64>,
+        now_unix_s: u64,
+        name: impl FnOnce() -> String,
+    ) -> Result<(), Self> {
+        if now_unix_s >= valid.end {
+            Err(Self::Expired { name: name(), ago_s: now_unix_s - valid.end })
+        } else if now_unix_s < valid.start {
+            Err(Self::NotYetValid { name: name(), wait_s: valid.start - now_unix_s })
+        } else {
+            Ok(())
+        }
+    }
+
     /// What a person can do about it.
     pub fn hint(&self) -> &'static str {
         match self {

@@ -37,14 +37,8 @@ impl IssuerCertificate {
         if certificate.mesh != mesh {
             return Err(CertificateError::OtherMesh { name: name(), mesh: certificate.mesh });
         }
-        if now_unix_s >= certificate.expires_unix_s {
-            let ago_s = now_unix_s.saturating_sub(certificate.expires_unix_s);
-            return Err(CertificateError::Expired { name: name(), ago_s });
-        }
-        if now_unix_s < certificate.not_before_unix_s {
-            let wait_s = certificate.not_before_unix_s.saturating_sub(now_unix_s);
-            return Err(CertificateError::NotYetValid { name: name(), wait_s });
-        }
+        let valid = certificate.not_before_unix_s..certificate.expires_unix_s;
+        CertificateError::check_date(valid, now_unix_s, name)?;
         Ok(certificate)
     }
 
