@@ -16,6 +16,7 @@ use crate::api::{self, Api, SocketError};
 use crate::blobs::{BlobError, BlobStore};
 use crate::config::{Config, Identity, IdentityError};
 use crate::driver::handle::Handle;
+use crate::driver::revoked::{Revoked, revoked_before};
 use crate::driver::{Driver, Kept, Parts, Sources, unix_time};
 use crate::executor::{Executor, ExecutorConfig, ExecutorError};
 use crate::load_sampler::{LoadError, LoadSampler};
@@ -37,6 +38,9 @@ pub enum StartError {
     /// Who this peer is cannot be told.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// It is a member no more.
+    #[error(transparent)]
+    Revoked(#[from] Revoked),
     /// The data directory cannot be used.
     #[error("cannot use the data directory {}: {source}", path.display())]
     DataDir {
@@ -82,6 +86,11 @@ impl StartError {
             Self::DataDirTaken(_) => {
                 "use that one (`shoal status`), stop it first, or choose another: --data-dir DIR".into()
             }
+            Self::Revoked(_) => {
+                "to join again it needs a new key: move node.key and member.cert aside, and be admitted \
+                                 again; where only its issuer was revoked, a new certificate is enough"
+                    .into()
+            }
             Self::Socket(error) => error.hint(),
             Self::Network(error) => error.hint(),
             Self::Blobs(error) => error.hint().into(),
@@ -96,7 +105,7 @@ impl StartError {
     pub fn exit_code(&self) -> u8 {
         match self {
             // EX_CONFIG: a person has to change something that is written down.
-            Self::Identity(_) | Self::Network(NetworkError::BadAddress { .. }) => 78,
+            Self::Identity(_) | Self::Revoked(_) | Self::Network(NetworkError::BadAddress { .. }) => 78,
             Self::Store(StoreError::Damaged { .. } | StoreError::NewerFormat { .. }) => EXIT_DAMAGED,
             Self::Store(_)
             | Self::DataDir { .. }
@@ -115,6 +124,9 @@ impl StartError {
 pub async fn run(config: Config, view: ConfigView, stop: mpsc::Receiver<()>) -> Result<(), StartError> {
     let _data_dir = take_data_dir(&config.data_dir)?;
     let identity = Identity::load(&config, unix_time().as_secs())?;
+    if revoked_before(&config.data_dir, identity.mesh, identity.certificate.peer, &identity.chain) {
+        return Err(StartError::Revoked(Revoked));
+    }
     let (listener, socket) = api::bind(&config.socket)?;
     let blobs = BlobStore::open(&config.data_dir.join("blobs"), config.disk_bytes)?;
     let (kept, stored) = open_store(&config)?;

@@ -6,6 +6,8 @@
 //! | `GET /v1/peers` | | [`Listing`] of [`PeerView`] |
 //! | `POST /v1/peers/{peer}/ping` | | [`PingView`] |
 //! | `GET /v1/rtt?a=&b=` | | [`RttView`] |
+//! | `GET /v1/revocations` | | [`RevocationsView`] |
+//! | `POST /v1/revocations` | [`RevokeRequest`] | [`RevocationsView`], once it holds here and is on disk |
 //! | `POST /v1/tasks` | [`TaskRequest`] | [`TaskView`], ended (`wait`) or once it is kept as asked (`durable`); or a [`crate::placement::explain::Decision`] (`dry_run`) |
 //! | `GET /v1/tasks` | | [`Listing`] of [`TaskView`] without outputs, newest first |
 //! | `GET /v1/tasks/{id}?wait_ms=` | | [`TaskView`]; waits that long for the end; other peers are asked for a whole id that is unknown here |
@@ -30,8 +32,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-use crate::certificate::Role;
+use crate::certificate::{CertificateError, Role, SignedRevocations};
 use crate::id::{BlobId, MeshId, PeerId, TaskId};
+use crate::membership::Revocations;
 use crate::output::{PeerState, TaskError, TaskResult, Timings};
 use crate::placement::explain::Decision;
 use crate::task::durable::Found;
@@ -508,6 +511,53 @@ pub struct PingView {
     pub name: String,
     /// How long, in milliseconds; absent when there was no answer within a second.
     pub rtt_ms: Option<f64>,
+}
+
+/// Who is a member of the mesh no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevocationsView {
+    /// [`SCHEMA`].
+    #[serde(default = "schema")]
+    pub schema: String,
+    /// Node keys.
+    pub peers: Vec<PeerId>,
+    /// Issuers whose signatures count no more.
+    pub issuers: Vec<PeerId>,
+    /// The signed lists, one a signer, as [`crate::certificate::SignedRevocations::to_bytes`] in base64.
+    pub lists: Vec<String>,
+}
+
+/// A revocation list to be believed and passed on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokeRequest {
+    /// As in [`RevocationsView::lists`].
+    pub list: String,
+}
+
+impl RevokeRequest {
+    /// The request that hands in a list.
+    pub fn of(list: &SignedRevocations) -> Self {
+        Self { list: STANDARD.encode(list.to_bytes()) }
+    }
+}
+
+impl RevocationsView {
+    /// What is held, as the API shows it.
+    pub fn of(revocations: &Revocations) -> Self {
+        Self {
+            schema: schema(),
+            peers: revocations.peers().iter().copied().collect(),
+            issuers: revocations.issuers().iter().copied().collect(),
+            lists: revocations.lists().map(|list| STANDARD.encode(list.to_bytes())).collect(),
+        }
+    }
+}
+
+/// Reads a signed list of the API.
+pub fn revocations_from_base64(text: &str) -> Result<SignedRevocations, CertificateError> {
+    let bytes = STANDARD.decode(text);
+    let bytes = bytes.map_err(|error| CertificateError::Unreadable { what: "revocation list", why: error.to_string() });
+    SignedRevocations::from_bytes(&bytes?)
 }
 
 /// The distance of two peers.

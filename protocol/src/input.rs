@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::certificate::{Member, SignedRecord};
+use crate::certificate::{Member, SignedRecord, VerifiedRevocations};
 use crate::id::{BlobId, PeerId, TaskId};
 use crate::message::{Message, TaskRef};
 use crate::store::Ticket;
@@ -68,6 +68,10 @@ pub enum Input {
         /// Which of two records of a peer is newer.
         sequence: u64,
     },
+    /// The verdict on a revocation list that a neighbour told ([`crate::Output::VerifyRevocations`]).
+    RevocationsVerified(Option<Box<VerifiedRevocations>>),
+    /// A revocation list from disk, or from a user of this peer, that has been verified.
+    Revoked(Box<VerifiedRevocations>),
     /// A user of this peer wants a task run.
     Submitted {
         /// Its id, by [`TaskId::derive`].

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use crate::brief::Marks;
 use crate::cbor::{self, CborError};
-use crate::certificate::SignedRecord;
+use crate::certificate::{SignedRecord, SignedRevocations};
 use crate::config::{MESSAGE_BYTES_MAX, Weights};
 use crate::id::{BlobId, PeerId, ShortId, TaskId};
 use crate::latency::Coordinate;
@@ -170,6 +170,9 @@ pub enum Message {
     /// I do.
     #[serde(rename = "fd")]
     Found(Box<FoundHere>),
+    /// These are members no more.
+    #[serde(rename = "rv")]
+    Revocations(Box<SignedRevocations>),
     /// I am shutting down: give me nothing, expect nothing.
     #[serde(rename = "le")]
     Leaving,
@@ -220,6 +223,7 @@ impl Message {
             | Self::Council(_)
             | Self::Seek(_)
             | Self::Found(_)
+            | Self::Revocations(_)
             | Self::Leaving => None,
         }
     }
@@ -252,6 +256,7 @@ impl Message {
             | Self::Council(_)
             | Self::Seek(_)
             | Self::Found(_)
+            | Self::Revocations(_)
             | Self::Leaving => None,
         }
     }
@@ -285,6 +290,7 @@ impl Message {
             Self::Council(counsel) => counsel.kind(),
             Self::Seek(_) => "seek",
             Self::Found(_) => "found",
+            Self::Revocations(_) => "revocations",
             Self::Leaving => "leaving",
         }
     }
@@ -359,6 +365,9 @@ pub struct Ping {
     /// The sender's load, where the receiver's picture of it is off.
     #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
     pub load: Option<LoadDigest>,
+    /// Which revocation lists the sender holds, as one number; 0 is none.
+    #[serde(rename = "v", default, skip_serializing_if = "is_zero")]
+    pub revocations: u64,
 }
 
 /// The answer to a [`Ping`].
@@ -376,6 +385,9 @@ pub struct Pong {
     /// The sender's load, where the receiver's picture of it is off.
     #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
     pub load: Option<LoadDigest>,
+    /// Which revocation lists the sender holds, as one number; 0 is none.
+    #[serde(rename = "v", default, skip_serializing_if = "is_zero")]
+    pub revocations: u64,
 }
 
 /// An indirect probe (SWIM, Das et al. 2002).
@@ -746,8 +758,8 @@ pub struct Outcome {
     pub load: LoadDigest,
 }
 
-fn is_zero(value: &u8) -> bool {
-    *value == 0
+fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// A user of the sender, or of a neighbour of it, asks for a task by its id, which nobody else can know.

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::certificate::{RevocationList, SecretKey};
 use crate::id::{BlobId, ShortId};
 use crate::output::{PeerState, TaskError, TaskResult, Timings};
 use crate::task::durable::{
@@ -90,6 +91,19 @@ fn record() -> SignedRecord {
 
 /// One of each, with the beginning of the hash of its bytes. Whoever changes a hash changes what peers of other
 /// versions read: raise `VERSION`, or add a field with a default instead.
+fn revocations() -> SignedRevocations {
+    let mesh_key = SecretKey::from_bytes(&[1; 32]);
+    let list = RevocationList {
+        mesh: mesh_key.mesh(),
+        version: 2,
+        previous: [3; 32],
+        issued_unix_s: 1_800_000_000,
+        peers: [PEER].into(),
+        issuers: [PeerId([6; 32])].into(),
+    };
+    list.sign_as_mesh(&mesh_key)
+}
+
 fn golden() -> Vec<(Message, usize, &'static str)> {
     let report = RunReport {
         ending: Ending::LimitHit(LimitKind::Wall),
@@ -133,8 +147,8 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
     let brief = described.abridged();
     let mut marked = award.clone();
     marked.abridge(PEER);
-    let ping = Ping { sequence: 1, incarnation: 2, coordinate: Some(coordinate()), load: None };
-    let pong = Pong { sequence: 1, incarnation: 2, coordinate: None, load: Some(load()) };
+    let ping = Ping { sequence: 1, incarnation: 2, coordinate: Some(coordinate()), load: None, revocations: 0 };
+    let pong = Pong { sequence: 1, incarnation: 2, coordinate: None, load: Some(load()), revocations: 0 };
     let will = Will {
         turn: 1,
         of: 8,
@@ -165,12 +179,14 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         (Message::Beat(Beat { incarnation: 2, next_ms: 1_050 }), 14, "ffde86cc"),
         (Message::Will(Box::new(will)), 93, "ea42579c"),
         (Message::Parting(Parting::NoRoom), 7, "52fb3e8a"),
+        (Message::Ping(Ping { revocations: u64::MAX, ..ping.clone() }), 45, "44c8e9f3"),
         (Message::Ping(ping), 34, "4a823dbe"),
         (Message::Pong(pong), 126, "9e02950e"),
         (Message::ProbeRequest(ProbeRequest { sequence: 1, target: PEER }), 45, "c691f49b"),
         (Message::ProbeAnswered(ProbeAnswered { sequence: 1, target: PEER, incarnation: 2 }), 48, "faea4eb3"),
         (Message::Rumour(Rumour { peer: PEER, incarnation: 1, state: RumourState::Suspect }), 49, "674189a4"),
         (Message::Records(Records { records: vec![record()], places: Vec::new() }), 489, "42d5223c"),
+        (Message::Revocations(Box::new(revocations())), 0, ""),
         (Message::Load(load()), 117, "7f912bdf"),
         (Message::Load(described), 120, "84c9ddad"),
         (Message::Load(brief), 35, "10b79d65"),

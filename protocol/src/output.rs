@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::certificate::SignedRecord;
+use crate::certificate::{SignedRecord, SignedRevocations};
 use crate::id::{BlobId, PeerId, TaskId};
 use crate::message::{Message, TaskRef};
 use crate::store::{Change, Ticket};
@@ -41,6 +41,10 @@ pub enum Output {
     },
     /// Check the signatures of records a neighbour sent; the good ones come back as `RecordVerified`.
     VerifyRecords(Vec<SignedRecord>),
+    /// Check the signatures of a revocation list; answered by `RevocationsVerified`, whatever comes of it.
+    VerifyRevocations(Box<SignedRevocations>),
+    /// The revocation lists have changed ([`crate::Peer::revocations`]): keep them, and let nobody in who is in them.
+    KeepRevocations,
     /// Bring these blobs into the local store; answered by `Fetched`.
     Fetch {
         /// For which attempt.
@@ -269,6 +273,19 @@ pub enum Event {
         task: Option<TaskId>,
         /// What is wrong with it.
         why: String,
+    },
+    /// A peer is a member no more.
+    PeerRevoked {
+        /// Which peer; it may be this one.
+        peer: PeerId,
+        /// Its name.
+        name: String,
+    },
+    /// A signer of revocations has signed two lists of one version, or one that does not follow on the one before: two
+    /// people revoked at once, or the key is in other hands.
+    RevocationsForked {
+        /// Which version.
+        version: u64,
     },
     /// A peer was found, suspected, lost or came back.
     PeerChanged {

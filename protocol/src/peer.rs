@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::SeedableRng;
 
-use crate::certificate::{Member, Role};
+use crate::certificate::{Member, Role, VerifiedRevocations};
 use crate::config::PeerConfig;
 use crate::id::PeerId;
 use crate::input::Input;
@@ -164,6 +164,8 @@ impl Peer {
             Input::DialFailed { peer, address, reason: _ } => {
                 self.with_membership(now, |m, lent| m.dial_failed(lent, peer, address.as_deref()));
             }
+            // A few of its words may still be on their way when it is revoked.
+            Input::Received { from, .. } if self.membership.is_revoked(from) => {}
             Input::Received { from, message } => {
                 self.with_membership(now, |m, lent| m.heard(lent, from));
                 self.receive(now, from, message);
@@ -175,6 +177,11 @@ impl Peer {
             Input::RecordVerified { record, member, addresses, sequence } => {
                 self.with_membership(now, |m, lent| m.record_verified(lent, record, member, addresses, sequence));
             }
+            Input::RevocationsVerified(verified) => {
+                self.membership.revocations_judged();
+                verified.into_iter().for_each(|verified| self.revoke(now, *verified));
+            }
+            Input::Revoked(verified) => self.revoke(now, *verified),
             Input::Submitted { task, name, spec, keeping } => {
                 let submission = Submission { name, spec, keeping };
                 self.with_requester(now, |r, around, out| r.submit(now, task, submission, around, out));
@@ -224,6 +231,7 @@ impl Peer {
             }
             Message::Rumour(rumour) => self.with_membership(now, |m, lent| m.rumour(lent, from, rumour)),
             Message::Records(records) => self.with_membership(now, |m, lent| m.records(lent, from, records)),
+            Message::Revocations(signed) => self.with_membership(now, |m, lent| m.revocations_told(lent, *signed)),
             Message::Leaving => self.with_membership(now, |m, lent| m.left(lent, from)),
             Message::Load(load) => self.loaded(now, from, load),
             Message::Pull(load) => {
@@ -289,6 +297,13 @@ impl Peer {
         self.with_membership(now, |m, lent| m.connected(lent, member, address));
         self.executing.home_back(peer, &mut self.outbox);
         self.with_requester(now, |r, around, out| r.peer_back(now, peer, around, out));
+    }
+
+    /// Nothing is done for a revoked peer any more; what it did for us is given to others as if it had died.
+    fn revoke(&mut self, now: Time, verified: VerifiedRevocations) {
+        for peer in self.with_membership(now, |m, lent| m.revoke(lent, verified)) {
+            self.executing.home_revoked(now, peer, &mut self.outbox);
+        }
     }
 
     fn loaded(&mut self, now: Time, from: PeerId, load: LoadDigest) {

@@ -1,12 +1,18 @@
 //! Who shows a certificate that is wrong in some way gets no stream and leaves no trace but a count.
 
 use super::*;
+use shoal_protocol::PeerId;
+use shoal_protocol::certificate::{RevocationList, SignedRevocations};
 
 /// The attacker's certificate, made by `forge`, is refused.
 async fn is_refused(what: &str, forge: impl FnOnce(&Target, &SecretKey) -> Chain) {
     let target = Target::new().await;
     let key = SecretKey::from_bytes(&[66; 32]);
     let certificate = forge(&target, &key);
+    is_refused_at(&target, what, key, certificate).await;
+}
+
+async fn is_refused_at(target: &Target, what: &str, key: SecretKey, certificate: Chain) {
     let (refused, admitted) = (target.counter("strangers_refused").await, target.counter("admitted").await);
     let probe = target.probe(key, &certificate);
 
@@ -108,4 +114,70 @@ fn adversary_certificate_of_a_member_that_plays_the_issuer() {
         // A traitor with a good certificate of its own signs for a friend.
         issued(target, key, |issuer| issuer.issuer = key.peer(), &target.mesh_key)
     }));
+}
+
+/// A list of the mesh key's own.
+fn revocations(target: &Target, peers: &[PeerId], issuers: &[PeerId]) -> SignedRevocations {
+    let list = RevocationList {
+        mesh: target.mesh_key.mesh(),
+        version: 1,
+        previous: [0; 32],
+        issued_unix_s: 0,
+        peers: peers.iter().copied().collect(),
+        issuers: issuers.iter().copied().collect(),
+    };
+    list.sign_as_mesh(&target.mesh_key)
+}
+
+#[test]
+fn adversary_certificate_that_was_revoked() {
+    run(async {
+        let target = Target::new().await;
+        let key = SecretKey::from_bytes(&[66; 32]);
+        let (_probe, connection) = target.traitor().await;
+        target.client.revoke(&revocations(&target, &[key.peer()], &[])).await.unwrap();
+
+        connection.closed().await;
+        let certificate = target.certificate(&key).sign(&Issuer::of(&target.mesh_key));
+        is_refused_at(&target, "revoked member", key, certificate).await;
+    });
+}
+
+#[test]
+fn adversary_certificate_of_an_issuer_that_was_revoked() {
+    run(async {
+        let target = Target::new().await;
+        let key = SecretKey::from_bytes(&[66; 32]);
+        let certificate = issued(&target, &key, |_| (), &target.mesh_key);
+        let thief = SecretKey::from_bytes(&[77; 32]).peer();
+        target.client.revoke(&revocations(&target, &[], &[thief])).await.unwrap();
+
+        is_refused_at(&target, "revoked issuer", key, certificate).await;
+    });
+}
+
+/// Whoever took an issuer's key cannot turn it against the mesh's other issuers, and a member cannot revoke anybody.
+#[test]
+fn adversary_revocation_by_whom_may_not() {
+    run(async {
+        let target = Target::new().await;
+        let honest = target.client.peers().await.unwrap().items[0].peer;
+        let issuer = Issuer::of(&target.mesh_key);
+        let list = |peers: &[PeerId], issuers: &[PeerId]| RevocationList {
+            mesh: target.mesh_key.mesh(),
+            version: 1,
+            previous: [0; 32],
+            issued_unix_s: 0,
+            peers: peers.iter().copied().collect(),
+            issuers: issuers.iter().copied().collect(),
+        };
+        let traitor = SecretKey::from_bytes(&[66; 32]);
+
+        for forged in [list(&[], &[issuer.id()]).sign(&issuer), list(&[honest], &[]).sign_as_mesh(&traitor)] {
+            assert!(target.client.revoke(&forged).await.is_err());
+        }
+
+        assert!(target.client.revocations().await.unwrap().lists.is_empty());
+        target.stands("revocations by whom may not", async {}).await;
+    });
 }

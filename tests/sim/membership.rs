@@ -95,6 +95,7 @@ fn large() -> Experiment {
         rtt: None,
         load_percent: None,
         mend: false,
+        revoke: 0,
         threads: None,
     }
 }

@@ -20,9 +20,10 @@ use hyper::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shoal_protocol::api::{
-    BlobView, ConfigView, Explanation, Listing, PeerView, PingView, Problem, RttView, SCHEMA, Status, TaskRequest,
-    TaskView,
+    BlobView, ConfigView, Explanation, Listing, PeerView, PingView, Problem, RevocationsView, RevokeRequest, RttView,
+    SCHEMA, Status, TaskRequest, TaskView,
 };
+use shoal_protocol::certificate::SignedRevocations;
 use shoal_protocol::id::BlobId;
 use shoal_protocol::placement::explain::Decision;
 use tokio::io::AsyncRead;
@@ -93,6 +94,16 @@ impl Client {
     /// The distance of two peers.
     pub async fn rtt(&self, a: &str, b: &str) -> Result<RttView, ClientError> {
         self.get(&format!("/v1/rtt?a={}&b={}", encode(a), encode(b))).await
+    }
+
+    /// Who is a member of the mesh no more.
+    pub async fn revocations(&self) -> Result<RevocationsView, ClientError> {
+        self.get("/v1/revocations").await
+    }
+
+    /// Hands in a revocation list; it holds at the daemon when this returns.
+    pub async fn revoke(&self, list: &SignedRevocations) -> Result<RevocationsView, ClientError> {
+        self.post("/v1/revocations", Body::json(&RevokeRequest::of(list))).await
     }
 
     /// Hands in a task and returns as soon as it is accepted.
@@ -289,7 +300,7 @@ macro_rules! answers_with_schema {
     )*};
 }
 
-answers_with_schema!(Status, PingView, RttView, TaskView, BlobView, ConfigView);
+answers_with_schema!(Status, PingView, RttView, RevocationsView, TaskView, BlobView, ConfigView);
 
 impl<T: DeserializeOwned> Answer for Listing<T> {
     fn schema(&self) -> Option<&str> {

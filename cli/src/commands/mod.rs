@@ -19,6 +19,9 @@ pub enum Command {
     Up(node::up::Up),
     Status(node::status::Show),
     Peers(peer::list::List),
+    /// A peer of the mesh
+    #[command(subcommand)]
+    Peer(peer::Verb),
     Ping(peer::ping::Ping),
     Rtt(peer::rtt::Rtt),
     Run(task::run::Run),
@@ -52,6 +55,7 @@ impl Command {
             Self::Up(verb) => verb.run(&client, printer).await,
             Self::Status(verb) => verb.run(&client, printer).await,
             Self::Peers(verb) => verb.run(&client, printer).await,
+            Self::Peer(verb) => verb.run(&client, printer).await,
             Self::Ping(verb) => verb.run(&client, printer).await,
             Self::Rtt(verb) => verb.run(&client, printer).await,
             Self::Run(verb) => verb.run(&client, printer).await,
@@ -62,7 +66,7 @@ impl Command {
             Self::Blob(verb) => verb.run(&client, printer).await,
             Self::Events(verb) => verb.run(&client, printer).await,
             Self::Config(verb) => verb.run(&client, printer).await,
-            Self::Mesh(verb) => verb.run(printer),
+            Self::Mesh(verb) => verb.run(&client, printer).await,
             Self::Bench(verb) => verb.run(&client, printer).await,
             Self::Completion(verb) => verb.run(printer),
             Self::Version(verb) => verb.run(&client, printer).await,

@@ -9,6 +9,7 @@ mod elsewhere;
 mod events;
 mod peers;
 mod problem;
+mod revocations;
 mod socket;
 mod spec;
 mod tasks;
@@ -57,6 +58,7 @@ fn routes(api: Api) -> Router {
         .route("/v1/peers", get(peers::list))
         .route("/v1/peers/{peer}/ping", post(peers::ping))
         .route("/v1/rtt", get(peers::rtt))
+        .route("/v1/revocations", get(revocations::show).post(revocations::add))
         .route("/v1/tasks", get(tasks::list).post(tasks::submit))
         .route("/v1/tasks/{id}", get(tasks::show))
         .route("/v1/tasks/{id}/cancel", post(tasks::cancel))

@@ -81,6 +81,7 @@ impl From<Refusal> for ApiError {
                 "name a peer that holds it with `--from PEER`, or store it with `shoal blob put FILE`",
             )
             .because(why),
+            Refusal::Revocations(error) => Self::new(codes::DENIED, StatusCode::FORBIDDEN, title, error.hint()),
             Refusal::IsMe => Self::bad_request(title, "name another peer; `shoal peers` lists them"),
             Refusal::Forgotten => {
                 Self::new(codes::NO_TASK, StatusCode::GONE, title, "`shoal task ls` lists the tasks that are kept")

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use shoal_protocol::api::TaskView;
+use shoal_protocol::certificate::{CertificateError, SignedRevocations};
 use shoal_protocol::output::TaskError;
 use shoal_protocol::task::durable::{Found, Keeping};
 use shoal_protocol::{BlobId, FindError, PeerId, TaskId, TaskSpec};
@@ -28,6 +29,8 @@ pub(crate) enum Refusal {
     TooManyWaiters,
     #[error("{id} could not be had: {why}")]
     NoBlob { id: BlobId, why: String },
+    #[error(transparent)]
+    Revocations(#[from] CertificateError),
     #[error("that is this peer itself")]
     IsMe,
     #[error("the task ended, and its result is no longer kept")]
@@ -70,6 +73,7 @@ pub(crate) enum Request {
         from: Option<String>,
         reply: oneshot::Sender<Result<(), Refusal>>,
     },
+    Revoke(Box<SignedRevocations>, oneshot::Sender<Result<(), Refusal>>),
     Follow {
         since: Option<u64>,
         reply: oneshot::Sender<Following>,
@@ -131,6 +135,10 @@ impl Handle {
 
     pub(crate) async fn fetch_blob(&self, id: BlobId, from: Option<String>) -> Result<(), Refusal> {
         self.ask(|reply| Request::FetchBlob { id, from, reply }).await?
+    }
+
+    pub(crate) async fn revoke(&self, list: SignedRevocations) -> Result<(), Refusal> {
+        self.ask(|reply| Request::Revoke(Box::new(list), reply)).await?
     }
 
     pub(crate) async fn follow(&self, since: Option<u64>) -> Result<Following, Refusal> {

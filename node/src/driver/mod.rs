@@ -19,10 +19,11 @@ mod outputs;
 mod pins;
 mod records;
 mod requests;
+pub(crate) mod revoked;
 mod status;
 mod waiters;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use shoal_protocol::{Input, Message, Peer, PeerId, Time};
@@ -120,7 +121,8 @@ pub(crate) struct Driver {
     /// Facts that carrying out orders brought about at once.
     inputs: VecDeque<Input>,
     pins: Pins,
-    connected: BTreeSet<PeerId>,
+    /// Who is connected, and who has signed for it.
+    connected: BTreeMap<PeerId, PeerId>,
     strikes: BTreeMap<PeerId, u8>,
     stopping: Stopping,
     announced: bool,
@@ -150,7 +152,7 @@ impl Driver {
             waiters: Waiters::default(),
             damaged: Vec::new(),
             inputs: VecDeque::new(),
-            connected: BTreeSet::new(),
+            connected: BTreeMap::new(),
             strikes: BTreeMap::new(),
             stopping: Stopping::No,
             announced: false,
@@ -201,6 +203,7 @@ impl Driver {
         if let Some(restored) = self.restored.take() {
             self.handle(restored);
         }
+        self.begin_revocations();
         for address in self.config.bootstrap.clone() {
             self.handle(Input::Discovered { peer: None, address, bootstrap: true });
         }
@@ -242,12 +245,16 @@ impl Driver {
             NetworkEvent::Discovered { peer, address } => {
                 self.handle(Input::Discovered { peer, address, bootstrap: false });
             }
-            NetworkEvent::Connected { member, certificate: _, address } => {
-                self.connected.insert(member.peer);
+            NetworkEvent::Connected { member, issuer, address } => {
+                self.connected.insert(member.peer, issuer);
                 self.strikes.remove(&member.peer);
                 self.news.learn_name(member.peer, &member.name);
                 if let Some(address) = &address {
                     self.fetcher.learn_addresses(member.peer, std::slice::from_ref(address));
+                }
+                if self.peer.revocations().issuers().contains(&issuer) {
+                    // Its handshake was over before that was known.
+                    self.network.disconnect(member.peer, "the issuer of its certificate has been revoked");
                 }
                 self.handle(Input::Connected { member, address });
             }
@@ -373,7 +380,7 @@ impl Driver {
 
     /// Last frames leave, and what is known of peers is kept.
     async fn end(mut self, events: &mut mpsc::Receiver<NetworkEvent>) {
-        for peer in &self.connected {
+        for peer in self.connected.keys() {
             self.network.disconnect(*peer, "this peer is shutting down");
         }
         let goodbyes = async {

@@ -83,8 +83,8 @@ impl News {
         let event = kept.event.clone();
         let spoken_of = match &event {
             Event::TaskChanged { executor, .. } => *executor,
-            Event::PeerChanged { peer, .. } => Some(*peer),
-            Event::RecordDamaged { .. } => None,
+            Event::PeerChanged { peer, .. } | Event::PeerRevoked { peer, .. } => Some(*peer),
+            Event::RecordDamaged { .. } | Event::RevocationsForked { .. } => None,
         };
         let names =
             spoken_of.and_then(|peer| self.names.get(&peer).map(|name| (peer, name.clone()))).into_iter().collect();

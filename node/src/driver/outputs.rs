@@ -20,6 +20,8 @@ impl Driver {
             Output::Dial { peer, addresses } => self.network.dial(peer, addresses),
             Output::Disconnect { peer, reason } => self.network.disconnect(peer, &reason),
             Output::VerifyRecords(records) => self.verify(records),
+            Output::VerifyRevocations(list) => self.verify_revocations(*list),
+            Output::KeepRevocations => self.keep_revocations(),
             Output::Fetch { attempt, blobs } => self.fetch(attempt, blobs),
             Output::Prepare { module } => self.prepare(module),
             Output::Execute(execution) => self.executor.execute(*execution),
@@ -64,6 +66,7 @@ impl Driver {
                     self.handle(verified.input());
                 }
             }
+            Done::Judged(verified) => self.handle(Input::RevocationsVerified(verified)),
             Done::Answered => {}
         }
     }
@@ -75,6 +78,12 @@ impl Driver {
             if self.damaged.len() < DAMAGED_TOLD_MAX {
                 self.damaged.push(format!("{what} cannot be read ({why})"));
             }
+        }
+        if let Event::RevocationsForked { version } = &event {
+            tracing::error!(
+                version,
+                "a signer has signed two revocation lists of one version: revoke again at one place, or its key is stolen",
+            );
         }
         self.news.tell(self.clock.now(), event);
     }

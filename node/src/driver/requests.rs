@@ -36,6 +36,7 @@ impl Driver {
                 }
                 Err(refusal) => drop(reply.send(Err(refusal))),
             },
+            Request::Revoke(list, reply) => drop(reply.send(self.revoke(*list))),
             Request::Follow { since, reply } => drop(reply.send(self.news.follow(since))),
             Request::ShutDown => self.stop(),
         }
@@ -149,7 +150,7 @@ impl Driver {
             Some(text) => Ok(vec![self.peer.find_peer(text)?]),
             None => {
                 let near = self.peer.peers(self.clock.now()).into_iter().map(|view| view.peer);
-                Ok(near.filter(|peer| self.connected.contains(peer)).take(ASKED_MAX).collect())
+                Ok(near.filter(|peer| self.connected.contains_key(peer)).take(ASKED_MAX).collect())
             }
         }
     }

@@ -20,7 +20,6 @@ use std::time::Duration;
 
 use quinn::{ConnectionError, RecvStream, SendStream};
 use shoal_protocol::PeerId;
-use shoal_protocol::certificate::MemberCertificate;
 use shoal_protocol::config::FRAME_BYTES_MAX;
 use shoal_protocol::message::DecodeError;
 use tokio::io::AsyncWrite;
@@ -36,7 +35,7 @@ use super::limits::{BULK_FINISH_MAX, DRAIN_MAX, GREETING_BYTES_MAX, GREETING_TIM
 use super::links::{Arrival, Link, LinkId};
 use super::long;
 use super::outbox::{Taken, frame_length};
-use super::quic::QuicError;
+use super::quic::{Proven, QuicError};
 use super::{BulkStream, NetworkEvent, Shared};
 
 /// A connection with a member that has just come up.
@@ -44,7 +43,7 @@ pub(super) struct Opened {
     pub(super) id: LinkId,
     pub(super) connection: quinn::Connection,
     /// Checked in the handshake.
-    pub(super) certificate: MemberCertificate,
+    pub(super) proven: Proven,
     /// The address we dialled, when it was us.
     pub(super) dialled: Option<String>,
     /// Streams that the member opens for bulk.
@@ -80,8 +79,8 @@ pub(super) async fn run(opened: Opened, shared: Arc<Shared>) -> End {
 }
 
 async fn live(opened: Opened, shared: Arc<Shared>) -> End {
-    let Opened { id, connection, certificate, dialled, mut bulk } = opened;
-    let peer = certificate.peer;
+    let Opened { id, connection, proven, dialled, mut bulk } = opened;
+    let peer = proven.certificate.peer;
     if dialled.is_some() && shared.links().is_fresh(peer) {
         return End::Redundant;
     }
@@ -98,7 +97,7 @@ async fn live(opened: Opened, shared: Arc<Shared>) -> End {
     if dialled.is_none() && link.outbox.push(&shared.greeting).is_err() {
         return End::Closed;
     }
-    if let Err(end) = arrive(&shared, certificate, &link, run, dialled).await {
+    if let Err(end) = arrive(&shared, proven, &link, run, dialled).await {
         return end;
     }
     let mut long = long::Incoming::new(peer, Arc::clone(&link), Arc::clone(&shared));
@@ -189,11 +188,12 @@ fn closed_early(error: &ConnectionError) -> End {
 
 async fn arrive(
     shared: &Arc<Shared>,
-    certificate: MemberCertificate,
+    proven: Proven,
     link: &Arc<Link>,
     run: Run,
     dialled: Option<String>,
 ) -> Result<(), End> {
+    let Proven { certificate, issuer } = proven;
     let peer = certificate.peer;
     // Room for both events first, so that the change and its news are one step.
     let (Ok(first), Ok(second)) = (shared.events.reserve().await, shared.events.reserve().await) else {
@@ -205,7 +205,7 @@ async fn arrive(
         return Err(End::Refused { reason: "this peer has as many neighbours as it may have".into(), garbage: false });
     }
     shared.counters.admitted.one();
-    let connected = NetworkEvent::Connected { member: certificate.member(), certificate, address: dialled };
+    let connected = NetworkEvent::Connected { member: certificate.member(), issuer, address: dialled };
     match arrival {
         Arrival::Connected => first.send(connected),
         Arrival::Reconnected => {

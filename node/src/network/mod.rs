@@ -24,14 +24,16 @@ mod long;
 mod lookup;
 mod outbox;
 mod quic;
+mod revoked;
 mod slots;
 mod swarm;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use shoal_protocol::certificate::{Chain, MemberCertificate, SecretKey};
+use shoal_protocol::certificate::{Chain, SecretKey};
 use shoal_protocol::config::MESSAGE_BYTES_MAX;
 use shoal_protocol::{Member, MeshId, PeerId};
 use tokio::sync::{mpsc, oneshot};
@@ -42,6 +44,7 @@ use greeting::{Run, greeting};
 use limits::{COMMANDS_MAX, EVENTS_MAX, LONG_BYTES_MIN, STREAM_OPEN_TIMEOUT};
 use links::{Link, Links};
 use outbox::Rejected;
+use revoked::Revoked;
 use swarm::{Command, Task};
 
 pub use bulk::BulkStream;
@@ -100,8 +103,8 @@ pub enum NetworkEvent {
     Connected {
         /// Who.
         member: Member,
-        /// What says so.
-        certificate: MemberCertificate,
+        /// Who has signed for it.
+        issuer: PeerId,
         /// Where, when this side dialled.
         address: Option<String>,
     },
@@ -158,6 +161,7 @@ struct Shared {
     links: Mutex<Links>,
     addresses: Mutex<Vec<String>>,
     counters: Arc<Counters>,
+    revoked: Revoked,
     events: mpsc::Sender<NetworkEvent>,
 }
 
@@ -184,6 +188,7 @@ impl Network {
             links: Mutex::new(Links::new(local, config.peers_max)),
             addresses: Mutex::default(),
             counters: Arc::default(),
+            revoked: Revoked::default(),
             events,
         });
         let mut task = Task::new(&config, Arc::clone(&shared), orders)?;
@@ -249,6 +254,12 @@ impl Network {
             link.mute();
             link.outbox.close();
         }
+    }
+
+    /// From now on lets nobody in who has one of these keys, or is signed for by one of these issuers. Connections that
+    /// exist are not touched.
+    pub fn refuse(&self, peers: BTreeSet<PeerId>, issuers: BTreeSet<PeerId>) {
+        self.shared.revoked.set(peers, issuers);
     }
 
     /// Opens a fresh stream to a neighbour, which receives it as `Bulk`. Waits while as many are open to it as may be.

@@ -35,6 +35,7 @@ use super::link::{self, End, Opened};
 use super::links::LinkId;
 use super::lookup::{self, LookedUp};
 use super::quic::{Arrivals, Quic, QuicError, Settings};
+use super::revoked::Revoked;
 use super::{NetworkConfig, NetworkEvent, Shared};
 
 /// Time for the system to name the addresses of a wildcard listener.
@@ -82,7 +83,7 @@ impl Task {
     ) -> Result<Self, NetworkError> {
         let arrivals = Arrivals::default();
         Ok(Self {
-            swarm: build(config, arrivals.clone())?,
+            swarm: build(config, arrivals.clone(), &shared.revoked)?,
             shared,
             commands,
             arrivals,
@@ -304,12 +305,12 @@ impl Task {
         // One that came through a relay is libp2p's alone: it serves to open a direct one.
         let Some(arrived) = arrived else { return };
         let dialled = endpoint.is_dialer();
-        let whom = Whom { peer: arrived.certificate.peer, address, dialled };
+        let whom = Whom { peer: arrived.proven.certificate.peer, address, dialled };
         self.links_begun += 1;
         let opened = Opened {
             id: LinkId(self.links_begun),
             connection: arrived.connection,
-            certificate: arrived.certificate,
+            proven: arrived.proven,
             dialled: dialled.then(|| whom.address.clone()),
             bulk: arrived.bulk,
         };
@@ -437,7 +438,7 @@ impl Task {
     }
 }
 
-fn build(config: &NetworkConfig, arrivals: Arrivals) -> Result<Swarm<Behaviour>, NetworkError> {
+fn build(config: &NetworkConfig, arrivals: Arrivals, revoked: &Revoked) -> Result<Swarm<Behaviour>, NetworkError> {
     let keypair = keypair(&config.node_key)?;
     let neighbours = u32::try_from(config.peers_max).unwrap_or(u32::MAX);
     // Twice: while one connection of a pair replaces another, both exist.
@@ -459,7 +460,7 @@ fn build(config: &NetworkConfig, arrivals: Arrivals) -> Result<Swarm<Behaviour>,
         mdns: Toggle::from(mdns),
     };
     let key = Arc::new(SecretKey::from_bytes(&config.node_key));
-    let settings = Settings::new(&key, config.mesh, &config.certificate, config.congestion)
+    let settings = Settings::new(&key, config.mesh, &config.certificate, config.congestion, revoked)
         .map_err(|error| NetworkError::Transport(error.to_string()))?;
     let swarm = swarm::Config::with_tokio_executor()
         // Saves a round trip for each stream: both sides know what will be agreed on.

@@ -9,7 +9,7 @@ use shoal_protocol::config::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use zeroize::Zeroizing;
 
-use shoal_protocol::certificate::Issuer;
+use shoal_protocol::certificate::{Issuer, MemberCertificate};
 
 use super::kinds::Kind;
 use super::limits::*;
@@ -117,6 +117,24 @@ async fn a_peer_with_the_certificate_of_another_is_refused() {
 #[tokio::test(flavor = "current_thread")]
 async fn a_peer_with_a_certificate_it_signed_itself_is_refused() {
     refused_with(certificate_for(&mesh(), &key(2)).sign(&Issuer::of(&key(2))), "belongs to another mesh").await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_member_that_was_revoked_is_refused_and_so_is_whom_a_revoked_issuer_signed_for() {
+    let (mut a, mut b) = (Node::start(1).await, Node::start(2).await);
+    a.network.refuse(BTreeSet::from([b.id()]), BTreeSet::new());
+
+    b.dial(&a);
+    let refused = a.refused().await;
+    assert!(refused.contains("has been revoked") && !refused.contains("issuer"), "{refused}");
+    b.dial_failed().await;
+
+    a.network.refuse(BTreeSet::new(), BTreeSet::from([Issuer::of(&mesh()).id()]));
+    a.dial(&b);
+    let (who, failed) = a.dial_failed().await;
+    assert_eq!(who, Some(b.id()));
+    assert!(failed.contains("the issuer of the certificate") && failed.contains("has been revoked"), "{failed}");
+    assert_eq!(a.counter("admitted"), 0);
 }
 
 /// A stranger that holds `certificate` dials a member, and is dialled by one. Neither learns more than a close.

@@ -42,6 +42,11 @@ impl Chain {
         IssuerCertificate::claimed_mesh(&self.issuer)
     }
 
+    /// The key that has signed for the member, as the chain claims: true once the chain is verified.
+    pub fn claimed_issuer(&self) -> Result<PeerId, CertificateError> {
+        IssuerCertificate::claimed_issuer(&self.issuer)
+    }
+
     /// The bytes to keep in a file or show to another peer.
     pub fn to_bytes(&self) -> Vec<u8> {
         crate::cbor::encode(self)

@@ -57,6 +57,18 @@ pub enum CertificateError {
         /// Seconds until it is valid.
         wait_s: u64,
     },
+    /// The mesh has taken its word back.
+    #[error("{who} has been revoked")]
+    Revoked {
+        /// Whose: a peer's name, or the issuer of its certificate.
+        who: String,
+    },
+    /// Whoever signed it may not say that.
+    #[error("a document says more than its signer may: {what}")]
+    NotAllowed {
+        /// What it says.
+        what: &'static str,
+    },
     /// A field is longer, or there are more of them, than any honest document has.
     #[error("the {what} is over its limit of {limit}")]
     TooLarge {
@@ -96,6 +108,8 @@ impl CertificateError {
             Self::Issuer { .. } => "have the mesh's issuer renewed where its key is: `shoal mesh rotate-issuer`",
             Self::Expired { .. } => "renew it with `shoal mesh admit`, and check the clock of this machine",
             Self::NotYetValid { .. } => "check the clocks of both machines",
+            Self::Revoked { .. } => "make a new node key there, and ask whoever runs the mesh for a new certificate",
+            Self::NotAllowed { .. } => "sign it with the mesh key",
         }
     }
 }

@@ -6,6 +6,8 @@ use super::{CertificateError, SecretKey, Signed};
 use crate::id::{MeshId, PeerId};
 
 const ISSUER: &str = "issuer certificate";
+/// What an issuer is called; it has no name of its own.
+const NAME: &str = "the issuer";
 
 /// What the mesh key says of an issuer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,19 +34,29 @@ impl IssuerCertificate {
 
     /// Reads one of `mesh` at the given date, and believes it only if all is right.
     pub fn verify(signed: &Signed, mesh: MeshId, now_unix_s: u64) -> Result<Self, CertificateError> {
-        let certificate: Self = signed.open(ISSUER, &mesh.0)?;
-        let name = || "the issuer".to_owned();
-        if certificate.mesh != mesh {
-            return Err(CertificateError::OtherMesh { name: name(), mesh: certificate.mesh });
-        }
+        let certificate = Self::verify_undated(signed, mesh)?;
         let valid = certificate.not_before_unix_s..certificate.expires_unix_s;
-        CertificateError::check_date(valid, now_unix_s, name)?;
+        CertificateError::check_date(valid, now_unix_s, || NAME.to_owned())?;
+        Ok(certificate)
+    }
+
+    /// The same, whatever the date.
+    pub(super) fn verify_undated(signed: &Signed, mesh: MeshId) -> Result<Self, CertificateError> {
+        let certificate: Self = signed.open(ISSUER, &mesh.0)?;
+        if certificate.mesh != mesh {
+            return Err(CertificateError::OtherMesh { name: NAME.to_owned(), mesh: certificate.mesh });
+        }
         Ok(certificate)
     }
 
     /// The mesh that it claims to be of: for words, and to find out what to check it against.
     pub fn claimed_mesh(signed: &Signed) -> Result<MeshId, CertificateError> {
         signed.read::<Self>(ISSUER).map(|claim| claim.mesh)
+    }
+
+    /// The key that it claims to be for: of use once its signature has been checked.
+    pub(super) fn claimed_issuer(signed: &Signed) -> Result<PeerId, CertificateError> {
+        signed.read::<Self>(ISSUER).map(|claim| claim.issuer)
     }
 }
 
@@ -67,6 +79,11 @@ impl Issuer {
         let (issuer, expires_unix_s) = (key.peer(), u64::MAX);
         let certificate = IssuerCertificate { mesh: mesh_key.mesh(), issuer, not_before_unix_s: 0, expires_unix_s };
         Self::new(key, certificate.sign(mesh_key))
+    }
+
+    /// The key it signs with, by its public half.
+    pub fn id(&self) -> PeerId {
+        self.key.peer()
     }
 
     pub(super) fn key(&self) -> &SecretKey {

@@ -4,6 +4,7 @@
 //! mesh key ──signs──► IssuerCertificate (issuer key, dates)            the mesh key is needed for this alone
 //! issuer   ──signs──► MemberCertificate (node key, name, role, labels, dates)
 //! node key ──signs──► PeerRecord (both of those, addresses, sequence)
+//! mesh key or issuer ──signs──► RevocationList (keys that are none of them any more)
 //! ```
 //!
 //! **Invariant:** nothing inside a signed document is looked at before its signature has been checked.
@@ -15,6 +16,7 @@ mod issuer;
 mod key;
 mod member;
 mod record;
+mod revocation;
 mod signed;
 
 pub use chain::Chain;
@@ -23,6 +25,7 @@ pub use issuer::{Issuer, IssuerCertificate};
 pub use key::SecretKey;
 pub use member::{Member, MemberCertificate, Role};
 pub use record::{PeerRecord, SignedRecord};
+pub use revocation::{REVOKED_MAX, RevocationList, SignedRevocations, Signer, VerifiedRevocations};
 pub use signed::Signed;
 
 #[cfg(test)]

@@ -156,6 +156,11 @@ impl Prospects {
         });
     }
 
+    /// Nobody looks for this peer any more, but at addresses from the configuration, where somebody else may be.
+    pub(super) fn forget(&mut self, peer: PeerId) {
+        self.0.retain(|_, prospect| prospect.bootstrap || prospect.peer != Some(peer));
+    }
+
     fn failed(&mut self, now: Time, address: &str, longest: Duration, rng: &mut Rng) {
         let Some(prospect) = self.0.get_mut(address) else { return };
         // Somebody else may live there now.
@@ -172,6 +177,9 @@ impl Membership {
     pub fn discovered(&mut self, lent: &mut Lent<'_>, peer: Option<PeerId>, address: String, bootstrap: bool) {
         // Who names a peer without knowing where it is leaves the address empty.
         if address.is_empty() || address.len() > ADDRESS_BYTES_MAX || peer == Some(self.me.peer) {
+            return;
+        }
+        if peer.is_some_and(|peer| self.is_revoked(peer)) {
             return;
         }
         match peer.and_then(|peer| self.known.get_mut(&peer)) {

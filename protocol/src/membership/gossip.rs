@@ -88,7 +88,7 @@ impl Membership {
         sequence: u64,
     ) {
         let peer = member.peer;
-        if peer == self.me.peer || self.is_older(peer, sequence) || !self.make_room_for(peer) {
+        if peer == self.me.peer || self.is_revoked(peer) || self.is_older(peer, sequence) || !self.make_room_for(peer) {
             return;
         }
         let is_new = !self.known.contains_key(&peer);

@@ -18,6 +18,7 @@
 //! | `nearer.rs` | who would be a nearer neighbour? |
 //! | `gossip.rs` | whom to tell about whom? |
 //! | `rumours.rs` | what do others say of a peer, and what is it worth? |
+//! | `revoked.rs` | who is a member no more? |
 //! | `will.rs` | who is to hear of a death? |
 //!
 //! **Invariant:** nobody dies by hearsay. A rumour makes this peer look for itself; only its own search ends in dead.
@@ -31,6 +32,7 @@ mod local_health;
 mod nearer;
 mod neighbour;
 mod probes;
+mod revoked;
 mod rumours;
 mod view;
 mod will;
@@ -45,6 +47,7 @@ use self::failure_detector::{FailureDetector, Step};
 use self::nearer::Search;
 pub use self::neighbour::Neighbour;
 use self::probes::Probes;
+pub use self::revoked::Revocations;
 use self::will::{Errand, Heirs};
 use crate::certificate::{Member, SignedRecord};
 use crate::config::DetectorConfig;
@@ -123,6 +126,7 @@ pub struct Membership {
     /// When a peer was last learnt of.
     last_news: Time,
     records_refused: u64,
+    revocations: Revocations,
 }
 
 /// Helpers asked about one silent peer.
@@ -166,6 +170,7 @@ impl Membership {
             next_goodbye: None,
             last_news: now,
             records_refused: 0,
+            revocations: Revocations::default(),
         }
     }
 
@@ -174,6 +179,10 @@ impl Membership {
     /// A neighbour showed a valid certificate on a new connection.
     pub fn connected(&mut self, lent: &mut Lent<'_>, member: Member, address: Option<String>) {
         let peer = member.peer;
+        if self.is_revoked(peer) {
+            lent.out.push(Output::Disconnect { peer, reason: "it has been revoked".into() });
+            return;
+        }
         if peer == self.me.peer || !self.make_room_for(peer) {
             lent.out.send(peer, Message::Parting(Parting::NoRoom));
             lent.out.push(Output::Disconnect { peer, reason: "there is no room for another neighbour".into() });
@@ -310,14 +319,18 @@ impl Membership {
             incarnation: self.incarnation,
             coordinate: lent.latency.coordinate_for(lent.now, from),
             load: lent.loads.publish(lent.now, from, &(lent.digest)()),
+            revocations: self.revocations.head(),
         };
         lent.out.send(from, Message::Pong(pong));
+        self.compare_revocations(lent, from, ping.revocations);
     }
 
     /// A neighbour answered; the round trip, when the ping was our own.
     pub fn ponged(&mut self, lent: &mut Lent<'_>, from: PeerId, pong: Pong) -> Option<Ponged> {
         let known = self.known.get_mut(&from).filter(|known| known.connected)?;
         known.incarnation = pong.incarnation;
+        self.compare_revocations(lent, from, pong.revocations);
+        let known = self.known.get_mut(&from)?;
         if let Some(load) = pong.load {
             lent.loads.heard(lent.now, from, load);
         }
@@ -534,6 +547,7 @@ impl Membership {
             incarnation: self.incarnation,
             coordinate: lent.latency.coordinate_for(lent.now, peer),
             load: lent.loads.publish(lent.now, peer, &(lent.digest)()),
+            revocations: self.revocations.head(),
         };
         lent.out.send(peer, Message::Ping(ping));
         sequence

@@ -4,7 +4,7 @@ use super::{Peer, sites};
 use crate::api::{LoadView as LoadShown, PeerView, RttView, TaskCounts, TaskView};
 use crate::certificate::Member;
 use crate::id::{PeerId, TaskId};
-use crate::membership::Neighbour;
+use crate::membership::{Neighbour, Revocations};
 use crate::message::LoadDigest;
 use crate::output::PeerState;
 use crate::placement::explain::Decision;
@@ -93,6 +93,11 @@ impl Peer {
     /// Whether a peer is one of [`Peer::neighbours`].
     pub fn is_neighbour(&self, peer: PeerId) -> bool {
         self.membership.neighbour(peer).is_some_and(Neighbour::is_alive)
+    }
+
+    /// Who is a member no more.
+    pub fn revocations(&self) -> &Revocations {
+        self.membership.revocations()
     }
 
     /// Those of [`Peer::peers`] that it believes alive, in the order of their ids.

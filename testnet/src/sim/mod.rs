@@ -47,7 +47,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use shoal_protocol::certificate::{Issuer, Role, SecretKey};
+use shoal_protocol::certificate::{Issuer, RevocationList, Role, SecretKey, SignedRevocations};
 use shoal_protocol::config::PeerConfig;
 use shoal_protocol::message::TaskRef;
 use shoal_protocol::output::{PeerState, TaskError, TaskResult};
@@ -192,6 +192,7 @@ impl Sim {
                 watches_beliefs: false,
                 times_decisions: false,
                 keeps_tasks: false,
+                watched: BTreeSet::new(),
                 liars: BTreeSet::new(),
                 has_liars: false,
             },
@@ -388,6 +389,12 @@ impl Sim {
         identity.boot(process);
         let record = identity.record(self.common.mesh, &self.common.issuer);
         restored.into_iter().for_each(|restored| self.give(index, restored));
+        let lists = self.node(index).map(|node| node.revocations.clone()).unwrap_or_default();
+        for list in lists {
+            if let Ok(verified) = list.verify(self.common.mesh) {
+                self.give(index, Input::Revoked(Box::new(verified)));
+            }
+        }
         self.give(index, Input::RecordSigned(record));
     }
 
@@ -634,6 +641,36 @@ impl Sim {
         let mut beliefs: Vec<Belief> = self.shards.iter_mut().flat_map(|shard| shard.beliefs.drain(..)).collect();
         beliefs.sort_by_key(|belief| (belief.at, belief.index));
         beliefs
+    }
+
+    /// Whoever signs for the mesh takes its word back from these, and tells one peer so.
+    pub fn revoke(&mut self, at: usize, list: &RevocationList) -> Option<SignedRevocations> {
+        let signed = list.sign(&self.common.issuer);
+        let verified = signed.clone().verify(self.common.mesh).ok()?;
+        self.give(at, Input::Revoked(Box::new(verified)));
+        Some(signed)
+    }
+
+    /// A list of nobody.
+    pub fn first_revocations(&self) -> RevocationList {
+        let (peers, issuers) = (BTreeSet::new(), BTreeSet::new());
+        let mesh = self.common.mesh;
+        RevocationList { mesh, version: 1, previous: [0; 32], issued_unix_s: TODAY_UNIX_S, peers, issuers }
+    }
+
+    /// When each peer learnt of revocations, since the last call.
+    pub fn take_kept_revocations(&mut self) -> Vec<(Time, usize)> {
+        self.shards.iter_mut().flat_map(|shard| shard.kept_revocations.drain(..)).collect()
+    }
+
+    /// From now on [`Sim::take_watched_awards`] tells of awards to this peer.
+    pub fn watch_awards(&mut self, to: usize) {
+        self.common.watched.insert(to);
+    }
+
+    /// When awards were sent to the peers that are watched, and to whom, since the last call.
+    pub fn take_watched_awards(&mut self) -> Vec<(Time, usize)> {
+        self.shards.iter_mut().flat_map(|shard| shard.watched_awards.drain(..)).collect()
     }
 
     /// From now on measures the time a peer takes to decide about a task that was submitted.

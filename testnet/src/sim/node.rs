@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
-use shoal_protocol::certificate::{Issuer, Member, MemberCertificate, PeerRecord, Role, SecretKey, SignedRecord};
+use shoal_protocol::certificate::{
+    Issuer, Member, MemberCertificate, PeerRecord, Role, SecretKey, SignedRecord, SignedRevocations,
+};
 use shoal_protocol::config::PeerConfig;
 use shoal_protocol::message::TaskRef;
 use shoal_protocol::{Input, MeshId, Peer, Time};
@@ -126,6 +128,8 @@ pub(super) struct Node {
     pub(super) calendar_off_ms: i64,
     /// Which version it runs.
     pub(super) edition: Edition,
+    /// Who is a member no more, as it is on its disk.
+    pub(super) revocations: Vec<SignedRevocations>,
 }
 
 impl Node {
@@ -151,6 +155,7 @@ impl Node {
             drift_ppm: 0,
             calendar_off_ms: 0,
             edition: Edition::default(),
+            revocations: Vec::new(),
         }
     }
 

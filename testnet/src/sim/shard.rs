@@ -13,7 +13,7 @@ use shoal_protocol::certificate::{Issuer, Member, SignedRecord};
 use shoal_protocol::message::TaskRef;
 use shoal_protocol::store::{Change, Ticket};
 use shoal_protocol::task::spec::{BlobRef, Ending, Payload, RunReport};
-use shoal_protocol::{Event as News, Input, MeshId, Message, Output, PeerId, TaskId, Time};
+use shoal_protocol::{Event as News, Input, MeshId, Message, Output, Peer, PeerId, TaskId, Time};
 
 use super::counts::{self, Count, DATAGRAM_BYTES};
 use super::editions::Edition;
@@ -60,6 +60,7 @@ fn is_the_same(message: &Message) -> bool {
         | Message::ProbeAnswered(_)
         | Message::Rumour(_)
         | Message::Records(_)
+        | Message::Revocations(_)
         | Message::Seek(_) => true,
         Message::Ping(ping) => ping.load.is_none(),
         Message::Pong(pong) => pong.load.is_none(),
@@ -99,6 +100,8 @@ pub(super) struct Common {
     pub(super) times_decisions: bool,
     /// Whether machines have disks, and what users are told is for the script to judge.
     pub(super) keeps_tasks: bool,
+    /// Machines to which awards are of interest.
+    pub(super) watched: BTreeSet<usize>,
     /// Machines that lie.
     pub(super) liars: BTreeSet<usize>,
     /// Some did: what they sent may still be on its way.
@@ -134,6 +137,10 @@ pub(super) struct Shard {
     pub(super) beliefs: Vec<Belief>,
     pub(super) decisions_ns: Vec<u32>,
     pub(super) told: Vec<Told>,
+    /// When peers learnt of revocations.
+    pub(super) kept_revocations: Vec<(Time, usize)>,
+    /// When peers gave work to those that are watched, and to whom.
+    pub(super) watched_awards: Vec<(Time, usize)>,
     /// Unfinished tasks and their homes.
     pub(super) open: BTreeMap<TaskId, usize>,
     pub(super) ended: HashMap<TaskId, Ended>,
@@ -161,6 +168,8 @@ impl Shard {
             beliefs: Vec::new(),
             decisions_ns: Vec::new(),
             told: Vec::new(),
+            kept_revocations: Vec::new(),
+            watched_awards: Vec::new(),
             open: BTreeMap::new(),
             ended: HashMap::new(),
             runs: Vec::new(),
@@ -424,6 +433,19 @@ impl Shard {
                     }
                 }
             }
+            Output::VerifyRevocations(signed) => {
+                let verified = signed.verify(common.mesh).ok().map(Box::new);
+                self.given(Duration::ZERO, index, Input::RevocationsVerified(verified));
+            }
+            Output::KeepRevocations => {
+                let now = self.now;
+                if let Some(node) = self.nodes.get_mut(index / self.of)
+                    && let Some(peer) = &node.peer
+                {
+                    node.revocations = peer.revocations().lists().cloned().collect();
+                    self.kept_revocations.push((now, index));
+                }
+            }
             Output::Fetch { attempt, blobs } => self.fetch(common, index, attempt, &blobs),
             Output::Prepare { module } => {
                 let took = Duration::from_millis(40);
@@ -457,7 +479,7 @@ impl Shard {
                     self.beliefs.push(Belief { at: self.now, index, about, state });
                 }
             }
-            Output::Notify(News::TaskChanged { .. }) => {}
+            Output::Notify(News::TaskChanged { .. } | News::PeerRevoked { .. } | News::RevocationsForked { .. }) => {}
             Output::Persist { ticket, changes } => self.persist(index, ticket, changes),
             Output::Acknowledged { task } => self.tell(index, TaskNews::Acknowledged(task)),
             Output::Found { ticket, found } => self.tell(index, TaskNews::Found(ticket, found)),
@@ -525,6 +547,16 @@ impl Shard {
         }
     }
 
+    /// I9: nobody gives work to a peer that it knows to be revoked.
+    fn check_award(&mut self, common: &Common, from: usize, to: usize) {
+        let knows = |peer: &Peer| peer.revocations().has(common.id(to));
+        let broken = self.node(from).and_then(|node| node.peer.as_ref()).is_some_and(knows);
+        assert!(!broken, "seed {}: peer {from} gives work to the revoked peer {to}", common.seed);
+        if common.watched.contains(&to) {
+            self.watched_awards.push((self.now, to));
+        }
+    }
+
     fn transmit(&mut self, common: &Common, from: usize, to: usize, message: Message) {
         let now = self.now;
         let is_result = matches!(message, Message::Outcome(_));
@@ -532,6 +564,9 @@ impl Shard {
             Message::Award(award) => Some((award.attempt.task, award.home_or(common.id(from)), award.hops)),
             _ => None,
         };
+        if award.is_some() {
+            self.check_award(common, from, to);
+        }
         let (kind, bulk) = (message.kind(), counts::bulk(&message));
         let edition = self.node(from).map_or(Edition::This, |node| node.edition);
         let (carried, bytes) = match &mut self.trace {

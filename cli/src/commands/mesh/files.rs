@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use shoal_protocol::certificate::{
     CertificateError, Chain, Issuer, IssuerCertificate, MemberCertificate, SecretKey, Signed,
 };
+use shoal_protocol::id::PeerId;
 use zeroize::Zeroizing;
 
 use crate::error::{Exit, Failure, own, plain};
@@ -137,6 +138,14 @@ pub(crate) fn write_certificate(path: &Path, bytes: &[u8]) -> Result<(), Failure
     let failed = |error: io::Error| Failure::write(path, &error);
     let partial = path.with_extension("part");
     std::fs::write(&partial, bytes).and_then(|()| std::fs::rename(&partial, path)).map_err(failed)
+}
+
+/// Which key may sign for the mesh here, whatever the date; nothing where none may.
+pub(crate) fn issuer_here(dir: &DataDir) -> Result<Option<PeerId>, Failure> {
+    if !dir.issuer_key().exists() {
+        return Ok(None);
+    }
+    Ok(Some(read_key(&dir.issuer_key())?.peer()))
 }
 
 /// Reads a peer's certificate and checks its form only.

@@ -77,6 +77,15 @@ impl fmt::Display for Line {
                 let name = if name.is_empty() { self.name(peer) } else { name.clone() };
                 write!(f, "peer {name}  {}", format::peer_state(*state).style(state_style(*state)))
             }
+            Event::PeerRevoked { peer, name } => {
+                let name = if name.is_empty() { self.name(peer) } else { name.clone() };
+                write!(f, "peer {name}  {}", "revoked".red())
+            }
+            Event::RevocationsForked { version } => write!(
+                f,
+                "{}: two lists of version {version} are signed with one key",
+                "revocations contradict each other".red()
+            ),
             Event::RecordDamaged { task, why } => {
                 let task = task.map_or_else(|| "something".to_owned(), format::task);
                 write!(f, "the record of {task} is {}: {why}", "damaged".red())

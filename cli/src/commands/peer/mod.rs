@@ -2,13 +2,29 @@
 
 pub(crate) mod list;
 pub(crate) mod ping;
+pub(crate) mod revoke;
 pub(crate) mod rtt;
 
 use shoal_protocol::api::{PeerView, codes};
 
+use crate::Printer;
 use crate::client::{Client, ClientError};
 use crate::error::Failure;
 use crate::format;
+
+/// What can be done about a peer.
+#[derive(Debug, clap::Subcommand)]
+pub enum Verb {
+    Revoke(revoke::Revoke),
+}
+
+impl Verb {
+    pub(crate) async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
+        match self {
+            Self::Revoke(verb) => verb.run(client, printer).await,
+        }
+    }
+}
 
 /// The failure of a request that named peers, with the names that may have been meant.
 pub(crate) async fn failure(client: &Client, error: impl Into<Failure>, names: &[&str]) -> Failure {

@@ -8,15 +8,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use libp2p::Multiaddr;
 use quinn::{RecvStream, SendStream};
 use shoal_protocol::PeerId;
-use shoal_protocol::certificate::MemberCertificate;
 use tokio::sync::mpsc;
 
 use super::address;
+use super::tls::Proven;
 
 /// A connection with a member.
 pub(in crate::network) struct Arrival {
     pub(in crate::network) connection: quinn::Connection,
-    pub(in crate::network) certificate: MemberCertificate,
+    pub(in crate::network) proven: Proven,
     /// Streams it opens for bulk.
     pub(in crate::network) bulk: mpsc::Receiver<(SendStream, RecvStream)>,
     pub(super) dialled: bool,
@@ -38,8 +38,9 @@ impl Arrivals {
     /// The one that libp2p reports: the oldest with this peer, at this address, that was dialled or was not.
     pub(in crate::network) fn take(&self, peer: PeerId, remote: &Multiaddr, dialled: bool) -> Option<Arrival> {
         let (remote, _) = address::parse(remote)?;
-        let is_it =
-            |other: &Arrival| other.certificate.peer == peer && other.remote == remote && other.dialled == dialled;
+        let is_it = |other: &Arrival| {
+            other.proven.certificate.peer == peer && other.remote == remote && other.dialled == dialled
+        };
         let mut waiting = self.waiting();
         let at = waiting.iter().position(is_it)?;
         Some(waiting.remove(at))

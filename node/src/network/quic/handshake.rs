@@ -14,7 +14,6 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use libp2p::PeerId;
 use rustls::pki_types::{CertificateDer, UnixTime};
-use shoal_protocol::certificate::MemberCertificate;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -22,7 +21,7 @@ use super::arrivals::{Arrival, Arrivals};
 use super::error::QuicError;
 use super::muxer::Muxer;
 use super::settings::HANDSHAKE_MAX;
-use super::tls::Membership;
+use super::tls::{Membership, Proven};
 use crate::network::identity::to_libp2p;
 use crate::network::limits::BULK_IN_MAX;
 
@@ -42,16 +41,17 @@ pub(super) struct Finish {
 impl Finish {
     pub(super) async fn finish(self, connecting: quinn::Connecting, dialled: bool) -> Outcome {
         let connection = timeout(HANDSHAKE_MAX, connecting).await.map_err(|_| QuicError::Slow)??;
-        let certificate = self.member(&connection).map_err(QuicError::Refused)?;
-        let peer = to_libp2p(certificate.peer).ok_or_else(|| QuicError::Refused("its key is no Ed25519 key".into()))?;
+        let proven = self.member(&connection).map_err(QuicError::Refused)?;
+        let peer =
+            to_libp2p(proven.certificate.peer).ok_or_else(|| QuicError::Refused("its key is no Ed25519 key".into()))?;
         let (for_link, bulk) = mpsc::channel(BULK_IN_MAX);
         let remote = connection.remote_address();
-        self.arrivals.add(Arrival { connection: connection.clone(), certificate, bulk, dialled, remote });
+        self.arrivals.add(Arrival { connection: connection.clone(), proven, bulk, dialled, remote });
         Ok((peer, Muxer::new(connection, for_link)))
     }
 
     /// Who the handshake has proven to be there.
-    fn member(&self, connection: &quinn::Connection) -> Result<MemberCertificate, String> {
+    fn member(&self, connection: &quinn::Connection) -> Result<Proven, String> {
         let shown = connection.peer_identity().and_then(|shown| shown.downcast::<Vec<CertificateDer<'static>>>().ok());
         let shown = shown.ok_or("it has shown no certificate")?;
         self.membership.check(&shown, UnixTime::now()).map_err(|error| error.to_string())

@@ -30,4 +30,5 @@ pub(super) use muxer::open_bulk;
 pub use probe::Probe;
 pub use settings::Congestion;
 pub(super) use settings::Settings;
+pub(super) use tls::Proven;
 pub(super) use transport::Quic;

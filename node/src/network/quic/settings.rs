@@ -17,6 +17,7 @@ use super::tls::{Membership, Tls, TlsError};
 use crate::network::limits::{
     CONNECTION_SILENT_MAX, CONNECTION_WINDOW_BYTES, KEEP_ALIVE, STREAM_WINDOW_BYTES, STREAMS_MAX, UNI_STREAMS_MAX,
 };
+use crate::network::revoked::Revoked;
 
 /// Time from the first datagram of a handshake to its last.
 pub(super) const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
@@ -53,8 +54,9 @@ impl Settings {
         mesh: MeshId,
         member: &Chain,
         congestion: Congestion,
+        revoked: &Revoked,
     ) -> Result<Self, TlsError> {
-        let tls = Tls::new(key, mesh, member)?;
+        let tls = Tls::new(key, mesh, member, revoked)?;
         let no_suite = |error: quinn::crypto::rustls::NoInitialCipherSuite| rustls::Error::General(error.to_string());
         let transport = Arc::new(transport(congestion));
         let mut server =

@@ -14,11 +14,12 @@ use rustls::sign::{CertifiedKey, Signer, SigningKey, SingleCertAndKey};
 use rustls::{
     DigitallySignedStruct, DistinguishedName, Error, SignatureAlgorithm, SignatureScheme, SupportedCipherSuite, version,
 };
-use shoal_protocol::MeshId;
 use shoal_protocol::certificate::{CertificateError, Chain, MemberCertificate, SecretKey};
+use shoal_protocol::{MeshId, PeerId};
 
 use super::card::{self, CardError};
 use super::veil::Veil;
+use crate::network::revoked::Revoked;
 
 /// What both sides must want to speak; whoever speaks something else learns so from TLS.
 const PROTOCOL: &[u8] = b"shoal/1";
@@ -39,10 +40,10 @@ pub(in crate::network) enum TlsError {
 }
 
 impl Tls {
-    pub(super) fn new(key: &Arc<SecretKey>, mesh: MeshId, member: &Chain) -> Result<Self, TlsError> {
+    pub(super) fn new(key: &Arc<SecretKey>, mesh: MeshId, member: &Chain, revoked: &Revoked) -> Result<Self, TlsError> {
         let provider = Arc::new(provider());
         let schemes = provider.signature_verification_algorithms;
-        let membership = Arc::new(Membership { mesh, veil: Veil::of(mesh), schemes });
+        let membership = Arc::new(Membership { mesh, veil: Veil::of(mesh), schemes, revoked: revoked.clone() });
         let verifier = Arc::clone(&membership);
         let signer = Arc::new(NodeSigner(Arc::clone(key)));
         let shown = Arc::new(CertifiedKey::new(vec![card::issue(key, &membership.veil, member)?], signer));
@@ -93,7 +94,16 @@ fn has_aes() -> bool {
 pub(super) struct Membership {
     mesh: MeshId,
     veil: Veil,
+    revoked: Revoked,
     schemes: WebPkiSupportedAlgorithms,
+}
+
+/// What a member has shown.
+#[derive(Debug)]
+pub(in crate::network) struct Proven {
+    pub(in crate::network) certificate: MemberCertificate,
+    /// Who has signed for it.
+    pub(in crate::network) issuer: PeerId,
 }
 
 /// Why what the other side shows makes it no member.
@@ -114,11 +124,14 @@ impl From<NoMember> for Error {
 }
 
 impl Membership {
-    /// The member certificate of whoever shows these certificates.
-    pub(super) fn check(&self, shown: &[CertificateDer<'_>], now: UnixTime) -> Result<MemberCertificate, NoMember> {
+    /// Who shows these certificates.
+    pub(super) fn check(&self, shown: &[CertificateDer<'_>], now: UnixTime) -> Result<Proven, NoMember> {
         let [only] = shown else { return Err(NoMember::Certificates(shown.len())) };
         let card = card::read(only, &self.veil)?;
-        Ok(card.member.verify(self.mesh, card.holder, now.as_secs())?)
+        let certificate = card.member.verify(self.mesh, card.holder, now.as_secs())?;
+        let issuer = card.member.claimed_issuer()?;
+        self.revoked.check(&certificate, issuer)?;
+        Ok(Proven { certificate, issuer })
     }
 
     fn check_chain(&self, first: &CertificateDer<'_>, more: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use rand::{RngExt, SeedableRng};
 
-use crate::certificate::{Issuer, MemberCertificate, PeerRecord, Role, SecretKey};
+use crate::certificate::{Issuer, MemberCertificate, PeerRecord, Role, SecretKey, VerifiedRevocations};
 use crate::config::{WALL_MAX, Weights};
 use crate::membership::*;
 
@@ -30,6 +30,7 @@ enum Happening {
     Disconnected { peer: PeerId, connection: u64 },
     DialFailed { peer: Option<PeerId>, address: Option<String> },
     Verified(SignedRecord),
+    Judged(Option<Box<VerifiedRevocations>>),
 }
 
 pub(super) struct Mesh {
@@ -58,11 +59,16 @@ fn pair(a: PeerId, b: PeerId) -> (PeerId, PeerId) {
     if a < b { (a, b) } else { (b, a) }
 }
 
+/// Who founded the mesh.
+pub(super) fn mesh_key() -> SecretKey {
+    SecretKey::from_bytes(&[255; 32])
+}
+
 /// Signing is slow, so every test shares the same members.
 fn members() -> &'static [(Member, SignedRecord)] {
     static MEMBERS: OnceLock<Vec<(Member, SignedRecord)>> = OnceLock::new();
     MEMBERS.get_or_init(|| {
-        let mesh = SecretKey::from_bytes(&[255; 32]);
+        let mesh = mesh_key();
         (0..RECORDS)
             .map(|i| {
                 let key = SecretKey::from_bytes(&[i as u8 + 1; 32]);
@@ -172,6 +178,10 @@ impl Mesh {
 
     pub(super) fn record(&self, i: usize) -> SignedRecord {
         self.records[&self.ids[i]].0.clone()
+    }
+
+    pub(super) fn member(&self, i: usize) -> Member {
+        self.records[&self.ids[i]].1.clone()
     }
 
     pub(super) fn node(&self, i: usize) -> &Node {
@@ -325,6 +335,12 @@ impl Mesh {
             Happening::DialFailed { peer: other, address } => {
                 self.act(peer, |membership, lent| membership.dial_failed(lent, other, address.as_deref()));
             }
+            Happening::Judged(verified) => {
+                self.act(peer, |membership, lent| {
+                    membership.revocations_judged();
+                    verified.into_iter().for_each(|verified| drop(membership.revoke(lent, *verified)));
+                });
+            }
             Happening::Verified(record) => {
                 let member = self.records[&record.peer].1.clone();
                 let at = self.ids.iter().position(|id| *id == record.peer).unwrap();
@@ -374,7 +390,11 @@ impl Mesh {
                     self.push(ms(1), peer, Happening::Verified(record));
                 }
             }
-            Output::Notify(_) => {}
+            Output::VerifyRevocations(signed) => {
+                let verified = signed.verify(mesh_key().mesh()).ok().map(Box::new);
+                self.push(ms(1), peer, Happening::Judged(verified));
+            }
+            Output::KeepRevocations | Output::Notify(_) => {}
             other => panic!("membership never orders {other:?}"),
         }
     }
@@ -464,6 +484,9 @@ impl Node {
 
 /// What the peer's router does with messages that concern membership.
 pub(super) fn receive(membership: &mut Membership, lent: &mut Lent<'_>, from: PeerId, message: Message) {
+    if membership.is_revoked(from) {
+        return;
+    }
     membership.heard(lent, from);
     match message {
         Message::Beat(beat) => membership.beaten(lent, from, beat),
@@ -478,6 +501,7 @@ pub(super) fn receive(membership: &mut Membership, lent: &mut Lent<'_>, from: Pe
         Message::Rumour(rumour) => membership.rumour(lent, from, rumour),
         Message::Records(records) => membership.records(lent, from, records),
         Message::Leaving => membership.left(lent, from),
+        Message::Revocations(signed) => membership.revocations_told(lent, *signed),
         other => panic!("membership never says {other:?}"),
     }
 }

@@ -1,4 +1,5 @@
 mod mesh;
+mod revoked;
 
 use self::mesh::{Mesh, ms, secs};
 use super::*;
@@ -514,11 +515,12 @@ mod arbitrary {
                 b.is_multiple_of(5),
             ),
             6 => {
-                let ping = Ping { sequence: number, incarnation: number, coordinate: None, load: None };
+                let ping = Ping { sequence: number, incarnation: number, coordinate: None, load: None, revocations: 0 };
                 mesh::receive(membership, lent, id(a), Message::Ping(ping));
             }
             7 => {
-                let pong = Pong { sequence: number % 64, incarnation: number, coordinate: None, load: None };
+                let pong =
+                    Pong { sequence: number % 64, incarnation: number, coordinate: None, load: None, revocations: 0 };
                 mesh::receive(membership, lent, id(a), Message::Pong(pong));
             }
             8 => membership.probe_requested(lent, id(a), ProbeRequest { sequence: number, target: id(b) }),

@@ -22,13 +22,14 @@ impl Executing {
             return self.decline(now, from, attempt, reason, out);
         };
         let run = run.mul_f64(around.estimates.quote_error(self.me)).min(WALL_MAX);
-        let offer = self.offer(now, attempt, index, variant.module, prepare, run);
+        let offer = self.offer(now, from, attempt, index, variant.module, prepare, run);
         out.send(from, Message::Offer(offer));
     }
 
     pub(super) fn offer(
         &mut self,
         now: Time,
+        home: PeerId,
         attempt: TaskRef,
         variant: u8,
         module: BlobId,
@@ -38,7 +39,7 @@ impl Executing {
         let load = self.digest(now);
         let start_in = load.start_in.max(prepare);
         let expires = now + OFFER_TTL;
-        self.reservations.insert(attempt.task, Reservation { run, expires });
+        self.reservations.insert(attempt.task, Reservation { home, run, expires });
         self.deadlines.set(Due::ReservationExpires(attempt.task), expires);
         let has_module = self.prepared.contains(&module);
         Offer { attempt, variant, start_in, run, expires_in: OFFER_TTL, has_module, load }
@@ -90,7 +91,7 @@ impl Executing {
                 return;
             }
             if start_in > award.expected_start + COUNTER_LATE + run {
-                let counter = self.offer(now, attempt, award.variant, variant.module, prepare, run);
+                let counter = self.offer(now, award.home, attempt, award.variant, variant.module, prepare, run);
                 return self.decline(now, award.home, attempt, DeclineReason::Counter(Box::new(counter)), out);
             }
         }

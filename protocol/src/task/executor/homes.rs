@@ -17,6 +17,13 @@ impl Executing {
         }
     }
 
+    /// A peer is a member no more: what was promised to it, and what runs for it, is dropped.
+    pub fn home_revoked(&mut self, now: Time, home: PeerId, out: &mut Outbox) {
+        self.reservations.retain(|_, reservation| reservation.home != home);
+        self.drop_orphans(now, home, false, out);
+        self.drop_orphans(now, home, true, out);
+    }
+
     /// A peer is back: it gets the results it may have missed.
     pub fn home_back(&mut self, home: PeerId, out: &mut Outbox) {
         self.deadlines.clear(&Due::HomeOrphaned(home));

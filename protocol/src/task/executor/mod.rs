@@ -125,6 +125,7 @@ struct Unacknowledged {
 
 #[derive(Debug)]
 struct Reservation {
+    home: PeerId,
     run: Duration,
     expires: Time,
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use shoal_testnet::sim::matrix::Matrix;
-use shoal_testnet::sim::membership::{Experiment, Mending, Report, run};
+use shoal_testnet::sim::membership::{Experiment, Mending, Report, Revoking, run};
 
 use super::place::not_negative;
 use super::{Failure, USAGE};
@@ -51,6 +51,9 @@ pub(crate) struct Membership {
     /// Afterwards, measure how the mesh mends when a tenth crash, a tenth join, and east and west part for 20 s
     #[arg(long)]
     mend: bool,
+    /// Afterwards, revoke this many peers under load, one after the other, and measure how soon nobody gives them work
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    revoke: usize,
     /// Threads to simulate with, instead of one a core; they change nothing but the time it takes
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     threads: Option<u16>,
@@ -84,6 +87,7 @@ impl Membership {
             rtt,
             load_percent: self.load_percent(),
             mend: self.mend,
+            revoke: self.revoke,
             threads: self.threads.map(usize::from),
         });
         if self.json {
@@ -154,7 +158,30 @@ fn print(report: &Report) {
         let [crash, join, partition] = [mass_crash_s, mass_join_s, partition_s].map(seconds);
         println!("mended after     a tenth crashed {crash}, a tenth joined {join}, a partition healed {partition}");
     }
+    if let Some(revoking) = &report.revoking {
+        print_revoking(revoking);
+    }
     println!("{} events in {:.1} s, {:.0} MB", report.events, report.wall_s, report.rss_mb);
+}
+
+fn print_revoking(revoking: &Revoking) {
+    let ms = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.0} ms"));
+    println!(
+        "{} revoked        known after p50 {}, p99 {}, last {} ({} peers and revocations, {} never); {:.0} bytes each",
+        revoking.revoked,
+        ms(revoking.known_ms_p50),
+        ms(revoking.known_ms_p99),
+        ms(revoking.known_ms_max),
+        revoking.pairs,
+        revoking.unknown,
+        revoking.bytes_per_peer
+    );
+    println!(
+        "  given work     {} in the second before, {} after, the last p99 {}",
+        revoking.awards_before,
+        revoking.awards_after,
+        ms(revoking.last_award_ms_p99)
+    );
 }
 
 fn percent(text: &str) -> Result<f64, String> {

@@ -111,7 +111,7 @@ impl Ledger {
                         self.stalled.get(&by).is_some_and(|since| at.since(*since).as_secs() < WOKEN_MAX_S);
                     self.by_woken += usize::from(woke_lately);
                 }
-                None => {}
+                Some(Up::Revoked) | None => {}
             }
         }
     }

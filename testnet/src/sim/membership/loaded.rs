@@ -46,12 +46,17 @@ pub struct Loaded {
     pub messages_per_task: f64,
 }
 
-pub(super) fn measure(mesh: &mut Mesh, percent: f64) -> Loaded {
+/// Gives every peer the module; the tasks that must arise in a [`TICK`] to keep so much of all cores busy.
+pub(super) fn prepare(mesh: &mut Mesh, percent: f64) -> f64 {
     for n in 0..mesh.sim.len() {
         mesh.sim.tell(n, Input::Prepared { module: MODULE, result: Ok(Duration::ZERO) });
     }
     let cores = (0..mesh.sim.len()).filter(|n| mesh.is_running(*n)).count(); // of one core and speed one each
-    let per_tick = cores as f64 * percent / 100.0 / (WORK_MEAN_MS / 1e3) * TICK.as_secs_f64();
+    cores as f64 * percent / 100.0 / (WORK_MEAN_MS / 1e3) * TICK.as_secs_f64()
+}
+
+pub(super) fn measure(mesh: &mut Mesh, percent: f64) -> Loaded {
+    let per_tick = prepare(mesh, percent);
     let warming = live(mesh, per_tick, WARMING);
 
     let before = mesh.sim.counts();
@@ -84,7 +89,7 @@ pub(super) fn measure(mesh: &mut Mesh, percent: f64) -> Loaded {
 }
 
 /// Lets tasks arise for that long; how many did.
-fn live(mesh: &mut Mesh, per_tick: f64, span: Duration) -> usize {
+pub(super) fn live(mesh: &mut Mesh, per_tick: f64, span: Duration) -> usize {
     let end = mesh.sim.now() + span;
     let (mut submitted, mut due) = (0, 0.0);
     // Times between arrivals are exponential: the sum of arrivals is Poisson.

@@ -37,7 +37,8 @@ pub(super) fn measure(mesh: &mut Mesh) -> Mending {
                 let remembered = mesh.remembered.get(n).cloned().unwrap_or_default();
                 mesh.sim.start(n, &remembered);
             }
-            Some(Up::Running { .. }) | None => {}
+            // Revoking comes after mending.
+            Some(Up::Running { .. } | Up::Revoked) | None => {}
         }
         mesh.set(n, Up::Running { woke: None });
     }

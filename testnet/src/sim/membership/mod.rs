@@ -14,6 +14,7 @@
 mod ledger;
 mod loaded;
 mod mending;
+mod revoking;
 mod world;
 
 use core::time::Duration;
@@ -28,6 +29,7 @@ use shoal_protocol::{Role, Time};
 use self::ledger::{Ledger, percentile};
 pub use self::loaded::Loaded;
 pub use self::mending::Mending;
+pub use self::revoking::Revoking;
 use self::world::World;
 use super::matrix::Matrix;
 use super::{Link, Sim};
@@ -73,6 +75,8 @@ pub struct Experiment {
     pub load_percent: Option<f64>,
     /// Whether to measure how the mesh mends, afterwards.
     pub mend: bool,
+    /// Peers to revoke one after the other, afterwards.
+    pub revoke: usize,
     /// Threads to simulate with; as many as there are cores when nothing is said. They change nothing but the time it takes.
     pub threads: Option<usize>,
 }
@@ -140,6 +144,9 @@ pub struct Report {
     /// How the mesh mends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mending: Option<Mending>,
+    /// How soon revocations are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoking: Option<Revoking>,
     /// Events simulated.
     pub events: u64,
     /// Time it took.
@@ -158,6 +165,7 @@ pub fn run(experiment: &Experiment) -> Report {
     let mut report = ledger.close(&mesh, experiment.minutes * 60.0);
     report.loaded = experiment.load_percent.map(|percent| loaded::measure(&mut mesh, percent));
     report.mending = experiment.mend.then(|| mending::measure(&mut mesh));
+    report.revoking = (experiment.revoke > 0).then(|| revoking::measure(&mut mesh, experiment.revoke));
     report.events = mesh.sim.handled();
     report.wall_s = began.elapsed().as_secs_f64();
     report.rss_mb = rss_mb();
@@ -177,9 +185,17 @@ struct Mesh {
 /// How a machine is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Up {
-    Running { woke: Option<Time> },
-    Stalled { until: Time },
-    Down { until: Time },
+    Running {
+        woke: Option<Time>,
+    },
+    Stalled {
+        until: Time,
+    },
+    Down {
+        until: Time,
+    },
+    /// It runs, and is a member no more.
+    Revoked,
 }
 
 impl Mesh {

@@ -170,6 +170,7 @@ fn idle(plan: &Plan) -> Experiment {
         rtt: None,
         load_percent: None,
         mend: false,
+        revoke: 0,
         threads: None,
     }
 }

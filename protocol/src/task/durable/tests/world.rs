@@ -539,6 +539,8 @@ impl World {
             }
             Output::Found { ticket, found } => self.found.push((ticket, found.map(|found| *found))),
             Output::VerifyRecords(_)
+            | Output::VerifyRevocations(_)
+            | Output::KeepRevocations
             | Output::PingAnswered { .. }
             | Output::Keep { .. }
             | Output::Forget { .. }

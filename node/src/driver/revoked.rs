@@ -1,0 +1,180 @@
+//! The revocation lists: kept over restarts, and turned against whoever is in them.
+//!
+//! **Invariant:** a list is on disk before anybody is told that it holds.
+//! **Not here:** what revoking a peer does to tasks. The protocol decides that.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use shoal_protocol::certificate::{Chain, SignedRevocations};
+use shoal_protocol::{Input, MeshId, PeerId, cbor};
+
+use super::Driver;
+use super::beside::Done;
+use super::handle::Refusal;
+
+const FILE_NAME: &str = "revocations.cbor";
+/// A file beyond this was not written by us: eight lists of 40 KB at most.
+const FILE_BYTES_MAX: u64 = 512 * 1024;
+
+/// Where the lists are.
+pub(super) fn path(data_dir: &Path) -> PathBuf {
+    data_dir.join(FILE_NAME)
+}
+
+impl Driver {
+    /// Those from the last run, before anybody is heard.
+    pub(super) fn begin_revocations(&mut self) {
+        let path = path(&self.config.data_dir);
+        let lists = read(&path).unwrap_or_else(|why| {
+            let aside = path.with_extension("cbor.damaged");
+            let moved = std::fs::rename(&path, &aside).is_ok();
+            tracing::error!(
+                file = %path.display(), set_aside = moved, why,
+                "the revocation lists cannot be read: until a neighbour tells them, revoked peers may connect",
+            );
+            Vec::new()
+        });
+        for list in lists {
+            match list.verify(self.identity.mesh) {
+                Ok(verified) => self.handle(Input::Revoked(Box::new(verified))),
+                Err(error) => tracing::error!(file = %path.display(), %error, "a revocation list is not believed"),
+            }
+        }
+    }
+
+    /// Three signatures are too slow for the loop.
+    pub(super) fn verify_revocations(&self, list: SignedRevocations) {
+        let mesh = self.identity.mesh;
+        self.beside.start(async move {
+            let verified = tokio::task::spawn_blocking(move || list.verify(mesh)).await;
+            Done::Judged(verified.ok().and_then(|verified| {
+                let said = verified.inspect_err(|error| tracing::warn!(%error, "a revocation list is not believed"));
+                said.ok().map(Box::new)
+            }))
+        });
+    }
+
+    /// A list that a user of this peer hands in; believed like any other.
+    pub(super) fn revoke(&mut self, list: SignedRevocations) -> Result<(), Refusal> {
+        let verified = list.verify(self.identity.mesh)?;
+        self.handle(Input::Revoked(Box::new(verified)));
+        Ok(())
+    }
+
+    /// Writes the lists down, and closes the door.
+    pub(super) fn keep_revocations(&mut self) {
+        let revocations = self.peer.revocations();
+        let lists: Vec<SignedRevocations> = revocations.lists().cloned().collect();
+        let path = path(&self.config.data_dir);
+        if let Err(error) = write(&path, &cbor::encode(&lists)) {
+            tracing::error!(
+                file = %path.display(), %error,
+                "the revocation lists cannot be written: after a restart they must be heard again",
+            );
+        }
+        self.network.refuse(revocations.peers().clone(), revocations.issuers().clone());
+        tracing::warn!(peers = revocations.peers().len(), issuers = revocations.issuers().len(), "revocations");
+        let issuers = revocations.issuers();
+        for (peer, _) in self.connected.iter().filter(|(_, issuer)| issuers.contains(issuer)) {
+            self.network.disconnect(*peer, "the issuer of its certificate has been revoked");
+        }
+        if is_revoked(&self.identity.chain, self.identity.certificate.peer, &self.peer) {
+            tracing::error!("{}", Revoked);
+            self.stop();
+        }
+    }
+}
+
+/// What a peer that is revoked ends with.
+#[derive(Debug, thiserror::Error)]
+#[error("this peer has been revoked: it is no member of the mesh any more")]
+pub struct Revoked;
+
+fn is_revoked(chain: &Chain, me: PeerId, peer: &shoal_protocol::Peer) -> bool {
+    let revocations = peer.revocations();
+    revocations.has(me) || chain.claimed_issuer().is_ok_and(|issuer| revocations.issuers().contains(&issuer))
+}
+
+/// Whether the lists in a data directory say that this peer is a member no more.
+pub(crate) fn revoked_before(data_dir: &Path, mesh: MeshId, me: PeerId, chain: &Chain) -> bool {
+    let lists = read(&path(data_dir)).unwrap_or_default();
+    let issuer = chain.claimed_issuer().ok();
+    lists.into_iter().filter_map(|list| list.verify(mesh).ok()).any(|verified| {
+        let list = verified.list;
+        list.peers.contains(&me) || issuer.is_some_and(|issuer| list.issuers.contains(&issuer))
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<SignedRevocations>, String> {
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error.to_string()),
+        Ok(metadata) if metadata.len() > FILE_BYTES_MAX => return Err(format!("it has {} bytes", metadata.len())),
+        Ok(_) => {}
+    }
+    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    cbor::decode(&bytes).map_err(|error| error.to_string())
+}
+
+/// Replaces the file as a whole, and makes it last.
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let partial = path.with_extension("part");
+    let mut file = std::fs::File::create(&partial)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&partial, path)?;
+    match path.parent() {
+        Some(parent) => std::fs::File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use shoal_protocol::certificate::{Issuer, MemberCertificate, RevocationList, Role, SecretKey};
+
+    use super::*;
+
+    fn chain(mesh: &SecretKey, peer: PeerId) -> Chain {
+        let certificate = MemberCertificate {
+            mesh: mesh.mesh(),
+            peer,
+            name: "nas".into(),
+            role: Role::Edge,
+            labels: Default::default(),
+            not_before_unix_s: 0,
+            expires_unix_s: u64::MAX,
+            serial: 0,
+        };
+        certificate.sign(&Issuer::of(mesh))
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_says_who_is_revoked() {
+        let (dir, mesh) = (tempfile::tempdir().unwrap(), SecretKey::from_bytes(&[1; 32]));
+        let (lost, kept) = (PeerId([7; 32]), PeerId([8; 32]));
+        let (peers, issuers) = (BTreeSet::from([lost]), BTreeSet::new());
+        let list =
+            RevocationList { mesh: mesh.mesh(), version: 1, previous: [0; 32], issued_unix_s: 0, peers, issuers };
+        let lists = vec![list.sign(&Issuer::of(&mesh))];
+
+        write(&path(dir.path()), &cbor::encode(&lists)).unwrap();
+
+        assert_eq!(read(&path(dir.path())).unwrap(), lists);
+        let revoked = |peer| revoked_before(dir.path(), mesh.mesh(), peer, &chain(&mesh, peer));
+        assert!(revoked(lost) && !revoked(kept));
+    }
+
+    #[test]
+    fn a_damaged_file_is_said_to_be_one_and_no_file_is_no_list() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(read(&path(dir.path())).unwrap(), []);
+
+        std::fs::write(path(dir.path()), b"not a list").unwrap();
+
+        assert!(read(&path(dir.path())).is_err());
+    }
+}
