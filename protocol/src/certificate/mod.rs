@@ -6,16 +6,20 @@
 //! node key ──signs──► PeerRecord (both of those, addresses, sequence)
 //! ```
 //!
+//! A new member gets its certificate by a [`Ticket`], and the next ones from its issuer (`joining.rs`).
+//!
 //! **Invariant:** nothing inside a signed document is looked at before its signature has been checked.
 //! **Not here:** who is asked for a certificate, and when: that is the driver's handshake. The caller hands in the date.
 
 mod chain;
 mod error;
 mod issuer;
+pub mod joining;
 mod key;
 mod member;
 mod record;
 mod signed;
+mod ticket;
 
 pub use chain::Chain;
 pub use error::CertificateError;
@@ -24,6 +28,7 @@ pub use key::SecretKey;
 pub use member::{Member, MemberCertificate, Role};
 pub use record::{PeerRecord, SignedRecord};
 pub use signed::Signed;
+pub use ticket::{TICKET_ADDRESSES_MAX, Ticket, TicketError};
 
 #[cfg(test)]
 mod tests;
