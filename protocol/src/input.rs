@@ -68,6 +68,9 @@ pub enum Input {
         /// Which of two records of a peer is newer.
         sequence: u64,
     },
+    /// A peer is described by a newer certificate than before: a connected neighbour, whose connection goes on, or this peer
+    /// itself.
+    Recertified(Member),
     /// A user of this peer wants a task run.
     Submitted {
         /// Its id, by [`TaskId::derive`].

@@ -175,6 +175,12 @@ impl Peer {
             Input::RecordVerified { record, member, addresses, sequence } => {
                 self.with_membership(now, |m, lent| m.record_verified(lent, record, member, addresses, sequence));
             }
+            Input::Recertified(member) => {
+                if member.peer == self.me.peer {
+                    self.me = member.clone();
+                }
+                self.membership.recertified(now, member);
+            }
             Input::Submitted { task, name, spec, keeping } => {
                 let submission = Submission { name, spec, keeping };
                 self.with_requester(now, |r, around, out| r.submit(now, task, submission, around, out));

@@ -19,6 +19,9 @@ pub enum Command {
     Up(node::up::Up),
     Status(node::status::Show),
     Peers(peer::list::List),
+    /// Other peers, one at a time
+    #[command(subcommand)]
+    Peer(peer::Verb),
     Ping(peer::ping::Ping),
     Rtt(peer::rtt::Rtt),
     Run(task::run::Run),
@@ -38,6 +41,8 @@ pub enum Command {
     /// The mesh this peer belongs to
     #[command(subcommand)]
     Mesh(mesh::Verb),
+    Invite(mesh::invite::Invite),
+    Join(mesh::join::Join),
     Bench(node::bench::Bench),
     Completion(node::completion::Completion),
     Version(node::version::Version),
@@ -52,6 +57,7 @@ impl Command {
             Self::Up(verb) => verb.run(&client, printer).await,
             Self::Status(verb) => verb.run(&client, printer).await,
             Self::Peers(verb) => verb.run(&client, printer).await,
+            Self::Peer(verb) => verb.run(&client, printer).await,
             Self::Ping(verb) => verb.run(&client, printer).await,
             Self::Rtt(verb) => verb.run(&client, printer).await,
             Self::Run(verb) => verb.run(&client, printer).await,
@@ -62,7 +68,9 @@ impl Command {
             Self::Blob(verb) => verb.run(&client, printer).await,
             Self::Events(verb) => verb.run(&client, printer).await,
             Self::Config(verb) => verb.run(&client, printer).await,
-            Self::Mesh(verb) => verb.run(printer),
+            Self::Mesh(verb) => verb.run(&client, printer).await,
+            Self::Invite(verb) => verb.run(&client, printer).await,
+            Self::Join(verb) => verb.run(&client, printer).await,
             Self::Bench(verb) => verb.run(&client, printer).await,
             Self::Completion(verb) => verb.run(printer),
             Self::Version(verb) => verb.run(&client, printer).await,

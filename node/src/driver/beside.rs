@@ -5,6 +5,7 @@ use std::fmt;
 use futures::StreamExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
+use shoal_protocol::certificate::Chain;
 use shoal_protocol::message::TaskRef;
 use shoal_protocol::task::spec::BlobRef;
 
@@ -16,6 +17,10 @@ pub(crate) enum Done {
     Fetched { attempt: TaskRef, blobs: Vec<BlobRef>, result: Result<(), String> },
     /// The records that were to be believed.
     Verified(Vec<Verified>),
+    /// The next certificate of this peer, or why there is none.
+    Certified(Result<Chain, String>),
+    /// It is on disk, or is not.
+    Kept(Result<Box<Chain>, String>),
     /// Something whose outcome only its caller wanted.
     Answered,
 }

@@ -37,6 +37,7 @@ impl Driver {
                 Err(refusal) => drop(reply.send(Err(refusal))),
             },
             Request::Follow { since, reply } => drop(reply.send(self.news.follow(since))),
+            Request::Relabel(peer, change, reply) => self.relabel(&peer, change, reply),
             Request::ShutDown => self.stop(),
         }
     }

@@ -7,11 +7,9 @@ use shoal_protocol::output::PeerState;
 use shoal_protocol::placement::explain::Decision;
 use shoal_protocol::{BlobId, Peer, PeerId, TaskSpec, Time};
 
+use super::Driver;
 use super::handle::Refusal;
-use super::{Driver, unix_time};
 
-/// A certificate that expires within this time is worth a word.
-const EXPIRY_WARNING_S: u64 = 14 * 24 * 3600;
 /// Lost neighbours told of; the rest are in the listing.
 const LOST_TOLD_MAX: usize = 3;
 
@@ -73,14 +71,10 @@ impl Driver {
 
     fn warnings(&self, peers: &[PeerView], addresses: &[String]) -> Vec<String> {
         let mut warnings = Vec::new();
-        let left_s = self.identity.certificate.expires_unix_s.saturating_sub(unix_time().as_secs());
-        if left_s < EXPIRY_WARNING_S {
-            let peer = self.identity.certificate.peer;
-            warnings.push(format!(
-                "this peer's certificate expires in {} → shoal mesh admit --key {peer} --name {}",
-                ago(left_s.saturating_mul(1_000_000)),
-                self.identity.certificate.name
-            ));
+        warnings.extend(self.renewal_warning());
+        let waiting = self.office.joiners().len();
+        if waiting > 0 {
+            warnings.push(format!("{waiting} machines wait to be let in → shoal mesh joiners"));
         }
         if let Some((why, fix)) = self.committer.counts().trouble() {
             warnings.push(format!("tasks cannot be kept: {why} → {fix}"));
@@ -99,7 +93,7 @@ impl Driver {
 }
 
 /// A time span as a person says it.
-fn ago(us: u64) -> String {
+pub(super) fn ago(us: u64) -> String {
     match us / 1_000_000 {
         s @ 0..=119 => format!("{s}s"),
         s @ 120..=7_199 => format!("{}m", s / 60),

@@ -23,6 +23,7 @@ mod links;
 mod long;
 mod lookup;
 mod outbox;
+mod papers;
 mod quic;
 mod slots;
 mod swarm;
@@ -44,10 +45,13 @@ use links::{Link, Links};
 use outbox::Rejected;
 use swarm::{Command, Task};
 
+use crate::joining::Office;
+
 pub use bulk::BulkStream;
 pub use error::{BulkError, KeyError, KeyLogError, NetworkError, SendError};
 pub use identity::{NodeKey, forget_tls_key_log, load_or_create_node_key};
-pub use quic::{Congestion, Probe};
+pub use quic::{Congestion, Probe, Visit, VisitError, Visited};
+pub(crate) use quic::{multiaddresses, sockets_of};
 
 /// What the network needs to start.
 pub struct NetworkConfig {
@@ -67,6 +71,8 @@ pub struct NetworkConfig {
     pub mesh: MeshId,
     /// What makes it a member of it.
     pub certificate: Chain,
+    /// Who decides about machines that come with a ticket; nobody: they are strangers.
+    pub office: Option<Office>,
 }
 
 impl fmt::Debug for NetworkConfig {
@@ -133,6 +139,13 @@ pub enum NetworkEvent {
         /// The message without its length.
         body: Vec<u8>,
     },
+    /// A neighbour says something about certificates.
+    Papers {
+        /// Who.
+        from: PeerId,
+        /// What, as it was sent.
+        body: Vec<u8>,
+    },
     /// A neighbour has opened a bulk stream.
     Bulk {
         /// Who.
@@ -147,6 +160,7 @@ pub enum NetworkEvent {
 pub struct Network {
     shared: Arc<Shared>,
     commands: mpsc::Sender<Command>,
+    shown: Arc<quic::Shown>,
 }
 
 /// What the handle, the swarm and the links have in common. Its locks are held for a few instructions.
@@ -188,8 +202,9 @@ impl Network {
         });
         let mut task = Task::new(&config, Arc::clone(&shared), orders)?;
         task.listen(&config.listen).await?;
+        let shown = task.shown();
         tokio::spawn(task.run());
-        Ok((Self { shared, commands }, received))
+        Ok((Self { shared, commands, shown }, received))
     }
 
     /// This peer.

@@ -710,6 +710,7 @@ fn config(seed: u8, certificate: Chain) -> NetworkConfig {
         node_key: Zeroizing::new([seed; 32]),
         mesh: mesh().mesh(),
         certificate,
+        office: None,
     }
 }
 

@@ -1,14 +1,29 @@
 //! Verbs about other peers.
 
+pub(crate) mod label;
 pub(crate) mod list;
 pub(crate) mod ping;
 pub(crate) mod rtt;
 
 use shoal_protocol::api::{PeerView, codes};
 
+use crate::Printer;
 use crate::client::{Client, ClientError};
 use crate::error::Failure;
 use crate::format;
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Verb {
+    Label(label::Label),
+}
+
+impl Verb {
+    pub(crate) async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
+        match self {
+            Self::Label(verb) => verb.run(client, printer).await,
+        }
+    }
+}
 
 /// The failure of a request that named peers, with the names that may have been meant.
 pub(crate) async fn failure(client: &Client, error: impl Into<Failure>, names: &[&str]) -> Failure {
