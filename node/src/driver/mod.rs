@@ -134,6 +134,8 @@ pub(crate) struct Driver {
     announced: bool,
     garbage: u64,
     strangers: u64,
+    /// When a member was last refused for its dates, and in which words.
+    wrong_dates: Option<(Time, String)>,
 }
 
 impl Driver {
@@ -167,6 +169,7 @@ impl Driver {
             announced: false,
             garbage: 0,
             strangers: 0,
+            wrong_dates: None,
             clock,
             config,
             identity,
@@ -276,6 +279,7 @@ impl Driver {
             NetworkEvent::Refused { address, reason } => {
                 self.strangers += 1;
                 tracing::warn!(address, reason, "a stranger was refused");
+                self.wrong_dates = status::wrong_dates(self.clock.now(), &address, &reason).or(self.wrong_dates.take());
             }
             NetworkEvent::Frame { from, body } => self.on_frame(from, &body),
             NetworkEvent::Papers { from, body } => self.on_papers(from, &body),

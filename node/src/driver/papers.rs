@@ -8,6 +8,7 @@
 //! **Invariant:** no connection is closed for it, and a certificate that would not be believed is not taken.
 //! **Not here:** who may have which certificate. That is [`crate::joining`].
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use shoal_protocol::api::{LabelRequest, LabelView, schema};
@@ -27,6 +28,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(3_600);
 const LOOK_AFTER: Duration = Duration::from_secs(60);
 /// Tries that a certificate of a shorter life has left in what remains of it.
 const TRIES_LEFT: u32 = 10;
+/// Papers a neighbour may send in [`PAPERS_WINDOW`]: each costs signatures, and honest ones send a few a month.
+const PAPERS_MAX: u32 = 32;
+const PAPERS_WINDOW: Duration = Duration::from_secs(60);
 /// When less than this share of its life is left, a person has to look, and any neighbour is asked.
 const LATE_SHARE: u64 = 5;
 
@@ -36,6 +40,21 @@ pub(crate) struct Renewal {
     not_before: Time,
     /// Why the last try came to nothing.
     trouble: Option<String>,
+    /// Papers of each neighbour, since when.
+    heard: BTreeMap<PeerId, (Time, u32)>,
+}
+
+impl Renewal {
+    fn has_patience_with(&mut self, member: PeerId, now: Time) -> bool {
+        self.heard.retain(|_, (since, _)| now.since(*since) < PAPERS_WINDOW);
+        let (_, count) = self.heard.entry(member).or_insert((now, 0));
+        *count += 1;
+        *count <= PAPERS_MAX
+    }
+
+    fn is_done(&mut self) {
+        (self.not_before, self.trouble) = (Time::ZERO, None);
+    }
 }
 
 impl Driver {
@@ -108,13 +127,16 @@ impl Driver {
         let fix = if self.office.is_issuer() {
             "shoal mesh rotate-issuer".to_owned()
         } else {
-            format!("shoal mesh admit --key {} --name {}", certificate.peer, certificate.name)
+            "shoal peers; or join anew: shoal invite there, shoal join - here".to_owned()
         };
         let left = super::status::ago(left_s.saturating_mul(1_000_000));
         Some(format!("this peer's certificate expires in {left}, and could not be renewed: {why} → {fix}"))
     }
 
     pub(super) fn on_papers(&mut self, from: PeerId, body: &[u8]) {
+        if !self.renewal.has_patience_with(from, self.clock.now()) {
+            return self.network.disconnect(from, "it says too much of certificates");
+        }
         match cbor::decode::<Papers>(body) {
             Ok(Papers::Ask) => self.sign_for(from),
             Ok(Papers::Certificate(chain)) => self.take_certificate(*chain),
@@ -222,7 +244,7 @@ impl Driver {
                 tracing::info!(name = certificate.name, serial = certificate.serial, "this peer has a new certificate");
                 self.handle(Input::Recertified(certificate.member()));
                 (self.identity.chain, self.identity.certificate) = (chain, certificate);
-                self.renewal = Renewal::default();
+                self.renewal.is_done();
                 self.addresses_changed();
             }
             Err(why) => {

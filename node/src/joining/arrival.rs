@@ -192,7 +192,11 @@ pub async fn join(
     let certificate = believe(&visited.welcome.chain, mesh, me, there)?;
 
     // What worked just now first, then what the inviter says of itself, then the rest of the ticket.
+    let is_near = |address: &String| address.starts_with("/ip4/127.") || address.starts_with("/ip6/::1/");
+    let stays_near = is_near(&visited.address);
     addresses.splice(0..0, core::iter::once(visited.address).chain(visited.welcome.addresses));
+    // Another machine's loopback is not ours.
+    addresses.retain(|address| stays_near || !is_near(address));
     let mut seen = std::collections::BTreeSet::new();
     addresses.retain(|address| seen.insert(address.clone()));
     addresses.truncate(ADDRESSES_MAX);
@@ -311,6 +315,33 @@ mod tests {
         assert_eq!(utc(0), "1970-01-01 00:00:00 UTC");
         assert_eq!(utc(951_826_154), "2000-02-29 12:09:14 UTC");
         assert_eq!(utc(FIRST_RELEASE_UNIX_S), "2026-11-01 00:00:00 UTC");
+    }
+
+    #[test]
+    fn a_certificate_that_is_valid_there_and_not_here_is_a_matter_of_clocks() {
+        let (mesh, me) = (SecretKey::from_bytes(&[1; 32]), SecretKey::from_bytes(&[2; 32]));
+        let there = unix_time().as_secs() + 3_600;
+        let certificate = MemberCertificate {
+            mesh: mesh.mesh(),
+            peer: me.peer(),
+            name: "cam".into(),
+            role: Role::Edge,
+            labels: std::collections::BTreeMap::new(),
+            not_before_unix_s: there - super::super::CLOCK_SKEW_S,
+            expires_unix_s: there + 86_400,
+            serial: 1,
+        };
+        let chain = certificate.sign(&shoal_protocol::certificate::Issuer::of(&mesh));
+
+        let error = believe(&chain, mesh.mesh(), me.peer(), there).unwrap_err();
+        let problem = error.problem();
+        assert_eq!(problem.code, codes::CLOCK);
+        assert!(problem.title.contains("differ by 1 h") || problem.title.contains("60 min"), "{}", problem.title);
+        assert!(problem.detail.contains("here it is 20"), "{}", problem.detail);
+        assert!(problem.hint.contains("timedatectl"), "{}", problem.hint);
+
+        let forged = believe(&chain, me.mesh(), me.peer(), there).unwrap_err();
+        assert!(matches!(forged, JoinError::Certificate(_)), "{forged}");
     }
 
     #[test]

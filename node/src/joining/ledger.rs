@@ -444,7 +444,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_and_only_its_owner_can() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut ledger, id) = ledger_with(open(1, 1));
+        let (mut ledger, id) = ledger_with(open(77, 1));
         let issued = ledger.admit(id, peer(1), Some("cam"), NOW, END).unwrap();
         ledger.save(dir.path()).unwrap();
 
@@ -455,7 +455,7 @@ mod tests {
         let mode = std::fs::metadata(dir.path().join(FILE_NAME)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let bytes = std::fs::read(dir.path().join(FILE_NAME)).unwrap();
-        assert!(!bytes.windows(16).any(|bytes| bytes == [1; 16]), "the secret itself is nowhere");
+        assert!(!bytes.windows(16).any(|bytes| bytes == [77; 16]), "the secret itself is nowhere");
     }
 
     #[test]

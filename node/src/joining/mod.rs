@@ -31,6 +31,9 @@ pub(crate) use office::{Decision, Invitation, OfficeError, Visitor};
 pub(crate) use pending::Verdict;
 pub(crate) use words::six_words;
 
+#[cfg(test)]
+mod tests;
+
 /// Certificates are valid from a little before they are signed, because clocks differ.
 pub(crate) const CLOCK_SKEW_S: u64 = 300;
 /// Two clocks that differ by more are worth a word.

@@ -68,6 +68,38 @@ async fn peers_on_the_local_network_discover_each_other() {
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn papers_reach_a_neighbour_and_are_no_frame() {
+    let (a, mut b) = Node::pair().await;
+
+    a.network.send_papers(b.id(), b"next").await.unwrap();
+    let said = b.next("papers", |event| matches!(event, NetworkEvent::Papers { .. }), |event| event).await;
+
+    assert!(matches!(said, NetworkEvent::Papers { from, body } if from == a.id() && body == b"next"));
+    assert_eq!(b.counter("frames_in") + b.counter("long_in"), 0);
+    let too_long = vec![0; 64 * 1024];
+    assert_eq!(a.network.send_papers(b.id(), &too_long).await, Err(SendError::TooLarge(too_long.len())));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_new_certificate_is_shown_to_whoever_connects_next_and_closes_nothing() {
+    let (a, mut b) = Node::pair().await;
+    let mut c = Node::start(3).await;
+    let renewed = MemberCertificate { serial: 2, name: "renewed".into(), ..certificate_for(&mesh(), &key(1)) };
+
+    a.network.show(&renewed.sign(&Issuer::of(&mesh()))).unwrap();
+    a.dial(&c);
+    let name = |event: NetworkEvent| match event {
+        NetworkEvent::Connected { member, .. } => member.name,
+        other => panic!("{other:?}"),
+    };
+    let shown = c.next("connection", |event| matches!(event, NetworkEvent::Connected { .. }), name).await;
+
+    assert_eq!(shown, "renewed");
+    a.network.send(b.id(), b"still here".to_vec()).unwrap();
+    assert_eq!(b.frame().await, (a.id(), b"still here".to_vec()));
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn frames_arrive_in_order_and_all_of_them_before_the_end() {
     let (mut a, mut b) = Node::pair().await;
     let count = 5_000_u32;

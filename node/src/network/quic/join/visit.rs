@@ -80,6 +80,16 @@ pub enum VisitError {
 impl Visit {
     /// Goes there. `waiting` is told the six words when a person is asked; that can take ten minutes.
     pub async fn pay(self, waiting: impl FnOnce(&str)) -> Result<Visited, VisitError> {
+        let Reached { connection, address, endpoint } = self.begin().await?;
+        let welcome = self.converse(&connection, waiting).await;
+        connection.close(0_u32.into(), &[]);
+        // Otherwise the inviter would wait for the goodbye.
+        let _ = timeout(GOODBYE_MAX, endpoint.wait_idle()).await;
+        Ok(Visited { welcome: welcome?, address: super::super::address::format(address).to_string() })
+    }
+
+    /// The handshake with the peer in the ticket.
+    pub(super) async fn begin(&self) -> Result<Reached, VisitError> {
         let local = |error: &dyn std::fmt::Display| VisitError::Local(error.to_string());
         let key = Arc::new(SecretKey::from_bytes(&self.key.to_bytes()));
         let crypto = tls::client(&key, self.ticket.mesh, self.ticket.inviter).map_err(|error| local(&error))?;
@@ -90,12 +100,7 @@ impl Visit {
         let mut unforeseen = [0; UNFORESEEN_BYTES];
         getrandom::fill(&mut unforeseen).map_err(|error| local(&error))?;
         client.initial_dst_cid_provider(Arc::new(move || first_id(locator, unforeseen)));
-        let (connection, address, endpoint) = reach(&self.ticket.addresses, &client).await?;
-        let welcome = self.converse(&connection, waiting).await;
-        connection.close(0_u32.into(), &[]);
-        // Otherwise the inviter would wait for the goodbye.
-        let _ = timeout(GOODBYE_MAX, endpoint.wait_idle()).await;
-        Ok(Visited { welcome: welcome?, address: super::super::address::format(address).to_string() })
+        reach(&self.ticket.addresses, &client).await
     }
 
     async fn converse(
@@ -145,11 +150,17 @@ fn broke_off(error: &std::io::Error, connection: &quinn::Connection) -> VisitErr
     }
 }
 
+/// The peer in the ticket.
+#[derive(Debug)]
+pub(super) struct Reached {
+    pub(super) connection: quinn::Connection,
+    /// Where it answered.
+    pub(super) address: SocketAddr,
+    pub(super) endpoint: quinn::Endpoint,
+}
+
 /// The first of the addresses where the handshake succeeds.
-async fn reach(
-    addresses: &[SocketAddr],
-    client: &quinn::ClientConfig,
-) -> Result<(quinn::Connection, SocketAddr, quinn::Endpoint), VisitError> {
+async fn reach(addresses: &[SocketAddr], client: &quinn::ClientConfig) -> Result<Reached, VisitError> {
     let mut tries: FuturesUnordered<_> = (0_u32..)
         .zip(addresses)
         .map(|(turn, address)| async move {
@@ -160,7 +171,7 @@ async fn reach(
     let mut worst = None;
     while let Some((address, tried)) = tries.next().await {
         match tried {
-            Ok((connection, endpoint)) => return Ok((connection, address, endpoint)),
+            Ok((connection, endpoint)) => return Ok(Reached { connection, address, endpoint }),
             // What somebody said is worth more than that nobody was there.
             Err(error) if matches!(worst, None | Some(VisitError::NoAnswer(_))) => {
                 worst = Some(match error {
