@@ -196,16 +196,18 @@ impl From<Problem> for Failure {
             | codes::NO_TASK
             | codes::NO_PEER
             | codes::NO_BLOB
+            | codes::NO_INVITATION
             | codes::AMBIGUOUS
             | codes::TOO_LARGE => Exit::Usage,
-            codes::DENIED => Exit::Denied,
+            codes::DENIED | codes::NO_ISSUER | codes::TICKET => Exit::Denied,
+            codes::CLOCK => Exit::BadConfiguration,
             codes::NO_CANDIDATE
             | codes::ALL_DECLINED
             | codes::OVERLOADED
             | codes::SHUTTING_DOWN
             | codes::ATTEMPTS_EXHAUSTED => Exit::NoCapacity,
             codes::CANCELLED => Exit::Interrupted,
-            codes::INTERNAL | codes::STORE => Exit::Unreachable,
+            codes::INTERNAL | codes::STORE | codes::NO_INVITER => Exit::Unreachable,
             codes::INVALID_MODULE | codes::TASK_FAILED | codes::TRAPPED | codes::LIMIT_HIT => Exit::TaskFailed,
             _ if problem.retryable => Exit::NoCapacity,
             _ => Exit::TaskFailed,

@@ -256,6 +256,7 @@ async fn start(
         mesh: mesh.mesh(),
         certificate: certificate.sign(&Issuer::of(&mesh)),
         congestion,
+        office: None,
     };
     Ok(Network::start(config).await?)
 }

@@ -19,6 +19,7 @@ use crate::driver::handle::Handle;
 use crate::driver::revoked::{Revoked, revoked_before};
 use crate::driver::{Driver, Kept, Parts, Sources, unix_time};
 use crate::executor::{Executor, ExecutorConfig, ExecutorError};
+use crate::joining::{LedgerError, Office};
 use crate::load_sampler::{LoadError, LoadSampler};
 use crate::network::{Network, NetworkConfig, NetworkError};
 use crate::speed;
@@ -64,6 +65,9 @@ pub enum StartError {
     /// The tasks that are kept cannot be had.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What this peer has signed and promised cannot be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// The sandbox cannot be set up.
     #[error(transparent)]
     Executor(#[from] ExecutorError),
@@ -95,6 +99,7 @@ impl StartError {
             Self::Network(error) => error.hint(),
             Self::Blobs(error) => error.hint().into(),
             Self::Store(error) => error.hint(),
+            Self::Ledger(error) => error.hint(),
             Self::Executor(error) => error.hint().into(),
             Self::Load(error) => error.hint().into(),
             Self::NoEntropy(_) => "start it again once the system has finished booting".into(),
@@ -106,8 +111,10 @@ impl StartError {
         match self {
             // EX_CONFIG: a person has to change something that is written down.
             Self::Identity(_) | Self::Revoked(_) | Self::Network(NetworkError::BadAddress { .. }) => 78,
-            Self::Store(StoreError::Damaged { .. } | StoreError::NewerFormat { .. }) => EXIT_DAMAGED,
+            Self::Store(StoreError::Damaged { .. } | StoreError::NewerFormat { .. })
+            | Self::Ledger(LedgerError::Damaged { .. }) => EXIT_DAMAGED,
             Self::Store(_)
+            | Self::Ledger(_)
             | Self::DataDir { .. }
             | Self::DataDirTaken(_)
             | Self::Socket(_)
@@ -121,12 +128,15 @@ impl StartError {
 }
 
 /// Runs a daemon until a message on `stop` (or the API) asks it to end; a second message ends it at once.
-pub async fn run(config: Config, view: ConfigView, stop: mpsc::Receiver<()>) -> Result<(), StartError> {
+pub async fn run(mut config: Config, view: ConfigView, stop: mpsc::Receiver<()>) -> Result<(), StartError> {
     let _data_dir = take_data_dir(&config.data_dir)?;
     let identity = Identity::load(&config, unix_time().as_secs())?;
     if revoked_before(&config.data_dir, identity.mesh, identity.certificate.peer, &identity.chain) {
         return Err(StartError::Revoked(Revoked));
     }
+    let office = Office::open(&config.data_dir, identity.mesh, &config.mesh_name, identity.certificate.peer)?;
+    // Whoever let this peer in is where it finds the others.
+    config.bootstrap.extend(office.contacts().into_iter().flat_map(|contacts| contacts.addresses.iter().cloned()));
     let (listener, socket) = api::bind(&config.socket)?;
     let blobs = BlobStore::open(&config.data_dir.join("blobs"), config.disk_bytes)?;
     let (kept, stored) = open_store(&config)?;
@@ -145,6 +155,7 @@ pub async fn run(config: Config, view: ConfigView, stop: mpsc::Receiver<()>) -> 
         node_key: identity.key.to_bytes(),
         mesh: identity.mesh,
         certificate: identity.chain.clone(),
+        office: Some(office.clone()),
     })
     .await?;
 
@@ -155,6 +166,7 @@ pub async fn run(config: Config, view: ConfigView, stop: mpsc::Receiver<()>) -> 
         config: Arc::new(view),
         me: identity.certificate.peer,
         cloud: config.cloud,
+        office: office.clone(),
     };
     let (end_api, api_ends) = oneshot::channel::<()>();
     let serving = tokio::spawn(api::serve(listener, api, async {
@@ -163,7 +175,7 @@ pub async fn run(config: Config, view: ConfigView, stop: mpsc::Receiver<()>) -> 
     }));
 
     let sampler = LoadSampler::new()?;
-    let driver = Driver::new(Parts { config, identity, speed, seed, network, executor, blobs, kept });
+    let driver = Driver::new(Parts { config, identity, speed, seed, network, executor, blobs, kept, office });
     driver
         .run(Sources { network: network_events, executor: executor_events, requests, store: stored, stop }, sampler)
         .await;
@@ -177,7 +189,7 @@ pub async fn run(config: Config, view: ConfigView, stop: mpsc::Receiver<()>) -> 
 }
 
 /// Holds the directory for as long as the file lives; the lock goes with the process, however it ends.
-fn take_data_dir(path: &Path) -> Result<File, StartError> {
+pub(crate) fn take_data_dir(path: &Path) -> Result<File, StartError> {
     let failed = |source| StartError::DataDir { path: path.to_owned(), source };
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
     let lock = File::options().create(true).truncate(false).write(true).open(path.join("lock")).map_err(failed)?;

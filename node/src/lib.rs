@@ -8,6 +8,7 @@ pub mod config;
 pub mod daemon;
 mod driver;
 pub mod executor;
+pub mod joining;
 pub mod load_sampler;
 pub mod network;
 pub mod speed;

@@ -1,13 +1,16 @@
 //! `shoald`: arguments, configuration, start, signals.
 
+use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use shoal_node::config::{self, Config, ConfigError, Flags, Host, Sources};
+use shoal_node::joining::arrival::{self, Arrival};
 use shoal_node::{daemon, network, telemetry};
-use shoal_protocol::api::ConfigView;
+use shoal_protocol::api::{ConfigView, JoinReport};
+use shoal_protocol::certificate::Ticket;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -35,6 +38,9 @@ enum Command {
     Run(Run),
     /// Set a damaged task store aside and keep what of it can be read; only while the daemon does not run
     RepairStore(Run),
+    /// Join a mesh with the ticket on standard input, and say how it goes in lines of JSON; for `shoal join`
+    #[command(hide = true)]
+    Join(Join),
     /// Print the configuration as JSON, with the origin of each value; for tools
     #[command(hide = true)]
     ConfigShow(Run),
@@ -68,6 +74,18 @@ struct Run {
     check_config: bool,
 }
 
+#[derive(Debug, Args)]
+struct Join {
+    #[command(flatten)]
+    run: Run,
+    /// What this machine would like to be called
+    #[arg(long, value_name = "NAME")]
+    wish: Option<String>,
+    /// Leave the mesh it belongs to
+    #[arg(long)]
+    force: bool,
+}
+
 fn main() -> ExitCode {
     // Before anything else: it needs to be the only thread.
     if let Err(error) = network::forget_tls_key_log() {
@@ -77,6 +95,7 @@ fn main() -> ExitCode {
     match command {
         Some(Command::ConfigShow(run)) => show(&run),
         Some(Command::RepairStore(run)) => repair_store(&run),
+        Some(Command::Join(arguments)) => join(arguments),
         Some(Command::Run(run)) => start(&run),
         None => start(&run),
     }
@@ -157,6 +176,43 @@ fn repair_store(run: &Run) -> ExitCode {
         }
         Err(error) => fail(&error, error.hint(), error.exit_code()),
     }
+}
+
+/// A ticket with the most labels allowed is under 20 KiB.
+const TICKET_BYTES_MAX: u64 = 64 * 1024;
+
+fn join(arguments: Join) -> ExitCode {
+    let config = match load(&arguments.run) {
+        Ok((config, _)) => config,
+        Err(error) => return fail_config(&error),
+    };
+    let mut text = zeroize::Zeroizing::new(String::new());
+    if let Err(error) = std::io::stdin().take(TICKET_BYTES_MAX).read_to_string(&mut text) {
+        return fail(&error, "give the ticket on standard input", 1);
+    }
+    let ticket = match Ticket::decode(&text) {
+        Ok(ticket) => ticket,
+        Err(error) => return fail(&error, error.hint(), 1),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error, "check the limits on open files and threads", 1),
+    };
+    let arrival = Arrival { ticket, wish: arguments.wish, force: arguments.force };
+    match runtime.block_on(arrival::join(&config, arrival, |report| say(&report))) {
+        Ok(joined) => {
+            say(&JoinReport::Joined(Box::new(joined)));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            say(&JoinReport::Failed(Box::new(error.problem())));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn say(report: &JoinReport) {
+    println!("{}", serde_json::to_string(report).unwrap_or_default());
 }
 
 fn start(run: &Run) -> ExitCode {

@@ -20,10 +20,18 @@
 //! | `GET /v1/blobs/{id}?from=PEER` | | the bytes, fetched from that peer or any neighbour when not here |
 //! | `GET /v1/events` | | server-sent events: [`EventView`] |
 //! | `GET /v1/config` | | [`ConfigView`] |
+//! | `POST /v1/invitations` | [`InvitationRequest`] | [`InvitationView`] with its ticket |
+//! | `GET /v1/invitations` | | [`Listing`] of [`InvitationView`], without tickets |
+//! | `POST /v1/invitations/{id}/withdraw` | | |
+//! | `GET /v1/joiners` | | [`Listing`] of [`JoinerView`]: who waits for approval |
+//! | `POST /v1/joiners/{number}/approve`, `…/deny` | | |
+//! | `POST /v1/peers/{peer}/label` | [`LabelRequest`] | [`LabelView`] |
 //! | `POST /v1/shutdown` | | |
 //!
 //! `{id}` may be a unique prefix, or `last`; `{peer}` a name, an id or a unique prefix of either. Errors are
 //! `application/problem+json`: [`Problem`]. Every top-level object carries `"schema":"shoal/v1"`.
+
+mod joining;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -41,6 +49,10 @@ use crate::task::durable::Found;
 use crate::task::spec::{CloudUse, Ending, LimitKind, Payload, Priority};
 use crate::task::{TaskState, problem};
 use crate::time::micros;
+
+pub use self::joining::{
+    InvitationRequest, InvitationView, JoinReport, JoinedView, JoinerView, LabelRequest, LabelView,
+};
 
 /// Value of the `schema` field of every answer.
 pub const SCHEMA: &str = "shoal/v1";
@@ -112,6 +124,8 @@ pub mod codes {
     pub const NO_PEER: &str = "SH0405";
     /// No such blob, here or at the neighbours asked.
     pub const NO_BLOB: &str = "SH0406";
+    /// No such invitation, or nobody who waits by that number.
+    pub const NO_INVITATION: &str = "SH0407";
     /// A prefix fits several.
     pub const AMBIGUOUS: &str = "SH0409";
     /// No peer can run the task.
@@ -128,6 +142,14 @@ pub mod codes {
     pub const TRAPPED: &str = "SH0421";
     /// The module hit one of its limits.
     pub const LIMIT_HIT: &str = "SH0422";
+    /// This peer may not sign for the mesh.
+    pub const NO_ISSUER: &str = "SH0425";
+    /// The ticket is of no use.
+    pub const TICKET: &str = "SH0426";
+    /// The inviting peer does not answer.
+    pub const NO_INVITER: &str = "SH0427";
+    /// One of two clocks is wrong.
+    pub const CLOCK: &str = "SH0428";
     /// Too much is waiting.
     pub const OVERLOADED: &str = "SH0429";
     /// Cancelled by its user.

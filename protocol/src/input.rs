@@ -72,6 +72,9 @@ pub enum Input {
     RevocationsVerified(Option<Box<VerifiedRevocations>>),
     /// A revocation list from disk, or from a user of this peer, that has been verified.
     Revoked(Box<VerifiedRevocations>),
+    /// A peer is described by a newer certificate than before: a connected neighbour, whose connection goes on, or this peer
+    /// itself.
+    Recertified(Member),
     /// A user of this peer wants a task run.
     Submitted {
         /// Its id, by [`TaskId::derive`].

@@ -182,6 +182,12 @@ impl Peer {
                 verified.into_iter().for_each(|verified| self.revoke(now, *verified));
             }
             Input::Revoked(verified) => self.revoke(now, *verified),
+            Input::Recertified(member) => {
+                if member.peer == self.me.peer {
+                    self.me = member.clone();
+                }
+                self.membership.recertified(now, member);
+            }
             Input::Submitted { task, name, spec, keeping } => {
                 let submission = Submission { name, spec, keeping };
                 self.with_requester(now, |r, around, out| r.submit(now, task, submission, around, out));

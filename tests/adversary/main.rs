@@ -7,6 +7,7 @@
 mod certificates;
 mod handshakes;
 mod members;
+mod tickets;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

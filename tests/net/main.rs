@@ -7,6 +7,7 @@ mod bad_input;
 mod command_line;
 mod durable;
 mod faults;
+mod joining;
 mod restart;
 mod revocation;
 mod running;

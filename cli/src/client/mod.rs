@@ -20,8 +20,8 @@ use hyper::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shoal_protocol::api::{
-    BlobView, ConfigView, Explanation, Listing, PeerView, PingView, Problem, RevocationsView, RevokeRequest, RttView,
-    SCHEMA, Status, TaskRequest, TaskView,
+    BlobView, ConfigView, Explanation, InvitationRequest, InvitationView, JoinerView, LabelRequest, LabelView, Listing,
+    PeerView, PingView, Problem, RevocationsView, RevokeRequest, RttView, SCHEMA, Status, TaskRequest, TaskView,
 };
 use shoal_protocol::certificate::SignedRevocations;
 use shoal_protocol::id::BlobId;
@@ -210,9 +210,49 @@ impl Client {
         self.get("/v1/config").await
     }
 
+    /// Makes an invitation, with its ticket.
+    pub async fn invite(&self, request: &InvitationRequest) -> Result<InvitationView, ClientError> {
+        self.post("/v1/invitations", Body::json(request)).await
+    }
+
+    /// The invitations this peer has made.
+    pub async fn invitations(&self) -> Result<Listing<InvitationView>, ClientError> {
+        self.get("/v1/invitations").await
+    }
+
+    /// Lets nobody in by an invitation any more; its id, or the beginning of it.
+    pub async fn withdraw(&self, id: &str) -> Result<(), ClientError> {
+        self.order(&format!("/v1/invitations/{}/withdraw", encode(id))).await
+    }
+
+    /// The machines that wait to be let in.
+    pub async fn joiners(&self) -> Result<Listing<JoinerView>, ClientError> {
+        self.get("/v1/joiners").await
+    }
+
+    /// Lets one in.
+    pub async fn approve(&self, number: u64) -> Result<(), ClientError> {
+        self.order(&format!("/v1/joiners/{number}/approve")).await
+    }
+
+    /// Keeps one out.
+    pub async fn deny(&self, number: u64) -> Result<(), ClientError> {
+        self.order(&format!("/v1/joiners/{number}/deny")).await
+    }
+
+    /// Changes what the issuer vouches for.
+    pub async fn label(&self, peer: &str, change: &LabelRequest) -> Result<LabelView, ClientError> {
+        self.post(&format!("/v1/peers/{}/label", encode(peer)), Body::json(change)).await
+    }
+
     /// Asks the daemon to hand back queued work and end.
     pub async fn shutdown(&self) -> Result<(), ClientError> {
-        self.download_by(Method::POST, "/v1/shutdown").await?.bytes(ANSWER_BYTES_MAX).await.map(drop)
+        self.order("/v1/shutdown").await
+    }
+
+    /// A request whose answer is that it was done.
+    async fn order(&self, path: &str) -> Result<(), ClientError> {
+        self.download_by(Method::POST, path).await?.bytes(ANSWER_BYTES_MAX).await.map(drop)
     }
 
     async fn get<T: Answer>(&self, path: &str) -> Result<T, ClientError> {
@@ -300,7 +340,17 @@ macro_rules! answers_with_schema {
     )*};
 }
 
-answers_with_schema!(Status, PingView, RttView, RevocationsView, TaskView, BlobView, ConfigView);
+answers_with_schema!(
+    Status,
+    PingView,
+    RttView,
+    RevocationsView,
+    TaskView,
+    BlobView,
+    ConfigView,
+    InvitationView,
+    LabelView
+);
 
 impl<T: DeserializeOwned> Answer for Listing<T> {
     fn schema(&self) -> Option<&str> {

@@ -19,7 +19,7 @@ pub enum Command {
     Up(node::up::Up),
     Status(node::status::Show),
     Peers(peer::list::List),
-    /// A peer of the mesh
+    /// Other peers, one at a time
     #[command(subcommand)]
     Peer(peer::Verb),
     Ping(peer::ping::Ping),
@@ -41,6 +41,8 @@ pub enum Command {
     /// The mesh this peer belongs to
     #[command(subcommand)]
     Mesh(mesh::Verb),
+    Invite(mesh::invite::Invite),
+    Join(mesh::join::Join),
     Bench(node::bench::Bench),
     Completion(node::completion::Completion),
     Version(node::version::Version),
@@ -67,6 +69,8 @@ impl Command {
             Self::Events(verb) => verb.run(&client, printer).await,
             Self::Config(verb) => verb.run(&client, printer).await,
             Self::Mesh(verb) => verb.run(&client, printer).await,
+            Self::Invite(verb) => verb.run(&client, printer).await,
+            Self::Join(verb) => verb.run(&client, printer).await,
             Self::Bench(verb) => verb.run(&client, printer).await,
             Self::Completion(verb) => verb.run(printer),
             Self::Version(verb) => verb.run(&client, printer).await,

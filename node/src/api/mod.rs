@@ -7,6 +7,7 @@ mod blobs;
 mod body;
 mod elsewhere;
 mod events;
+mod joining;
 mod peers;
 mod problem;
 mod revocations;
@@ -27,6 +28,7 @@ use tokio::net::UnixListener;
 
 use crate::blobs::BlobStore;
 use crate::driver::handle::Handle;
+use crate::joining::Office;
 use body::Json;
 use problem::{ApiError, ApiResult};
 
@@ -42,6 +44,7 @@ pub(crate) struct Api {
     pub(crate) me: PeerId,
     /// How tasks use cloud peers when they do not say.
     pub(crate) cloud: CloudUse,
+    pub(crate) office: Office,
 }
 
 /// Answers until `ended` is done and open requests are answered.
@@ -57,6 +60,12 @@ fn routes(api: Api) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/peers", get(peers::list))
         .route("/v1/peers/{peer}/ping", post(peers::ping))
+        .route("/v1/peers/{peer}/label", post(joining::label))
+        .route("/v1/invitations", get(joining::list).post(joining::invite))
+        .route("/v1/invitations/{id}/withdraw", post(joining::withdraw))
+        .route("/v1/joiners", get(joining::joiners))
+        .route("/v1/joiners/{number}/approve", post(joining::approve))
+        .route("/v1/joiners/{number}/deny", post(joining::deny))
         .route("/v1/rtt", get(peers::rtt))
         .route("/v1/revocations", get(revocations::show).post(revocations::add))
         .route("/v1/tasks", get(tasks::list).post(tasks::submit))

@@ -11,6 +11,7 @@ use shoal_protocol::{BlobId, FindError};
 
 use crate::blobs::BlobError;
 use crate::driver::handle::Refusal;
+use crate::joining::OfficeError;
 
 /// A request that has no answer.
 #[derive(Debug)]
@@ -90,6 +91,7 @@ impl From<Refusal> for ApiError {
                 Self::new(codes::INTERNAL, StatusCode::INTERNAL_SERVER_ERROR, title, "try again").retry_after(None)
             }
             Refusal::Stopping => stopping(title),
+            Refusal::Office(error) => error.into(),
         }
     }
 }
@@ -163,6 +165,23 @@ impl From<BlobError> for ApiError {
             }
             BlobError::NoRoom { .. } | BlobError::DiskFull { .. } => (codes::STORE, StatusCode::INSUFFICIENT_STORAGE),
             BlobError::Corrupt { .. } | BlobError::Io { .. } => (codes::STORE, StatusCode::INTERNAL_SERVER_ERROR),
+        };
+        Self::new(code, status, error.to_string(), error.hint())
+    }
+}
+
+impl From<OfficeError> for ApiError {
+    fn from(error: OfficeError) -> Self {
+        let (code, status) = match &error {
+            OfficeError::Issuer(_) => (codes::NO_ISSUER, StatusCode::FORBIDDEN),
+            OfficeError::Ledger(_) => (codes::STORE, StatusCode::INTERNAL_SERVER_ERROR),
+            OfficeError::Full(_) => (codes::OVERLOADED, StatusCode::TOO_MANY_REQUESTS),
+            OfficeError::NoAddress => (codes::BAD_REQUEST, StatusCode::CONFLICT),
+            OfficeError::NoEntropy(_) | OfficeError::CutShort(_) => {
+                (codes::INTERNAL, StatusCode::INTERNAL_SERVER_ERROR)
+            }
+            OfficeError::NoInvitation => (codes::NO_INVITATION, StatusCode::NOT_FOUND),
+            OfficeError::Refused(_) => (codes::DENIED, StatusCode::FORBIDDEN),
         };
         Self::new(code, status, error.to_string(), error.hint())
     }

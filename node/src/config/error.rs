@@ -93,14 +93,14 @@ impl IdentityError {
     pub fn hint(&self) -> String {
         match self {
             Self::NoCertificate { path, peer } => format!(
-                "start a mesh here with `shoal mesh init`, or have this peer admitted where the mesh was founded: \
-                 `shoal mesh admit --key {peer} --name NAME`, and put the certificate at {}",
+                "start a mesh here with `shoal mesh init`, or join one with a ticket: `shoal join -`; or have this peer \
+                 admitted by hand where the mesh was founded: `shoal mesh admit --key {peer} --name NAME`, and put the certificate at {}",
                 path.display()
             ),
             Self::Key(error) => error.hint(),
             Self::BadCertificate { source, .. } => source.hint().to_owned(),
             Self::Contradiction { key, .. } => format!(
-                "remove {key} from the configuration (the certificate decides), or get a new certificate: `shoal mesh admit`"
+                "remove {key} from the configuration (the certificate decides), or get a new certificate: `shoal join -`"
             ),
             Self::File { path, .. } => {
                 format!("check the owner and mode of {}, or choose another `node.data_dir`", path.display())

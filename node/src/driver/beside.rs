@@ -5,6 +5,7 @@ use std::fmt;
 use futures::StreamExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
+use shoal_protocol::certificate::Chain;
 use shoal_protocol::certificate::VerifiedRevocations;
 use shoal_protocol::message::TaskRef;
 use shoal_protocol::task::spec::BlobRef;
@@ -19,6 +20,10 @@ pub(crate) enum Done {
     Verified(Vec<Verified>),
     /// The verdict on a revocation list.
     Judged(Option<Box<VerifiedRevocations>>),
+    /// The next certificate of this peer, or why there is none.
+    Certified(Result<Chain, String>),
+    /// It is on disk, or is not.
+    Kept(Result<Box<Chain>, String>),
     /// Something whose outcome only its caller wanted.
     Answered,
 }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use shoal_protocol::api::TaskView;
+use shoal_protocol::api::{LabelRequest, LabelView, TaskView};
 use shoal_protocol::certificate::{CertificateError, SignedRevocations};
 use shoal_protocol::output::TaskError;
 use shoal_protocol::task::durable::{Found, Keeping};
@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::Driver;
 use super::news::Following;
 use super::waiters::{Seeker, TaskReply};
+use crate::joining::OfficeError;
 
 /// Requests that wait for the driver; beyond this callers wait to hand theirs in.
 const REQUESTS_MAX: usize = 1_024;
@@ -39,6 +40,8 @@ pub(crate) enum Refusal {
     NoEntropy(String),
     #[error("this peer is shutting down")]
     Stopping,
+    #[error(transparent)]
+    Office(#[from] OfficeError),
 }
 
 /// A task as a user hands it in.
@@ -78,6 +81,8 @@ pub(crate) enum Request {
         since: Option<u64>,
         reply: oneshot::Sender<Following>,
     },
+    /// What the issuer is to vouch for.
+    Relabel(String, LabelRequest, oneshot::Sender<Result<LabelView, Refusal>>),
     ShutDown,
 }
 
@@ -143,6 +148,10 @@ impl Handle {
 
     pub(crate) async fn follow(&self, since: Option<u64>) -> Result<Following, Refusal> {
         self.ask(|reply| Request::Follow { since, reply }).await
+    }
+
+    pub(crate) async fn relabel(&self, peer: String, change: LabelRequest) -> Result<LabelView, Refusal> {
+        self.ask(|reply| Request::Relabel(peer, change, reply)).await?
     }
 
     pub(crate) async fn shut_down(&self) -> Result<(), Refusal> {

@@ -16,6 +16,7 @@ mod fetch;
 pub(crate) mod handle;
 pub(crate) mod news;
 mod outputs;
+mod papers;
 mod pins;
 mod records;
 mod requests;
@@ -26,6 +27,7 @@ mod waiters;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use shoal_protocol::certificate::MemberCertificate;
 use shoal_protocol::{Input, Message, Peer, PeerId, Time};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
@@ -33,6 +35,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use crate::blobs::{BlobServer, BlobStore, ServeLimits};
 use crate::config::{Config, Identity};
 use crate::executor::{Executor, ExecutorEvent};
+use crate::joining::Office;
 use crate::load_sampler::{LoadSampler, SAMPLE_EVERY};
 use crate::network::{BulkStream, Network, NetworkEvent};
 use crate::store::{Answer, Committer, Records as StoredRecords};
@@ -65,6 +68,7 @@ pub(crate) struct Parts {
     pub(crate) executor: Executor,
     pub(crate) blobs: BlobStore,
     pub(crate) kept: Kept,
+    pub(crate) office: Office,
 }
 
 /// What the store has and does.
@@ -123,16 +127,22 @@ pub(crate) struct Driver {
     pins: Pins,
     /// Who is connected, and who has signed for it.
     connected: BTreeMap<PeerId, PeerId>,
+    office: Office,
+    /// The newest certificate of each that is connected.
+    shown: BTreeMap<PeerId, MemberCertificate>,
+    renewal: papers::Renewal,
     strikes: BTreeMap<PeerId, u8>,
     stopping: Stopping,
     announced: bool,
     garbage: u64,
     strangers: u64,
+    /// When a member was last refused for its dates, and in which words.
+    wrong_dates: Option<(Time, String)>,
 }
 
 impl Driver {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { config, identity, speed, seed, network, executor, blobs, kept } = parts;
+        let Parts { config, identity, speed, seed, network, executor, blobs, kept, office } = parts;
         let Kept { committer, records, boot } = kept;
         let unix_ms = u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX);
         let clock = Clock::start();
@@ -153,11 +163,15 @@ impl Driver {
             damaged: Vec::new(),
             inputs: VecDeque::new(),
             connected: BTreeMap::new(),
+            office,
+            shown: BTreeMap::new(),
+            renewal: papers::Renewal::default(),
             strikes: BTreeMap::new(),
             stopping: Stopping::No,
             announced: false,
             garbage: 0,
             strangers: 0,
+            wrong_dates: None,
             clock,
             config,
             identity,
@@ -245,7 +259,7 @@ impl Driver {
             NetworkEvent::Discovered { peer, address } => {
                 self.handle(Input::Discovered { peer, address, bootstrap: false });
             }
-            NetworkEvent::Connected { member, issuer, address } => {
+            NetworkEvent::Connected { member, certificate, issuer, address } => {
                 self.connected.insert(member.peer, issuer);
                 self.strikes.remove(&member.peer);
                 self.news.learn_name(member.peer, &member.name);
@@ -257,9 +271,11 @@ impl Driver {
                     self.network.disconnect(member.peer, "the issuer of its certificate has been revoked");
                 }
                 self.handle(Input::Connected { member, address });
+                self.has_shown(certificate);
             }
             NetworkEvent::Disconnected { peer } => {
                 self.connected.remove(&peer);
+                self.shown.remove(&peer);
                 self.strikes.remove(&peer);
                 self.handle(Input::Disconnected { peer });
             }
@@ -270,8 +286,10 @@ impl Driver {
             NetworkEvent::Refused { address, reason } => {
                 self.strangers += 1;
                 tracing::warn!(address, reason, "a stranger was refused");
+                self.wrong_dates = status::wrong_dates(self.clock.now(), &address, &reason).or(self.wrong_dates.take());
             }
             NetworkEvent::Frame { from, body } => self.on_frame(from, &body),
+            NetworkEvent::Papers { from, body } => self.on_papers(from, &body),
             NetworkEvent::Bulk { from, stream } => self.serve(from, stream),
         }
     }
@@ -332,6 +350,7 @@ impl Driver {
             sample.foreign_cores = 0.0;
         }
         self.handle(Input::LoadSampled(sample));
+        self.renew_if_due();
         if let Some((path, bytes)) = self.records.due(self.clock.now()) {
             // Nobody waits for it, and an error is logged where it happens.
             let _written = tokio::task::spawn_blocking(move || records::write(&path, &bytes));
@@ -348,6 +367,7 @@ impl Driver {
                 addresses = addresses.join(" "), api = %self.config.socket.display(), "ready",
             );
         }
+        self.office.listens_at(addresses.clone());
         let record = self.records.sign_own(&self.identity, addresses, unix_time());
         self.handle(Input::RecordSigned(record));
     }

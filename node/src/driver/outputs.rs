@@ -64,9 +64,12 @@ impl Driver {
                     self.news.learn_name(verified.member.peer, &verified.member.name);
                     self.fetcher.learn_addresses(verified.member.peer, &verified.addresses);
                     self.handle(verified.input());
+                    self.may_be_newer(&verified.certificate);
                 }
             }
             Done::Judged(verified) => self.handle(Input::RevocationsVerified(verified)),
+            Done::Certified(signed) => self.on_certified(signed),
+            Done::Kept(kept) => self.on_kept(kept),
             Done::Answered => {}
         }
     }

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use shoal_protocol::certificate::{PeerRecord, SignedRecord};
+use shoal_protocol::certificate::{MemberCertificate, PeerRecord, SignedRecord};
 use shoal_protocol::config::ADDRESSES_MAX;
 use shoal_protocol::{Input, Member, MeshId, PeerId, Time, cbor};
 
@@ -28,7 +28,7 @@ pub(crate) struct Verified {
     pub(crate) member: Member,
     pub(crate) addresses: Vec<String>,
     sequence: u64,
-    expires_unix_s: u64,
+    pub(crate) certificate: MemberCertificate,
     /// Later ones were heard of later.
     heard: u64,
 }
@@ -51,7 +51,7 @@ pub(crate) fn verify(records: Vec<SignedRecord>, mesh: MeshId, now_unix_s: u64) 
             member: certificate.member(),
             addresses: said.addresses,
             sequence: said.sequence,
-            expires_unix_s: certificate.expires_unix_s,
+            certificate,
             heard: 0,
             record,
         }),
@@ -102,7 +102,9 @@ impl Records {
         for record in records {
             match self.known.get(&record.peer) {
                 _ if record.peer == self.me => {}
-                Some(had) if had.record == record && now_unix_s < had.expires_unix_s => known.push(had.input()),
+                Some(had) if had.record == record && now_unix_s < had.certificate.expires_unix_s => {
+                    known.push(had.input())
+                }
                 Some(_) | None => unknown.push(record),
             }
         }
@@ -191,7 +193,7 @@ fn best_first(mut addresses: Vec<String>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use shoal_protocol::Role;
-    use shoal_protocol::certificate::{Issuer, MemberCertificate, SecretKey};
+    use shoal_protocol::certificate::{Issuer, SecretKey};
 
     use super::*;
 

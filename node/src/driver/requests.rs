@@ -38,6 +38,7 @@ impl Driver {
             },
             Request::Revoke(list, reply) => drop(reply.send(self.revoke(*list))),
             Request::Follow { since, reply } => drop(reply.send(self.news.follow(since))),
+            Request::Relabel(peer, change, reply) => self.relabel(&peer, change, reply),
             Request::ShutDown => self.stop(),
         }
     }

@@ -1,17 +1,18 @@
 //! This peer in one answer: itself, its neighbours, its tasks, its counters, and what a person should look at.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use shoal_protocol::api::{PeerView, Status, schema};
 use shoal_protocol::output::PeerState;
 use shoal_protocol::placement::explain::Decision;
 use shoal_protocol::{BlobId, Peer, PeerId, TaskSpec, Time};
 
+use super::Driver;
 use super::handle::Refusal;
-use super::{Driver, unix_time};
 
-/// A certificate that expires within this time is worth a word.
-const EXPIRY_WARNING_S: u64 = 14 * 24 * 3600;
+/// How long a refusal for dates is told of.
+const WRONG_DATES_TOLD: Duration = Duration::from_secs(300);
 /// Lost neighbours told of; the rest are in the listing.
 const LOST_TOLD_MAX: usize = 3;
 
@@ -73,14 +74,12 @@ impl Driver {
 
     fn warnings(&self, peers: &[PeerView], addresses: &[String]) -> Vec<String> {
         let mut warnings = Vec::new();
-        let left_s = self.identity.certificate.expires_unix_s.saturating_sub(unix_time().as_secs());
-        if left_s < EXPIRY_WARNING_S {
-            let peer = self.identity.certificate.peer;
-            warnings.push(format!(
-                "this peer's certificate expires in {} → shoal mesh admit --key {peer} --name {}",
-                ago(left_s.saturating_mul(1_000_000)),
-                self.identity.certificate.name
-            ));
+        warnings.extend(self.renewal_warning());
+        let recent = self.wrong_dates.as_ref().filter(|(at, _)| self.now().since(*at) < WRONG_DATES_TOLD);
+        warnings.extend(recent.map(|(_, words)| words.clone()));
+        let waiting = self.office.joiners().len();
+        if waiting > 0 {
+            warnings.push(format!("{waiting} machines wait to be let in → shoal mesh joiners"));
         }
         if let Some((why, fix)) = self.committer.counts().trouble() {
             warnings.push(format!("tasks cannot be kept: {why} → {fix}"));
@@ -98,12 +97,43 @@ impl Driver {
     }
 }
 
+/// What to say of a member that was refused for its dates: most often one of two clocks is wrong.
+pub(super) fn wrong_dates(now: Time, address: &str, reason: &str) -> Option<(Time, String)> {
+    // TLS carries words and no types; these are `CertificateError`'s.
+    let at = reason.find("the certificate of `")?;
+    let is_about_dates = reason.contains("` expired ") || reason.contains("` is not valid for another ");
+    let words = reason.get(at..).unwrap_or_default();
+    is_about_dates.then(|| (now, format!("refused {address}: {words} → check the clocks of both machines: date -u")))
+}
+
 /// A time span as a person says it.
-fn ago(us: u64) -> String {
+pub(super) fn ago(us: u64) -> String {
     match us / 1_000_000 {
         s @ 0..=119 => format!("{s}s"),
         s @ 120..=7_199 => format!("{}m", s / 60),
         s @ 7_200..=172_799 => format!("{}h", s / 3_600),
         s => format!("{}d", s / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shoal_protocol::certificate::CertificateError;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_for_dates_is_known_by_the_words_of_its_error() {
+        let name = || "cam".to_owned();
+        let errors = [
+            CertificateError::NotYetValid { name: name(), wait_s: 4_000 },
+            CertificateError::Expired { name: name(), ago_s: 7 },
+        ];
+        for error in errors {
+            let (_, words) = wrong_dates(Time::ZERO, "/ip4/192.0.2.1", &format!("TLS: {error}")).unwrap();
+            assert!(words.contains(&error.to_string()) && words.contains("clocks"), "{words}");
+        }
+        let stolen = CertificateError::OtherHolder { name: name() };
+        assert_eq!(wrong_dates(Time::ZERO, "/ip4/192.0.2.1", &stolen.to_string()), None);
     }
 }

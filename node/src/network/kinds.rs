@@ -11,6 +11,8 @@ pub(super) enum Kind {
     Control = 0xC1,
     /// One long message.
     Long = 0xA1,
+    /// What members say of their certificates.
+    Papers = 0xA2,
 }
 
 impl Kind {
@@ -23,6 +25,6 @@ impl Kind {
     /// Of a stream that the other side has opened; none that there is.
     pub(super) async fn of(stream: &mut RecvStream) -> io::Result<Option<Self>> {
         let first = stream.read_u8().await?;
-        Ok([Self::Control, Self::Long].into_iter().find(|kind| *kind as u8 == first))
+        Ok([Self::Control, Self::Long, Self::Papers].into_iter().find(|kind| *kind as u8 == first))
     }
 }

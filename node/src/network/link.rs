@@ -205,7 +205,7 @@ async fn arrive(
         return Err(End::Refused { reason: "this peer has as many neighbours as it may have".into(), garbage: false });
     }
     shared.counters.admitted.one();
-    let connected = NetworkEvent::Connected { member: certificate.member(), issuer, address: dialled };
+    let connected = NetworkEvent::Connected { member: certificate.member(), certificate, issuer, address: dialled };
     match arrival {
         Arrival::Connected => first.send(connected),
         Arrival::Reconnected => {

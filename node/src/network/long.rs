@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use quinn::RecvStream;
 use shoal_protocol::PeerId;
+use shoal_protocol::certificate::joining::PAPERS_BYTES_MAX;
 use shoal_protocol::config::MESSAGE_BYTES_MAX;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::OwnedSemaphorePermit;
@@ -119,8 +120,8 @@ impl Incoming {
 
 /// Reads one and hands it to the driver.
 async fn receive(stream: RecvStream, from: PeerId, shared: Arc<Shared>) {
-    let body = match timeout(LONG_TIMEOUT, read(stream)).await {
-        Ok(Ok(body)) => body,
+    let (kind, body) = match timeout(LONG_TIMEOUT, read(stream)).await {
+        Ok(Ok(read)) => read,
         Ok(Err(ReadError::NotLong)) => return cut_off(from, &"it opened a stream of no kind", &shared),
         Ok(Err(ReadError::TooLong(error))) => return cut_off(from, &error, &shared),
         Ok(Err(ReadError::Io(error))) => {
@@ -132,8 +133,13 @@ async fn receive(stream: RecvStream, from: PeerId, shared: Arc<Shared>) {
     // Its link departs under the same lock, before `Disconnected` is told.
     let links = shared.links();
     if links.newest(from).is_some_and(|link| !link.is_muted()) {
-        shared.counters.long_in.one();
-        room.send(NetworkEvent::Frame { from, body });
+        room.send(match kind {
+            Kind::Papers => NetworkEvent::Papers { from, body },
+            Kind::Long | Kind::Control => {
+                shared.counters.long_in.one();
+                NetworkEvent::Frame { from, body }
+            }
+        });
     }
 }
 
@@ -149,17 +155,19 @@ impl From<io::Error> for ReadError {
     }
 }
 
-async fn read(mut stream: RecvStream) -> Result<Vec<u8>, ReadError> {
-    if Kind::of(&mut stream).await? != Some(Kind::Long) {
-        return Err(ReadError::NotLong);
-    }
+async fn read(mut stream: RecvStream) -> Result<(Kind, Vec<u8>), ReadError> {
+    let (kind, limit) = match Kind::of(&mut stream).await? {
+        Some(kind @ Kind::Long) => (kind, MESSAGE_BYTES_MAX),
+        Some(kind @ Kind::Papers) => (kind, PAPERS_BYTES_MAX),
+        Some(Kind::Control) | None => return Err(ReadError::NotLong),
+    };
     let announced = usize::try_from(stream.read_u32().await?).unwrap_or(usize::MAX);
-    if announced > MESSAGE_BYTES_MAX {
-        return Err(ReadError::TooLong(FrameTooLong { announced, limit: MESSAGE_BYTES_MAX }));
+    if announced > limit {
+        return Err(ReadError::TooLong(FrameTooLong { announced, limit }));
     }
     let mut body = vec![0; announced];
     stream.read_exact(&mut body).await.map_err(io::Error::other)?;
-    Ok(body)
+    Ok((kind, body))
 }
 
 /// No honest peer does that.

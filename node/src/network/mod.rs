@@ -23,6 +23,7 @@ mod links;
 mod long;
 mod lookup;
 mod outbox;
+mod papers;
 mod quic;
 mod revoked;
 mod slots;
@@ -33,7 +34,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use shoal_protocol::certificate::{Chain, SecretKey};
+use shoal_protocol::certificate::{Chain, MemberCertificate, SecretKey};
 use shoal_protocol::config::MESSAGE_BYTES_MAX;
 use shoal_protocol::{Member, MeshId, PeerId};
 use tokio::sync::{mpsc, oneshot};
@@ -47,10 +48,13 @@ use outbox::Rejected;
 use revoked::Revoked;
 use swarm::{Command, Task};
 
+use crate::joining::Office;
+
 pub use bulk::BulkStream;
 pub use error::{BulkError, KeyError, KeyLogError, NetworkError, SendError};
 pub use identity::{NodeKey, forget_tls_key_log, load_or_create_node_key};
-pub use quic::{Congestion, Probe};
+pub use quic::{Congestion, Probe, Visit, VisitError, Visited};
+pub(crate) use quic::{multiaddresses, sockets_of};
 
 /// What the network needs to start.
 pub struct NetworkConfig {
@@ -70,6 +74,8 @@ pub struct NetworkConfig {
     pub mesh: MeshId,
     /// What makes it a member of it.
     pub certificate: Chain,
+    /// Who decides about machines that come with a ticket; nobody: they are strangers.
+    pub office: Option<Office>,
 }
 
 impl fmt::Debug for NetworkConfig {
@@ -103,7 +109,9 @@ pub enum NetworkEvent {
     Connected {
         /// Who.
         member: Member,
-        /// Who has signed for it.
+        /// What says so.
+        certificate: MemberCertificate,
+        /// Who has signed that.
         issuer: PeerId,
         /// Where, when this side dialled.
         address: Option<String>,
@@ -136,6 +144,13 @@ pub enum NetworkEvent {
         /// The message without its length.
         body: Vec<u8>,
     },
+    /// A neighbour says something about certificates.
+    Papers {
+        /// Who.
+        from: PeerId,
+        /// What, as it was sent.
+        body: Vec<u8>,
+    },
     /// A neighbour has opened a bulk stream.
     Bulk {
         /// Who.
@@ -150,6 +165,7 @@ pub enum NetworkEvent {
 pub struct Network {
     shared: Arc<Shared>,
     commands: mpsc::Sender<Command>,
+    shown: Arc<quic::Shown>,
 }
 
 /// What the handle, the swarm and the links have in common. Its locks are held for a few instructions.
@@ -193,8 +209,9 @@ impl Network {
         });
         let mut task = Task::new(&config, Arc::clone(&shared), orders)?;
         task.listen(&config.listen).await?;
+        let shown = task.shown();
         tokio::spawn(task.run());
-        Ok((Self { shared, commands }, received))
+        Ok((Self { shared, commands, shown }, received))
     }
 
     /// This peer.

@@ -34,7 +34,7 @@ use super::limits::*;
 use super::link::{self, End, Opened};
 use super::links::LinkId;
 use super::lookup::{self, LookedUp};
-use super::quic::{Arrivals, Quic, QuicError, Settings};
+use super::quic::{Arrivals, Quic, QuicError, Settings, Shown};
 use super::revoked::Revoked;
 use super::{NetworkConfig, NetworkEvent, Shared};
 
@@ -63,6 +63,7 @@ pub(super) struct Task {
     shared: Arc<Shared>,
     commands: mpsc::Receiver<Command>,
     arrivals: Arrivals,
+    shown: Arc<Shown>,
     links: JoinSet<(Whom, End)>,
     links_begun: u64,
     /// As many as dials the protocol has under way.
@@ -82,8 +83,10 @@ impl Task {
         commands: mpsc::Receiver<Command>,
     ) -> Result<Self, NetworkError> {
         let arrivals = Arrivals::default();
+        let (swarm, shown) = build(config, arrivals.clone(), &shared.revoked)?;
         Ok(Self {
-            swarm: build(config, arrivals.clone(), &shared.revoked)?,
+            swarm,
+            shown,
             shared,
             commands,
             arrivals,
@@ -95,6 +98,11 @@ impl Task {
             discovered: BTreeSet::new(),
             backlog: VecDeque::new(),
         })
+    }
+
+    /// What handshakes show of this peer.
+    pub(super) fn shown(&self) -> Arc<Shown> {
+        Arc::clone(&self.shown)
     }
 
     /// Opens the configured listeners, and waits until each has an address.
@@ -438,7 +446,11 @@ impl Task {
     }
 }
 
-fn build(config: &NetworkConfig, arrivals: Arrivals, revoked: &Revoked) -> Result<Swarm<Behaviour>, NetworkError> {
+fn build(
+    config: &NetworkConfig,
+    arrivals: Arrivals,
+    revoked: &Revoked,
+) -> Result<(Swarm<Behaviour>, Arc<Shown>), NetworkError> {
     let keypair = keypair(&config.node_key)?;
     let neighbours = u32::try_from(config.peers_max).unwrap_or(u32::MAX);
     // Twice: while one connection of a pair replaces another, both exist.
@@ -460,8 +472,13 @@ fn build(config: &NetworkConfig, arrivals: Arrivals, revoked: &Revoked) -> Resul
         mdns: Toggle::from(mdns),
     };
     let key = Arc::new(SecretKey::from_bytes(&config.node_key));
-    let settings = Settings::new(&key, config.mesh, &config.certificate, config.congestion, revoked)
-        .map_err(|error| NetworkError::Transport(error.to_string()))?;
+    let settings = Settings::new(&key, config.mesh, &config.certificate, config.congestion, revoked);
+    let settings = settings.and_then(|settings| match config.office.clone() {
+        Some(office) => settings.with_office(office),
+        None => Ok(settings),
+    });
+    let settings = settings.map_err(|error| NetworkError::Transport(error.to_string()))?;
+    let shown = Arc::clone(&settings.shown);
     let swarm = swarm::Config::with_tokio_executor()
         // Saves a round trip for each stream: both sides know what will be agreed on.
         .with_substream_upgrade_protocol_override(Version::V1Lazy)
@@ -469,7 +486,7 @@ fn build(config: &NetworkConfig, arrivals: Arrivals, revoked: &Revoked) -> Resul
         // Links decide how long a connection lives, not libp2p's streams.
         .with_idle_connection_timeout(Duration::MAX);
     let transport = Quic::new(settings, arrivals).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed();
-    Ok(Swarm::new(transport, behaviour, keypair.public().to_peer_id(), swarm))
+    Ok((Swarm::new(transport, behaviour, keypair.public().to_peer_id(), swarm), shown))
 }
 
 /// A machine without multicast is reached by its addresses; it must start nevertheless.

@@ -9,7 +9,7 @@ use shoal_protocol::config::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use zeroize::Zeroizing;
 
-use shoal_protocol::certificate::{Issuer, MemberCertificate};
+use shoal_protocol::certificate::Issuer;
 
 use super::kinds::Kind;
 use super::limits::*;
@@ -65,6 +65,38 @@ async fn peers_on_the_local_network_discover_each_other() {
     assert_eq!(found, Some(b.id()));
     a.connected(b.id()).await;
     b.connected(a.id()).await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn papers_reach_a_neighbour_and_are_no_frame() {
+    let (a, mut b) = Node::pair().await;
+
+    a.network.send_papers(b.id(), b"next").await.unwrap();
+    let said = b.next("papers", |event| matches!(event, NetworkEvent::Papers { .. }), |event| event).await;
+
+    assert!(matches!(said, NetworkEvent::Papers { from, body } if from == a.id() && body == b"next"));
+    assert_eq!(b.counter("frames_in") + b.counter("long_in"), 0);
+    let too_long = vec![0; 64 * 1024];
+    assert_eq!(a.network.send_papers(b.id(), &too_long).await, Err(SendError::TooLarge(too_long.len())));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_new_certificate_is_shown_to_whoever_connects_next_and_closes_nothing() {
+    let (a, mut b) = Node::pair().await;
+    let mut c = Node::start(3).await;
+    let renewed = MemberCertificate { serial: 2, name: "renewed".into(), ..certificate_for(&mesh(), &key(1)) };
+
+    a.network.show(&renewed.sign(&Issuer::of(&mesh()))).unwrap();
+    a.dial(&c);
+    let name = |event: NetworkEvent| match event {
+        NetworkEvent::Connected { member, .. } => member.name,
+        other => panic!("{other:?}"),
+    };
+    let shown = c.next("connection", |event| matches!(event, NetworkEvent::Connected { .. }), name).await;
+
+    assert_eq!(shown, "renewed");
+    a.network.send(b.id(), b"still here".to_vec()).unwrap();
+    assert_eq!(b.frame().await, (a.id(), b"still here".to_vec()));
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -728,6 +760,7 @@ fn config(seed: u8, certificate: Chain) -> NetworkConfig {
         node_key: Zeroizing::new([seed; 32]),
         mesh: mesh().mesh(),
         certificate,
+        office: None,
     }
 }
 

@@ -99,14 +99,16 @@ impl CertificateError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Unreadable { .. } | Self::BadSignature { .. } | Self::TooLarge { .. } => {
-                "get a new certificate from whoever holds the mesh key: `shoal mesh admit`"
+                "get a new certificate with a ticket from the mesh's issuer: `shoal invite` there, `shoal join -` here"
             }
             Self::OtherMesh { .. } => "compare the mesh ids with `shoal status`; a peer belongs to one mesh",
             Self::OtherHolder { .. } => {
                 "a certificate works only with the node key it names; do not copy data directories"
             }
             Self::Issuer { .. } => "have the mesh's issuer renewed where its key is: `shoal mesh rotate-issuer`",
-            Self::Expired { .. } => "renew it with `shoal mesh admit`, and check the clock of this machine",
+            Self::Expired { .. } => {
+                "check the clock of this machine; if it is right, get a new one: `shoal invite` there, `shoal join -` here"
+            }
             Self::NotYetValid { .. } => "check the clocks of both machines",
             Self::Revoked { .. } => "make a new node key there, and ask whoever runs the mesh for a new certificate",
             Self::NotAllowed { .. } => "sign it with the mesh key",

@@ -97,20 +97,25 @@ impl MemberCertificate {
         if self.name.is_empty() || self.name.len() > NAME_BYTES_MAX {
             return Err(CertificateError::TooLarge { what: "name (or it is empty)", limit: NAME_BYTES_MAX });
         }
-        if self.labels.len() > LABELS_MAX {
-            return Err(CertificateError::TooLarge { what: "number of labels", limit: LABELS_MAX });
-        }
-        let longest = self.labels.iter().map(|(key, value)| key.len().max(value.len())).max();
-        if longest.is_some_and(|longest| longest > NAME_BYTES_MAX) {
-            return Err(CertificateError::TooLarge { what: "label", limit: NAME_BYTES_MAX });
-        }
-        Ok(())
+        check_labels(&self.labels)
     }
 
     /// What the rest of the protocol needs to know of the holder.
     pub fn member(&self) -> Member {
         Member { peer: self.peer, name: self.name.clone(), role: self.role, labels: self.labels.clone() }
     }
+}
+
+/// Whether labels are as few and as short as a certificate may have them.
+pub(super) fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), CertificateError> {
+    if labels.len() > LABELS_MAX {
+        return Err(CertificateError::TooLarge { what: "number of labels", limit: LABELS_MAX });
+    }
+    let longest = labels.iter().map(|(key, value)| key.len().max(value.len())).max();
+    if longest.is_some_and(|longest| longest > NAME_BYTES_MAX) {
+        return Err(CertificateError::TooLarge { what: "label", limit: NAME_BYTES_MAX });
+    }
+    Ok(())
 }
 
 /// A peer as its checked certificate describes it.

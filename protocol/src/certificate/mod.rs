@@ -7,17 +7,21 @@
 //! mesh key or issuer ──signs──► RevocationList (keys that are none of them any more)
 //! ```
 //!
+//! A new member gets its certificate by a [`Ticket`], and the next ones from its issuer (`joining.rs`).
+//!
 //! **Invariant:** nothing inside a signed document is looked at before its signature has been checked.
 //! **Not here:** who is asked for a certificate, and when: that is the driver's handshake. The caller hands in the date.
 
 mod chain;
 mod error;
 mod issuer;
+pub mod joining;
 mod key;
 mod member;
 mod record;
 mod revocation;
 mod signed;
+mod ticket;
 
 pub use chain::Chain;
 pub use error::CertificateError;
@@ -27,6 +31,7 @@ pub use member::{Member, MemberCertificate, Role};
 pub use record::{PeerRecord, SignedRecord};
 pub use revocation::{REVOKED_MAX, RevocationList, SignedRevocations, Signer, VerifiedRevocations};
 pub use signed::Signed;
+pub use ticket::{TICKET_ADDRESSES_MAX, Ticket, TicketError};
 
 #[cfg(test)]
 mod tests;

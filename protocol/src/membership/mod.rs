@@ -220,6 +220,17 @@ impl Membership {
         self.keep_below_limit(lent, peer);
     }
 
+    /// An issuer has signed something newer of a peer than what it showed when it connected.
+    pub fn recertified(&mut self, now: Time, member: Member) {
+        if member.peer == self.me.peer {
+            self.me = member;
+        } else if let Some(known) = self.known.get_mut(&member.peer) {
+            known.member = member;
+            self.fits.take();
+            self.view_changed(now);
+        }
+    }
+
     /// The last connection to a neighbour closed: a hint, not a death, unless it said why.
     pub fn disconnected(&mut self, lent: &mut Lent<'_>, peer: PeerId) {
         self.pardon_if_late(lent.now);

@@ -52,7 +52,7 @@ pub(crate) struct MemberArguments {
     pub(crate) days: u64,
 }
 
-fn parse_role(text: &str) -> Result<Role, String> {
+pub(super) fn parse_role(text: &str) -> Result<Role, String> {
     match text {
         "edge" => Ok(Role::Edge),
         "cloud" => Ok(Role::Cloud),

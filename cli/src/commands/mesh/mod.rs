@@ -1,9 +1,13 @@
-//! Verbs about the mesh: its key, and the certificates it signs. None of them needs a daemon, but to tell others that one
-//! of those is void.
+//! Verbs about the mesh: its key, the certificates it signs, and who is let in. Those about invitations ask the daemon.
 
 pub(crate) mod admit;
 pub(crate) mod files;
 pub(crate) mod init;
+pub(crate) mod invitations;
+pub(crate) mod invite;
+pub(crate) mod join;
+pub(crate) mod joiners;
+mod qr;
 pub(crate) mod revocations;
 pub(crate) mod rotate;
 pub(crate) mod status;
@@ -20,6 +24,10 @@ pub enum Verb {
     #[command(name = "rotate-issuer")]
     RotateIssuer(rotate::Rotate),
     Status(status::Show),
+    Invite(invite::Invite),
+    Join(join::Join),
+    Invitations(invitations::Invitations),
+    Joiners(joiners::Joiners),
 }
 
 impl Verb {
@@ -29,6 +37,10 @@ impl Verb {
             Self::Admit(verb) => verb.run(printer),
             Self::RotateIssuer(verb) => verb.run(client, printer).await,
             Self::Status(verb) => verb.run(printer),
+            Self::Invite(verb) => verb.run(client, printer).await,
+            Self::Join(verb) => verb.run(client, printer).await,
+            Self::Invitations(verb) => verb.run(client, printer).await,
+            Self::Joiners(verb) => verb.run(client, printer).await,
         }
     }
 }

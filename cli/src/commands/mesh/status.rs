@@ -40,10 +40,7 @@ impl Show {
             member,
         })?;
         if !is_member {
-            printer.say(format_args!(
-                "→ shoal mesh init   or, where the mesh was founded: shoal mesh admit --key {} --name NAME",
-                node_key.peer()
-            ));
+            printer.say("→ shoal mesh init   or, with a ticket from `shoal invite` there: shoal join -");
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Verbs about other peers.
 
+pub(crate) mod label;
 pub(crate) mod list;
 pub(crate) mod ping;
 pub(crate) mod revoke;
@@ -16,12 +17,14 @@ use crate::format;
 #[derive(Debug, clap::Subcommand)]
 pub enum Verb {
     Revoke(revoke::Revoke),
+    Label(label::Label),
 }
 
 impl Verb {
     pub(crate) async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
         match self {
             Self::Revoke(verb) => verb.run(client, printer).await,
+            Self::Label(verb) => verb.run(client, printer).await,
         }
     }
 }

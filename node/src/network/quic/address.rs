@@ -25,6 +25,17 @@ pub(super) fn parse(address: &Multiaddr) -> Option<(SocketAddr, Option<PeerId>)>
     }
 }
 
+/// The socket addresses of these multiaddresses, without those of another form.
+pub(crate) fn sockets_of(addresses: &[String]) -> Vec<SocketAddr> {
+    let socket = |text: &String| text.parse().ok().and_then(|address| parse(&address)).map(|(socket, _)| socket);
+    addresses.iter().filter_map(socket).collect()
+}
+
+/// The other way.
+pub(crate) fn multiaddresses(addresses: &[SocketAddr]) -> Vec<String> {
+    addresses.iter().map(|address| format(*address).to_string()).collect()
+}
+
 pub(super) fn format(address: SocketAddr) -> Multiaddr {
     Multiaddr::empty().with(address.ip().into()).with(Protocol::Udp(address.port())).with(Protocol::QuicV1)
 }

@@ -52,16 +52,43 @@ pub(super) fn issue(
     member: &Chain,
 ) -> Result<CertificateDer<'static>, rcgen::Error> {
     let covered = veil.cover(key.peer(), &member.to_bytes()).ok_or(rcgen::Error::RingUnspecified)?;
-    let mut params = CertificateParams::default();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    // The form wants one; the member certificate has the number that means something.
-    params.serial_number = Some(1_u64.into());
+    let mut params = params();
     let mut extension = CustomExtension::from_oid_content(&MEMBER_EXTENSION, covered);
     // So that no other software takes it for a certificate that it understands.
     extension.set_criticality(true);
     params.custom_extensions.push(extension);
+    sign(params, key)
+}
+
+/// Makes one for a key that is no member yet, to prove the key with.
+pub(super) fn issue_bare(key: &Arc<SecretKey>) -> Result<CertificateDer<'static>, rcgen::Error> {
+    sign(params(), key)
+}
+
+fn params() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    // The form wants one; the member certificate has the number that means something.
+    params.serial_number = Some(1_u64.into());
+    params
+}
+
+fn sign(params: CertificateParams, key: &Arc<SecretKey>) -> Result<CertificateDer<'static>, rcgen::Error> {
     let signer = NodeSigner { public: key.peer().0, key: Arc::clone(key) };
     Ok(params.self_signed(&signer)?.into())
+}
+
+/// Whose key is in the one that a stranger shows.
+pub(super) fn holder(der: &CertificateDer<'_>) -> Result<PeerId, CardError> {
+    holder_of(&parse(der)?)
+}
+
+fn holder_of(certificate: &X509Certificate<'_>) -> Result<PeerId, CardError> {
+    let key = certificate.public_key();
+    if key.algorithm.algorithm != OID_SIG_ED25519 {
+        return Err(CardError::OtherKey);
+    }
+    Ok(PeerId(key.subject_public_key.data.as_ref().try_into().map_err(|_| CardError::OtherKey)?))
 }
 
 /// The key in the one that a stranger shows.
@@ -72,11 +99,7 @@ pub(super) fn key(der: &CertificateDer<'_>) -> Result<SubjectPublicKeyInfoDer<'s
 /// Reads the one that a stranger shows.
 pub(super) fn read(der: &CertificateDer<'_>, veil: &Veil) -> Result<Card, CardError> {
     let certificate = parse(der)?;
-    let key = certificate.public_key();
-    if key.algorithm.algorithm != OID_SIG_ED25519 {
-        return Err(CardError::OtherKey);
-    }
-    let holder = PeerId(key.subject_public_key.data.as_ref().try_into().map_err(|_| CardError::OtherKey)?);
+    let holder = holder_of(&certificate)?;
     let mut ours = certificate.extensions().iter().filter(|extension| is_member_extension(extension));
     let (Some(extension), None) = (ours.next(), ours.next()) else { return Err(CardError::NoMember) };
     let plain = veil.uncover(holder, extension.value).ok_or(CardError::OtherMesh)?;

@@ -17,6 +17,7 @@ use super::address;
 use super::door::{Answer, Door};
 use super::error::QuicError;
 use super::handshake::{Finish, Outcome, UnderWay};
+use super::join::Desk;
 
 /// First datagrams that are looked at before others get their turn.
 const KNOCKS_A_TURN: usize = 64;
@@ -34,6 +35,7 @@ pub(super) struct Listener {
     next: BoxFuture<'static, Option<quinn::Incoming>>,
     door: Door,
     under_way: UnderWay,
+    desk: Option<Desk>,
     /// The last thing it says.
     closing: Option<Event>,
     is_closed: bool,
@@ -46,6 +48,7 @@ impl Listener {
         endpoint: quinn::Endpoint,
         socket: UdpSocket,
         finish: Finish,
+        desk: Option<Desk>,
     ) -> io::Result<Self> {
         let at = socket.local_addr()?;
         let interfaces = at.ip().is_unspecified().then(IfWatcher::new).transpose()?;
@@ -60,6 +63,7 @@ impl Listener {
             next,
             door: Door::default(),
             under_way: UnderWay::new(finish),
+            desk,
             closing: None,
             is_closed: false,
             waker: None,
@@ -133,6 +137,11 @@ impl Listener {
         let from = incoming.remote_address();
         let proven = incoming.remote_address_validated();
         match self.door.knock(Instant::now(), from.ip(), proven, self.under_way.len()) {
+            Answer::Welcome if self.desk.as_ref().is_some_and(|desk| desk.expects(&incoming)) => {
+                if let Some(desk) = &self.desk {
+                    desk.receive(incoming);
+                }
+            }
             Answer::Welcome => match incoming.accept() {
                 Ok(connecting) => self.under_way.begin(from, connecting),
                 Err(error) => tracing::debug!(%from, %error, "no handshake"),

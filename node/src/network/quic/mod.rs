@@ -5,6 +5,8 @@
 //!              └ no word, or a Retry           └ a TLS alert
 //! ```
 //!
+//! A datagram that begins with the name of an open invitation goes another way after the door: `join/`.
+//!
 //! **Invariant:** who has no member certificate of this mesh never gets a stream, and what its attempts take up is
 //! bounded, all addresses together and each.
 //! **Not here:** what is said on streams, and whom to dial.
@@ -15,6 +17,7 @@ mod card;
 mod door;
 mod error;
 mod handshake;
+pub(crate) mod join;
 mod listener;
 mod muxer;
 mod probe;
@@ -24,11 +27,13 @@ mod tls;
 mod transport;
 mod veil;
 
+pub(crate) use address::{multiaddresses, sockets_of};
 pub(super) use arrivals::Arrivals;
 pub(super) use error::QuicError;
+pub use join::{Visit, VisitError, Visited};
 pub(super) use muxer::open_bulk;
 pub use probe::Probe;
 pub use settings::Congestion;
 pub(super) use settings::Settings;
-pub(super) use tls::Proven;
+pub(super) use tls::{Proven, Shown};
 pub(super) use transport::Quic;

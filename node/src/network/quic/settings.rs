@@ -13,7 +13,9 @@ use shoal_protocol::MeshId;
 use shoal_protocol::certificate::{Chain, SecretKey};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::tls::{Membership, Tls, TlsError};
+use super::join::Desk;
+use super::tls::{Membership, Shown, Tls, TlsError};
+use crate::joining::Office;
 use crate::network::limits::{
     CONNECTION_SILENT_MAX, CONNECTION_WINDOW_BYTES, KEEP_ALIVE, STREAM_WINDOW_BYTES, STREAMS_MAX, UNI_STREAMS_MAX,
 };
@@ -46,6 +48,10 @@ pub(in crate::network) struct Settings {
     server: quinn::ServerConfig,
     pub(super) client: quinn::ClientConfig,
     pub(super) membership: Arc<Membership>,
+    /// What handshakes show of this peer.
+    pub(in crate::network) shown: Arc<Shown>,
+    /// Where those with a ticket are received, if they are.
+    pub(super) desk: Option<Desk>,
 }
 
 impl Settings {
@@ -59,16 +65,24 @@ impl Settings {
         let tls = Tls::new(key, mesh, member, revoked)?;
         let no_suite = |error: quinn::crypto::rustls::NoInitialCipherSuite| rustls::Error::General(error.to_string());
         let transport = Arc::new(transport(congestion));
-        let mut server =
-            quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls.server).map_err(no_suite)?));
+        let mut server = quinn::ServerConfig::with_crypto(Arc::new(
+            QuicServerConfig::try_from(tls.server.clone()).map_err(no_suite)?,
+        ));
         server.transport_config(Arc::clone(&transport));
-        let mut client = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls.client).map_err(no_suite)?));
+        let mut client =
+            quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls.client.clone()).map_err(no_suite)?));
         client.transport_config(transport);
         let secret = key.to_bytes();
         let [a, b, c, d, e, f, g, h, ..] = blake3::derive_key("shoal 2026-11 quic connection ids", &*secret);
         let reset_key = Arc::new(ResetKey(blake3::derive_key("shoal 2026-11 quic stateless reset", &*secret)));
         let id_key = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
-        Ok(Self { reset_key, id_key, server, client, membership: tls.membership })
+        let Tls { membership, shown, .. } = tls;
+        Ok(Self { reset_key, id_key, server, client, membership, shown, desk: None })
+    }
+
+    /// The same, receiving those with a ticket.
+    pub(in crate::network) fn with_office(self, office: Office) -> Result<Self, TlsError> {
+        Ok(Self { desk: Some(Desk::new(office, &self.shown)?), ..self })
     }
 
     /// An endpoint at `at`, which accepts connections if it `listens`.

@@ -4,13 +4,15 @@
 //!
 //! **Invariant:** the member certificate names the key that the handshake proves.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
+use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::sign::{CertifiedKey, Signer, SigningKey, SingleCertAndKey};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::{CertifiedKey, Signer, SigningKey};
 use rustls::{
     DigitallySignedStruct, DistinguishedName, Error, SignatureAlgorithm, SignatureScheme, SupportedCipherSuite, version,
 };
@@ -29,6 +31,58 @@ pub(super) struct Tls {
     pub(super) server: rustls::ServerConfig,
     pub(super) client: rustls::ClientConfig,
     pub(super) membership: Arc<Membership>,
+    pub(super) shown: Arc<Shown>,
+}
+
+/// The card this peer shows in handshakes; renewed, it shows another from then on.
+#[derive(Debug)]
+pub(in crate::network) struct Shown {
+    key: Arc<SecretKey>,
+    mesh: MeshId,
+    card: RwLock<Arc<CertifiedKey>>,
+}
+
+impl Shown {
+    fn new(key: &Arc<SecretKey>, mesh: MeshId, member: &Chain) -> Result<Self, rcgen::Error> {
+        let card = RwLock::new(Self::card(key, mesh, member)?);
+        Ok(Self { key: Arc::clone(key), mesh, card })
+    }
+
+    /// Shows another certificate; connections that are up go on.
+    pub(in crate::network) fn replace(&self, member: &Chain) -> Result<(), rcgen::Error> {
+        let card = Self::card(&self.key, self.mesh, member)?;
+        *self.card.write().unwrap_or_else(PoisonError::into_inner) = card;
+        Ok(())
+    }
+
+    fn card(key: &Arc<SecretKey>, mesh: MeshId, member: &Chain) -> Result<Arc<CertifiedKey>, rcgen::Error> {
+        Ok(Arc::new(certified(key, card::issue(key, &Veil::of(mesh), member)?)))
+    }
+
+    fn now(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.card.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.now())
+    }
+}
+
+impl ResolvesClientCert for Shown {
+    fn resolve(&self, _: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        schemes.contains(&SCHEME).then(|| self.now())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// A card with the key that signs for it.
+pub(super) fn certified(key: &Arc<SecretKey>, card: CertificateDer<'static>) -> CertifiedKey {
+    CertifiedKey::new(vec![card], Arc::new(NodeSigner(Arc::clone(key))))
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -45,32 +99,41 @@ impl Tls {
         let schemes = provider.signature_verification_algorithms;
         let membership = Arc::new(Membership { mesh, veil: Veil::of(mesh), schemes, revoked: revoked.clone() });
         let verifier = Arc::clone(&membership);
-        let signer = Arc::new(NodeSigner(Arc::clone(key)));
-        let shown = Arc::new(CertifiedKey::new(vec![card::issue(key, &membership.veil, member)?], signer));
+        let shown = Arc::new(Shown::new(key, mesh, member)?);
 
         let mut server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&version::TLS13])?
             .with_client_cert_verifier(Arc::clone(&verifier) as Arc<dyn ClientCertVerifier>)
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&shown))));
+            .with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>);
         server.alpn_protocols = vec![PROTOCOL.to_vec()];
-        server.send_tls13_tickets = 0;
-        server.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+        never_resumed(&mut server);
 
         let mut client = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&version::TLS13])?
             .dangerous()
             .with_custom_certificate_verifier(verifier)
-            .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
+            .with_client_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesClientCert>);
         client.alpn_protocols = vec![PROTOCOL.to_vec()];
-        client.resumption = rustls::client::Resumption::disabled();
-        // A peer has no name in the DNS.
-        client.enable_sni = false;
-        Ok(Self { server, client, membership })
+        never_resuming(&mut client);
+        Ok(Self { server, client, membership, shown })
     }
 }
 
+/// Each handshake is checked anew.
+pub(super) fn never_resumed(server: &mut rustls::ServerConfig) {
+    server.send_tls13_tickets = 0;
+    server.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+}
+
+/// The same at the side that dials.
+pub(super) fn never_resuming(client: &mut rustls::ClientConfig) {
+    client.resumption = rustls::client::Resumption::disabled();
+    // A peer has no name in the DNS.
+    client.enable_sni = false;
+}
+
 /// The suites by what this CPU does fastest: without its own instructions AES costs more than ChaCha20.
-fn provider() -> CryptoProvider {
+pub(super) fn provider() -> CryptoProvider {
     use aws_lc_rs::cipher_suite::{
         TLS13_AES_128_GCM_SHA256 as AES_128, TLS13_AES_256_GCM_SHA384 as AES_256,
         TLS13_CHACHA20_POLY1305_SHA256 as CHACHA20,
@@ -153,9 +216,9 @@ impl Membership {
     }
 }
 
-const SCHEME: SignatureScheme = SignatureScheme::ED25519;
+pub(super) const SCHEME: SignatureScheme = SignatureScheme::ED25519;
 
-fn only_tls13() -> Error {
+pub(super) fn only_tls13() -> Error {
     Error::General("it does not speak TLS 1.3".into())
 }
 

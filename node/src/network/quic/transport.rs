@@ -119,7 +119,8 @@ impl Transport for Quic {
         let (socket_address, _) = address::parse(&at).ok_or(TransportError::MultiaddrNotSupported(at))?;
         let io = |error: std::io::Error| TransportError::Other(error.into());
         let (endpoint, socket) = self.settings.endpoint(socket_address, true).map_err(io)?;
-        self.listeners.push(Listener::new(id, endpoint, socket, self.finish.clone()).map_err(io)?);
+        self.listeners
+            .push(Listener::new(id, endpoint, socket, self.finish.clone(), self.settings.desk.clone()).map_err(io)?);
         // From now on others are dialled from the port where they can answer.
         self.dialers.remove(&socket_address.is_ipv4());
         self.wake();

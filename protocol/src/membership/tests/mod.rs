@@ -47,6 +47,20 @@ fn an_address_that_is_not_known_does_not_hide_the_one_that_is() {
 }
 
 #[test]
+fn a_neighbour_with_a_newer_certificate_is_known_by_it_and_stays_connected() {
+    let mut mesh = Mesh::formed(2, 1);
+    let peer = mesh.id(1);
+    let mut member = mesh.node(0).membership.member(peer).unwrap().clone();
+    member.labels.insert("site".into(), "b".into());
+    let told = member.clone();
+
+    mesh.on(0, |membership, lent| membership.recertified(lent.now, told));
+
+    assert_eq!(mesh.node(0).membership.member(peer), Some(&member));
+    assert!(mesh.node(0).membership.is_connected(peer));
+}
+
+#[test]
 fn a_crash_is_known_to_all_four_neighbours_in_time() {
     let mut times = Vec::new();
     for seed in 0..40 {
