@@ -20,8 +20,9 @@ use hyper::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shoal_protocol::api::{
-    BlobView, ConfigView, Explanation, InvitationRequest, InvitationView, JoinerView, LabelRequest, LabelView, Listing,
-    PeerView, PingView, Problem, RevocationsView, RevokeRequest, RttView, SCHEMA, Status, TaskRequest, TaskView,
+    BlobView, Check, ConfigView, Explanation, InvitationRequest, InvitationView, JoinerView, LabelRequest, LabelView,
+    Listing, PeerView, PingView, Problem, RevocationsView, RevokeRequest, RttView, SCHEMA, Status, TaskRequest,
+    TaskView,
 };
 use shoal_protocol::certificate::SignedRevocations;
 use shoal_protocol::id::BlobId;
@@ -79,6 +80,11 @@ impl Client {
     /// This peer and its neighbours.
     pub async fn status(&self) -> Result<Status, ClientError> {
         self.get("/v1/status").await
+    }
+
+    /// What of its machine stands in its way.
+    pub async fn checks(&self) -> Result<Listing<Check>, ClientError> {
+        self.get("/v1/checks").await
     }
 
     /// The peers this one knows.

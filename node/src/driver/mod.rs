@@ -11,6 +11,7 @@
 //! **Not here:** decisions. What to do about a fact is the protocol's business.
 
 mod beside;
+mod checks;
 mod clock;
 mod fetch;
 pub(crate) mod handle;
@@ -28,6 +29,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use shoal_protocol::certificate::MemberCertificate;
+use shoal_protocol::config::PeerConfig;
 use shoal_protocol::{Input, Message, Peer, PeerId, Time};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
@@ -147,12 +149,14 @@ impl Driver {
         let unix_ms = u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX);
         let clock = Clock::start();
         let member = identity.certificate.member();
+        let sandboxed = executor.sandbox().iter().all(|part| part.enforced);
+        let peer_config = PeerConfig { sandboxed, ..config.peer(speed) };
         let mut news = News::new();
         news.learn_name(member.peer, &member.name);
         Self {
             records: Records::new(member.peer, &config.data_dir),
             blobs: blobs.clone(),
-            peer: Peer::new(member, config.peer(speed), seed, clock.now()),
+            peer: Peer::new(member, peer_config, seed, clock.now()),
             server: BlobServer::new(blobs.clone(), ServeLimits::default()),
             fetcher: Fetcher::new(network.clone(), blobs.clone()),
             pins: Pins::new(blobs),
@@ -229,6 +233,10 @@ impl Driver {
     /// Hands one fact to the peer and carries out what it orders, until there is nothing more to do.
     fn handle(&mut self, input: Input) {
         self.inputs.push_back(input);
+        self.take_facts();
+    }
+
+    fn take_facts(&mut self) {
         while let Some(input) = self.inputs.pop_front() {
             self.peer.handle(self.clock.now(), input);
             while let Some(output) = self.peer.poll_output() {
@@ -377,10 +385,18 @@ impl Driver {
         match self.stopping {
             Stopping::No => {
                 tracing::info!("shutting down; ask again to end at once");
-                self.stopping = Stopping::Until(self.clock.now() + SHUTDOWN_TIMEOUT);
-                self.handle(Input::ShutdownRequested);
+                self.begin_stopping();
+                self.take_facts();
             }
             Stopping::Until(_) | Stopping::Ready => self.stopping = Stopping::Ready,
+        }
+    }
+
+    /// The same, from within an order: the peer hears of it after that.
+    fn begin_stopping(&mut self) {
+        if self.stopping == Stopping::No {
+            self.stopping = Stopping::Until(self.clock.now() + SHUTDOWN_TIMEOUT);
+            self.inputs.push_back(Input::ShutdownRequested);
         }
     }
 

@@ -81,7 +81,7 @@ impl Driver {
         }
         if is_revoked(&self.identity.chain, self.identity.certificate.peer, &self.peer) {
             tracing::error!("{}", Revoked);
-            self.stop();
+            self.begin_stopping();
         }
     }
 }

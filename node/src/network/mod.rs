@@ -54,7 +54,7 @@ pub use bulk::BulkStream;
 pub use error::{BulkError, KeyError, KeyLogError, NetworkError, SendError};
 pub use identity::{NodeKey, forget_tls_key_log, load_or_create_node_key};
 pub use quic::{Congestion, Probe, Visit, VisitError, Visited};
-pub(crate) use quic::{multiaddresses, sockets_of};
+pub(crate) use quic::{SOCKET_BUFFER_BYTES, multiaddresses, sockets_of};
 
 /// What the network needs to start.
 pub struct NetworkConfig {

@@ -34,6 +34,7 @@ pub use join::{Visit, VisitError, Visited};
 pub(super) use muxer::open_bulk;
 pub use probe::Probe;
 pub use settings::Congestion;
+pub(crate) use settings::SOCKET_BUFFER_BYTES;
 pub(super) use settings::Settings;
 pub(super) use tls::{Proven, Shown};
 pub(super) use transport::Quic;
