@@ -25,6 +25,7 @@ async fn is_refused(what: &str, forge: impl FnOnce(&Target, &SecretKey) -> Chain
 
     target.counts("strangers_refused", refused).await;
     assert_eq!(target.counter("admitted").await, admitted);
+    target.audits_a_refusal().await;
     target.knows_no_attacker().await;
 }
 

@@ -1,5 +1,6 @@
 //! The verbs, a file each: `<noun>/<verb>.rs` holds its arguments, what it does and what it shows.
 
+mod audit;
 mod blob;
 mod mesh;
 mod node;
@@ -38,6 +39,9 @@ pub enum Command {
     /// The mesh this peer belongs to
     #[command(subcommand)]
     Mesh(mesh::Verb),
+    /// What happened here that somebody may ask about later
+    #[command(subcommand)]
+    Audit(audit::Verb),
     Bench(node::bench::Bench),
     Completion(node::completion::Completion),
     Version(node::version::Version),
@@ -63,6 +67,7 @@ impl Command {
             Self::Events(verb) => verb.run(&client, printer).await,
             Self::Config(verb) => verb.run(&client, printer).await,
             Self::Mesh(verb) => verb.run(printer),
+            Self::Audit(verb) => verb.run(printer),
             Self::Bench(verb) => verb.run(&client, printer).await,
             Self::Completion(verb) => verb.run(printer),
             Self::Version(verb) => verb.run(&client, printer).await,

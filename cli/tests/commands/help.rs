@@ -31,6 +31,8 @@ fn every_command_has_an_example_in_its_help() {
         "mesh init",
         "mesh admit",
         "mesh status",
+        "audit verify",
+        "audit show",
         "bench",
         "completion",
         "version",

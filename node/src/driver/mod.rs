@@ -29,6 +29,7 @@ use shoal_protocol::{Input, Message, Peer, PeerId, Time};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
+use crate::audit::Audit;
 use crate::blobs::{BlobServer, BlobStore, ServeLimits};
 use crate::config::{Config, Identity};
 use crate::executor::{Executor, ExecutorEvent};
@@ -64,6 +65,7 @@ pub(crate) struct Parts {
     pub(crate) executor: Executor,
     pub(crate) blobs: BlobStore,
     pub(crate) kept: Kept,
+    pub(crate) audit: Audit,
 }
 
 /// What the store has and does.
@@ -116,6 +118,7 @@ pub(crate) struct Driver {
     damaged: Vec<String>,
     blobs: BlobStore,
     news: News,
+    audit: Audit,
     records: Records,
     /// Facts that carrying out orders brought about at once.
     inputs: VecDeque<Input>,
@@ -130,7 +133,7 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { config, identity, speed, seed, network, executor, blobs, kept } = parts;
+        let Parts { config, identity, speed, seed, network, executor, blobs, kept, audit } = parts;
         let Kept { committer, records, boot } = kept;
         let unix_ms = u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX);
         let clock = Clock::start();
@@ -162,6 +165,7 @@ impl Driver {
             network,
             executor,
             news,
+            audit,
         }
     }
 
@@ -246,6 +250,7 @@ impl Driver {
                 self.connected.insert(member.peer);
                 self.strikes.remove(&member.peer);
                 self.news.learn_name(member.peer, &member.name);
+                self.audit.joined(&member);
                 if let Some(address) = &address {
                     self.fetcher.learn_addresses(member.peer, std::slice::from_ref(address));
                 }
@@ -263,7 +268,9 @@ impl Driver {
             NetworkEvent::Refused { address, reason } => {
                 self.strangers += 1;
                 tracing::warn!(address, reason, "a stranger was refused");
+                self.audit.refused(&address, &reason);
             }
+            NetworkEvent::CutOff { peer, reason } => self.audit.garbage(peer, &reason),
             NetworkEvent::Frame { from, body } => self.on_frame(from, &body),
             NetworkEvent::Bulk { from, stream } => self.serve(from, stream),
         }
@@ -278,6 +285,7 @@ impl Driver {
                 *strikes = strikes.saturating_add(1);
                 tracing::warn!(peer = ?from, strikes, %error, "an unreadable frame");
                 if *strikes >= STRIKES_MAX {
+                    self.audit.garbage(from, &error);
                     self.network.disconnect(from, "it sends frames that cannot be read");
                 }
             }

@@ -24,6 +24,7 @@ pub use key::SecretKey;
 pub use member::{Member, MemberCertificate, Role};
 pub use record::{PeerRecord, SignedRecord};
 pub use signed::Signed;
+pub(crate) use signed::verify_document;
 
 #[cfg(test)]
 mod tests;
