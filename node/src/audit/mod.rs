@@ -35,7 +35,7 @@ const QUEUE_MAX: usize = 256;
 const BATCH_MAX: usize = 64;
 /// Characters of what a stranger may have said.
 const WORDS_MAX: usize = 200;
-/// With nothing to do, the disk is looked at again this often.
+/// With nothing else noted, what was lost is tried to be written this often.
 const IDLE: Duration = Duration::from_secs(3_600);
 
 /// What is written when the daemon starts.
