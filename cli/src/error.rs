@@ -59,6 +59,7 @@ pub(crate) mod own {
     pub(crate) const NOT_STARTED: &str = "SH0141";
     pub(crate) const MESH: &str = "SH0150";
     pub(crate) const CONFIGURATION: &str = "SH0160";
+    pub(crate) const AUDIT: &str = "SH0170";
 }
 
 /// A failed command: what, why, and what to do next.

@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shoal_protocol::api::ConfigView;
+use shoal_protocol::audit::Happening;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::api::{self, Api, SocketError};
+use crate::audit::{self, Audit};
 use crate::blobs::{BlobError, BlobStore};
 use crate::config::{Config, Identity, IdentityError};
 use crate::driver::handle::Handle;
@@ -137,6 +139,25 @@ pub async fn run(mut config: Config, view: ConfigView, stop: mpsc::Receiver<()>)
     let office = Office::open(&config.data_dir, identity.mesh, &config.mesh_name, identity.certificate.peer)?;
     // Whoever let this peer in is where it finds the others.
     config.bootstrap.extend(office.contacts().into_iter().flat_map(|contacts| contacts.addresses.iter().cloned()));
+    let (audit, writing) = audit::start(&config.data_dir, &identity.key, &view);
+    let ended = serve(config, view, identity, office, audit.clone(), stop).await;
+    match &ended {
+        Ok(()) => audit.note(Happening::Stopped),
+        Err(StartError::Store(error @ StoreError::Damaged { .. })) => audit.store_damaged(None, error),
+        Err(_) => {}
+    }
+    writing.end();
+    ended
+}
+
+async fn serve(
+    config: Config,
+    view: ConfigView,
+    identity: Identity,
+    office: Office,
+    audit: Audit,
+    stop: mpsc::Receiver<()>,
+) -> Result<(), StartError> {
     let (listener, socket) = api::bind(&config.socket)?;
     let blobs = BlobStore::open(&config.data_dir.join("blobs"), config.disk_bytes)?;
     let (kept, stored) = open_store(&config)?;
@@ -175,7 +196,7 @@ pub async fn run(mut config: Config, view: ConfigView, stop: mpsc::Receiver<()>)
     }));
 
     let sampler = LoadSampler::new()?;
-    let driver = Driver::new(Parts { config, identity, speed, seed, network, executor, blobs, kept, office });
+    let driver = Driver::new(Parts { config, identity, speed, seed, network, executor, blobs, kept, office, audit });
     driver
         .run(Sources { network: network_events, executor: executor_events, requests, store: stored, stop }, sampler)
         .await;

@@ -3,6 +3,7 @@
 //! `daemon.rs` wires the rooms together; `driver/` owns the peer; the others each own one piece of the world.
 
 mod api;
+mod audit;
 pub mod blobs;
 pub mod config;
 pub mod daemon;

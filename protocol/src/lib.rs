@@ -4,6 +4,7 @@
 //! ([`Output`]) it gives. The daemon, the simulator and the fuzzers drive the same type.
 
 pub mod api;
+pub mod audit;
 mod brief;
 pub mod cbor;
 pub mod certificate;

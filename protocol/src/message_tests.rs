@@ -311,6 +311,21 @@ fn every_message_has_the_bytes_it_always_had_and_reads_back() {
     }
 }
 
+/// Golden bytes are what a fuzzer begins with. After a change that is meant: `SHOAL_WRITE_CORPUS=1`.
+#[test]
+#[allow(clippy::disallowed_methods)] // A test may be told to write.
+fn the_fuzzer_begins_with_each_message() {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus/frame");
+    for (number, (message, ..)) in golden().into_iter().enumerate() {
+        let path = directory.join(format!("{number:02}-{}", message.kind()));
+        if std::env::var("SHOAL_WRITE_CORPUS").is_ok() {
+            std::fs::write(&path, message.encode()).expect("the corpus can be written");
+        }
+        let seed = std::fs::read(&path).unwrap_or_default();
+        assert!(seed == message.encode(), "{} is not the golden message", path.display());
+    }
+}
+
 #[test]
 fn a_small_message_is_these_very_bytes() {
     let rumour = Message::Rumour(Rumour { peer: PeerId([0xab; 32]), incarnation: 7, state: RumourState::Alive });

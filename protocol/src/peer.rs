@@ -33,14 +33,14 @@ use crate::task::executor::{self, Executing};
 use crate::task::requester::{self, Assignment, Requester, Submission};
 use crate::time::{Time, Wake};
 
-mod audit;
+mod holdings;
 mod ping;
 mod publish;
 mod pull;
 mod seek;
 mod views;
 
-pub use self::audit::Holding;
+pub use self::holdings::Holding;
 pub use self::views::FindError;
 
 /// Time that running tasks get to end when the daemon stops.

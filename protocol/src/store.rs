@@ -78,8 +78,13 @@ impl RecordError {
 
 /// The bytes of a record that is to stand under `key`.
 pub fn encode<T: Serialize>(key: &[u8], value: &T) -> Vec<u8> {
+    seal(key, &cbor::encode(value))
+}
+
+/// The bytes of a record of this content, whatever it is: for whoever tries what a peer makes of that.
+pub fn seal(key: &[u8], content: &[u8]) -> Vec<u8> {
     let mut bytes = vec![VERSION];
-    bytes.extend(cbor::encode(value));
+    bytes.extend(content);
     let checksum = checksum(key, &bytes);
     bytes.extend(checksum);
     bytes

@@ -31,6 +31,7 @@ async fn is_refused_at(target: &Target, what: &str, key: SecretKey, certificate:
 
     target.counts("strangers_refused", refused).await;
     assert_eq!(target.counter("admitted").await, admitted);
+    target.audits_a_refusal().await;
     target.knows_no_attacker().await;
 }
 

@@ -61,6 +61,7 @@ fn adversary_ten_thousand_half_open_handshakes_from_one_address() {
 
         println!("honest handshakes meanwhile took up to {:?}", joins.iter().max().unwrap());
         assert!(joins.iter().all(|took| *took < Duration::from_secs(2)), "{joins:?}");
+        target.audits_a_refusal().await;
     });
 }
 
@@ -101,5 +102,6 @@ fn adversary_that_shakes_hands_without_end() {
         };
         target.stands("100 strangers one after the other", attack).await;
         target.knows_no_attacker().await;
+        target.audits_a_refusal().await;
     });
 }

@@ -18,6 +18,7 @@ use shoal_cli::client::Client;
 use shoal_node::network::Probe;
 use shoal_protocol::Role;
 use shoal_protocol::api::{InputRequest, TaskRequest, VariantRequest};
+use shoal_protocol::audit::{self, Happening, files};
 use shoal_protocol::certificate::{Chain, Issuer, IssuerCertificate, MemberCertificate, SecretKey};
 use shoal_testnet::{Cluster, ClusterConfig};
 
@@ -100,6 +101,36 @@ impl Target {
             assert!(Instant::now() < deadline, "{name} was not counted");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Waits until the audit log of the daemon, which is as it was written, says something like this.
+    async fn audits(&self, what: &str, is_it: impl Fn(&Happening) -> bool) {
+        let dir = &self.cluster.peers()[0].data_dir;
+        let read = |name: &str| std::fs::read_to_string(dir.join(name)).ok();
+        let deadline = Instant::now() + LONG;
+        loop {
+            // The head first: an entry that is written meanwhile is beyond it, and none is missing.
+            let head = read(files::HEAD);
+            let good = audit::verify(&read(files::LOG).unwrap_or_default(), head.as_deref(), None);
+            if good.as_ref().is_ok_and(|good| good.entries.iter().any(|entry| is_it(&entry.happening))) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{what} is not in the audit log: {good:#?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Somebody was refused, and it is known from where.
+    async fn audits_a_refusal(&self) {
+        let from = format!("/{ATTACKER}/");
+        self.audits("a refusal", |it| matches!(it, Happening::Refused { address, .. } if address.contains(&from)))
+            .await;
+    }
+
+    /// A member sent what no honest one sends.
+    async fn audits_garbage(&self) {
+        let traitor = SecretKey::from_bytes(&[66; 32]).peer();
+        self.audits("garbage", |it| matches!(it, Happening::Garbage { peer, .. } if *peer == traitor)).await;
     }
 
     fn resident_bytes(&self) -> usize {

@@ -28,6 +28,7 @@ fn adversary_member_that_never_says_a_word() {
         target.stands("a member that does not greet", connection.closed()).await;
 
         target.counts("strangers_refused", refused).await;
+        target.audits_a_refusal().await;
     });
 }
 
@@ -43,6 +44,7 @@ fn adversary_member_that_announces_a_frame_without_end() {
         };
 
         target.stands("a frame of 4 GiB", attack).await;
+        target.audits_garbage().await;
     });
 }
 
@@ -62,6 +64,7 @@ fn adversary_member_that_says_what_nobody_understands() {
         };
 
         target.stands("2,000 frames of noise", attack).await;
+        target.audits_garbage().await;
     });
 }
 
@@ -126,5 +129,6 @@ fn adversary_member_that_connects_again_and_again() {
         };
 
         target.stands("forty connections that come and go", attack).await;
+        target.audits("a member", |it| matches!(it, Happening::Joined { name, .. } if name == "attacker")).await;
     });
 }

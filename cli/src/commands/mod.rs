@@ -1,5 +1,6 @@
 //! The verbs, a file each: `<noun>/<verb>.rs` holds its arguments, what it does and what it shows.
 
+mod audit;
 mod blob;
 mod mesh;
 mod node;
@@ -44,6 +45,9 @@ pub enum Command {
     Mesh(mesh::Verb),
     Invite(mesh::invite::Invite),
     Join(mesh::join::Join),
+    /// What happened here that somebody may ask about later
+    #[command(subcommand)]
+    Audit(audit::Verb),
     Bench(node::bench::Bench),
     Completion(node::completion::Completion),
     Version(node::version::Version),
@@ -73,6 +77,7 @@ impl Command {
             Self::Mesh(verb) => verb.run(&client, printer).await,
             Self::Invite(verb) => verb.run(&client, printer).await,
             Self::Join(verb) => verb.run(&client, printer).await,
+            Self::Audit(verb) => verb.run(printer),
             Self::Bench(verb) => verb.run(&client, printer).await,
             Self::Completion(verb) => verb.run(printer),
             Self::Version(verb) => verb.run(&client, printer).await,

@@ -37,6 +37,8 @@ fn every_command_has_an_example_in_its_help() {
         "invite",
         "join",
         "peer label",
+        "audit verify",
+        "audit show",
         "bench",
         "completion",
         "version",

@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used)] // the helpers of tests are tests too
 
+mod audit;
 mod errors;
 mod fake;
 mod fixtures;

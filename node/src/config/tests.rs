@@ -54,6 +54,25 @@ fn defaults_alone_are_a_configuration() {
     assert!(view.values.iter().all(|value| value.origin == "default"), "{view:?}");
 }
 
+/// A file is a configuration or it is told what is wrong with it, whatever stands in it.
+#[test]
+fn no_text_makes_reading_a_configuration_panic() {
+    use rand::SeedableRng;
+    let (_, view) = load(&sources()).unwrap();
+    let whole: String = view.values.iter().map(|value| format!("{} = {}\n", value.key, value.value)).collect();
+    let mut rng = rand_pcg::Pcg64Mcg::seed_from_u64(1);
+    let path = file(&whole);
+    let read = || load(&Sources { files: vec![path.path().to_owned()], ..sources() });
+    assert!(read().is_ok(), "{whole}");
+
+    for _ in 0..1_000 {
+        std::fs::write(path.path(), shoal_fuzz::mutated(&mut rng, whole.as_bytes(), whole.as_bytes())).unwrap();
+        if let Err(error) = read() {
+            assert!(!error.faults.is_empty() && !error.to_string().is_empty());
+        }
+    }
+}
+
 #[test]
 fn every_key_is_listed_once_and_in_the_order_of_the_sections() {
     fn paths(value: &toml::Value, prefix: &str, found: &mut Vec<String>) {

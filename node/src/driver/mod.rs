@@ -25,7 +25,7 @@ pub(crate) mod revoked;
 mod status;
 mod waiters;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use shoal_protocol::certificate::MemberCertificate;
@@ -34,6 +34,7 @@ use shoal_protocol::{Input, Message, Peer, PeerId, Time};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
+use crate::audit::Audit;
 use crate::blobs::{BlobServer, BlobStore, ServeLimits};
 use crate::config::{Config, Identity};
 use crate::executor::{Executor, ExecutorEvent};
@@ -71,6 +72,7 @@ pub(crate) struct Parts {
     pub(crate) blobs: BlobStore,
     pub(crate) kept: Kept,
     pub(crate) office: Office,
+    pub(crate) audit: Audit,
 }
 
 /// What the store has and does.
@@ -123,6 +125,7 @@ pub(crate) struct Driver {
     damaged: Vec<String>,
     blobs: BlobStore,
     news: News,
+    audit: Audit,
     records: Records,
     /// Facts that carrying out orders brought about at once.
     inputs: VecDeque<Input>,
@@ -133,6 +136,8 @@ pub(crate) struct Driver {
     /// The newest certificate of each that is connected.
     shown: BTreeMap<PeerId, MemberCertificate>,
     renewal: papers::Renewal,
+    /// Keys that were revoked already; none before those on disk are known.
+    revoked: Option<BTreeSet<PeerId>>,
     strikes: BTreeMap<PeerId, u8>,
     stopping: Stopping,
     announced: bool,
@@ -144,7 +149,7 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { config, identity, speed, seed, network, executor, blobs, kept, office } = parts;
+        let Parts { config, identity, speed, seed, network, executor, blobs, kept, office, audit } = parts;
         let Kept { committer, records, boot } = kept;
         let unix_ms = u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX);
         let clock = Clock::start();
@@ -170,6 +175,7 @@ impl Driver {
             office,
             shown: BTreeMap::new(),
             renewal: papers::Renewal::default(),
+            revoked: None,
             strikes: BTreeMap::new(),
             stopping: Stopping::No,
             announced: false,
@@ -182,6 +188,7 @@ impl Driver {
             network,
             executor,
             news,
+            audit,
         }
     }
 
@@ -271,6 +278,7 @@ impl Driver {
                 self.connected.insert(member.peer, issuer);
                 self.strikes.remove(&member.peer);
                 self.news.learn_name(member.peer, &member.name);
+                self.audit.joined(&member);
                 if let Some(address) = &address {
                     self.fetcher.learn_addresses(member.peer, std::slice::from_ref(address));
                 }
@@ -295,7 +303,9 @@ impl Driver {
                 self.strangers += 1;
                 tracing::warn!(address, reason, "a stranger was refused");
                 self.wrong_dates = status::wrong_dates(self.clock.now(), &address, &reason).or(self.wrong_dates.take());
+                self.audit.refused(&address, &reason);
             }
+            NetworkEvent::CutOff { peer, reason } => self.audit.garbage(peer, &reason),
             NetworkEvent::Frame { from, body } => self.on_frame(from, &body),
             NetworkEvent::Papers { from, body } => self.on_papers(from, &body),
             NetworkEvent::Bulk { from, stream } => self.serve(from, stream),
@@ -311,6 +321,7 @@ impl Driver {
                 *strikes = strikes.saturating_add(1);
                 tracing::warn!(peer = ?from, strikes, %error, "an unreadable frame");
                 if *strikes >= STRIKES_MAX {
+                    self.audit.garbage(from, &error);
                     self.network.disconnect(from, "it sends frames that cannot be read");
                 }
             }

@@ -76,6 +76,7 @@ impl Driver {
 
     fn tell(&mut self, event: Event) {
         if let Event::RecordDamaged { task, why } = &event {
+            self.audit.store_damaged(*task, why);
             let what = task.map_or_else(|| "a record on disk".to_owned(), |task| format!("the record of task {task}"));
             tracing::error!(?task, why, "a record on disk cannot be read");
             if self.damaged.len() < DAMAGED_TOLD_MAX {

@@ -3,11 +3,13 @@
 //! **Invariant:** a list is on disk before anybody is told that it holds.
 //! **Not here:** what revoking a peer does to tasks. The protocol decides that.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use shoal_protocol::audit::Happening;
 use shoal_protocol::certificate::{Chain, SignedRevocations};
-use shoal_protocol::{Input, MeshId, PeerId, cbor};
+use shoal_protocol::{Input, MeshId, Peer, PeerId, cbor};
 
 use super::Driver;
 use super::beside::Done;
@@ -41,6 +43,18 @@ impl Driver {
                 Err(error) => tracing::error!(file = %path.display(), %error, "a revocation list is not believed"),
             }
         }
+        self.revoked = Some(keys(&self.peer));
+    }
+
+    /// What was known before this run is in the audit log already.
+    fn note_revoked(&mut self) {
+        let Some(before) = &mut self.revoked else { return };
+        let now = keys(&self.peer);
+        let version = self.peer.revocations().lists().filter_map(|list| list.claim()).map(|(_, version)| version).max();
+        for peer in now.difference(before) {
+            self.audit.note(Happening::Revoked { peer: *peer, version: version.unwrap_or_default() });
+        }
+        *before = now;
     }
 
     /// Three signatures are too slow for the loop.
@@ -73,6 +87,8 @@ impl Driver {
                 "the revocation lists cannot be written: after a restart they must be heard again",
             );
         }
+        self.note_revoked();
+        let revocations = self.peer.revocations();
         self.network.refuse(revocations.peers().clone(), revocations.issuers().clone());
         tracing::warn!(peers = revocations.peers().len(), issuers = revocations.issuers().len(), "revocations");
         let issuers = revocations.issuers();
@@ -86,12 +102,18 @@ impl Driver {
     }
 }
 
+/// Peers and issuers alike.
+fn keys(peer: &Peer) -> BTreeSet<PeerId> {
+    let revocations = peer.revocations();
+    revocations.peers().iter().chain(revocations.issuers()).copied().collect()
+}
+
 /// What a peer that is revoked ends with.
 #[derive(Debug, thiserror::Error)]
 #[error("this peer has been revoked: it is no member of the mesh any more")]
 pub struct Revoked;
 
-fn is_revoked(chain: &Chain, me: PeerId, peer: &shoal_protocol::Peer) -> bool {
+fn is_revoked(chain: &Chain, me: PeerId, peer: &Peer) -> bool {
     let revocations = peer.revocations();
     revocations.has(me) || chain.claimed_issuer().is_ok_and(|issuer| revocations.issuers().contains(&issuer))
 }
@@ -132,8 +154,6 @@ fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use shoal_protocol::certificate::{Issuer, MemberCertificate, RevocationList, Role, SecretKey};
 
     use super::*;

@@ -137,6 +137,13 @@ pub enum NetworkEvent {
         /// Why, for people.
         reason: String,
     },
+    /// A member was cut off for bytes that no honest peer sends.
+    CutOff {
+        /// Who.
+        peer: PeerId,
+        /// What was wrong with them, for people.
+        reason: String,
+    },
     /// A neighbour has said something, in a frame of the control stream or on a stream of its own.
     Frame {
         /// Who.

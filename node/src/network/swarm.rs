@@ -341,6 +341,7 @@ impl Task {
             End::Garbage { reason } => {
                 self.shared.counters.garbage.one();
                 tracing::warn!(peer = ?whom.peer, whom.address, reason, "closed the connection of a peer");
+                self.emit(NetworkEvent::CutOff { peer: whom.peer, reason });
             }
         }
     }
@@ -381,6 +382,9 @@ impl Task {
             return self.refuse(address, &refusal.to_string());
         }
         tracing::debug!(address, error = root(error), "a handshake has failed");
+        if cause::<QuicError>(error).is_some_and(|error| matches!(error, QuicError::Slow)) {
+            self.emit(NetworkEvent::Refused { address, reason: root(error) });
+        }
     }
 
     fn on_address_gone(&mut self, address: &Multiaddr) {

@@ -4,6 +4,7 @@ use core::fmt;
 
 use ed25519_dalek::{Signature, Signer, SigningKey};
 
+use super::signed::domain_separated;
 use crate::id::{MeshId, PeerId};
 
 /// A private key; its bytes are wiped from memory when it is dropped.
@@ -27,6 +28,11 @@ impl SecretKey {
     /// Signs what another protocol prescribes, like a TLS handshake. Documents of ours are signed by their kind.
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
         self.signature(message).to_bytes()
+    }
+
+    /// Signs the bytes of a document of ours, by its kind.
+    pub(crate) fn sign_document(&self, kind: &'static str, bytes: &[u8]) -> [u8; 64] {
+        self.sign(&domain_separated(kind, bytes))
     }
 
     /// The public half, as the id of a peer.

@@ -31,6 +31,7 @@ pub use member::{Member, MemberCertificate, Role};
 pub use record::{PeerRecord, SignedRecord};
 pub use revocation::{REVOKED_MAX, RevocationList, SignedRevocations, Signer, VerifiedRevocations};
 pub use signed::Signed;
+pub(crate) use signed::verify_document;
 pub use ticket::{TICKET_ADDRESSES_MAX, Ticket, TicketError};
 
 #[cfg(test)]

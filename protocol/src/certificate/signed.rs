@@ -36,10 +36,9 @@ impl Signed {
         what: &'static str,
         signer: &[u8; 32],
     ) -> Result<T, CertificateError> {
-        let key = VerifyingKey::from_bytes(signer).map_err(|_| CertificateError::BadSignature { what })?;
-        let signature = Signature::from_slice(&self.signature).map_err(|_| CertificateError::BadSignature { what })?;
-        key.verify_strict(&domain_separated(what, &self.payload), &signature)
-            .map_err(|_| CertificateError::BadSignature { what })?;
+        if !verify_document(what, &self.payload, &self.signature, signer) {
+            return Err(CertificateError::BadSignature { what });
+        }
         self.read(what)
     }
 
@@ -62,7 +61,15 @@ impl Signed {
     }
 }
 
+/// Whether `signer` has signed the bytes of a document of this kind.
+pub(crate) fn verify_document(kind: &'static str, bytes: &[u8], signature: &[u8], signer: &[u8; 32]) -> bool {
+    let (Ok(key), Ok(signature)) = (VerifyingKey::from_bytes(signer), Signature::from_slice(signature)) else {
+        return false;
+    };
+    key.verify_strict(&domain_separated(kind, bytes), &signature).is_ok()
+}
+
 /// A signature over one kind of document must never pass for another kind.
-fn domain_separated(what: &str, payload: &[u8]) -> Vec<u8> {
+pub(super) fn domain_separated(what: &str, payload: &[u8]) -> Vec<u8> {
     [b"shoal v1 ", what.as_bytes(), b"\0", payload].concat()
 }

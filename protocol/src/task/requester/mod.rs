@@ -19,6 +19,8 @@ mod ending;
 mod keeping;
 mod losses;
 mod placing;
+#[cfg(test)]
+mod tests;
 
 use core::time::Duration;
 use std::collections::BTreeMap;

@@ -3,6 +3,8 @@
 //! Structs are maps with one-letter keys: as small as arrays plus a byte a field, and a reader skips the keys it does
 //! not know, so that a newer peer may say more than an older one understands.
 
+mod counts;
+
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Nesting no honest message reaches; hostile nesting ends here instead of on the stack.
@@ -49,8 +51,10 @@ impl std::io::Write for Counter {
 }
 
 /// Reads exactly one value.
-pub fn decode<T: DeserializeOwned>(mut bytes: &[u8]) -> Result<T, CborError> {
-    let value = ciborium::de::from_reader_with_recursion_limit(&mut bytes, NESTING_MAX)
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CborError> {
+    let modest = counts::modest(bytes).ok_or_else(|| CborError::Malformed("it is cut short".into()))?;
+    let mut rest = &*modest;
+    let value = ciborium::de::from_reader_with_recursion_limit(&mut rest, NESTING_MAX)
         .map_err(|error| CborError::Malformed(error.to_string()))?;
-    if bytes.is_empty() { Ok(value) } else { Err(CborError::Trailing(bytes.len())) }
+    if rest.is_empty() { Ok(value) } else { Err(CborError::Trailing(rest.len())) }
 }

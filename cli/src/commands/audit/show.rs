@@ -1,0 +1,74 @@
+//! `shoal audit show`
+
+use core::fmt;
+
+use owo_colors::OwoColorize;
+use serde::Serialize;
+use shoal_protocol::audit::{Entry, Happening};
+
+use super::date::utc;
+use super::read::Which;
+use crate::Printer;
+use crate::error::Failure;
+use crate::format;
+
+/// Show what the audit log says, if it is as it was written
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  shoal audit show --last 20 --json | jq 'select(.kind == \"refused\")'")]
+pub struct Show {
+    #[command(flatten)]
+    which: Which,
+    /// Only so many, the latest
+    #[arg(long, value_name = "COUNT")]
+    last: Option<usize>,
+}
+
+impl Show {
+    pub(crate) fn run(self, printer: Printer) -> Result<(), Failure> {
+        let entries = self.which.read()?.entries;
+        let skipped = self.last.map_or(0, |last| entries.len().saturating_sub(last));
+        entries.into_iter().skip(skipped).try_for_each(|entry| printer.show_line(&Line(entry)))
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Line(Entry);
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Entry { seq, at_unix_ms, count, happening, .. } = &self.0;
+        write!(f, "{} {seq:>6}  ", utc(*at_unix_ms).dimmed())?;
+        match happening {
+            Happening::Started { peer, version, .. } => write!(f, "started, as {}… of version {version}", peer.short()),
+            Happening::Configured { values, .. } => {
+                let values: Vec<_> = values.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                write!(f, "configured  {}", values.join(" ").dimmed())
+            }
+            Happening::Stopped => write!(f, "stopped"),
+            Happening::Joined { peer, name, role } => write!(f, "joined  {name}, {role}, {}…", peer.short()),
+            Happening::Refused { address, reason } => write!(f, "{}  {address}  {reason}", "refused".yellow()),
+            Happening::ApiDenied { who, reason } => write!(f, "{}  {who}  {reason}", "denied".yellow()),
+            Happening::MoreDenied => write!(f, "{}  others", "refused".yellow()),
+            Happening::Revoked { peer, version } => {
+                write!(f, "{}  {}… by list {version}", "revoked".red(), peer.short())
+            }
+            Happening::Banned { peer, reason, for_s } => {
+                write!(f, "{}  {}… for {for_s} s  {reason}", "banned".red(), peer.short())
+            }
+            Happening::Mismatch { task, peer } => {
+                write!(f, "{}  task {} at {}…", "mismatch".red(), format::task(*task), peer.short())
+            }
+            Happening::Garbage { peer, reason } => {
+                write!(f, "{}  from {}…  {reason}", "garbage".yellow(), peer.short())
+            }
+            Happening::StoreDamaged { task, why } => {
+                let task = task.map_or_else(|| "the store".to_owned(), |task| format!("task {}", format::task(task)));
+                write!(f, "{}  {task}  {why}", "damaged".red())
+            }
+            Happening::LogDamaged { why } => write!(f, "{}  this log  {why}", "damaged".red()),
+            Happening::Lost => write!(f, "{}  entries that could not be written", "lost".red()),
+        }?;
+        if *count > 1 { write!(f, "  ×{count}") } else { Ok(()) }
+    }
+}

@@ -1,0 +1,152 @@
+//! What an entry says.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Hash;
+use crate::certificate::Role;
+use crate::id::{PeerId, TaskId};
+
+/// One line of the log, without its signature.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Counts from 1, over all files of one log.
+    pub seq: u64,
+    /// When it was written, in milliseconds since 1970, by this machine's clock.
+    pub at_unix_ms: u64,
+    /// How often it happened since it was last written down; the same denials are counted, not repeated.
+    #[serde(default = "once", skip_serializing_if = "is_once")]
+    pub count: u64,
+    /// What it was.
+    #[serde(flatten)]
+    pub happening: Happening,
+    /// Of the line before; zeros where there was none.
+    pub previous: Hash,
+}
+
+fn once() -> u64 {
+    1
+}
+
+fn is_once(count: &u64) -> bool {
+    *count == 1
+}
+
+/// Something that somebody may ask about later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Happening {
+    /// The daemon started.
+    Started {
+        /// Who it is.
+        peer: PeerId,
+        /// Its version.
+        version: String,
+        /// The BLAKE3 hash of its configuration.
+        configuration: Hash,
+    },
+    /// It starts with another configuration than the last time that is in this file.
+    Configured {
+        /// Its hash.
+        configuration: Hash,
+        /// Every value by its key; what is secret is left out.
+        values: BTreeMap<String, String>,
+    },
+    /// The daemon ended, as it was asked to.
+    Stopped,
+    /// A member connected that this log has not seen before.
+    Joined {
+        /// Who.
+        peer: PeerId,
+        /// By its certificate.
+        name: String,
+        /// By its certificate.
+        role: Role,
+    },
+    /// A stranger was refused.
+    Refused {
+        /// Where it came from, or where it was dialled.
+        address: String,
+        /// Why, the last time.
+        reason: String,
+    },
+    /// A request to the local API was denied.
+    ApiDenied {
+        /// Who asked, as far as that is known.
+        who: String,
+        /// Why, the last time.
+        reason: String,
+    },
+    /// More was refused or denied than is written down one by one.
+    MoreDenied,
+    /// A peer or an issuer is a member no more.
+    Revoked {
+        /// Whose key.
+        peer: PeerId,
+        /// The version of the list that says so.
+        version: u64,
+    },
+    /// A member is not spoken to for a while.
+    Banned {
+        /// Who.
+        peer: PeerId,
+        /// For what.
+        reason: String,
+        /// For how long, in seconds.
+        for_s: u64,
+    },
+    /// Two runs of one task gave different results.
+    Mismatch {
+        /// Which task.
+        task: TaskId,
+        /// Whose result was not believed.
+        peer: PeerId,
+    },
+    /// A member sent what no honest one sends, and was cut off.
+    Garbage {
+        /// Who.
+        peer: PeerId,
+        /// What was wrong with it.
+        reason: String,
+    },
+    /// Something of what is kept on disk cannot be read.
+    StoreDamaged {
+        /// The task that it was about, where that is known.
+        task: Option<TaskId>,
+        /// What is wrong.
+        why: String,
+    },
+    /// The log itself was not as it was left: what was there is set aside, and this is the first entry of what follows.
+    LogDamaged {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// So many happenings could not be written down: the disk was full, or they came too fast.
+    Lost,
+}
+
+impl Happening {
+    /// Whom a denial is about: those of one are counted together. None for what is not a denial, and is always written.
+    pub fn denied(&self) -> Option<String> {
+        match self {
+            // Another port is not another stranger.
+            Self::Refused { address, .. } => {
+                Some(format!("refused {}", address.split("/udp/").next().unwrap_or(address)))
+            }
+            Self::ApiDenied { who, .. } => Some(format!("api {who}")),
+            Self::Garbage { peer, .. } => Some(format!("garbage {peer}")),
+            Self::MoreDenied => Some(String::new()),
+            Self::Started { .. }
+            | Self::Configured { .. }
+            | Self::Stopped
+            | Self::Joined { .. }
+            | Self::Revoked { .. }
+            | Self::Banned { .. }
+            | Self::Mismatch { .. }
+            | Self::StoreDamaged { .. }
+            | Self::LogDamaged { .. }
+            | Self::Lost => None,
+        }
+    }
+}
