@@ -24,6 +24,7 @@
 //! | `POST /v1/invitations` | [`InvitationRequest`] | [`InvitationView`] with its ticket |
 //! | `GET /v1/invitations` | | [`Listing`] of [`InvitationView`], without tickets |
 //! | `POST /v1/invitations/{id}/withdraw` | | |
+//! | `GET /v1/members` | | [`Listing`] of [`MemberView`]: for whom this peer has signed |
 //! | `GET /v1/joiners` | | [`Listing`] of [`JoinerView`]: who waits for approval |
 //! | `POST /v1/joiners/{number}/approve`, `…/deny` | | |
 //! | `POST /v1/peers/{peer}/label` | [`LabelRequest`] | [`LabelView`] |
@@ -52,7 +53,7 @@ use crate::task::{TaskState, problem};
 use crate::time::micros;
 
 pub use self::joining::{
-    InvitationRequest, InvitationView, JoinReport, JoinedView, JoinerView, LabelRequest, LabelView,
+    InvitationRequest, InvitationView, JoinReport, JoinedView, JoinerView, LabelRequest, LabelView, MemberView,
 };
 
 /// Value of the `schema` field of every answer.

@@ -21,8 +21,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shoal_protocol::api::{
     BlobView, Check, ConfigView, Explanation, InvitationRequest, InvitationView, JoinerView, LabelRequest, LabelView,
-    Listing, PeerView, PingView, Problem, RevocationsView, RevokeRequest, RttView, SCHEMA, Status, TaskRequest,
-    TaskView,
+    Listing, MemberView, PeerView, PingView, Problem, RevocationsView, RevokeRequest, RttView, SCHEMA, Status,
+    TaskRequest, TaskView,
 };
 use shoal_protocol::certificate::SignedRevocations;
 use shoal_protocol::id::BlobId;
@@ -100,6 +100,11 @@ impl Client {
     /// The distance of two peers.
     pub async fn rtt(&self, a: &str, b: &str) -> Result<RttView, ClientError> {
         self.get(&format!("/v1/rtt?a={}&b={}", encode(a), encode(b))).await
+    }
+
+    /// For whom the daemon has signed, if it may.
+    pub async fn members(&self) -> Result<Listing<MemberView>, ClientError> {
+        self.get("/v1/members").await
     }
 
     /// Who is a member of the mesh no more.

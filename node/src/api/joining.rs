@@ -4,7 +4,9 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use shoal_protocol::api::{InvitationRequest, InvitationView, JoinerView, LabelRequest, LabelView, Listing, codes};
+use shoal_protocol::api::{
+    InvitationRequest, InvitationView, JoinerView, LabelRequest, LabelView, Listing, MemberView, codes,
+};
 use shoal_protocol::config::{LABELS_MAX, NAME_BYTES_MAX};
 
 use super::Api;
@@ -73,6 +75,10 @@ pub(super) async fn list(State(api): State<Api>) -> ApiResult<Json<Listing<Invit
 pub(super) async fn withdraw(State(api): State<Api>, Path(id): Path<String>) -> ApiResult<StatusCode> {
     api.office.withdraw(id).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn members(State(api): State<Api>) -> ApiResult<Json<Listing<MemberView>>> {
+    Ok(Json(Listing::new(api.office.members().await?)))
 }
 
 pub(super) async fn joiners(State(api): State<Api>) -> Json<Listing<JoinerView>> {

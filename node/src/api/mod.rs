@@ -64,6 +64,7 @@ fn routes(api: Api) -> Router {
         .route("/v1/peers/{peer}/label", post(joining::label))
         .route("/v1/invitations", get(joining::list).post(joining::invite))
         .route("/v1/invitations/{id}/withdraw", post(joining::withdraw))
+        .route("/v1/members", get(joining::members))
         .route("/v1/joiners", get(joining::joiners))
         .route("/v1/joiners/{number}/approve", post(joining::approve))
         .route("/v1/joiners/{number}/deny", post(joining::deny))

@@ -83,6 +83,10 @@ impl From<Refusal> for ApiError {
             )
             .because(why),
             Refusal::Revocations(error) => Self::new(codes::DENIED, StatusCode::FORBIDDEN, title, error.hint()),
+            Refusal::NotKept(_) => {
+                let hint = "make room there, and run it again; other peers have written it down";
+                Self::new(codes::STORE, StatusCode::INSUFFICIENT_STORAGE, title, hint).retry_after(None)
+            }
             Refusal::IsMe => Self::bad_request(title, "name another peer; `shoal peers` lists them"),
             Refusal::Forgotten => {
                 Self::new(codes::NO_TASK, StatusCode::GONE, title, "`shoal task ls` lists the tasks that are kept")

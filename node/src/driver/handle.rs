@@ -32,6 +32,8 @@ pub(crate) enum Refusal {
     NoBlob { id: BlobId, why: String },
     #[error(transparent)]
     Revocations(#[from] CertificateError),
+    #[error("it holds, and is told to others, but is not on this peer's disk: {0}")]
+    NotKept(String),
     #[error("that is this peer itself")]
     IsMe,
     #[error("the task ended, and its result is no longer kept")]

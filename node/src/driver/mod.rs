@@ -138,6 +138,8 @@ pub(crate) struct Driver {
     renewal: papers::Renewal,
     /// Keys that were revoked already; none before those on disk are known.
     revoked: Option<BTreeSet<PeerId>>,
+    /// Why the revocation lists are not on disk, while they are not.
+    unkept: Option<String>,
     strikes: BTreeMap<PeerId, u8>,
     stopping: Stopping,
     announced: bool,
@@ -176,6 +178,7 @@ impl Driver {
             shown: BTreeMap::new(),
             renewal: papers::Renewal::default(),
             revoked: None,
+            unkept: None,
             strikes: BTreeMap::new(),
             stopping: Stopping::No,
             announced: false,
@@ -369,6 +372,7 @@ impl Driver {
             sample.foreign_cores = 0.0;
         }
         self.handle(Input::LoadSampled(sample));
+        self.keep_unkept_revocations();
         self.renew_if_due();
         if let Some((path, bytes)) = self.records.due(self.clock.now()) {
             // Nobody waits for it, and an error is logged where it happens.

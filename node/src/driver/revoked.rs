@@ -73,20 +73,31 @@ impl Driver {
     pub(super) fn revoke(&mut self, list: SignedRevocations) -> Result<(), Refusal> {
         let verified = list.verify(self.identity.mesh)?;
         self.handle(Input::Revoked(Box::new(verified)));
-        Ok(())
+        self.unkept.clone().map_or(Ok(()), |why| Err(Refusal::NotKept(why)))
+    }
+
+    /// Each second: a disk that was full may have room again.
+    pub(super) fn keep_unkept_revocations(&mut self) {
+        if self.unkept.is_some() {
+            self.write_revocations();
+        }
+    }
+
+    fn write_revocations(&mut self) {
+        let lists: Vec<SignedRevocations> = self.peer.revocations().lists().cloned().collect();
+        let path = path(&self.config.data_dir);
+        let written = write(&path, &cbor::encode(&lists)).map_err(|error| format!("{}: {error}", path.display()));
+        if let Err(why) = &written
+            && self.unkept.is_none()
+        {
+            tracing::error!(why, "the revocation lists cannot be written: after a restart they must be heard again");
+        }
+        self.unkept = written.err();
     }
 
     /// Writes the lists down, and closes the door.
     pub(super) fn keep_revocations(&mut self) {
-        let revocations = self.peer.revocations();
-        let lists: Vec<SignedRevocations> = revocations.lists().cloned().collect();
-        let path = path(&self.config.data_dir);
-        if let Err(error) = write(&path, &cbor::encode(&lists)) {
-            tracing::error!(
-                file = %path.display(), %error,
-                "the revocation lists cannot be written: after a restart they must be heard again",
-            );
-        }
+        self.write_revocations();
         self.note_revoked();
         let revocations = self.peer.revocations();
         self.network.refuse(revocations.peers().clone(), revocations.issuers().clone());

@@ -90,6 +90,9 @@ impl Driver {
             warnings.push(format!("tasks cannot be kept: {why} → {fix}"));
         }
         warnings.extend(self.damaged.iter().map(|what| format!("{what} → check the disk; submit it again")));
+        if let Some(why) = &self.unkept {
+            warnings.push(format!("revocations are not on disk: {why} → make room there"));
+        }
         if addresses.is_empty() {
             warnings.push("this peer listens nowhere yet, so others cannot find it → shoal config show".into());
         }

@@ -13,6 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use shoal_protocol::api::MemberView;
 use shoal_protocol::certificate::joining::{InvitationId, ProofKey, Refused};
 use shoal_protocol::certificate::{MemberCertificate, Role};
 use shoal_protocol::config::NAME_BYTES_MAX;
@@ -132,6 +133,16 @@ impl Issued {
             not_before_unix_s: self.not_before_unix_s,
             expires_unix_s: self.expires_unix_s,
             serial: self.serial,
+        }
+    }
+
+    pub(super) fn view(&self) -> MemberView {
+        MemberView {
+            peer: self.peer,
+            name: self.name.clone(),
+            role: self.role,
+            labels: self.labels.clone(),
+            expires_unix_s: self.expires_unix_s,
         }
     }
 

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use shoal_protocol::api::{InvitationView, JoinerView, schema};
+use shoal_protocol::api::{InvitationView, JoinerView, MemberView, schema};
 use shoal_protocol::certificate::joining::{
     APPROVAL_MAX_S, EXPORTER_BYTES, InvitationId, InvitationSecret, JoinAnswer, JoinRequest, LOCATOR_BYTES, Refused,
     Welcome,
@@ -245,6 +245,11 @@ impl Office {
     /// All invitations that are known, without their tickets.
     pub(crate) async fn invitations(&self) -> Result<Vec<InvitationView>, OfficeError> {
         self.attempt(|office| Ok(office.ledger().invitations.values().map(view).collect())).await
+    }
+
+    /// For whom this peer has signed.
+    pub(crate) async fn members(&self) -> Result<Vec<MemberView>, OfficeError> {
+        self.attempt(|office| Ok(office.ledger().issued.values().map(Issued::view).collect())).await
     }
 
     /// Withdraws an invitation by the beginning of its name.

@@ -80,6 +80,21 @@ pub struct JoinerView {
     pub address: String,
 }
 
+/// For whom an issuer has signed, and what it said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberView {
+    /// Its node key.
+    pub peer: PeerId,
+    /// Its name.
+    pub name: String,
+    /// Edge or cloud.
+    pub role: Role,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Until when its newest certificate is valid, in seconds since 1970.
+    pub expires_unix_s: u64,
+}
+
 /// A change of what the issuer vouches for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabelRequest {

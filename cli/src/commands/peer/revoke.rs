@@ -1,7 +1,7 @@
 //! `shoal peer revoke`
 
 use core::fmt;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use owo_colors::OwoColorize;
@@ -22,7 +22,8 @@ use crate::error::Failure;
     after_help = "Example:\n  shoal peer revoke cam-17\n\nWhat the peer was doing for others is given to others; what others did for it is dropped. To be a member again it\nneeds a new key. Only where issuer.key is: the mesh believes nobody else."
 )]
 pub struct Revoke {
-    /// The peer: its name or the beginning of it, or its whole id (64 hexadecimal digits) when it is not here
+    /// The peer: its name or id, or the beginning of either; its whole id (64 hexadecimal digits) when it was admitted
+    /// by hand and is not here
     peer: String,
     /// Where issuer.key and issuer.cert are
     #[arg(long, value_name = "DIR", env = "SHOAL_NODE_DATA_DIR", hide_env_values = true)]
@@ -44,18 +45,19 @@ impl Revoke {
     }
 }
 
-/// By name among those that are known here, or by its id.
+/// By name among those that are known here, and those that this peer has signed for: what is lost is seldom connected.
 async fn find(client: &Client, text: &str) -> Result<(PeerId, Option<String>), Failure> {
-    let known = super::everyone(client).await?;
+    let here = super::everyone(client).await?.into_iter().map(|view| (view.peer, view.name));
+    let signed = client.members().await?.items.into_iter().map(|view| (view.peer, view.name));
+    let known: BTreeMap<PeerId, String> = signed.chain(here).collect();
     if let Ok(peer) = text.parse::<PeerId>() {
-        let name = known.into_iter().find(|view| view.peer == peer).map(|view| view.name);
-        return Ok((peer, name));
+        return Ok((peer, known.get(&peer).cloned()));
     }
-    let exact: Vec<_> = known.iter().filter(|view| view.name == text).collect();
-    let fitting = || known.iter().filter(|view| view.name.starts_with(text) || view.peer.to_string().starts_with(text));
+    let exact: Vec<_> = known.iter().filter(|(_, name)| *name == text).collect();
+    let fitting = || known.iter().filter(|(peer, name)| name.starts_with(text) || peer.to_string().starts_with(text));
     let found = if exact.is_empty() { fitting().collect() } else { exact };
     match found.as_slice() {
-        [only] => Ok((only.peer, Some(only.name.clone()))),
+        [(peer, name)] => Ok((**peer, Some((*name).clone()))),
         [] => Err(Failure::usage(format!("no peer that is known here fits `{text}`"))
             .fix("give its whole id, 64 hexadecimal digits: whoever is away for long is not listed any more")),
         several => Err(Failure::usage(format!("`{text}` fits {} peers", several.len()))
