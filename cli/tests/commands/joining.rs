@@ -60,8 +60,14 @@ fn invitations_and_joiners_are_listed_without_secrets() {
     let joiners = daemon.run(&["mesh", "joiners"]);
     let json = daemon.run(&["mesh", "joiners", "--json"]);
 
-    assert_snapshot!(invitations.out, @"");
-    assert_snapshot!(joiners.out, @"");
+    assert_snapshot!(invitations.out, @r"
+    ID        ROLE  NAME  LABELS  USED  GOOD FOR  ASKS
+    3f2a3f2a  edge  -     site=a  1/2   expired   yes
+    ");
+    assert_snapshot!(joiners.out, @r"
+    NUMBER  NAME    ADDRESS          KEY       SIX WORDS
+    1       cam-17  192.0.2.7:41234  4a4a4a4a  faint bamboo alley win census cradle
+    ");
     assert!(json.out.contains(SCHEMA) && json.out.contains("faint bamboo"), "{}", json.out);
 }
 
