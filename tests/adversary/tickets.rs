@@ -25,7 +25,7 @@ impl Target {
             expires_unix_s: u64::MAX,
         };
         let dir = &self.cluster.peers()[0].data_dir;
-        std::fs::write(dir.join("issuer.key"), &*issuer.to_bytes()).unwrap();
+        std::fs::write(dir.join("issuer.key"), *issuer.to_bytes()).unwrap();
         std::fs::set_permissions(dir.join("issuer.key"), std::fs::Permissions::from_mode(0o600)).unwrap();
         std::fs::write(dir.join("issuer.cert"), certificate.sign(&self.mesh_key).to_bytes()).unwrap();
         let mut request = InvitationRequest {

@@ -7,6 +7,7 @@ mod errors;
 mod fake;
 mod fixtures;
 mod help;
+mod joining;
 mod listings;
 mod mesh;
 mod running;

@@ -165,3 +165,23 @@ fn damaged_files_are_named() {
     assert!(certificate.err.contains("member.cert"), "{}", certificate.err);
     assert!(readable.err.contains("others can read it (mode 0644)"), "{}", readable.err);
 }
+
+#[test]
+fn what_is_no_ticket_is_refused_before_anything_is_begun() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let data = dir.path().join("data").display().to_string();
+    let file = dir.path().join("ticket");
+    std::fs::write(&file, "shoal1abc").expect("written");
+    let from_file = format!("file:{}", file.display());
+
+    let nonsense = run(&["join", "hello", "--data-dir", &data]);
+    let cut = run(&["join", &from_file, "--data-dir", &data, "--json"]);
+    let missing = run(&["join", "file:/nonexistent/ticket", "--data-dir", &data]);
+
+    assert_eq!((nonsense.code, cut.code, missing.code), (2, 2, 2));
+    assert!(nonsense.err.contains("this is no ticket") && nonsense.err.contains("shoal invite"), "{}", nonsense.err);
+    let error: Value = serde_json::from_str(&cut.err).expect("JSON");
+    assert!(error["error"]["title"].as_str().is_some_and(|title| title.contains("cut off")), "{error}");
+    assert!(missing.err.contains("/nonexistent/ticket"), "{}", missing.err);
+    assert!(!dir.path().join("data").exists(), "nothing was made");
+}

@@ -374,6 +374,7 @@ impl Driver {
         self.handle(Input::LoadSampled(sample));
         self.keep_unkept_revocations();
         self.renew_if_due();
+        self.part_with_the_lapsed();
         if let Some((path, bytes)) = self.records.due(self.clock.now()) {
             // Nobody waits for it, and an error is logged where it happens.
             let _written = tokio::task::spawn_blocking(move || records::write(&path, &bytes));

@@ -38,6 +38,8 @@ const LATE_SHARE: u64 = 5;
 #[derive(Debug, Default)]
 pub(crate) struct Renewal {
     not_before: Time,
+    /// When the neighbours' certificates were last looked through.
+    looked: Time,
     /// Why the last try came to nothing.
     trouble: Option<String>,
     /// Papers of each neighbour, since when.
@@ -194,6 +196,19 @@ impl Driver {
         });
     }
 
+    /// Now and then: whose certificate is over, and has told of no newer one, is a neighbour no more.
+    pub(super) fn part_with_the_lapsed(&mut self) {
+        let now = self.clock.now();
+        if now.since(self.renewal.looked) < LOOK_AFTER {
+            return;
+        }
+        self.renewal.looked = now;
+        for member in lapsed(self.shown.values(), unix_time().as_secs()) {
+            tracing::warn!(peer = ?member, "the certificate of a neighbour is over");
+            self.network.disconnect(member, "its certificate is over");
+        }
+    }
+
     /// Somebody who signs has given us this, unasked or not.
     fn take_certificate(&mut self, chain: Chain) {
         let (mesh, me) = (self.identity.mesh, self.identity.certificate.peer);
@@ -317,7 +332,53 @@ impl Driver {
     }
 }
 
+/// Whose certificates are over, whatever clocks differ.
+fn lapsed<'a>(shown: impl Iterator<Item = &'a MemberCertificate>, now_unix_s: u64) -> Vec<PeerId> {
+    let is_over = |certificate: &&MemberCertificate| {
+        now_unix_s >= certificate.expires_unix_s.saturating_add(crate::joining::CLOCK_SKEW_S)
+    };
+    shown.filter(is_over).map(|certificate| certificate.peer).collect()
+}
+
 /// Certificates of one peer in the order they were signed in.
 fn order(certificate: &MemberCertificate) -> (u64, u64) {
     (certificate.not_before_unix_s, certificate.serial)
+}
+
+#[cfg(test)]
+mod tests {
+    use shoal_protocol::certificate::SecretKey;
+    use shoal_protocol::{MeshId, Role};
+
+    use super::*;
+
+    fn certificate(seed: u8, expires_unix_s: u64) -> MemberCertificate {
+        MemberCertificate {
+            mesh: MeshId([1; 32]),
+            peer: SecretKey::from_bytes(&[seed; 32]).peer(),
+            name: "cam".into(),
+            role: Role::Edge,
+            labels: BTreeMap::new(),
+            not_before_unix_s: 0,
+            expires_unix_s,
+            serial: 1,
+        }
+    }
+
+    #[test]
+    fn a_neighbour_whose_certificate_is_over_for_minutes_is_one_no_more() {
+        let (over, just_over, good) = (certificate(1, 1_000), certificate(2, 1_900), certificate(3, u64::MAX));
+
+        assert_eq!(lapsed([&over, &just_over, &good].into_iter(), 2_000), [over.peer]);
+    }
+
+    #[test]
+    fn whoever_says_too_much_of_certificates_tries_our_patience() {
+        let (mut renewal, talker, other) = (Renewal::default(), certificate(1, 1).peer, certificate(2, 1).peer);
+        let heard = (0..100).filter(|_| renewal.has_patience_with(talker, Time::ZERO)).count();
+
+        assert_eq!(heard, PAPERS_MAX as usize);
+        assert!(renewal.has_patience_with(other, Time::ZERO));
+        assert!(renewal.has_patience_with(talker, Time::ZERO + PAPERS_WINDOW), "it is over in time");
+    }
 }

@@ -21,7 +21,7 @@ fn office(issuer_left_s: u64) -> Desk {
     let expires_unix_s = unix_time().as_secs() + issuer_left_s;
     let certificate = IssuerCertificate { mesh: mesh.mesh(), issuer: key.peer(), not_before_unix_s: 0, expires_unix_s };
     let path = dir.path().join("issuer.key");
-    std::fs::write(&path, &*key.to_bytes()).unwrap();
+    std::fs::write(&path, *key.to_bytes()).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     std::fs::write(dir.path().join("issuer.cert"), certificate.sign(&mesh).to_bytes()).unwrap();
     let office = Office::open(dir.path(), mesh.mesh(), "lab", SecretKey::from_bytes(&[2; 32]).peer()).unwrap();

@@ -7,8 +7,8 @@
 //!
 //! A datagram that begins with the name of an open invitation goes another way after the door: `join/`.
 //!
-//! **Invariant:** who has no member certificate of this mesh never gets a stream, and what its attempts take up is
-//! bounded, all addresses together and each.
+//! **Invariant:** who has no member certificate of this mesh never gets a stream, but for the one of a machine with a
+//! ticket, which leads to the desk and nowhere else; and what its attempts take up is bounded, all addresses together and each.
 //! **Not here:** what is said on streams, and whom to dial.
 
 mod address;

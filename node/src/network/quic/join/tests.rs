@@ -34,7 +34,7 @@ fn write_issuer(dir: &Path, mesh: &SecretKey) {
         expires_unix_s: unix_time().as_secs() + 90 * 86_400,
     };
     let path = dir.join("issuer.key");
-    std::fs::write(&path, &*key.to_bytes()).unwrap();
+    std::fs::write(&path, *key.to_bytes()).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     std::fs::write(dir.join("issuer.cert"), certificate.sign(mesh).to_bytes()).unwrap();
 }
