@@ -5,8 +5,10 @@
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use shoal_node::blobs::BlobStore;
-use shoal_node::executor::{Executor, ExecutorConfig, ExecutorEvent};
+use shoal_node::executor::{Executor, ExecutorConfig, ExecutorEvent, worker};
 use shoal_node::load_sampler::LoadSampler;
 use shoal_node::speed::core_speed_blocking;
 use shoal_protocol::id::{BlobId, PeerId, TaskId};
@@ -40,6 +42,10 @@ const COUNT_WORDS: &str = "(module
         (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 12)))))";
 
 fn main() -> Result<(), Failure> {
+    // The sandbox's workers are this program too, and end here.
+    if let Some(ended) = worker::run_if_asked() {
+        std::process::exit(i32::from(ended != std::process::ExitCode::SUCCESS));
+    }
     let dir = tempfile::tempdir()?;
     println!("{:28} {:>10.2}", "core speed (reference 1)", core_speed_blocking(dir.path()));
     println!("{:28} {:>10}", "resident at start, kB", resident_kb());
@@ -58,6 +64,8 @@ fn main() -> Result<(), Failure> {
     time("empty command", &executor, &events, noop, &[])?;
     let count = prepare(&executor, &blobs, &events, &wat::parse_str(COUNT_WORDS)?)?;
     time("count words of 1 kB", &executor, &events, count, &words)?;
+    let many: Vec<u8> = words.iter().copied().cycle().take(100_000).collect();
+    time("count words of 100 kB", &executor, &events, count, &many)?;
     if let Some(path) = std::env::args_os().nth(1) {
         let given = prepare(&executor, &blobs, &events, &std::fs::read(path)?)?;
         time("given module on 1 kB", &executor, &events, given, &words)?;
@@ -65,6 +73,8 @@ fn main() -> Result<(), Failure> {
     throughput(&executor, &events, noop)?;
     aborts(&executor, &blobs, &events, noop)?;
     println!("{:28} {:>10}", "resident after, kB", resident_kb());
+    memory_of_workers();
+    replacements(&executor, &events, noop)?;
 
     let idle_before = cpu_ticks();
     std::thread::sleep(Duration::from_secs(3));
@@ -72,9 +82,52 @@ fn main() -> Result<(), Failure> {
 
     let mut sampler = LoadSampler::new()?;
     let began = Instant::now();
-    let samples: Vec<_> = (0..200).map(|_| sampler.sample()).collect();
+    let samples: Vec<_> = (0..200).map(|_| sampler.sample(executor.cpu_time())).collect();
     println!("{:28} {:>10.1?}  {:?}", "one load sample", began.elapsed() / 200, samples.last());
     Ok(())
+}
+
+/// What each worker takes beside the pages of the program and of compiled code, which all share.
+fn memory_of_workers() {
+    for worker in workers() {
+        let rollup = std::fs::read_to_string(format!("/proc/{worker}/smaps_rollup")).unwrap_or_default();
+        let kb = |name: &str| {
+            let line = rollup.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("unknown");
+            line.trim().to_owned()
+        };
+        println!("{:28} {:>10} of {} resident", "a worker's own, dirty", kb("Private_Dirty:"), kb("Rss:"));
+    }
+}
+
+/// From the death of every worker to the report of the first run after it: a new process, locked down, and the module
+/// loaded into it.
+fn replacements(executor: &Executor, events: &Receiver<ExecutorEvent>, noop: BlobId) -> Result<(), Failure> {
+    let mut times = Vec::new();
+    for number in 0..200 {
+        for worker in workers() {
+            // One may have ended since it was listed.
+            let _ = kill(worker, Signal::SIGKILL);
+        }
+        let began = Instant::now();
+        executor.execute(execution(number, noop, &[]));
+        match events.recv()? {
+            ExecutorEvent::Finished { report, .. } if report.ending == Ending::Exited(0) => times.push(began.elapsed()),
+            // Told to run just before it died: the thread has replaced it already.
+            ExecutorEvent::Finished { .. } => {}
+            event => return Err(format!("{event:?}").into()),
+        }
+    }
+    println!("{:28} {:>10} of 200", "replacements", times.len());
+    print("worker replaced and run", times);
+    Ok(())
+}
+
+/// Children of this process.
+fn workers() -> Vec<Pid> {
+    let children = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children")).ok();
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let text = tasks.filter_map(children).collect::<Vec<_>>().join(" ");
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
 }
 
 fn prepare(

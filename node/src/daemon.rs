@@ -219,5 +219,8 @@ fn start_executor(
         // Nobody receives once the daemon is ending.
         let _ = events.send(event);
     })?;
+    for part in executor.sandbox().iter().filter(|part| !part.enforced) {
+        tracing::warn!(part = part.name, why = part.detail, "the sandbox is not whole: restricted tasks are declined");
+    }
     Ok((executor, received))
 }

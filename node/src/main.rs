@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use shoal_node::config::{self, Config, ConfigError, Flags, Host, Sources};
+use shoal_node::executor::worker;
 use shoal_node::{daemon, network, telemetry};
 use shoal_protocol::api::ConfigView;
 use tokio::signal::unix::{SignalKind, signal};
@@ -69,6 +70,10 @@ struct Run {
 }
 
 fn main() -> ExitCode {
+    // A worker of the sandbox is this program, and nothing of what follows.
+    if let Some(ended) = worker::run_if_asked() {
+        return ended;
+    }
     // Before anything else: it needs to be the only thread.
     if let Err(error) = network::forget_tls_key_log() {
         return fail(&error, error.hint(), 1);

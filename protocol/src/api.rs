@@ -3,6 +3,7 @@
 //! | request | body | answer |
 //! |---|---|---|
 //! | `GET /v1/status` | | [`Status`] |
+//! | `GET /v1/checks` | | [`Listing`] of [`Check`]: what of this machine stands in the way |
 //! | `GET /v1/peers` | | [`Listing`] of [`PeerView`] |
 //! | `POST /v1/peers/{peer}/ping` | | [`PingView`] |
 //! | `GET /v1/rtt?a=&b=` | | [`RttView`] |
@@ -165,10 +166,40 @@ pub struct Status {
     pub peers: Vec<PeerView>,
     /// Tasks by state: of users of this peer.
     pub tasks: TaskCounts,
+    /// What holds the worker processes that tasks run in here.
+    #[serde(default)]
+    pub sandbox: Vec<SandboxPart>,
     /// Things worth a person's attention, each with the next command.
     pub warnings: Vec<String>,
     /// Counters since start, by name: frames, bytes, refusals, drops.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// One of the things that hold a worker process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxPart {
+    /// `parent`, `limits`, `privileges`, `files` or `syscalls`.
+    pub name: String,
+    /// Whether it is in force; a peer that lacks a part declines work that is marked `restricted`.
+    pub enforced: bool,
+    /// How, or why not.
+    pub detail: String,
+}
+
+/// Something about a machine that a peer depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// What was looked at: `sandbox: files`.
+    pub name: String,
+    /// Whether it is as it should be.
+    pub ok: bool,
+    /// What was found.
+    pub found: String,
+    /// What it matters for.
+    pub why: String,
+    /// What to do where it is not as it should be.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub fix: String,
 }
 
 /// Tasks of users of this peer.
@@ -281,6 +312,9 @@ pub struct TaskRequest {
     /// Only at this peer: a name, an id, or a prefix.
     #[serde(default)]
     pub peer: Option<String>,
+    /// Only where the sandbox is whole: a peer whose system lacks a part of it declines.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub restricted: bool,
     /// No variant with a greater declared loss.
     #[serde(default)]
     pub loss_max: Option<f64>,

@@ -148,6 +148,8 @@ pub struct PeerConfig {
     pub lambda: f64,
     /// Cores of the host: when other programs use more than tasks leave them, tasks are slowed.
     pub host_cores: f64,
+    /// Whether every part of the sandbox is in force here; where it is not, restricted tasks are declined.
+    pub sandboxed: bool,
     /// Timing of failure detection.
     pub detector: DetectorConfig,
 }
@@ -164,6 +166,7 @@ impl Default for PeerConfig {
             price: 0.0,
             lambda: 1.0,
             host_cores: 1.0,
+            sandboxed: true,
             detector: DetectorConfig::default(),
         }
     }

@@ -693,6 +693,9 @@ pub enum DeclineReason {
     /// The spec breaks a limit.
     #[serde(rename = "s")]
     Unacceptable(String),
+    /// It is restricted to whole sandboxes, and this peer's system lacks a part of one.
+    #[serde(rename = "b")]
+    Sandbox,
 }
 
 /// The award was passed on.

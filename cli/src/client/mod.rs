@@ -20,8 +20,8 @@ use hyper::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shoal_protocol::api::{
-    BlobView, ConfigView, Explanation, Listing, PeerView, PingView, Problem, RttView, SCHEMA, Status, TaskRequest,
-    TaskView,
+    BlobView, Check, ConfigView, Explanation, Listing, PeerView, PingView, Problem, RttView, SCHEMA, Status,
+    TaskRequest, TaskView,
 };
 use shoal_protocol::id::BlobId;
 use shoal_protocol::placement::explain::Decision;
@@ -78,6 +78,11 @@ impl Client {
     /// This peer and its neighbours.
     pub async fn status(&self) -> Result<Status, ClientError> {
         self.get("/v1/status").await
+    }
+
+    /// What of its machine stands in its way.
+    pub async fn checks(&self) -> Result<Listing<Check>, ClientError> {
+        self.get("/v1/checks").await
     }
 
     /// The peers this one knows.

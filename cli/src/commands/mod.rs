@@ -18,6 +18,7 @@ use crate::error::Failure;
 pub enum Command {
     Up(node::up::Up),
     Status(node::status::Show),
+    Doctor(node::doctor::Doctor),
     Peers(peer::list::List),
     Ping(peer::ping::Ping),
     Rtt(peer::rtt::Rtt),
@@ -51,6 +52,7 @@ impl Command {
         match self {
             Self::Up(verb) => verb.run(&client, printer).await,
             Self::Status(verb) => verb.run(&client, printer).await,
+            Self::Doctor(verb) => verb.run(&client, printer).await,
             Self::Peers(verb) => verb.run(&client, printer).await,
             Self::Ping(verb) => verb.run(&client, printer).await,
             Self::Rtt(verb) => verb.run(&client, printer).await,

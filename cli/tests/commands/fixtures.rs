@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use shoal_protocol::api::{
-    ExecutorView, Listing, LoadView, OutputView, PeerView, Problem, Status, TaskCounts, TaskView, schema,
+    ExecutorView, Listing, LoadView, OutputView, PeerView, Problem, SandboxPart, Status, TaskCounts, TaskView, schema,
 };
 use shoal_protocol::certificate::Role;
 use shoal_protocol::id::{MeshId, PeerId, TaskId};
@@ -91,6 +91,9 @@ pub(crate) fn status() -> Status {
         addresses: vec!["/ip4/192.0.2.7/udp/7600/quic-v1".into()],
         peers: others(),
         tasks: TaskCounts { running: 2, waiting: 1, done: 311, ..TaskCounts::default() },
+        sandbox: ["parent", "limits", "privileges", "files", "syscalls"]
+            .map(|name| SandboxPart { name: name.into(), enforced: true, detail: "in force".into() })
+            .into(),
         warnings: vec!["cam-18 last seen 4m ago   → shoal ping cam-18".into()],
         counters: BTreeMap::new(),
     }

@@ -11,6 +11,7 @@ fn every_command_has_an_example_in_its_help() {
     for command in [
         "up",
         "status",
+        "doctor",
         "peers",
         "ping",
         "rtt",

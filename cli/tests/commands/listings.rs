@@ -2,8 +2,8 @@
 
 use insta::assert_snapshot;
 use shoal_protocol::api::{
-    BlobView, ConfigValue, ConfigView, EventView, Listing, OutputView, PeerView, PingView, RttView, SCHEMA, Status,
-    TaskView, schema,
+    BlobView, Check, ConfigValue, ConfigView, EventView, Listing, OutputView, PeerView, PingView, RttView, SCHEMA,
+    Status, TaskView, schema,
 };
 use shoal_protocol::config::{FINISHED_TASKS_MAX, HOME_TASKS_MAX};
 use shoal_protocol::id::BlobId;
@@ -27,12 +27,46 @@ fn status_shows_mesh_peers_and_warnings() {
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     assert_snapshot!(ran.out, @r"
     mesh home-lab (b7b7…)   peers 3 alive · 1 suspect   you: cam-17 edge   tasks 2 running · 1 waiting · 311 done · 0 failed
+    sandbox whole: parent, limits, privileges, files, syscalls
     PEER     ROLE   STATE    RTT(p50/p99)  CPU        MEM       QUEUE  OK%   LABELS               ID
     cam-17*  edge   alive    -             37% of 2   210/512M  1/128  100   site=a               cacacaca
     fra-1    cloud  alive    24/31.2ms      5% of 16  3/32G     0/128  -     -                    f4f4f4f4
     nas      edge   alive    0.8/2.1ms     12% of 4   1.1/4G    0/128  99.8  residency=eu,site=a  4a4a4a4a
     cam-18   edge   suspect  ~3.4ms        -          -         -      -     -                    09090909
     ! cam-18 last seen 4m ago   → shoal ping cam-18
+    ");
+}
+
+#[test]
+fn status_names_what_the_sandbox_lacks() {
+    let mut status = fixtures::status();
+    status.sandbox[3].enforced = false;
+
+    let ran = Fake::new().on("GET /v1/status", Reply::json(&status)).run(&["status"]);
+
+    assert!(ran.out.contains("\nsandbox not whole: files missing   → shoal doctor\n"), "{}", ran.out);
+}
+
+#[test]
+fn doctor_says_what_is_wrong_why_and_what_to_do() {
+    let check = |name: &str, ok, found: &str| Check {
+        name: name.into(),
+        ok,
+        found: found.into(),
+        why: "what it is for".into(),
+        fix: if ok { String::new() } else { "do this".into() },
+    };
+    let checks = Listing::new(vec![check("clock", true, "in step"), check("sandbox: files", false, "no Landlock")]);
+
+    let ran = Fake::new().on("GET /v1/checks", Reply::json(&checks)).run(&["doctor"]);
+
+    assert_eq!(ran.code, 0);
+    assert_snapshot!(ran.out, @r"
+    ok  clock            in step
+    !   sandbox: files   no Landlock
+          why   what it is for
+          fix   do this
+    1 of 2 checks found something
     ");
 }
 

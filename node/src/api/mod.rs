@@ -20,7 +20,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use shoal_protocol::PeerId;
-use shoal_protocol::api::{ConfigView, Problem, Status, codes};
+use shoal_protocol::api::{Check, ConfigView, Listing, Problem, Status, codes};
 use shoal_protocol::task::spec::CloudUse;
 use tokio::net::UnixListener;
 
@@ -54,6 +54,7 @@ pub(crate) async fn serve(listener: UnixListener, api: Api, ended: impl Future<O
 fn routes(api: Api) -> Router {
     Router::new()
         .route("/v1/status", get(status))
+        .route("/v1/checks", get(checks))
         .route("/v1/peers", get(peers::list))
         .route("/v1/peers/{peer}/ping", post(peers::ping))
         .route("/v1/rtt", get(peers::rtt))
@@ -75,6 +76,10 @@ fn routes(api: Api) -> Router {
 
 async fn status(State(api): State<Api>) -> ApiResult<Json<Status>> {
     Ok(Json(api.driver.read(|driver| driver.status()).await?))
+}
+
+async fn checks(State(api): State<Api>) -> ApiResult<Json<Listing<Check>>> {
+    Ok(Json(Listing::new(api.driver.read(|driver| driver.checks()).await?)))
 }
 
 async fn config(State(api): State<Api>) -> Json<ConfigView> {

@@ -41,6 +41,7 @@ pub(super) async fn build(api: &Api, request: &mut TaskRequest) -> ApiResult<Tas
             local_only: request.local_only,
             peer: None,
             loss_max: request.loss_max.map(Into::into),
+            restricted: request.restricted,
         },
         deadline: request.deadline_ms.map(Duration::from_millis),
         lambda: request.lambda,

@@ -23,6 +23,7 @@ pub use writer::BlobWriter;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -254,6 +255,12 @@ impl BlobReader {
     /// The size of the whole blob.
     pub fn size_bytes(&self) -> u64 {
         self.bytes
+    }
+}
+
+impl AsRawFd for BlobReader {
+    fn as_raw_fd(&self) -> RawFd {
+        self.file.as_raw_fd()
     }
 }
 

@@ -11,6 +11,7 @@
 //! **Not here:** decisions. What to do about a fact is the protocol's business.
 
 mod beside;
+mod checks;
 mod clock;
 mod fetch;
 pub(crate) mod handle;
@@ -25,6 +26,7 @@ mod waiters;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use shoal_protocol::config::PeerConfig;
 use shoal_protocol::{Input, Message, Peer, PeerId, Time};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
@@ -135,12 +137,14 @@ impl Driver {
         let unix_ms = u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX);
         let clock = Clock::start();
         let member = identity.certificate.member();
+        let sandboxed = executor.sandbox().iter().all(|part| part.enforced);
+        let peer_config = PeerConfig { sandboxed, ..config.peer(speed) };
         let mut news = News::new();
         news.learn_name(member.peer, &member.name);
         Self {
             records: Records::new(member.peer, &config.data_dir),
             blobs: blobs.clone(),
-            peer: Peer::new(member, config.peer(speed), seed, clock.now()),
+            peer: Peer::new(member, peer_config, seed, clock.now()),
             server: BlobServer::new(blobs.clone(), ServeLimits::default()),
             fetcher: Fetcher::new(network.clone(), blobs.clone()),
             pins: Pins::new(blobs),
@@ -320,7 +324,7 @@ impl Driver {
     }
 
     fn on_second(&mut self, sampler: &mut LoadSampler) {
-        let mut sample = sampler.sample();
+        let mut sample = sampler.sample(self.executor.cpu_time());
         if !self.config.host_load {
             sample.foreign_cores = 0.0;
         }

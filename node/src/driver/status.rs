@@ -51,6 +51,7 @@ impl Driver {
             mesh: self.identity.mesh,
             me: self.peer.me(now),
             uptime_us: now.as_micros(),
+            sandbox: self.executor.sandbox(),
             warnings: self.warnings(&peers, &addresses),
             addresses,
             peers,
@@ -60,7 +61,11 @@ impl Driver {
     }
 
     fn counters(&self) -> BTreeMap<String, u64> {
-        let own = [("frames_unreadable", self.garbage), ("strangers_refused", self.strangers)];
+        let own = [
+            ("frames_unreadable", self.garbage),
+            ("strangers_refused", self.strangers),
+            ("workers_lost", self.executor.workers_lost()),
+        ];
         let all = self
             .peer
             .counters()

@@ -1,27 +1,32 @@
-//! The sandbox: compiles task modules and runs them on threads of its own.
+//! The sandbox: has task modules compiled and run by worker processes that can do nothing else.
 //!
 //! ```text
-//! prepare ─► loader: in memory? on disk? ──no──► compiler (low priority) ─► Prepared
-//! execute ─► bounded queue ─► worker thread ─► fresh instance ─► Finished
-//!                 abort ─► never starts        abort ─► stops within a tick of the epoch, nothing is reported
+//! prepare ─► loader: in memory? on disk? ──no──► compiler thread ─► a worker process for this module ─► Prepared
+//! execute ─► bounded queue ─► a thread and its warm worker process ─► fresh instance ─► Finished
+//!                 abort ─► never starts        abort ─► stops within milliseconds, or is killed; nothing is reported
 //! ```
 //!
-//! **Invariant:** a guest reaches nothing but its arguments, its input and two outputs; whatever it does ends as an
-//! [`shoal_protocol::task::spec::Ending`], within its limits, and leaves the worker as it was.
+//! Two walls stand around a guest. Inside a worker it is WebAssembly: it reaches nothing but its arguments, its input and two
+//! outputs. The worker itself (`worker/`) has no files, no network, no keys and bounded memory, so that who breaks the inner
+//! wall stands before the outer one.
+//!
+//! **Invariant:** whatever a guest does ends as an [`shoal_protocol::task::spec::Ending`], within its limits. The daemon
+//! itself never parses, compiles, loads or runs what a stranger made.
 //! **Not here:** which task runs when. The protocol's queue decides; the queue here only hands over.
 
 mod artifact;
+mod census;
 mod control;
-mod engine;
-mod guest;
-mod inspect;
+mod held;
+mod line;
+mod memory_file;
 mod modules;
-mod priority;
+mod process;
 mod queue;
 mod run;
-mod ticker;
-mod wasi;
-mod worker;
+mod threads;
+mod words;
+pub mod worker;
 
 #[cfg(test)]
 mod tests;
@@ -29,43 +34,45 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use shoal_protocol::api::SandboxPart;
 use shoal_protocol::id::{BlobId, PeerId};
 use shoal_protocol::message::TaskRef;
 use shoal_protocol::output::Execution;
-use shoal_protocol::task::spec::{Ending, Payload, RunReport};
+use shoal_protocol::task::spec::{Ending, RunReport};
 
 use crate::blobs::BlobStore;
+use census::Census;
 use control::RunControl;
-use modules::{Modules, ModulesConfig};
+use modules::Modules;
+pub use process::WorkerProgram;
 use queue::Queue;
-use ticker::Ticker;
-use worker::{Job, PrepareRequest};
+use threads::{Job, PrepareRequest};
 
 /// Runs handed over and not begun; the protocol's own queue is far below this.
 const EXECUTIONS_QUEUED_MAX: usize = 1_024;
 /// Modules waiting to be loaded or compiled.
 const PREPARES_QUEUED_MAX: usize = 1_024;
-/// Stack of a worker: what wasm may use ([`engine::WASM_STACK_BYTES_MAX`]) and room for the host functions below it.
-const WORKER_STACK_BYTES: usize = 2 * 1024 * 1024;
-/// Stack of the compiler, whose recursion follows a stranger's code; overflowing it would end the process.
-const COMPILER_STACK_BYTES: usize = 64 * 1024 * 1024;
+/// Stack of a thread: none runs or compiles a guest.
+const THREAD_STACK_BYTES: usize = 512 * 1024;
 
 /// What the executor needs to know.
 #[derive(Debug, Clone)]
 pub struct ExecutorConfig {
     /// This peer: where outputs too large to be carried along can be fetched.
     pub peer: PeerId,
-    /// Tasks that run at once; one thread each.
+    /// Tasks that run at once; one worker process each.
     pub threads: usize,
     /// Compiled modules are kept here; created with access for its owner alone.
     pub cache_dir: PathBuf,
     /// Compiled modules on disk, in bytes.
     pub cache_bytes_max: u64,
-    /// Modules ready to start, in memory.
+    /// Compiled modules in memory.
     pub loaded_modules_max: usize,
     /// Their machine code, in bytes.
     pub loaded_bytes_max: u64,
@@ -73,10 +80,12 @@ pub struct ExecutorConfig {
     pub memory_bytes_max: u64,
     /// Holds each slot this many times as long as the run took; 1.0 but on a testnet, where it makes a slower machine.
     pub slowdown: f64,
+    /// What workers are.
+    pub worker: WorkerProgram,
 }
 
 impl ExecutorConfig {
-    /// Defaults for `peer` with its compiled modules in `cache_dir`: a thread for each core.
+    /// Defaults for `peer` with its compiled modules in `cache_dir`: a worker for each core.
     pub fn new(peer: PeerId, cache_dir: PathBuf) -> Self {
         Self {
             peer,
@@ -87,6 +96,7 @@ impl ExecutorConfig {
             loaded_bytes_max: 64 * 1024 * 1024,
             memory_bytes_max: shoal_protocol::config::MEMORY_BYTES_MAX,
             slowdown: 1.0,
+            worker: WorkerProgram::default(),
         }
     }
 }
@@ -121,14 +131,9 @@ pub enum ExecutorError {
         /// Why not.
         reason: String,
     },
-    /// wasmtime refused its settings or the address space.
-    #[error("cannot set up the sandbox for {threads} tasks at once: {reason}")]
-    Engine {
-        /// Tasks at once.
-        threads: usize,
-        /// What wasmtime said.
-        reason: String,
-    },
+    /// A worker process does not start.
+    #[error("cannot start a worker process of the sandbox: {0}")]
+    Worker(String),
     /// The operating system refused a thread.
     #[error("cannot start a thread of the sandbox: {0}")]
     Thread(std::io::Error),
@@ -139,7 +144,7 @@ impl ExecutorError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Cache { .. } => "give the daemon a data directory of its own, owned by the user it runs as",
-            Self::Engine { .. } => "lower the number of cores given to tasks, or lift the limit on address space",
+            Self::Worker(_) => "try `shoald worker --attempt open`; lift limits on processes and on address space",
             Self::Thread(_) => "lower the number of cores given to tasks, or lift the limit on threads",
         }
     }
@@ -148,7 +153,7 @@ impl ExecutorError {
 /// The running sandbox; dropping it ends every run.
 pub struct Executor {
     shared: Arc<Shared>,
-    workers: Vec<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl fmt::Debug for Executor {
@@ -161,7 +166,10 @@ pub(crate) struct Shared {
     config: ExecutorConfig,
     blobs: BlobStore,
     modules: Modules,
-    ticker: Ticker,
+    sandbox: Mutex<Vec<SandboxPart>>,
+    census: Census,
+    lost: AtomicU64,
+    closing: AtomicBool,
     jobs: Queue<Job>,
     to_load: Queue<PrepareRequest>,
     to_compile: Queue<PrepareRequest>,
@@ -170,21 +178,22 @@ pub(crate) struct Shared {
 }
 
 impl Executor {
-    /// Sets up the engine and starts the threads. Takes milliseconds.
+    /// Starts the threads and their workers, and waits until these are ready. Takes some ten milliseconds.
     pub fn start(
         config: ExecutorConfig,
         blobs: BlobStore,
         events: impl Fn(ExecutorEvent) + Send + Sync + 'static,
     ) -> Result<Self, ExecutorError> {
         let threads = config.threads.max(1);
-        let engine =
-            engine::build(threads).map_err(|error| ExecutorError::Engine { threads, reason: format!("{error:#}") })?;
-        let ticker = Ticker::start(engine.clone()).map_err(ExecutorError::Thread)?;
-        let modules = Modules::new(engine, blobs.clone(), &ModulesConfig::of(&config))?;
+        let census = Census::default();
+        let modules = Modules::new(blobs.clone(), &config, census.clone())?;
         let shared = Arc::new(Shared {
             blobs,
             modules,
-            ticker,
+            sandbox: Mutex::default(),
+            census,
+            lost: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
             jobs: Queue::new(EXECUTIONS_QUEUED_MAX),
             to_load: Queue::new(PREPARES_QUEUED_MAX),
             to_compile: Queue::new(PREPARES_QUEUED_MAX),
@@ -192,15 +201,31 @@ impl Executor {
             events: Box::new(events),
             config,
         });
-        let mut executor = Self { shared, workers: Vec::with_capacity(threads) };
+        let mut executor = Self { shared, threads: Vec::with_capacity(threads + 2) };
+        let (started, ready) = channel();
         for index in 0..threads {
-            let worker = executor.spawn(format!("task-{index}"), WORKER_STACK_BYTES, worker::run_jobs)?;
-            executor.workers.push(worker);
+            let started = started.clone();
+            executor.spawn(format!("task-{index}"), move |shared| threads::run_jobs(shared, &started))?;
         }
-        executor.spawn("module-loader".to_owned(), WORKER_STACK_BYTES, worker::load_modules)?;
-        // Not joined: a compilation cannot be interrupted, and the process may end under it.
-        executor.spawn("module-compiler".to_owned(), COMPILER_STACK_BYTES, worker::compile_modules)?;
+        drop(started);
+        for worker in ready.iter().take(threads) {
+            let worker = worker.map_err(|failure| ExecutorError::Worker(failure.to_string()))?;
+            executor.shared.modules.learn_settings(worker.settings);
+            *executor.shared.sandbox() = worker.parts;
+        }
+        executor.spawn("module-loader".to_owned(), threads::load_modules)?;
+        executor.spawn("module-compiler".to_owned(), threads::compile_modules)?;
         Ok(executor)
+    }
+
+    /// What holds the workers, and what this machine lacks.
+    pub fn sandbox(&self) -> Vec<SandboxPart> {
+        self.shared.sandbox().clone()
+    }
+
+    /// Workers that ended before they were told to.
+    pub fn workers_lost(&self) -> u64 {
+        self.shared.lost.load(Ordering::Relaxed)
     }
 
     /// Makes a module of the blob store ready to start; answered by [`ExecutorEvent::Prepared`].
@@ -236,23 +261,30 @@ impl Executor {
         self.shared.modules.is_loaded(module)
     }
 
-    fn spawn(&self, name: String, stack: usize, body: fn(&Shared)) -> Result<JoinHandle<()>, ExecutorError> {
+    /// Processor time that the living workers have had.
+    pub fn cpu_time(&self) -> Duration {
+        self.shared.census.cpu_time()
+    }
+
+    fn spawn(&mut self, name: String, body: impl FnOnce(&Shared) + Send + 'static) -> Result<(), ExecutorError> {
         let shared = Arc::clone(&self.shared);
-        let builder = std::thread::Builder::new().name(name).stack_size(stack);
-        builder.spawn(move || body(&shared)).map_err(ExecutorError::Thread)
+        let builder = std::thread::Builder::new().name(name).stack_size(THREAD_STACK_BYTES);
+        self.threads.push(builder.spawn(move || body(&shared)).map_err(ExecutorError::Thread)?);
+        Ok(())
     }
 }
 
 impl Drop for Executor {
     fn drop(&mut self) {
+        self.shared.closing.store(true, Ordering::Release);
         self.shared.jobs.close();
         self.shared.to_load.close();
         self.shared.to_compile.close();
         let runs = std::mem::take(&mut *self.shared.runs());
         runs.values().for_each(|control| control.abort());
-        for worker in self.workers.drain(..) {
-            // A worker that panicked has nothing left to stop.
-            let _ = worker.join();
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has nothing left to stop.
+            let _ = thread.join();
         }
     }
 }
@@ -260,6 +292,18 @@ impl Drop for Executor {
 impl Shared {
     fn runs(&self) -> MutexGuard<'_, BTreeMap<TaskRef, Arc<RunControl>>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sandbox(&self) -> MutexGuard<'_, Vec<SandboxPart>> {
+        self.sandbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    fn workers_lost(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
     }
 
     fn report(&self, event: ExecutorEvent) {
@@ -281,8 +325,6 @@ impl Shared {
 
     /// Reports a run that never began.
     fn failed(&self, job: &Job, ending: Ending) {
-        let output = Payload::inline(Vec::new());
-        let report = RunReport { ending, output, log: Vec::new(), run: Duration::ZERO, memory_bytes: 0 };
-        self.finished(job, report);
+        self.finished(job, RunReport::without_run(ending));
     }
 }

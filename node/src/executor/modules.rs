@@ -1,49 +1,53 @@
-//! Modules ready to start: in memory, else from the cache on disk, else compiled.
+//! Compiled modules: in memory, else from the cache on disk, else compiled by a worker.
 //!
-//! **Invariant:** what is in memory is linked and type-checked; starting it can only fail for want of memory.
-//! **Not here:** on which thread that happens (`worker.rs`).
+//! To the daemon they are bytes. It keeps them in sealed files that exist in memory only, and lends those to the workers
+//! that run tasks; loading machine code that a stranger's module became, or even parsing it, is nothing it ever does.
+//!
+//! **Invariant:** bytes that one worker compiled are given to workers only, and under the name of the module that was
+//! compiled: its worker saw no other module before, and none after.
+//! **Not here:** on which thread that happens (`threads.rs`).
 
 use std::collections::BTreeMap;
-use std::hash::{Hash, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
+use nix::libc;
 use shoal_protocol::config::MODULE_BYTES_MAX;
 use shoal_protocol::id::BlobId;
-use wasmtime::{Engine, ExternType, InstancePre, Linker, Module, ModuleExport};
 
 use super::artifact::ArtifactCache;
-use super::guest::Guest;
-use super::{ExecutorConfig, ExecutorError, inspect, wasi};
+use super::census::Census;
+use super::line::LineError;
+use super::process::{Heard, WorkerProcess, WorkerProgram};
+use super::words::{Begin, Compiled};
+use super::{ExecutorConfig, ExecutorError, memory_file};
 use crate::blobs::BlobStore;
 
+/// Code of one module: many times what the time for compiling allows.
+const CODE_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// A core's time is bounded by the kernel; this is for a compiler that waits instead of computing.
+const COMPILE_TIMEOUT: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
 pub(super) struct Modules {
-    engine: Engine,
-    linker: Linker<Guest>,
     blobs: BlobStore,
     cache: ArtifactCache,
-    settings: blake3::Hash,
+    program: WorkerProgram,
+    census: Census,
+    /// Compiler, settings and processor, as the first worker said before it saw anything of a stranger.
+    settings: OnceLock<[u8; 32]>,
     loaded: Mutex<Loaded>,
     modules_max: usize,
     bytes_max: u64,
 }
 
-/// The part of the executor's configuration that is about modules.
-pub(super) struct ModulesConfig<'a> {
-    config: &'a ExecutorConfig,
-}
-
-impl<'a> ModulesConfig<'a> {
-    pub(super) fn of(config: &'a ExecutorConfig) -> Self {
-        Self { config }
-    }
-}
-
-/// A module that can start.
-pub(super) struct Prepared {
-    pub(super) instance: InstancePre<Guest>,
-    pub(super) start: ModuleExport,
-    pub(super) memory: Option<ModuleExport>,
-    code_bytes: u64,
+/// A module's machine code.
+#[derive(Debug)]
+pub(super) struct Artifact {
+    pub(super) file: File,
+    pub(super) bytes: u64,
 }
 
 /// Why a module cannot start.
@@ -57,37 +61,30 @@ pub(super) enum PrepareError {
     Host(String),
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Loaded {
-    modules: BTreeMap<BlobId, (u64, Arc<Prepared>)>,
+    modules: BTreeMap<BlobId, (u64, Arc<Artifact>)>,
     bytes: u64,
     uses: u64,
 }
 
 impl Modules {
-    pub(super) fn new(engine: Engine, blobs: BlobStore, of: &ModulesConfig<'_>) -> Result<Self, ExecutorError> {
-        let config = of.config;
-        let failed =
-            |error: wasmtime::Error| ExecutorError::Engine { threads: config.threads, reason: format!("{error:#}") };
-        let mut linker = Linker::new(&engine);
-        wasi::add_to_linker(&mut linker).map_err(failed)?;
-        let mut settings = SettingsHasher(blake3::Hasher::new_derive_key("shoal compiled module settings v1"));
-        // wasmtime's version, its settings and the processor's features.
-        engine.precompile_compatibility_hash().hash(&mut settings);
+    pub(super) fn new(blobs: BlobStore, config: &ExecutorConfig, census: Census) -> Result<Self, ExecutorError> {
         Ok(Self {
-            engine,
-            linker,
             blobs,
             cache: ArtifactCache::open(&config.cache_dir, config.cache_bytes_max)?,
-            settings: settings.0.finalize(),
+            program: config.worker.clone(),
+            census,
+            settings: OnceLock::new(),
             loaded: Mutex::default(),
             modules_max: config.loaded_modules_max.max(1),
             bytes_max: config.loaded_bytes_max,
         })
     }
 
-    pub(super) fn engine(&self) -> &Engine {
-        &self.engine
+    /// The first word counts; all workers are the same program.
+    pub(super) fn learn_settings(&self, settings: [u8; 32]) {
+        self.settings.get_or_init(|| settings);
     }
 
     pub(super) fn is_loaded(&self, id: BlobId) -> bool {
@@ -95,92 +92,124 @@ impl Modules {
     }
 
     /// From memory.
-    pub(super) fn get(&self, id: BlobId) -> Option<Arc<Prepared>> {
+    fn get(&self, id: BlobId) -> Option<Arc<Artifact>> {
         let mut loaded = self.loaded();
         loaded.uses += 1;
         let now = loaded.uses;
-        let (used_at, prepared) = loaded.modules.get_mut(&id)?;
+        let (used_at, artifact) = loaded.modules.get_mut(&id)?;
         *used_at = now;
-        Some(Arc::clone(prepared))
+        Some(Arc::clone(artifact))
     }
 
     /// From memory or disk: well under a millisecond.
-    pub(super) fn load(&self, id: BlobId) -> Option<Arc<Prepared>> {
-        if let Some(prepared) = self.get(id) {
-            return Some(prepared);
+    pub(super) fn load(&self, id: BlobId) -> Option<Arc<Artifact>> {
+        if let Some(artifact) = self.get(id) {
+            return Some(artifact);
         }
-        let key = self.key(id);
-        let code = self.cache.load(&key)?;
-        #[allow(unsafe_code)] // The cache hands out nothing but what this peer's own compiler put there.
-        let module = unsafe { Module::deserialize(&self.engine, &code) };
-        let prepared = module.map_err(|error| PrepareError::Host(format!("{error:#}"))).and_then(|it| self.link(&it));
-        match prepared {
-            Ok(prepared) => Some(self.keep(id, prepared)),
+        let code = self.cache.load(&self.key(id)?)?;
+        match Artifact::of(&code) {
+            Ok(artifact) => Some(self.keep(id, artifact)),
             Err(error) => {
-                tracing::warn!(module = %id, %error, "a compiled module is of no use: it is compiled again");
-                self.cache.remove(&key);
+                tracing::warn!(module = %id, %error, "no memory for a compiled module");
                 None
             }
         }
     }
 
-    /// From wherever it is soonest had; may compile, for seconds.
-    pub(super) fn compile(&self, id: BlobId) -> Result<Arc<Prepared>, PrepareError> {
-        if let Some(prepared) = self.load(id) {
-            return Ok(prepared);
+    /// From wherever it is soonest had; may compile, for seconds. `closing` says when to give up.
+    pub(super) fn compile(&self, id: BlobId, closing: impl Fn() -> bool) -> Result<(), PrepareError> {
+        if self.load(id).is_some() {
+            return Ok(());
         }
         if let Some(bytes) = self.blobs.stat(id).filter(|bytes| *bytes > MODULE_BYTES_MAX) {
-            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-            return Err(PrepareError::Invalid(inspect::Unfit::TooLarge { bytes }.to_string()));
+            return Err(PrepareError::Invalid(format!("it has {bytes} bytes, the limit is {MODULE_BYTES_MAX}")));
         }
-        let wasm = self.blobs.read(id).map_err(|error| PrepareError::Host(error.to_string()))?;
-        inspect::check(&wasm).map_err(|unfit| PrepareError::Invalid(unfit.to_string()))?;
-        let module = Module::from_binary(&self.engine, &wasm).map_err(invalid)?;
+        let wasm = self.blobs.read(id).map_err(host)?;
+        let code = self.compile_elsewhere(&wasm, closing)?;
         drop(wasm);
-        let prepared = self.link(&module)?;
-        let stored = module.serialize().map_err(std::io::Error::other);
-        if let Err(error) = stored.and_then(|code| self.cache.store(&self.key(id), &code)) {
+        let stored = self.key(id).map_or(Ok(()), |key| self.cache.store(&key, &code));
+        if let Err(error) = stored {
             // It runs all the same; only the next start of the daemon compiles it again.
             tracing::warn!(module = %id, %error, "cannot keep a compiled module on disk");
         }
-        Ok(self.keep(id, prepared))
+        self.keep(id, Artifact::of(&code).map_err(host)?);
+        Ok(())
     }
 
-    fn link(&self, module: &Module) -> Result<Prepared, PrepareError> {
-        let instance = self.linker.instantiate_pre(module).map_err(invalid)?;
-        let is_command = match module.get_export("_start") {
-            Some(ExternType::Func(start)) => start.params().len() == 0 && start.results().len() == 0,
-            _ => false,
-        };
-        let start = module.get_export_index("_start").filter(|_| is_command);
-        let start = start.ok_or_else(|| PrepareError::Invalid("its `_start` is not a plain function".to_owned()))?;
-        let is_memory = matches!(module.get_export("memory"), Some(ExternType::Memory(_)));
-        let memory = module.get_export_index("memory").filter(|_| is_memory);
-        let image = module.image_range();
-        let code_bytes = (image.end as usize).saturating_sub(image.start as usize) as u64;
-        Ok(Prepared { instance, start, memory, code_bytes })
+    fn compile_elsewhere(&self, wasm: &[u8], closing: impl Fn() -> bool) -> Result<Vec<u8>, PrepareError> {
+        let mut worker = WorkerProcess::start(&self.program, &Begin::Compile, &self.census).map_err(host)?;
+        if self.settings.get().is_some_and(|settings| *settings != worker.ready.settings) {
+            return Err(PrepareError::Host("its compiler has other settings than its sandbox".to_owned()));
+        }
+        let file = memory_file::sealed(c"module", wasm).map_err(host)?;
+        worker.say(&(), &[file.as_raw_fd()]).map_err(host)?;
+        let deadline = Instant::now() + COMPILE_TIMEOUT;
+        let mut code = Vec::new();
+        loop {
+            // Also between packets: a compiler could go on sending for ever.
+            if closing() {
+                return Err(host("it is shutting down"));
+            }
+            if Instant::now() >= deadline {
+                return Err(host(format!("compiling took more than {COMPILE_TIMEOUT:?}")));
+            }
+            match worker.hear::<Compiled>() {
+                Ok(Heard::Bytes(part)) if code.len() + part.len() <= CODE_BYTES_MAX => code.extend_from_slice(part),
+                Ok(Heard::Bytes(_)) => {
+                    let why = format!("its machine code has more than {CODE_BYTES_MAX} bytes");
+                    return Err(PrepareError::Invalid(why));
+                }
+                Ok(Heard::Words(Compiled::Whole)) => return Ok(code),
+                Ok(Heard::Words(Compiled::Unfit(why))) => return Err(PrepareError::Invalid(shortened(&why))),
+                Ok(Heard::Words(Compiled::Failed(why))) => return Err(PrepareError::Host(shortened(&why))),
+                Err(LineError::Nothing) => {}
+                Err(LineError::Closed) => {
+                    let how = worker.obituary();
+                    return Err(match worker.signal() {
+                        Some(libc::SIGXCPU) => PrepareError::Invalid(format!(
+                            "compiling it takes more than {} s of a core, which is the limit",
+                            super::worker::COMPILE_CPU_S
+                        )),
+                        Some(_) | None => PrepareError::Host(format!("the compiler's process failed: {how}")),
+                    });
+                }
+                Err(error @ (LineError::Garbled | LineError::System(_))) => return Err(host(error)),
+            }
+        }
+    }
+
+    /// Forgets code that a worker would not load after all.
+    pub(super) fn forget(&self, id: BlobId) {
+        let mut loaded = self.loaded();
+        if let Some((_, dropped)) = loaded.modules.remove(&id) {
+            loaded.bytes -= dropped.bytes;
+        }
+        drop(loaded);
+        if let Some(key) = self.key(id) {
+            self.cache.remove(&key);
+        }
     }
 
     /// Remembers a module; the longest unused ones make room for it.
-    fn keep(&self, id: BlobId, prepared: Prepared) -> Arc<Prepared> {
-        let prepared = Arc::new(prepared);
+    fn keep(&self, id: BlobId, artifact: Artifact) -> Arc<Artifact> {
+        let artifact = Arc::new(artifact);
         let mut loaded = self.loaded();
         loaded.uses += 1;
         let now = loaded.uses;
-        loaded.bytes += prepared.code_bytes;
-        if let Some((_, replaced)) = loaded.modules.insert(id, (now, Arc::clone(&prepared))) {
-            loaded.bytes -= replaced.code_bytes;
+        loaded.bytes += artifact.bytes;
+        if let Some((_, replaced)) = loaded.modules.insert(id, (now, Arc::clone(&artifact))) {
+            loaded.bytes -= replaced.bytes;
         }
         while loaded.modules.len() > self.modules_max || (loaded.bytes > self.bytes_max && loaded.modules.len() > 1) {
             let oldest = loaded.modules.iter().min_by_key(|(_, (used_at, _))| *used_at).map(|(id, _)| *id);
             let Some((_, dropped)) = oldest.and_then(|id| loaded.modules.remove(&id)) else { break };
-            loaded.bytes -= dropped.code_bytes;
+            loaded.bytes -= dropped.bytes;
         }
-        prepared
+        artifact
     }
 
-    fn key(&self, id: BlobId) -> blake3::Hash {
-        blake3::keyed_hash(self.settings.as_bytes(), &id.0)
+    fn key(&self, id: BlobId) -> Option<blake3::Hash> {
+        self.settings.get().map(|settings| blake3::keyed_hash(settings, &id.0))
     }
 
     fn loaded(&self) -> MutexGuard<'_, Loaded> {
@@ -188,20 +217,18 @@ impl Modules {
     }
 }
 
-fn invalid(error: wasmtime::Error) -> PrepareError {
-    PrepareError::Invalid(format!("{error:#}"))
+impl Artifact {
+    fn of(code: &[u8]) -> std::io::Result<Self> {
+        Ok(Self { file: memory_file::sealed(c"code", code)?, bytes: code.len() as u64 })
+    }
 }
 
-/// Takes what wasmtime says about its settings into a hash that is the same in every process.
-struct SettingsHasher(blake3::Hasher);
+fn host(why: impl ToString) -> PrepareError {
+    PrepareError::Host(why.to_string())
+}
 
-impl Hasher for SettingsHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    fn finish(&self) -> u64 {
-        // Only asked by hash tables.
-        0
-    }
+/// What a worker says may be as long as a packet; a person needs less.
+fn shortened(why: &str) -> String {
+    const CHARS_MAX: usize = 1_024;
+    why.chars().take(CHARS_MAX).collect()
 }

@@ -1,130 +1,248 @@
-//! One run, from a fresh instance to its report.
+//! One run, as the daemon sees it: an order to a worker, and what is made of its answer.
 //!
-//! **Invariant:** what the module does is told apart from what this machine did: only the latter is
-//! [`Ending::HostFailed`].
+//! **Invariant:** a run ends whatever its worker does: one that does not answer in time is killed, and so is one that says
+//! what it cannot mean.
 
-use std::io::Cursor;
-use std::sync::Arc;
+use std::fs::File;
+use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
-use shoal_protocol::config::{INLINE_BYTES_MAX, WALL_MAX};
-use shoal_protocol::task::spec::{BlobRef, Ending, LimitKind, Payload, RunReport};
-use wasmtime::{Extern, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
+use shoal_protocol::config::{INLINE_BYTES_MAX, LOG_BYTES_MAX, WALL_MAX};
+use shoal_protocol::task::spec::{BlobRef, Ending, LimitKind, Limits, Payload, RunReport};
 
-use super::Shared;
-use super::guest::{Guest, MemoryMeter, Source, Stdin, Stdout, Stop, Tail};
-use super::modules::Prepared;
-use super::worker::Job;
-use crate::blobs::BlobError;
+use super::held::Held;
+use super::line::LineError;
+use super::modules::Artifact;
+use super::process::{Heard, WorkerProcess};
+use super::threads::Job;
+use super::words::{Answer, Ended, Order, Piece, Run};
+use super::{Shared, memory_file};
+use crate::blobs::{BlobError, BlobReader};
 
-/// What is kept of wasmtime's account of a trap.
-const TRAP_CHARS_MAX: usize = 1_024;
+/// Input that rides along with the order; more goes by way of files.
+const ALONG_BYTES_MAX: usize = 32 * 1024;
+/// Time that a worker has to stop by itself after an abort, or after the end of a run's time. It looks every few
+/// milliseconds; the rest is for machines where it does not get a core.
+const GRACE: Duration = Duration::from_secs(2);
+/// What is kept of a worker's account of what happened.
+const REASON_CHARS_MAX: usize = 1_024;
 
-/// Runs the module; nothing when it was aborted.
-pub(super) fn run(shared: &Shared, prepared: &Prepared, job: &Job) -> Option<RunReport> {
-    let execution = &job.execution;
-    let stdin = match open_inputs(shared, &execution.inputs) {
-        Ok(stdin) => stdin,
-        Err(error) => return Some(report_of(Ending::HostFailed(format!("cannot read its input: {error}")))),
-    };
-    let started = Instant::now();
-    let limits = &execution.limits;
-    let mut store = Store::new(
-        shared.modules.engine(),
-        Guest {
-            control: Arc::clone(&job.control),
+/// A worker and what it knows.
+#[derive(Debug)]
+pub(super) struct Runner {
+    worker: WorkerProcess,
+    held: Held,
+    runs: u64,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub(super) enum Ran {
+    Over(RunReport),
+    Aborted,
+    /// The worker was gone before it was asked.
+    NotBegun,
+}
+
+/// What comes of an order.
+enum Told {
+    Ended(Ended, Vec<u8>),
+    Aborted,
+    /// It would not stop, or said what it cannot mean, or is gone.
+    Lost(Ending),
+}
+
+impl Runner {
+    pub(super) fn new(worker: WorkerProcess) -> Self {
+        Self { worker, held: Held::default(), runs: 0 }
+    }
+
+    /// Whether it can be given another run.
+    pub(super) fn is_gone(&self) -> bool {
+        self.worker.is_gone()
+    }
+
+    /// Has the worker run the module, and holds the slot as long as a slower machine would.
+    pub(super) fn run(&mut self, shared: &Shared, artifact: &Artifact, job: &Job) -> Ran {
+        let mut limits = job.execution.limits;
+        limits.memory_bytes = limits.memory_bytes.min(shared.config.memory_bytes_max);
+        limits.wall = limits.wall.min(WALL_MAX);
+        let inputs = match Inputs::open(shared, &job.execution.inputs) {
+            Ok(inputs) => inputs,
+            Err(why) => return host_failed(format!("cannot read its input: {why}")),
+        };
+        let started = Instant::now();
+        match self.order(artifact, job, &limits, inputs.pieces, &inputs.files) {
+            Ok(()) => {}
+            Err(LineError::Closed) => {
+                self.worker.kill();
+                return Ran::NotBegun;
+            }
+            Err(error) => {
+                // What it holds is not known any more.
+                self.worker.kill();
+                return host_failed(format!("cannot give it to a worker: {error}"));
+            }
+        }
+        job.control.begun(self.worker.line(), self.runs);
+        let told = self.listen(shared, job, &limits, started);
+        job.control.over();
+        let (ended, output) = match told {
+            Told::Ended(ended, output) => (ended, output),
+            Told::Aborted => return Ran::Aborted,
+            Told::Lost(ending) => return Ran::Over(RunReport::without_run(ending)),
+        };
+        let run = Duration::from_nanos(ended.run_ns).min(started.elapsed());
+        match hold(shared, job, started, run) {
+            Some(run) => Ran::Over(report(shared, ended, run, output, &limits)),
+            None => Ran::Aborted,
+        }
+    }
+
+    fn order(
+        &mut self,
+        artifact: &Artifact,
+        job: &Job,
+        limits: &Limits,
+        inputs: Vec<Piece>,
+        open: &[Open],
+    ) -> Result<(), LineError> {
+        let execution = &job.execution;
+        let place = self.held.place(execution.module);
+        self.runs += 1;
+        let code = place.load.then(|| artifact.file.as_raw_fd());
+        let files: Vec<RawFd> = code.into_iter().chain(open.iter().map(AsRawFd::as_raw_fd)).collect();
+        let run = Run {
+            number: self.runs,
+            module: place.number,
+            load: place.load,
+            drop: place.drop,
             task: execution.attempt.task,
             args: execution.args.clone(),
-            started,
-            wall_end: started + limits.wall.min(WALL_MAX),
-            stdin,
-            stdout: Stdout::new(limits.output_bytes),
-            stderr: Tail::default(),
-            closed: [false; 3],
-            random: None,
-            memory: None,
-            meter: MemoryMeter::new(limits.memory_bytes.min(shared.config.memory_bytes_max)),
-        },
-    );
-    store.limiter(|guest| &mut guest.meter);
-    store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(|context| {
-        context.data().checkpoint()?;
-        Ok(UpdateDeadline::Continue(1))
-    });
-
-    let ticking = shared.ticker.ticking();
-    let ended = call(&mut store, prepared);
-    drop(ticking);
-    let run = started.elapsed();
-
-    let ending = ending_of(ended, store.data())?;
-    let guest = store.data_mut();
-    let output = guest.stdout.take();
-    let log = guest.stderr.take();
-    let memory_bytes = guest.meter.peak_bytes as u64;
-    // Gives the memory back before a testnet's slower machine holds the slot.
-    drop(store);
-    let mut report = RunReport { ending, output: Payload::inline(Vec::new()), log, run, memory_bytes };
-    match keep_output(shared, output) {
-        Ok(output) => report.output = output,
-        Err(error) => report.ending = Ending::HostFailed(format!("cannot store its output: {error}")),
-    }
-    report.run = hold(shared, job, started, run)?;
-    Some(report)
-}
-
-fn call(store: &mut Store<Guest>, prepared: &Prepared) -> Result<(), Failure> {
-    let instance = prepared.instance.instantiate(&mut *store).map_err(Failure::Instantiating)?;
-    let memory = prepared.memory.and_then(|memory| instance.get_module_export(&mut *store, &memory));
-    store.data_mut().memory = memory.and_then(Extern::into_memory);
-    let start = instance.get_module_export(&mut *store, &prepared.start).and_then(Extern::into_func);
-    let start = start.ok_or_else(|| Failure::Instantiating(wasmtime::Error::msg("`_start` is gone")))?;
-    let start = start.typed::<(), ()>(&*store).map_err(Failure::Instantiating)?;
-    start.call(&mut *store, ()).map_err(Failure::Running)
-}
-
-enum Failure {
-    Instantiating(wasmtime::Error),
-    Running(wasmtime::Error),
-}
-
-/// How the run ended; nothing when it was aborted.
-fn ending_of(ended: Result<(), Failure>, guest: &Guest) -> Option<Ending> {
-    let (Failure::Instantiating(error) | Failure::Running(error)) = match &ended {
-        Ok(()) => return Some(Ending::Exited(0)),
-        Err(failure) => failure,
-    };
-    if let Some(stop) = error.downcast_ref::<Stop>() {
-        return match stop {
-            Stop::Exit(code) => Some(Ending::Exited(*code)),
-            Stop::Output => Some(Ending::LimitHit(LimitKind::Output)),
-            Stop::Wall => Some(Ending::LimitHit(LimitKind::Wall)),
-            Stop::Aborted => None,
-            Stop::Host(reason) => Some(Ending::HostFailed(reason.clone())),
+            inputs,
+            memory_bytes: limits.memory_bytes,
+            wall: limits.wall,
+            output_bytes: limits.output_bytes,
         };
+        self.worker.say(&Order::Run(Box::new(run)), &files)
     }
-    let text = || format!("{error:#}").chars().take(TRAP_CHARS_MAX).collect::<String>();
-    let pool_is_empty = error.downcast_ref::<PoolConcurrencyLimitError>().is_some();
-    let ending = match &ended {
-        _ if pool_is_empty => Ending::HostFailed(text()),
-        // A guest that was refused memory and then gave up: languages do that by trapping.
-        _ if guest.meter.refusals > 0 => Ending::LimitHit(LimitKind::Memory),
-        Err(Failure::Instantiating(error)) if error.downcast_ref::<Trap>().is_none() => Ending::HostFailed(text()),
-        _ => Ending::Trapped(text()),
-    };
-    Some(ending)
+
+    /// Waits for the answer, for as long as there is reason to.
+    fn listen(&mut self, shared: &Shared, job: &Job, limits: &Limits, started: Instant) -> Told {
+        let output_max = usize::try_from(limits.output_bytes).unwrap_or(usize::MAX);
+        let mut output = Vec::new();
+        let mut stop_by = started + limits.wall + GRACE;
+        let mut aborted = false;
+        loop {
+            // Also between packets: a worker could go on sending for ever.
+            let now = Instant::now();
+            if !aborted && job.control.is_aborted() {
+                aborted = true;
+                stop_by = stop_by.min(now + GRACE);
+            }
+            if now >= stop_by || shared.is_closing() {
+                self.worker.kill();
+                // Its time is over, whatever it did with it.
+                return if aborted { Told::Aborted } else { Told::Lost(Ending::LimitHit(LimitKind::Wall)) };
+            }
+            match self.worker.hear::<Answer>() {
+                Ok(Heard::Bytes(part)) if output.len() + part.len() <= output_max => output.extend_from_slice(part),
+                Ok(Heard::Words(Answer::Ended(mut ended))) => {
+                    output.append(&mut ended.output);
+                    if output.len() > output_max {
+                        return self.liar("more output than it may");
+                    }
+                    return Told::Ended(ended, output);
+                }
+                Ok(Heard::Words(Answer::Aborted)) if job.control.is_aborted() => return Told::Aborted,
+                Ok(Heard::Words(Answer::Unloadable(why))) => {
+                    let module = job.execution.module;
+                    tracing::warn!(%module, why, "compiled code is of no use: it is compiled again when it is next wanted");
+                    shared.modules.forget(module);
+                    self.held.forget(module);
+                    return Told::Lost(Ending::HostFailed("its compiled code cannot be used here".to_owned()));
+                }
+                Ok(Heard::Bytes(_)) => return self.liar("more output than it may"),
+                Ok(Heard::Words(Answer::Aborted)) => return self.liar("that it was stopped, which nobody asked for"),
+                Err(LineError::Nothing) => {}
+                Err(LineError::Garbled) => return self.liar("what nobody understands"),
+                Err(LineError::Closed) => {
+                    let how = self.worker.obituary();
+                    return lost(format!("its worker process failed: {how}"));
+                }
+                Err(LineError::System(error)) => {
+                    self.worker.kill();
+                    return lost(format!("its worker cannot be heard: {error}"));
+                }
+            }
+        }
+    }
+
+    fn liar(&mut self, what: &str) -> Told {
+        self.worker.kill();
+        lost(format!("its worker process answered {what}, and was ended"))
+    }
 }
 
-fn open_inputs(shared: &Shared, inputs: &[Payload]) -> Result<Stdin, BlobError> {
-    let sources: Result<Vec<Source>, BlobError> = inputs
-        .iter()
-        .map(|input| match input {
-            Payload::Inline(bytes) => Ok(Source::Memory(Cursor::new(bytes.clone()))),
-            Payload::Blob(blob) => shared.blobs.open_read(blob.id).map(Source::Disk),
-        })
-        .collect();
-    sources.map(Stdin::new)
+fn lost(why: String) -> Told {
+    tracing::warn!(why, "a worker is lost");
+    Told::Lost(Ending::HostFailed(why))
+}
+
+/// A file that a worker reads from.
+enum Open {
+    Memory(File),
+    /// The blob stays while it is open.
+    Blob(BlobReader),
+}
+
+impl AsRawFd for Open {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Memory(file) => file.as_raw_fd(),
+            Self::Blob(reader) => reader.as_raw_fd(),
+        }
+    }
+}
+
+/// Standard input, as a worker gets it.
+struct Inputs {
+    pieces: Vec<Piece>,
+    files: Vec<Open>,
+}
+
+impl Inputs {
+    fn open(shared: &Shared, inputs: &[Payload]) -> Result<Self, String> {
+        let mut opened = Self { pieces: Vec::with_capacity(inputs.len()), files: Vec::new() };
+        let mut room = ALONG_BYTES_MAX;
+        for input in inputs {
+            let file = match input {
+                Payload::Inline(bytes) if bytes.len() <= room => {
+                    room -= bytes.len();
+                    opened.pieces.push(Piece::Inline(bytes.to_vec()));
+                    continue;
+                }
+                Payload::Inline(bytes) => {
+                    Open::Memory(memory_file::sealed(c"input", bytes).map_err(|error| error.to_string())?)
+                }
+                Payload::Blob(blob) => Open::Blob(shared.blobs.open_read(blob.id).map_err(|error| error.to_string())?),
+            };
+            opened.pieces.push(Piece::File);
+            opened.files.push(file);
+        }
+        Ok(opened)
+    }
+}
+
+fn report(shared: &Shared, ended: Ended, run: Duration, output: Vec<u8>, limits: &Limits) -> RunReport {
+    let Ended { ending, mut log, run_ns: _, memory_bytes, output: _ } = ended;
+    log.drain(..log.len().saturating_sub(LOG_BYTES_MAX));
+    let memory_bytes = memory_bytes.min(limits.memory_bytes);
+    let (ending, output) = match keep_output(shared, output) {
+        Ok(output) => (shortened(ending), output),
+        Err(error) => (Ending::HostFailed(format!("cannot store its output: {error}")), Payload::inline(Vec::new())),
+    };
+    RunReport { ending, output, log, run, memory_bytes }
 }
 
 /// Small output rides along; larger output is stored here, where whoever wants it can fetch it.
@@ -146,6 +264,16 @@ fn hold(shared: &Shared, job: &Job, started: Instant, run: Duration) -> Option<D
     job.control.sleep_until(started + held).then_some(held)
 }
 
-fn report_of(ending: Ending) -> RunReport {
-    RunReport { ending, output: Payload::inline(Vec::new()), log: Vec::new(), run: Duration::ZERO, memory_bytes: 0 }
+fn shortened(ending: Ending) -> Ending {
+    let short = |why: String| why.chars().take(REASON_CHARS_MAX).collect();
+    match ending {
+        Ending::Trapped(why) => Ending::Trapped(short(why)),
+        Ending::Invalid(why) => Ending::Invalid(short(why)),
+        Ending::HostFailed(why) => Ending::HostFailed(short(why)),
+        Ending::Exited(_) | Ending::LimitHit(_) => ending,
+    }
+}
+
+fn host_failed(why: String) -> Ran {
+    Ran::Over(RunReport::without_run(Ending::HostFailed(why)))
 }

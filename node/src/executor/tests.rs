@@ -2,6 +2,7 @@
 
 mod fixtures;
 mod hostile;
+mod workers;
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,20 @@ use shoal_protocol::task::spec::{BlobRef, Ending, LimitKind, Limits, Payload};
 
 use super::ExecutorEvent;
 use fixtures::{DEADLINE, ECHO, ENDLESS, NOOP, PEER, Sandbox};
+
+/// What [`super::WorkerProgram`] starts in these tests: the test program has no `main` of ours.
+#[test]
+#[ignore = "it is a worker, which only the executor starts"]
+fn this_process_as_a_worker() {
+    let stdin = nix::sys::stat::fstat(std::io::stdin()).unwrap();
+    if stdin.st_mode & nix::libc::S_IFMT != nix::libc::S_IFSOCK {
+        return;
+    }
+    let ended = super::worker::serve();
+
+    // Nothing that the test runner still wants to do is allowed in a worker.
+    std::process::exit(i32::from(ended != std::process::ExitCode::SUCCESS));
+}
 
 #[test]
 fn an_empty_command_exits_with_zero() {

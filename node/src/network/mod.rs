@@ -47,6 +47,7 @@ use swarm::{Command, Task};
 pub use bulk::BulkStream;
 pub use error::{BulkError, KeyError, KeyLogError, NetworkError, SendError};
 pub use identity::{NodeKey, forget_tls_key_log, load_or_create_node_key};
+pub(crate) use quic::SOCKET_BUFFER_BYTES;
 pub use quic::{Congestion, Probe};
 
 /// What the network needs to start.

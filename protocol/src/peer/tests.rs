@@ -115,13 +115,14 @@ fn message() -> impl Strategy<Value = Message> {
             start_in: Duration::MAX,
             load: load(2, 1)
         })),
-        (attempt(), 0..6u8).prop_map(move |(attempt, why)| {
+        (attempt(), 0..7u8).prop_map(move |(attempt, why)| {
             let reason = match why {
                 0 => DeclineReason::QueueFull,
                 1 => DeclineReason::Counter(Box::new(offer(attempt, 50))),
                 2 => DeclineReason::Leaving,
                 3 => DeclineReason::Unknown,
                 4 => DeclineReason::FetchFailed("no".into()),
+                5 => DeclineReason::Sandbox,
                 _ => DeclineReason::Memory { wanted_bytes: 1, free_bytes: 0 },
             };
             Message::Declined(Declined { attempt, reason, load: None })

@@ -231,6 +231,9 @@ pub struct Policy {
     /// No variant with a greater declared loss.
     #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
     pub loss_max: Option<Loss>,
+    /// Only where tasks run behind the whole sandbox; a peer whose system lacks a part of it declines.
+    #[serde(rename = "s", default, skip_serializing_if = "is_false")]
+    pub restricted: bool,
 }
 
 impl Policy {

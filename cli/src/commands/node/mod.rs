@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod completion;
 pub(crate) mod config;
+pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod shutdown;
 pub(crate) mod status;

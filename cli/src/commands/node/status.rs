@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use owo_colors::OwoColorize;
 use serde::Serialize;
-use shoal_protocol::api::Status;
+use shoal_protocol::api::{SandboxPart, Status};
 use shoal_protocol::output::PeerState;
 
 use crate::Printer;
@@ -60,10 +60,25 @@ impl fmt::Display for Overview {
             status.tasks.done,
             status.tasks.failed,
         )?;
+        if !status.sandbox.is_empty() {
+            writeln!(f, "sandbox {}", sandbox(&status.sandbox))?;
+        }
         write!(f, "{}", Peers::of(status.clone(), status.peers.clone()))?;
         for warning in &status.warnings {
             writeln!(f, "{} {warning}", "!".yellow().bold())?;
         }
         Ok(())
+    }
+}
+
+/// Whole, or what is missing.
+fn sandbox(parts: &[SandboxPart]) -> String {
+    let named = |wanted| {
+        let names = parts.iter().filter(|part| part.enforced == wanted).map(|part| part.name.as_str());
+        names.collect::<Vec<_>>().join(", ")
+    };
+    match named(false) {
+        missing if missing.is_empty() => format!("whole: {}", named(true)),
+        missing => format!("{}: {missing} missing   → shoal doctor", "not whole".yellow().bold()),
     }
 }

@@ -42,6 +42,9 @@ pub(super) struct TaskArguments {
     /// Only at the peer it is submitted to
     #[arg(long, conflicts_with_all = ["peer", "on"])]
     local_only: bool,
+    /// Only where every part of the sandbox is in force (see `shoal doctor`)
+    #[arg(long)]
+    restricted: bool,
     /// Never in the cloud
     #[arg(long, conflicts_with = "cloud")]
     no_cloud: bool,
@@ -171,6 +174,7 @@ impl TaskArguments {
             role: self.role,
             cloud: if self.no_cloud { Some(CloudUse::Never) } else { self.cloud },
             local_only: self.local_only,
+            restricted: self.restricted,
             peer,
             loss_max: self.loss_max,
             lambda: self.lambda,

@@ -1,10 +1,13 @@
 //! Small modules in text form, and a sandbox in a temporary directory.
 
 use std::cell::Cell;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use shoal_protocol::id::{BlobId, PeerId, TaskId};
 use shoal_protocol::message::TaskRef;
 use shoal_protocol::output::Execution;
@@ -104,8 +107,29 @@ impl Sandbox {
         let blobs = BlobStore::open(&dir.path().join("blobs"), 1 << 30).unwrap();
         let mut config = ExecutorConfig::new(PEER, dir.path().join("compiled"));
         config.threads = 1;
+        // Skips nothing, and marks the workers of this sandbox among those of other tests.
+        config.worker.arguments.extend(["--skip".into(), dir.path().into()]);
         let (executor, events) = start(&config, &blobs);
         Self { executor, blobs, config, events, next: Cell::new(0), dir }
+    }
+
+    /// The worker processes of this sandbox.
+    pub(super) fn workers(&self) -> Vec<Pid> {
+        let mark = self.dir.path().as_os_str().as_bytes();
+        let processes =
+            std::fs::read_dir("/proc").unwrap().filter_map(|it| it.ok()?.file_name().to_str()?.parse().ok());
+        let is_ours = |pid: &i32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.split(|byte| *byte == 0).any(|argument| argument == mark)
+        };
+        processes.filter(is_ours).map(Pid::from_raw).collect()
+    }
+
+    /// Does that to every worker.
+    pub(super) fn signal_workers(&self, signal: Signal) {
+        let workers = self.workers();
+        assert!(!workers.is_empty());
+        workers.into_iter().for_each(|worker| kill(worker, signal).unwrap());
     }
 
     pub(super) fn restart(&mut self) {
@@ -187,11 +211,11 @@ impl Sandbox {
         self.events.try_iter().collect()
     }
 
-    /// The queue hands runs over in order, so this one has begun once nothing waits.
+    /// Until a worker has been given the run.
     #[track_caller]
     pub(super) fn wait_until_running(&self, running: TaskRef) {
         let end = Instant::now() + DEADLINE;
-        while !self.executor.shared.ticker.is_ticking() {
+        while !self.executor.shared.runs().get(&running).is_some_and(|control| control.is_running()) {
             assert!(Instant::now() < end, "{running:?} does not begin");
             std::thread::yield_now();
         }

@@ -146,7 +146,7 @@ fn every_function_is_called_by_the_test_above() {
     let mut called = SIGNATURES.map(|(name, _)| name);
     called.sort_unstable();
 
-    assert_eq!(called, super::super::wasi::FUNCTIONS);
+    assert_eq!(called, super::super::worker::wasi::FUNCTIONS);
 }
 
 #[test]

@@ -29,5 +29,6 @@ pub(super) use error::QuicError;
 pub(super) use muxer::open_bulk;
 pub use probe::Probe;
 pub use settings::Congestion;
+pub(crate) use settings::SOCKET_BUFFER_BYTES;
 pub(super) use settings::Settings;
 pub(super) use transport::Quic;

@@ -21,7 +21,7 @@ use crate::network::limits::{
 /// Time from the first datagram of a handshake to its last.
 pub(super) const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 /// Datagrams that the kernel keeps for us, each way: bulk on a fast link comes in bursts, and what does not fit is lost.
-const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
+pub(crate) const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
 /// RFC 9000.
 const VERSION: u32 = 1;
 

@@ -62,6 +62,9 @@ impl Executing {
         if let Err(error) = award.spec.check() {
             return self.decline(now, award.home, attempt, DeclineReason::Unacceptable(error.to_string()), out);
         }
+        if award.spec.policy.restricted && !self.config.sandboxed {
+            return self.decline(now, award.home, attempt, DeclineReason::Sandbox, out);
+        }
         if let Some(reason) = self.why_not(award.spec.limits.memory_bytes, attempt.task) {
             if matches!(reason, DeclineReason::QueueFull) && self.pass_on(now, from, &award, Duration::MAX, around, out)
             {

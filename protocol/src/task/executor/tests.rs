@@ -245,6 +245,17 @@ fn what_is_over_the_queue_or_the_memory_is_declined() {
 }
 
 #[test]
+fn restricted_work_is_declined_where_the_sandbox_is_not_whole() {
+    let restricted = |award: &mut Award| award.spec.policy.restricted = true;
+    let mut bare = Bench::new();
+    bare.executing.config.sandboxed = false;
+
+    assert_eq!(kinds(&bare.award(1, 1, restricted)), ["declined 1 Sandbox"]);
+    assert_eq!(kinds(&bare.award(2, 1, |_| ())), ["execute 2"], "other work is run");
+    assert_eq!(kinds(&Bench::new().award(1, 1, restricted)), ["execute 1"]);
+}
+
+#[test]
 fn an_unknown_module_is_fetched_and_prepared_before_it_runs() {
     let mut bench = Bench::cold();
 

@@ -192,7 +192,8 @@ impl Requester {
             | DeclineReason::Memory { .. }
             | DeclineReason::Leaving
             | DeclineReason::FetchFailed(_)
-            | DeclineReason::Unacceptable(_) => {
+            | DeclineReason::Unacceptable(_)
+            | DeclineReason::Sandbox => {
                 note_refusal(entry, from, &declined.reason);
                 self.place(now, task, around, out);
             }
@@ -249,6 +250,7 @@ fn note_refusal(entry: &mut HomeTask, from: PeerId, reason: &DeclineReason) {
         DeclineReason::Unknown => "does not know the task".to_owned(),
         DeclineReason::FetchFailed(why) => format!("could not fetch: {why}"),
         DeclineReason::Unacceptable(why) => why.clone(),
+        DeclineReason::Sandbox => "its sandbox is not whole".to_owned(),
     };
     if let Some(record) = entry.record() {
         record.verdict(from, Verdict::Declined, why.clone());

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,11 +33,18 @@ struct Shared {
 pub(super) struct Ticking<'a>(&'a Shared);
 
 impl Ticker {
+    /// Starts the thread and waits until it runs.
     pub(super) fn start(engine: Engine) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
         let builder = std::thread::Builder::new().name("epoch-ticker".to_owned()).stack_size(64 * 1024);
-        builder.spawn(move || of_thread.tick(&engine))?;
+        let (here, began) = channel::<()>();
+        builder.spawn(move || {
+            if here.send(()).is_ok() {
+                of_thread.tick(&engine);
+            }
+        })?;
+        began.recv().map_err(io::Error::other)?;
         Ok(Self(shared))
     }
 
@@ -47,11 +55,6 @@ impl Ticker {
             self.0.rouse();
         }
         Ticking(&self.0)
-    }
-
-    #[cfg(test)]
-    pub(super) fn is_ticking(&self) -> bool {
-        self.0.running.load(Ordering::SeqCst) > 0
     }
 }
 

@@ -12,18 +12,20 @@ const TABLES_MAX: u32 = 4;
 /// refuses to grow beyond what its task may use.
 const MEMORY_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 
-/// An engine whose pool holds one instance for each of `threads` workers.
-pub(super) fn build(threads: usize) -> Result<Engine> {
-    let slots = u32::try_from(threads)?;
+/// Instances of one worker: it runs one task after the other.
+const SLOTS: u32 = 1;
+
+/// An engine whose pool holds one instance.
+pub(super) fn build() -> Result<Engine> {
     let mut pool = PoolingAllocationConfig::default();
-    pool.total_core_instances(slots)
-        .total_memories(slots)
-        .total_tables(slots.saturating_mul(TABLES_MAX))
+    pool.total_core_instances(SLOTS)
+        .total_memories(SLOTS)
+        .total_tables(SLOTS * TABLES_MAX)
         .max_memories_per_module(1)
         .max_tables_per_module(TABLES_MAX)
         .table_elements(TABLE_ELEMENTS_MAX)
         .max_memory_size(usize::try_from(MEMORY_BYTES)?)
-        .max_unused_warm_slots(slots);
+        .max_unused_warm_slots(SLOTS);
     let mut config = Config::new();
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
@@ -34,8 +36,12 @@ pub(super) fn build(threads: usize) -> Result<Engine> {
         .memory_init_cow(true)
         // Nothing outside wasmtime unwinds through guest code.
         .native_unwind_info(false)
+        // What no compiler for WASI preview 1 emits unless it is told to.
         .wasm_memory64(false)
         .wasm_multi_memory(false)
+        .wasm_tail_call(false)
+        .wasm_custom_page_sizes(false)
+        .wasm_wide_arithmetic(false)
         // The same module gives the same answer on every processor.
         .relaxed_simd_deterministic(true);
     Engine::new(&config)

@@ -24,7 +24,7 @@ use abi::{Errno, answer};
 pub(super) const MODULE: &str = "wasi_snapshot_preview1";
 
 /// Every function of preview 1; all are defined by [`add_to_linker`].
-pub(super) const FUNCTIONS: [&str; 46] = [
+pub(in crate::executor) const FUNCTIONS: [&str; 46] = [
     "args_get",
     "args_sizes_get",
     "clock_res_get",

@@ -96,7 +96,7 @@ impl Subscription {
 /// Sleeps, but not beyond the end of the run's time.
 fn sleep_until(guest: &Guest, due_ns: u64) -> Result<(), Stop> {
     let due = guest.started.checked_add(Duration::from_nanos(due_ns)).unwrap_or(guest.wall_end);
-    if !guest.control.sleep_until(due.min(guest.wall_end)) {
+    if !guest.orders.sleep_until(due.min(guest.wall_end)) {
         return Err(Stop::Aborted);
     }
     guest.checkpoint()

@@ -2,23 +2,21 @@
 //!
 //! **Invariant:** nothing in here grows with what the guest does beyond its limits.
 
+use std::fs::File;
 use std::io::{self, Read};
-use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use shoal_protocol::config::LOG_BYTES_MAX;
 use shoal_protocol::id::TaskId;
 use wasmtime::{Memory, ResourceLimiter};
 
-use super::control::RunControl;
 use super::engine::TABLE_ELEMENTS_MAX;
-use crate::blobs::BlobReader;
+use super::orders::Orders;
 
 /// The store data of one run.
 #[derive(Debug)]
 pub(super) struct Guest {
-    pub(super) control: Arc<RunControl>,
+    pub(super) orders: Orders,
     pub(super) task: TaskId,
     pub(super) args: Vec<String>,
     pub(super) started: Instant,
@@ -52,21 +50,22 @@ pub(super) enum Stop {
 impl Guest {
     /// What a run has to look at every tick and between the steps of long host calls.
     pub(super) fn checkpoint(&self) -> Result<(), Stop> {
-        if self.control.is_aborted() {
+        let now = Instant::now();
+        if self.orders.is_aborted(now) {
             return Err(Stop::Aborted);
         }
-        if Instant::now() >= self.wall_end { Err(Stop::Wall) } else { Ok(()) }
+        if now >= self.wall_end { Err(Stop::Wall) } else { Ok(()) }
     }
 }
 
-/// Standard input: payloads one after the other, blobs read from disk as the guest asks for them.
+/// Standard input: payloads one after the other, files read as the guest asks for them.
 #[derive(Debug)]
 pub(super) struct Stdin(std::collections::VecDeque<Source>);
 
 #[derive(Debug)]
 pub(super) enum Source {
-    Memory(io::Cursor<Bytes>),
-    Disk(BlobReader),
+    Memory(io::Cursor<Vec<u8>>),
+    File(File),
 }
 
 impl Stdin {
@@ -79,7 +78,7 @@ impl Stdin {
         while let Some(source) = self.0.front_mut() {
             let count = match source {
                 Source::Memory(bytes) => bytes.read(buffer)?,
-                Source::Disk(file) => file.read(buffer)?,
+                Source::File(file) => file.read(buffer)?,
             };
             if count > 0 || buffer.is_empty() {
                 return Ok(count);

@@ -1,0 +1,117 @@
+//! What of this machine stands in the peer's way, as `shoal doctor` shows it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use shoal_protocol::api::{Check, SandboxPart};
+
+use super::{Driver, unix_time};
+use crate::network::SOCKET_BUFFER_BYTES;
+
+impl Driver {
+    pub(crate) fn checks(&self) -> Vec<Check> {
+        let mut checks: Vec<Check> = self.executor.sandbox().iter().map(sandbox).collect();
+        checks.push(key_file(&self.config.node_key));
+        checks.push(self.clock_check());
+        checks.push(socket_buffers());
+        checks
+    }
+
+    fn clock_check(&self) -> Check {
+        let certificate = &self.identity.certificate;
+        let now_unix_s = unix_time().as_secs();
+        let in_time = (certificate.not_before_unix_s..certificate.expires_unix_s).contains(&now_unix_s);
+        let (ok, found) = match (in_time, clock_is_kept()) {
+            (false, _) => (false, "this peer's own certificate is not valid at this time".to_owned()),
+            (true, false) => (false, "nothing keeps the clock in step".to_owned()),
+            (true, true) => (true, "kept in step".to_owned()),
+        };
+        Check {
+            name: "clock".into(),
+            ok,
+            found,
+            why: "certificates and deadlines of other peers are judged by this clock".into(),
+            fix:
+                "run a time service (`timedatectl set-ntp true`, or chrony); renew the certificate if that has expired"
+                    .into(),
+        }
+    }
+}
+
+fn sandbox(part: &SandboxPart) -> Check {
+    let (why, fix) = match part.name.as_str() {
+        "files" => (
+            "a task that breaks out of WebAssembly must find no files",
+            "use Linux 5.13 or later with Landlock among the security modules: `lsm=landlock,…` on the kernel's command line",
+        ),
+        "syscalls" => (
+            "a task that breaks out of WebAssembly must reach neither the network nor other programs",
+            "use a kernel with seccomp filters (CONFIG_SECCOMP_FILTER), and a container runtime that allows them",
+        ),
+        "limits" => (
+            "a task that breaks out of WebAssembly must not take all memory",
+            "mount /proc, and give the daemon limits that it may lower",
+        ),
+        "privileges" => (
+            "a worker process must have none, and win none by set-user-id programs",
+            "use a kernel and a container runtime that allow PR_SET_NO_NEW_PRIVS and capset",
+        ),
+        _ => (
+            "a worker process must not outlive the daemon",
+            "use a kernel and a container runtime that allow PR_SET_PDEATHSIG",
+        ),
+    };
+    Check {
+        name: format!("sandbox: {}", part.name),
+        ok: part.enforced,
+        found: part.detail.clone(),
+        why: format!("{why}; without it this peer declines work marked restricted"),
+        fix: fix.into(),
+    }
+}
+
+fn key_file(path: &Path) -> Check {
+    /// Whatever lets anybody but the owner in.
+    const OTHERS: u32 = 0o077;
+    let mode = fs::metadata(path).map(|metadata| metadata.permissions().mode() & 0o777);
+    let (ok, found) = match mode {
+        Ok(mode) => (mode & OTHERS == 0, format!("{} has mode {mode:04o}", path.display())),
+        Err(error) => (false, format!("{} cannot be looked at: {error}", path.display())),
+    };
+    Check {
+        name: "key file".into(),
+        ok,
+        found,
+        why: "whoever reads it can speak as this peer".into(),
+        fix: format!("chmod 600 {}; make another key if somebody else may have read it", path.display()),
+    }
+}
+
+fn socket_buffers() -> Check {
+    let read = |name: &str| fs::read_to_string(format!("/proc/sys/net/core/{name}")).ok()?.trim().parse::<usize>().ok();
+    let (receive, send) = (read("rmem_max"), read("wmem_max"));
+    let least = receive.zip(send).map(|(receive, send)| receive.min(send));
+    let found = match least {
+        Some(bytes) => format!("up to {} KiB, {} KiB are wanted", bytes >> 10, SOCKET_BUFFER_BYTES >> 10),
+        None => "the system does not say".to_owned(),
+    };
+    Check {
+        name: "UDP buffers".into(),
+        ok: least.is_some_and(|bytes| bytes >= SOCKET_BUFFER_BYTES),
+        found,
+        why: "what arrives in a burst and does not fit is lost, and large transfers are slow".into(),
+        fix: format!("sysctl -w net.core.rmem_max={SOCKET_BUFFER_BYTES} net.core.wmem_max={SOCKET_BUFFER_BYTES}"),
+    }
+}
+
+/// Whether the kernel is told the time by somebody.
+fn clock_is_kept() -> bool {
+    use nix::libc;
+    #[allow(unsafe_code)] // All zeros is a question that changes nothing; the kernel fills in the rest.
+    let state = unsafe {
+        let mut question: libc::timex = std::mem::zeroed();
+        libc::adjtimex(&raw mut question)
+    };
+    state >= 0 && state != libc::TIME_ERROR
+}
