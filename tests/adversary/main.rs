@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // in a test, a failure is the answer
 
 mod certificates;
+mod guests;
 mod handshakes;
 mod members;
 
