@@ -382,9 +382,6 @@ impl Task {
             return self.refuse(address, &refusal.to_string());
         }
         tracing::debug!(address, error = root(error), "a handshake has failed");
-        if cause::<QuicError>(error).is_some_and(|error| matches!(error, QuicError::Slow)) {
-            self.emit(NetworkEvent::Refused { address, reason: root(error) });
-        }
     }
 
     fn on_address_gone(&mut self, address: &Multiaddr) {

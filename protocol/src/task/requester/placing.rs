@@ -80,7 +80,6 @@ impl Requester {
             (0, _) | (_, None) => Method::None,
             (1, Some(only)) if only.is_home => Method::Local,
             (1, Some(_)) if spec.policy.peer.is_some() => Method::Pinned,
-            (1, Some(_)) => Method::Award,
             _ if ranking.needs_offers() => Method::Offers,
             _ => Method::Award,
         }

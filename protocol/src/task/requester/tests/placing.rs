@@ -2,7 +2,6 @@
 
 use super::super::*;
 use super::home::*;
-use crate::config::ACKNOWLEDGED_MAX;
 use crate::task::spec::Patience;
 
 fn method(home: &mut Home, spec: &TaskSpec) -> (Method, Option<u8>) {
@@ -166,7 +165,6 @@ fn an_award_carries_the_task_and_what_is_safe_here() {
     let [(2, award)] = awards(&outputs)[..] else { panic!("{outputs:?}") };
     assert_eq!((&award.received[..], award.home, award.work), (&[attempt(1, 1)][..], id(ME), RUN));
     assert_eq!((&award.spec, award.kept, award.hops), (&elsewhere(), false, 0));
-    assert!(ACKNOWLEDGED_MAX > 1);
 }
 
 /// What it was told itself needs no mention: an award to oneself takes nothing that others are owed.
@@ -223,7 +221,6 @@ fn a_task_that_everybody_declined_fails_with_what_they_said() {
 fn who_cannot_wait_hears_that_all_are_busy_when_they_are() {
     let last_word = |patience, reason| {
         let mut home = Home::among(&[(2, 0, 0)]);
-        let patience = patience;
         home.submit(1, TaskSpec { patience, ..elsewhere() });
         error(&home.hear(2, declined(attempt(1, 1), reason)))
     };
