@@ -46,6 +46,11 @@ pub enum Input {
         /// What it said.
         message: Message,
     },
+    /// A neighbour sent bytes that are no message.
+    Garbled {
+        /// Which neighbour.
+        from: PeerId,
+    },
     /// An address where a peer may be: from mDNS, configuration or the list remembered on disk.
     Discovered {
         /// Who is said to be there, when that is known.

@@ -7,6 +7,7 @@ pub mod api;
 mod brief;
 pub mod cbor;
 pub mod certificate;
+pub mod conduct;
 pub mod config;
 pub mod id;
 pub mod input;

@@ -270,6 +270,15 @@ pub enum Event {
         /// What is wrong with it.
         why: String,
     },
+    /// This peer will not trust another, or not hear it, for a while, because of how that one behaved.
+    PeerJudged {
+        /// Whom.
+        peer: PeerId,
+        /// What follows for it.
+        judgement: Judgement,
+        /// For how many seconds.
+        for_s: u64,
+    },
     /// A peer was found, suspected, lost or came back.
     PeerChanged {
         /// Which peer.
@@ -279,6 +288,18 @@ pub enum Event {
         /// The state it entered.
         state: PeerState,
     },
+}
+
+/// What follows for a peer that behaves badly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Judgement {
+    /// It did not do what it said of itself: nothing is placed on it.
+    Distrusted,
+    /// It floods us, or talks nonsense: the same, and what it says of itself and others is not heard.
+    CoolsOff,
+    /// It went on: it has no connection.
+    Banned,
 }
 
 /// What this peer believes of another.

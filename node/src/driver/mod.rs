@@ -280,6 +280,7 @@ impl Driver {
                 if *strikes >= STRIKES_MAX {
                     self.network.disconnect(from, "it sends frames that cannot be read");
                 }
+                self.handle(Input::Garbled { from });
             }
         }
     }

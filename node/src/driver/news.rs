@@ -83,7 +83,7 @@ impl News {
         let event = kept.event.clone();
         let spoken_of = match &event {
             Event::TaskChanged { executor, .. } => *executor,
-            Event::PeerChanged { peer, .. } => Some(*peer),
+            Event::PeerChanged { peer, .. } | Event::PeerJudged { peer, .. } => Some(*peer),
             Event::RecordDamaged { .. } => None,
         };
         let names =

@@ -81,6 +81,8 @@ pub(crate) struct HomeTask {
     pub(crate) phase: Phase,
     pub(crate) accepted: Time,
     pub(crate) awarded: Time,
+    /// What its executor made us expect.
+    pub(crate) promise: Promise,
     /// The current attempt; only its outcome may be committed.
     pub(crate) epoch: u64,
     /// Attempts that died with their executor, or that it failed.
@@ -109,6 +111,37 @@ pub(crate) struct HomeTask {
     /// Of its input, in memory.
     bytes: u64,
     turn: u64,
+}
+
+/// When the result of an attempt should be here, going by what its executor said of itself.
+#[derive(Debug, Default)]
+pub(crate) struct Promise {
+    /// The promise stands since then…
+    pub(crate) since: Time,
+    /// …and is kept after this long; nothing is expected of a module that nobody knows.
+    pub(crate) within: Option<Duration>,
+    /// Of that, what the way there and back takes, and what waited on our uplink.
+    pub(crate) way: Duration,
+    /// It was noticed that it is not kept.
+    pub(crate) is_broken: bool,
+}
+
+/// A result that comes later than this many times what was promised is a broken promise…
+const LATE: u32 = 4;
+/// …when it is this much later too: a queue that grew behind our back, a retransmission.
+const LATE_SLACK: Duration = Duration::from_millis(500);
+/// The same for a result that has not come.
+const OVERDUE: u32 = 8;
+const OVERDUE_SLACK: Duration = Duration::from_secs(2);
+
+impl Promise {
+    pub(crate) fn is_late(&self, now: Time) -> bool {
+        self.within.is_some_and(|within| now.since(self.since) > within.saturating_mul(LATE) + LATE_SLACK)
+    }
+
+    pub(crate) fn is_overdue(&self, now: Time) -> bool {
+        self.within.is_some_and(|within| now.since(self.since) > within.saturating_mul(OVERDUE) + OVERDUE_SLACK)
+    }
 }
 
 /// What alternatives of an attempt say before it is known to have been passed on to them: their words may have overtaken
@@ -251,6 +284,7 @@ impl Book {
             phase: Phase::Waiting,
             accepted: now,
             awarded: now,
+            promise: Promise::default(),
             epoch: 0,
             failures,
             tried: BTreeMap::new(),

@@ -12,6 +12,7 @@
 //! | `disk.rs` | what survives a crash? |
 //! | `editions.rs` | what do peers of other versions say and write? |
 //! | `lies.rs` | what does a peer say that lies? |
+//! | `lures.rs` | what does a peer say and do that wants work it will not do? |
 //! | `workers.rs` | what can happen at the same time? |
 //!
 //! | | messages | signatures | trace hash |
@@ -31,8 +32,10 @@ mod editions;
 mod event;
 mod hash;
 pub mod input;
+pub mod liars;
 mod lies;
 mod links;
+mod lures;
 pub mod matrix;
 pub mod membership;
 mod network;
@@ -43,14 +46,14 @@ mod shard;
 mod workers;
 
 use core::time::Duration;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use shoal_protocol::certificate::{Issuer, Role, SecretKey};
 use shoal_protocol::config::PeerConfig;
 use shoal_protocol::message::TaskRef;
-use shoal_protocol::output::{PeerState, TaskError, TaskResult};
+use shoal_protocol::output::{Judgement, PeerState, TaskError, TaskResult};
 use shoal_protocol::task::durable::{Found, Keeping};
 use shoal_protocol::task::spec::Payload;
 use shoal_protocol::{BlobId, Input, Peer, PeerId, TaskId, TaskSpec, Time};
@@ -60,6 +63,7 @@ pub use self::disk::{Disk, Trouble};
 pub use self::editions::Edition;
 use self::event::Event;
 use self::hash::FastMap;
+pub use self::lures::Lure;
 pub use self::network::{Link, Network};
 use self::node::{Identity, Node};
 use self::shard::{Common, Shard};
@@ -122,6 +126,30 @@ pub struct Ran {
     pub start: Time,
     /// Until when, or until its machine crashed.
     pub end: Time,
+}
+
+/// An award that was sent to another peer, by a home or by who passed it on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Awarded {
+    /// When.
+    pub at: Time,
+    /// Which attempt.
+    pub attempt: TaskRef,
+    /// To whom.
+    pub to: usize,
+}
+
+/// What one peer holds against another from then on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judged {
+    /// When.
+    pub at: Time,
+    /// Who.
+    pub by: usize,
+    /// Whom.
+    pub about: PeerId,
+    /// What follows.
+    pub judgement: Judgement,
 }
 
 /// A change in what one peer believes of another.
@@ -194,6 +222,9 @@ impl Sim {
                 keeps_tasks: false,
                 liars: BTreeSet::new(),
                 has_liars: false,
+                lied: BTreeSet::new(),
+                lures: BTreeMap::new(),
+                watches_awards: false,
             },
             shards: vec![Shard::new(0, 1, Some(Box::default()))],
             shortest: Duration::ZERO,
@@ -312,10 +343,35 @@ impl Sim {
     /// A machine lies from now on, or does no more. Only where all machines are on one thread.
     pub fn lie(&mut self, index: usize, lies: bool) {
         self.common.has_liars |= lies;
+        self.common.lied.extend(lies.then_some(index));
         match lies {
             true => self.common.liars.insert(index),
             false => self.common.liars.remove(&index),
         };
+    }
+
+    /// A machine wants work from its next start on, and does not do it.
+    pub fn lure(&mut self, index: usize, lure: Lure) {
+        self.common.lures.insert(index, lure);
+        self.common.lied.insert(index);
+        if let Some(node) = self.node_mut(index) {
+            node.config = Lure::config(&node.config);
+        }
+    }
+
+    /// From now on [`Sim::take_awards`] has something to give.
+    pub fn watch_awards(&mut self) {
+        self.common.watches_awards = true;
+    }
+
+    /// Awards to others since the last call, in order of time where there is one thread.
+    pub fn take_awards(&mut self) -> Vec<Awarded> {
+        self.shards.iter_mut().flat_map(|shard| shard.awards.drain(..)).collect()
+    }
+
+    /// What peers held against others since the last call, in order of time where there is one thread.
+    pub fn take_judged(&mut self) -> Vec<Judged> {
+        self.shards.iter_mut().flat_map(|shard| shard.judged.drain(..)).collect()
     }
 
     /// A machine's calendar is set anew; its clock goes on.

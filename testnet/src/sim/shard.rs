@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use shoal_protocol::certificate::{Issuer, Member, SignedRecord};
 use shoal_protocol::message::TaskRef;
+use shoal_protocol::output::Judgement;
 use shoal_protocol::store::{Change, Ticket};
 use shoal_protocol::task::spec::{BlobRef, Ending, Payload, RunReport};
 use shoal_protocol::{Event as News, Input, MeshId, Message, Output, PeerId, TaskId, Time};
@@ -21,9 +22,10 @@ use super::event::{Calling, Carried, Coming, Event, Events};
 use super::hash::FastMap;
 use super::lies::{self, Gossip};
 use super::links::{Call, Opened};
+use super::lures::Lure;
 use super::network::{self, Network};
 use super::node::{self, Identity, Node};
-use super::{Belief, Ended, Made, Ran, TODAY_UNIX_S, TaskNews, Told, Work};
+use super::{Awarded, Belief, Ended, Judged, Made, Ran, TODAY_UNIX_S, TaskNews, Told, Work};
 
 /// A dial to somebody who does not answer ends after this, as a QUIC handshake does.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
@@ -103,6 +105,11 @@ pub(super) struct Common {
     pub(super) liars: BTreeSet<usize>,
     /// Some did: what they sent may still be on its way.
     pub(super) has_liars: bool,
+    /// Machines that ever did.
+    pub(super) lied: BTreeSet<usize>,
+    /// Machines that want work, and do not do it.
+    pub(super) lures: BTreeMap<usize, Lure>,
+    pub(super) watches_awards: bool,
 }
 
 impl Common {
@@ -134,6 +141,8 @@ pub(super) struct Shard {
     pub(super) beliefs: Vec<Belief>,
     pub(super) decisions_ns: Vec<u32>,
     pub(super) told: Vec<Told>,
+    pub(super) awards: Vec<Awarded>,
+    pub(super) judged: Vec<Judged>,
     /// Unfinished tasks and their homes.
     pub(super) open: BTreeMap<TaskId, usize>,
     pub(super) ended: HashMap<TaskId, Ended>,
@@ -161,6 +170,8 @@ impl Shard {
             beliefs: Vec::new(),
             decisions_ns: Vec::new(),
             told: Vec::new(),
+            awards: Vec::new(),
+            judged: Vec::new(),
             open: BTreeMap::new(),
             ended: HashMap::new(),
             runs: Vec::new(),
@@ -261,8 +272,9 @@ impl Shard {
             Carried::Beat(beat) => Message::Beat(beat),
             Carried::Bytes(bytes) => match Message::decode(&bytes) {
                 Ok(message) => message,
-                // A daemon counts them, and closes the connection after some.
-                Err(_) if common.has_liars => return,
+                Err(_) if common.has_liars => {
+                    return self.give(common, index, Input::Garbled { from: common.id(from) });
+                }
                 Err(error) => panic!("an honest peer's message cannot be read: {error}"),
             },
         };
@@ -458,6 +470,13 @@ impl Shard {
                 }
             }
             Output::Notify(News::TaskChanged { .. }) => {}
+            Output::Notify(News::PeerJudged { peer: about, judgement, .. }) => {
+                self.judged.push(Judged { at: self.now, by: index, about, judgement });
+                let is_honest = common.index(about).is_some_and(|about| !common.lied.contains(&about));
+                // That an honest peer does not keep its word may be: it was cut off, or stopped.
+                let is_just = judgement == Judgement::Distrusted || !is_honest;
+                assert!(is_just, "seed {}: peer {index} takes the honest {about:?} for a liar", common.seed);
+            }
             Output::Persist { ticket, changes } => self.persist(index, ticket, changes),
             Output::Acknowledged { task } => self.tell(index, TaskNews::Acknowledged(task)),
             Output::Found { ticket, found } => self.tell(index, TaskNews::Found(ticket, found)),
@@ -488,6 +507,16 @@ impl Shard {
     }
 
     fn send(&mut self, common: &Common, from: usize, to: PeerId, message: Message) {
+        let said = match common.lures.get(&from) {
+            Some(lure) => lure.say(message),
+            None => Some(message),
+        };
+        let Some(message) = said else { return };
+        if common.watches_awards
+            && let (Message::Award(award), Some(to)) = (&message, common.index(to))
+        {
+            self.awards.push(Awarded { at: self.now, attempt: award.attempt, to });
+        }
         if !common.liars.is_empty() {
             return self.send_among_liars(common, from, to, message);
         }
@@ -646,7 +675,8 @@ impl Shard {
         let work = common.works.get(&attempt.task).copied().unwrap_or(unscripted);
         let (now, quick) = (self.now, self.is_quick());
         let Some(node) = self.node_mut(index) else { return };
-        let run = network::run_time(work.run, node.config.speed);
+        let lure = common.lures.get(&index).copied();
+        let run = lure.map_or_else(|| network::run_time(work.run, node.config.speed), |lure| lure.run(work.run));
         node.running.insert(attempt);
         let cores = usize::from(node.config.cores);
         assert!(node.running.len() <= cores, "seed {}: peer {index} runs more than {cores}", common.seed);
@@ -656,7 +686,8 @@ impl Shard {
             None => attempt.task.0.to_vec(),
         };
         let output = Payload::inline(output);
-        let report = Box::new(RunReport { ending: Ending::Exited(0), output, log: Vec::new(), run, memory_bytes: 0 });
+        let report = RunReport { ending: Ending::Exited(0), output, log: Vec::new(), run, memory_bytes: 0 };
+        let report = Box::new(lure.map_or(report.clone(), |lure| lure.report(work.run, report)));
         let process = node.process;
         if quick {
             self.runs.push(Ran { attempt, index, start: now, end: now + run });

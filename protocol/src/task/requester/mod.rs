@@ -44,6 +44,7 @@ use crate::peer::Holding;
 use crate::placement::cost::transmission;
 use crate::placement::estimates::{Estimates, Run};
 use crate::placement::explain::{Decision, Method, Verdict};
+use crate::placement::word::Kept;
 use crate::placement::{self, Assessment, Candidate, Circumstances, HomeLink, Ranking, Record, Site};
 use crate::rng::Rng;
 use crate::sabotage::{self, Bug};
@@ -144,6 +145,8 @@ pub struct Requester {
     /// When what was sent so far has left our uplink.
     uplink_free: Time,
     assignments: Vec<Assignment>,
+    /// How executors kept their word, since the last call of [`Requester::take_words`].
+    words: Vec<(PeerId, Kept)>,
     acknowledgements: Acknowledgements,
     leaving: bool,
     pressure: Pressure,
@@ -174,6 +177,7 @@ impl Requester {
             deadlines: Deadlines::default(),
             uplink_free: Time::ZERO,
             assignments: Vec::new(),
+            words: Vec::new(),
             acknowledgements: Acknowledgements::default(),
             leaving: false,
             pressure: Pressure::default(),
@@ -197,6 +201,17 @@ impl Requester {
     /// Awards given and settled since the last call, for the load view.
     pub fn take_assignments(&mut self) -> Vec<Assignment> {
         core::mem::take(&mut self.assignments)
+    }
+
+    /// How executors kept their word since the last call, for what is known of them.
+    pub fn take_words(&mut self) -> Vec<(PeerId, Kept)> {
+        core::mem::take(&mut self.words)
+    }
+
+    fn note_word(&mut self, peer: PeerId, kept: Kept) {
+        if peer != self.me {
+            self.words.push((peer, kept));
+        }
     }
 
     /// Attempts given to a peer that came back with a result, of all that ended, in percent.

@@ -3,6 +3,7 @@
 mod case;
 mod chaos;
 mod coordinates;
+mod liars;
 mod membership;
 mod place;
 mod report;
@@ -24,6 +25,7 @@ pub(crate) enum Sim {
     Case(case::MakeCase),
     Chaos(chaos::Chaos),
     Coordinates(coordinates::Coordinates),
+    Liars(liars::Liars),
     Report(report::WriteReport),
     Membership(membership::Membership),
 }
@@ -35,6 +37,7 @@ impl Sim {
             Self::Case(case) => case.run(),
             Self::Chaos(chaos) => chaos.run(),
             Self::Coordinates(coordinates) => coordinates.run(),
+            Self::Liars(liars) => liars.run(),
             Self::Report(report) => report.run(),
             Self::Membership(membership) => membership.run(),
         }
