@@ -13,6 +13,7 @@ use crate::message::{Message, TaskRef};
 use crate::store::{Change, Ticket};
 use crate::task::TaskState;
 use crate::task::durable::Found;
+use crate::task::receipt::Receipt;
 use crate::task::spec::{BlobRef, Limits, Payload, RunReport};
 
 /// An order to the driver.
@@ -55,6 +56,8 @@ pub enum Output {
     },
     /// Run a prepared module; answered by `Finished`.
     Execute(Box<Execution>),
+    /// Sign what came of a run with the key of this peer; answered by `Signed`.
+    Sign(Box<Receipt>),
     /// Stop a run, or never start it; no answer is expected.
     Abort(TaskRef),
     /// A task of a user here reached its end: hand the result over.
@@ -128,6 +131,8 @@ pub struct Execution {
     pub inputs: Vec<Payload>,
     /// Bounds to enforce.
     pub limits: Limits,
+    /// Its answer is compared with that of other runs: what the module can observe must follow from the task alone.
+    pub is_compared: bool,
 }
 
 /// A finished task, as its user sees it.
@@ -141,8 +146,15 @@ pub struct TaskResult {
     pub variant: u8,
     /// Attempts it took.
     pub attempts: u32,
+    /// Runs that gave this answer, where runs were compared; 0 where its executor was believed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub agreed: u8,
     /// Where the time went.
     pub timings: Timings,
+}
+
+fn is_zero(value: &u8) -> bool {
+    *value == 0
 }
 
 /// Where a task's time went, as its home peer saw it.
@@ -200,6 +212,14 @@ pub enum TaskError {
         /// How the last one ended.
         last: String,
     },
+    /// Those that ran it do not agree on its answer.
+    #[error("{runs} runs of the task gave {answers} answers, and none often enough")]
+    Unverified {
+        /// Runs that came to an end.
+        runs: usize,
+        /// Different answers.
+        answers: usize,
+    },
     /// The daemon is shutting down.
     #[error("this peer is shutting down")]
     ShuttingDown,
@@ -240,6 +260,7 @@ impl TaskError {
             | Self::AllDeclined { .. }
             | Self::Cancelled
             | Self::AttemptsExhausted { .. }
+            | Self::Unverified { .. }
             | Self::DeadlinePassed { .. }
             | Self::RecordDamaged { .. } => false,
         }

@@ -219,6 +219,7 @@ impl Peer {
             Input::Fetched { attempt, result } => self.fetched(now, attempt, result),
             Input::Prepared { module, result } => self.executing.prepared(now, module, result, &mut self.outbox),
             Input::Finished { attempt, report } => self.executing.finished(now, attempt, report, &mut self.outbox),
+            Input::Signed { attempt, receipt } => self.executing.signed(attempt, receipt, &mut self.outbox),
             Input::LoadSampled(host) => self.executing.load_sampled(host),
             Input::ShutdownRequested => self.shut_down(now),
         }

@@ -23,6 +23,10 @@ impl Driver {
             Output::Fetch { attempt, blobs } => self.fetch(attempt, blobs),
             Output::Prepare { module } => self.prepare(module),
             Output::Execute(execution) => self.executor.execute(*execution),
+            Output::Sign(receipt) => {
+                let (attempt, receipt) = (receipt.attempt, receipt.sign(&self.identity.key));
+                self.inputs.push_back(Input::Signed { attempt, receipt });
+            }
             Output::Abort(attempt) => {
                 self.executor.abort(attempt);
                 self.pins.attempt_ended(attempt);

@@ -37,6 +37,7 @@ pub(super) fn build(threads: usize) -> Result<Engine> {
         .wasm_memory64(false)
         .wasm_multi_memory(false)
         // The same module gives the same answer on every processor.
-        .relaxed_simd_deterministic(true);
+        .relaxed_simd_deterministic(true)
+        .cranelift_nan_canonicalization(true);
     Engine::new(&config)
 }

@@ -3,6 +3,7 @@
 //! **Invariant:** what the module does is told apart from what this machine did: only the latter is
 //! [`Ending::HostFailed`].
 
+use std::cell::Cell;
 use std::io::Cursor;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,6 +43,7 @@ pub(super) fn run(shared: &Shared, prepared: &Prepared, job: &Job) -> Option<Run
             stderr: Tail::default(),
             closed: [false; 3],
             random: None,
+            steady_ns: execution.is_compared.then(Cell::default),
             memory: None,
             meter: MemoryMeter::new(limits.memory_bytes.min(shared.config.memory_bytes_max)),
         },

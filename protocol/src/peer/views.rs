@@ -272,6 +272,7 @@ impl Peer {
             ("stale_outcomes", self.requester.stale_outcomes),
             ("negotiation_messages", self.requester.negotiation_messages),
             ("peers_distrusted", self.estimates.fallen),
+            ("wrong_answers", self.requester.wrong_answers),
             ("messages_dropped", self.conduct.dropped),
             ("store_failures", self.requester.durable.store_failures),
             ("takeovers", self.requester.durable.takeovers),

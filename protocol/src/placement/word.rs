@@ -42,6 +42,8 @@ pub enum Kept {
     Never,
     /// It failed the task, or has lost it.
     Failed,
+    /// Its answer was wrong.
+    Lied,
     /// It said that it would start it soon, and then that it has no room: no more than an old word, unless it always says so.
     Refused,
 }
@@ -53,6 +55,7 @@ impl Kept {
             Self::Refused => 0.1,
             Self::Late | Self::Failed => 1.0,
             Self::Never => 1.5,
+            Self::Lied => DEBT_MAX,
         }
     }
 }
@@ -147,6 +150,7 @@ impl Word {
     /// It is distrusted until then, or longer, for another reason.
     pub(super) fn distrust(&mut self, until: Time) {
         self.until = self.until.max(Some(until));
+        self.is_tried = false;
     }
 
     /// Its time is over: it may be tried again. When the next look is due otherwise.
@@ -201,7 +205,9 @@ mod tests {
     #[test]
     fn on_probation_it_has_one_task_at_a_time() {
         let mut word = Word::default();
-        (0..3).for_each(|_| drop(word.note(Time::ZERO, Kept::Late)));
+        for _ in 0..3 {
+            word.note(Time::ZERO, Kept::Late);
+        }
         let free = Time::from_millis(MINUTE);
         word.forgive(free);
 
@@ -218,7 +224,9 @@ mod tests {
     #[test]
     fn what_was_given_before_the_fall_is_not_held_against_it_twice() {
         let mut word = Word::default();
-        (0..100).for_each(|_| drop(word.note(Time::ZERO, Kept::Never)));
+        for _ in 0..100 {
+            word.note(Time::ZERO, Kept::Never);
+        }
 
         assert_eq!(word.forgive(Time::from_millis(MINUTE)), None);
         assert_eq!(word.weight(), (1, 0.0));

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::TaskState;
 use super::durable::{Durability, Keeping, KeptTask};
 use super::epoch;
+use super::requester::Answers;
 use super::spec::{Payload, TaskSpec};
 use crate::api::{ExecutorView, TaskCounts, TaskView};
 use crate::certificate::Member;
@@ -102,6 +103,8 @@ pub(crate) struct HomeTask {
     pub(crate) ours: bool,
     /// What was said about the current attempt by who is not known to have it.
     pub(crate) early: Early,
+    /// What those said that have run it, where that is compared.
+    pub(crate) answers: Answers,
     /// Executors whose results are let go when its end is decided.
     pub(crate) release: Vec<(PeerId, TaskRef)>,
     /// Its user withdrew it before it was on disk.
@@ -136,11 +139,20 @@ const OVERDUE_SLACK: Duration = Duration::from_secs(2);
 
 impl Promise {
     pub(crate) fn is_late(&self, now: Time) -> bool {
-        self.within.is_some_and(|within| now.since(self.since) > within.saturating_mul(LATE) + LATE_SLACK)
+        self.is_beyond(now, LATE, LATE_SLACK)
     }
 
     pub(crate) fn is_overdue(&self, now: Time) -> bool {
-        self.within.is_some_and(|within| now.since(self.since) > within.saturating_mul(OVERDUE) + OVERDUE_SLACK)
+        self.is_beyond(now, OVERDUE, OVERDUE_SLACK)
+    }
+
+    /// Whether not even a run that goes on to its limit would still be under way.
+    pub(crate) fn is_hopeless(&self, now: Time, wall: Duration) -> bool {
+        self.is_beyond(now, OVERDUE, OVERDUE_SLACK.saturating_add(wall))
+    }
+
+    fn is_beyond(&self, now: Time, times: u32, slack: Duration) -> bool {
+        self.within.is_some_and(|within| now.since(self.since) > within.saturating_mul(times).saturating_add(slack))
     }
 }
 
@@ -295,6 +307,7 @@ impl Book {
             aged,
             issued: 0,
             ours: true,
+            answers: Answers::default(),
             release: Vec::new(),
             cancelled: false,
             waits: 0,
@@ -428,6 +441,7 @@ impl Book {
             log: String::new(),
             problem: None,
             limit: None,
+            agreed: None,
         };
         match &entry.phase {
             Phase::Ended(end) => view.end(end, with_output),
@@ -474,7 +488,7 @@ mod tests {
     fn result(output_bytes: usize) -> Result<TaskResult, TaskError> {
         let output = Payload::inline(vec![0; output_bytes]);
         let report = RunReport { output, ..RunReport::without_run(Ending::Exited(0)) };
-        Ok(TaskResult { report, executor: peer(1), variant: 0, attempts: 1, timings: Timings::default() })
+        Ok(TaskResult { report, executor: peer(1), variant: 0, attempts: 1, agreed: 0, timings: Timings::default() })
     }
 
     fn book(inputs: &[usize]) -> Book {

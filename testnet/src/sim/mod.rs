@@ -12,6 +12,7 @@
 //! | `disk.rs` | what survives a crash? |
 //! | `editions.rs` | what do peers of other versions say and write? |
 //! | `lies.rs` | what does a peer say that lies? |
+//! | `forgers.rs` | what does a machine answer that does not compute? |
 //! | `lures.rs` | what does a peer say and do that wants work it will not do? |
 //! | `workers.rs` | what can happen at the same time? |
 //!
@@ -24,12 +25,14 @@
 //! more than its cores.
 //! **Not here:** deciding anything a peer decides.
 
+pub mod answers;
 pub mod chaos;
 pub mod coordinates;
 mod counts;
 mod disk;
 mod editions;
 mod event;
+mod forgers;
 mod hash;
 pub mod input;
 pub mod liars;
@@ -62,6 +65,7 @@ pub use self::counts::{Count, Counts, DATAGRAM_BYTES};
 pub use self::disk::{Disk, Trouble};
 pub use self::editions::Edition;
 use self::event::Event;
+pub use self::forgers::{Forger, Forgery};
 use self::hash::FastMap;
 pub use self::lures::Lure;
 pub use self::network::{Link, Network};
@@ -224,6 +228,7 @@ impl Sim {
                 has_liars: false,
                 lied: BTreeSet::new(),
                 lures: BTreeMap::new(),
+                forges: false,
                 watches_awards: false,
             },
             shards: vec![Shard::new(0, 1, Some(Box::default()))],
@@ -356,6 +361,14 @@ impl Sim {
         self.common.lied.insert(index);
         if let Some(node) = self.node_mut(index) {
             node.config = Lure::config(&node.config);
+        }
+    }
+
+    /// A machine forges answers from now on.
+    pub fn forge(&mut self, index: usize, forger: Forger) {
+        self.common.forges = true;
+        if let Some(node) = self.node_mut(index) {
+            node.forger = Some(forger);
         }
     }
 

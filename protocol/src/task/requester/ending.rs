@@ -51,7 +51,7 @@ impl Requester {
                 self.deadlines.clear(&attempt.task);
                 out.push(Output::Fetch { attempt, blobs: vec![blob] });
             }
-            Payload::Blob(_) | Payload::Inline(_) => self.commit(now, from, outcome, out),
+            Payload::Blob(_) | Payload::Inline(_) => self.ended_well(now, from, outcome, around, out),
         }
         self.words.extend(word);
         learnt.filter(|_| !adopted)
@@ -79,7 +79,7 @@ impl Requester {
             return false;
         };
         match result {
-            Ok(()) => self.commit(now, from, *outcome, out),
+            Ok(()) => self.ended_well(now, from, *outcome, around, out),
             Err(why) => {
                 entry.failures += 1;
                 let why = format!("its output could not be fetched: {why}");
@@ -89,7 +89,8 @@ impl Requester {
         true
     }
 
-    pub(super) fn commit(&mut self, now: Time, from: PeerId, outcome: Outcome, out: &mut Outbox) {
+    /// Makes this the end of the task; `agreed` runs gave the answer, where they were compared.
+    pub(super) fn commit(&mut self, now: Time, from: PeerId, outcome: Outcome, agreed: u8, out: &mut Outbox) {
         let (task, attempt) = (outcome.attempt.task, outcome.attempt);
         self.note_ending(from, true);
         let Some(entry) = self.book.open(task) else { return };
@@ -117,6 +118,7 @@ impl Requester {
             executor: from,
             variant: entry.variant,
             attempts: epoch::attempt(entry.epoch),
+            agreed,
             timings,
         };
         if !kept {
@@ -258,7 +260,7 @@ impl Learnt {
         });
         estimates.holds(self.executor, self.module);
         if knew {
-            estimates.quoted(self.executor, self.expected, self.run + self.unexplained);
+            estimates.quoted(self.executor, self.expected, self.run.saturating_add(self.unexplained));
         }
     }
 }

@@ -101,7 +101,8 @@ impl Requester {
                     let to = *to;
                     *unanswered += 1;
                     let (is_here, is_silent) = ((around.is_here)(to), *unanswered > UNANSWERED_MAX);
-                    let breaks_it = is_here && (is_silent || entry.promise.is_overdue(now));
+                    let is_hopeless = entry.promise.is_hopeless(now, entry.spec.limits.wall);
+                    let breaks_it = is_here && to != self.me && (is_silent || entry.promise.is_overdue(now));
                     if breaks_it && !core::mem::replace(&mut entry.promise.is_broken, true) {
                         self.note_word(to, Kept::Never);
                     }
@@ -109,9 +110,9 @@ impl Requester {
                     if is_silent || !is_here {
                         out.send(to, Message::Cancel(TaskRef { task, epoch }));
                         self.lose(now, task, to, "it did not answer", around, out);
-                    } else if breaks_it && around.estimates.distrusts(to) {
+                    } else if breaks_it && (is_hopeless || around.estimates.distrusts(to)) {
                         out.send(to, Message::Cancel(TaskRef { task, epoch }));
-                        self.lose(now, task, to, "its result is long overdue, and so were others", around, out);
+                        self.lose(now, task, to, "its result is long overdue", around, out);
                     } else {
                         out.send(to, Message::Query(TaskRef { task, epoch }));
                         self.deadlines.set(task, now + LEASE);

@@ -19,6 +19,7 @@ mod ending;
 mod keeping;
 mod losses;
 mod placing;
+mod verifying;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -32,6 +33,7 @@ use super::durable::{
 use super::epoch;
 use super::home::{ALTERNATIVES_MAX, Book, Early, HomeTask, Phase};
 use super::spec::{Ending, Payload, RunReport, TaskSpec};
+use super::verification::Trust;
 use crate::certificate::Member;
 use crate::config::{FAILURES_MAX, HOME_TASKS_MAX, RETENTION_MAX};
 use crate::id::{BlobId, PeerId, TaskId};
@@ -55,6 +57,7 @@ use acknowledgements::Acknowledgements;
 use admission::Pressure;
 pub use ending::Learnt;
 use keeping::lent;
+pub(crate) use verifying::Answers;
 
 /// Peers asked for an offer at once: three do as well as more (`placement.md`).
 const ASKED: usize = 3;
@@ -160,6 +163,10 @@ pub struct Requester {
     reluctant: BTreeMap<PeerId, Time>,
     /// Attempts that ended well, and all that ended, by peer.
     endings: BTreeMap<PeerId, (u64, u64)>,
+    /// Whose answers can be believed.
+    trust: Trust,
+    /// Answers that were not what others found.
+    pub wrong_answers: u64,
     /// Outcomes of attempts that had been given up: counted and dropped.
     pub stale_outcomes: u64,
     /// Attempts made anew because an executor died, was silent or lost the task.
@@ -186,6 +193,8 @@ impl Requester {
             proposals: Vec::new(),
             reluctant: BTreeMap::new(),
             endings: BTreeMap::new(),
+            trust: Trust::default(),
+            wrong_answers: 0,
             stale_outcomes: 0,
             replacements: 0,
             negotiation_messages: 0,

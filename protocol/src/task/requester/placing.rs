@@ -139,6 +139,7 @@ impl Requester {
             let estimates = around.estimates;
             self.prefer(task, UNPROVEN, around, |peer| estimates.keeps_word(peer));
         }
+        self.choose_checker(task, around);
         let Some(entry) = self.book.get(task) else { return };
         let deadline_in = entry.deadline_in(now);
         let circumstances = self.circumstances(now, &entry.spec, deadline_in, &entry.tried, around);
@@ -186,13 +187,15 @@ impl Requester {
         if entry.is_kept() {
             return self.wait_for_somebody(now, task);
         }
-        if entry.failures > 0 && now.since(entry.awarded) < RETRY_FOR {
+        if (entry.failures > 0 || entry.answers.is_some()) && now.since(entry.awarded) < RETRY_FOR {
             entry.phase = Phase::Waiting;
             // Whoever declined may have room by then.
             entry.tried.clear();
             return self.deadlines.set(task, now + RETRY);
         }
-        let error = if entry.tried.values().any(|why| why == BUSY) && entry.spec.patience != Patience::Endless {
+        let error = if entry.answers.is_some() {
+            TaskError::Unverified { runs: entry.answers.count(), answers: entry.answers.different() }
+        } else if entry.tried.values().any(|why| why == BUSY) && entry.spec.patience != Patience::Endless {
             TaskError::Overloaded { held: self.book.open_count(), retry_after: RETRY }
         } else if entry.tried.is_empty() {
             let reasons = excluded.by_reason.iter().map(|(reason, count)| format!("{count} × {reason}"));

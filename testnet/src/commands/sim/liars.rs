@@ -42,7 +42,7 @@ pub(crate) struct Liars {
     json: bool,
 }
 
-fn percent(text: &str) -> Result<usize, String> {
+pub(super) fn percent(text: &str) -> Result<usize, String> {
     let number: usize = text.parse().map_err(|_| "not a whole number".to_owned())?;
     if number <= 50 { Ok(number) } else { Err("more than half of the machines".to_owned()) }
 }

@@ -8,6 +8,7 @@ mod membership;
 mod place;
 mod report;
 mod sabotage;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,7 @@ pub(crate) enum Sim {
     Chaos(chaos::Chaos),
     Coordinates(coordinates::Coordinates),
     Liars(liars::Liars),
+    Verify(verify::VerifyAnswers),
     Report(report::WriteReport),
     Membership(membership::Membership),
 }
@@ -38,6 +40,7 @@ impl Sim {
             Self::Chaos(chaos) => chaos.run(),
             Self::Coordinates(coordinates) => coordinates.run(),
             Self::Liars(liars) => liars.run(),
+            Self::Verify(verify) => verify.run(),
             Self::Report(report) => report.run(),
             Self::Membership(membership) => membership.run(),
         }

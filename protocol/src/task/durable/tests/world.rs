@@ -539,6 +539,7 @@ impl World {
             }
             Output::Found { ticket, found } => self.found.push((ticket, found.map(|found| *found))),
             Output::VerifyRecords(_)
+            | Output::Sign(_)
             | Output::PingAnswered { .. }
             | Output::Keep { .. }
             | Output::Forget { .. }
