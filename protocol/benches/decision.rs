@@ -173,7 +173,16 @@ impl World {
             if from == member(0, Role::Cloud).peer {
                 self.tell(Input::Finished { attempt, report });
             } else {
-                let outcome = Outcome { attempt, variant: 0, report, speed: 1.0, prepare: zero, queued: zero, load };
+                let outcome = Outcome {
+                    attempt,
+                    variant: 0,
+                    report,
+                    speed: 1.0,
+                    prepare: zero,
+                    queued: zero,
+                    load,
+                    receipt: None,
+                };
                 self.tell(Input::Received { from, message: Message::Outcome(Box::new(outcome)) });
             }
         }

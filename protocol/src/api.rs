@@ -166,6 +166,8 @@ pub mod codes {
     pub const NO_GUARDIAN: &str = "SH0505";
     /// No result by the deadline.
     pub const DEADLINE_PASSED: &str = "SH0506";
+    /// Those that ran the task do not agree on its answer.
+    pub const UNVERIFIED: &str = "SH0508";
     /// The disk failed or is full.
     pub const STORE: &str = "SH0507";
 }
@@ -362,6 +364,9 @@ pub struct TaskRequest {
     /// passes; a task on disk waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_within_ms: Option<u64>,
+    /// How its answer is made sure of: `never` (where absent), `auto`, `sample:P`, `quorum:K/N`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<String>,
     /// Copies on disk before it is acknowledged: 0 (in memory), 1 (here), 2 (here and at a guardian elsewhere).
     #[serde(default)]
     pub durable: u8,
@@ -450,6 +455,9 @@ pub struct TaskView {
     /// The limit it hit, when that is why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<LimitKind>,
+    /// Runs that gave this answer, where runs were compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreed: Option<u8>,
 }
 
 impl TaskView {
@@ -471,6 +479,7 @@ impl TaskView {
             log: String::new(),
             problem: None,
             limit: None,
+            agreed: None,
         };
         if let Some(end) = &found.result {
             view.end(end, true);
@@ -489,6 +498,7 @@ impl TaskView {
         };
         self.attempt = result.attempts.max(self.attempt);
         self.timings = Some(result.timings);
+        self.agreed = Some(result.agreed).filter(|agreed| *agreed > 0);
         self.log = String::from_utf8_lossy(&result.report.log).into_owned();
         self.output = with_output.then(|| OutputView::of(&result.report.output));
         self.problem = problem::of_ending(&result.report.ending);

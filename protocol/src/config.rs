@@ -191,6 +191,9 @@ pub struct Weights {
 /// everything is known.
 const DELAY_WEIGHT: f64 = 3.0;
 
+/// A peer that wants work can make itself look cheaper by this much, and no more.
+const WEIGHT_DISCOUNT_MAX: f64 = 4.0;
+
 impl Default for Weights {
     fn default() -> Self {
         Self { delay: DELAY_WEIGHT, transfer: 1.0, compute: 1.0 }
@@ -198,6 +201,19 @@ impl Default for Weights {
 }
 
 impl Weights {
+    /// What they count for when somebody else says them: whoever weighs its own time at next to nothing would be given all
+    /// the work there is.
+    #[must_use]
+    pub fn believed(&self) -> Self {
+        let Self { delay, transfer, compute } = Self::default();
+        let least = |said: f64, usual: f64| said.max(usual / WEIGHT_DISCOUNT_MAX);
+        Self {
+            delay: least(self.delay, delay),
+            transfer: least(self.transfer, transfer),
+            compute: least(self.compute, compute),
+        }
+    }
+
     /// Finite and not negative: what a stranger's weights are held to before they enter a cost.
     pub fn is_sane(&self) -> bool {
         [self.delay, self.transfer, self.compute].iter().all(|weight| (0.0..=1e6).contains(weight))

@@ -11,6 +11,7 @@ use crate::id::{BlobId, PeerId, TaskId};
 use crate::message::{Message, TaskRef};
 use crate::store::Ticket;
 use crate::task::durable::Keeping;
+use crate::task::receipt::SignedReceipt;
 use crate::task::spec::{RunReport, TaskSpec};
 
 /// A fact for [`crate::Peer::handle`].
@@ -45,6 +46,11 @@ pub enum Input {
         from: PeerId,
         /// What it said.
         message: Message,
+    },
+    /// A neighbour sent bytes that are no message.
+    Garbled {
+        /// Which neighbour.
+        from: PeerId,
     },
     /// An address where a peer may be: from mDNS, configuration or the list remembered on disk.
     Discovered {
@@ -116,6 +122,13 @@ pub enum Input {
         attempt: TaskRef,
         /// How.
         report: RunReport,
+    },
+    /// The receipt that an [`crate::Output::Sign`] asked for.
+    Signed {
+        /// Of which attempt.
+        attempt: TaskRef,
+        /// The receipt.
+        receipt: SignedReceipt,
     },
     /// Everything that is on disk; the first fact a peer with a store is told. Without it nothing can be kept here.
     Restored {

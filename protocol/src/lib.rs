@@ -8,6 +8,7 @@ pub mod audit;
 mod brief;
 pub mod cbor;
 pub mod certificate;
+pub mod conduct;
 pub mod config;
 pub mod id;
 pub mod input;

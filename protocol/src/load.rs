@@ -103,6 +103,7 @@ impl LoadView {
         if !digest.is_sane() {
             return false;
         }
+        let digest = LoadDigest { weights: digest.weights.believed(), ..digest };
         let load = self.touch(now, peer);
         if load.heard.as_ref().is_some_and(|last| !last.connection_over && digest.sequence <= last.digest.sequence) {
             return false;

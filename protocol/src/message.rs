@@ -22,6 +22,7 @@ use crate::latency::Coordinate;
 use crate::load::AHEAD;
 use crate::task::TaskState;
 use crate::task::durable::{Counsel, Found};
+use crate::task::receipt::SignedReceipt;
 use crate::task::spec::{RunReport, TaskSpec};
 use crate::time::{duration_us, optional_duration_us};
 
@@ -759,6 +760,9 @@ pub struct Outcome {
     /// Fresh load.
     #[serde(rename = "l")]
     pub load: LoadDigest,
+    /// What its executor signed of it, where its answer is to be checked.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<SignedReceipt>,
 }
 
 fn is_zero<T: Default + PartialEq>(value: &T) -> bool {

@@ -65,6 +65,7 @@ fn spec() -> TaskSpec {
         retries: None,
         priority: Default::default(),
         patience: Default::default(),
+        verify: Default::default(),
     }
 }
 
@@ -142,7 +143,17 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         prepare: Duration::ZERO,
         queued: Duration::ZERO,
         load: load(),
+        receipt: None,
     };
+    let receipt = crate::task::receipt::Receipt {
+        attempt: TASK,
+        module: BlobId([4; 32]),
+        input: BlobId([5; 32]),
+        answer: BlobId([6; 32]),
+        work_us: 7,
+    };
+    let receipt = receipt.sign(&crate::certificate::SecretKey::from_bytes(&[2; 32]));
+    let signed = Outcome { receipt: Some(receipt), ..outcome.clone() };
     let described = LoadDigest { description: 1, ..load() };
     let brief = described.abridged();
     let mut marked = award.clone();
@@ -214,6 +225,7 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         (Message::Progress(Progress { attempt: TASK, state: TaskState::Running }), 41, "d83c49b9"),
         (Message::Query(TASK), 28, "1f5aa362"),
         (Message::Outcome(Box::new(outcome)), 191, "db20a763"),
+        (Message::Outcome(Box::new(signed)), 403, "d0291a18"),
         (Message::OutcomesReceived(vec![TASK]), 29, "943b582f"),
         (Message::Cancel(TASK), 28, "b13b4bff"),
         (Message::Leaving, 4, "998d92bb"),
@@ -257,7 +269,7 @@ fn council() -> Council {
 
 fn result() -> Result<TaskResult, TaskError> {
     let report = RunReport { output: Payload::inline(vec![7]), ..RunReport::without_run(Ending::Exited(0)) };
-    Ok(TaskResult { report, executor: PEER, variant: 0, attempts: 1, timings: Timings::default() })
+    Ok(TaskResult { report, executor: PEER, variant: 0, attempts: 1, agreed: 0, timings: Timings::default() })
 }
 
 fn vote() -> Vote {
@@ -293,7 +305,8 @@ fn the_largest_copy_and_the_largest_vote_fit_their_frames() {
         log: vec![0xff; crate::config::LOG_BYTES_MAX],
         ..RunReport::without_run(Ending::Exited(0))
     };
-    let result = Ok(TaskResult { report, executor: PEER, variant: 0, attempts: 1, timings: Timings::default() });
+    let result =
+        Ok(TaskResult { report, executor: PEER, variant: 0, attempts: 1, agreed: 0, timings: Timings::default() });
     let vote = Vote { ballot: BALLOT, resolution: Resolution { state: TaskState::Done, result } };
     let propose = Propose { task: TASK.task, council: council(), vote, expires_in: Duration::MAX, age: Duration::MAX };
 

@@ -13,6 +13,7 @@ use crate::message::{Message, TaskRef};
 use crate::store::{Change, Ticket};
 use crate::task::TaskState;
 use crate::task::durable::Found;
+use crate::task::receipt::Receipt;
 use crate::task::spec::{BlobRef, Limits, Payload, RunReport};
 
 /// An order to the driver.
@@ -59,6 +60,8 @@ pub enum Output {
     },
     /// Run a prepared module; answered by `Finished`.
     Execute(Box<Execution>),
+    /// Sign what came of a run with the key of this peer; answered by `Signed`.
+    Sign(Box<Receipt>),
     /// Stop a run, or never start it; no answer is expected.
     Abort(TaskRef),
     /// A task of a user here reached its end: hand the result over.
@@ -132,6 +135,8 @@ pub struct Execution {
     pub inputs: Vec<Payload>,
     /// Bounds to enforce.
     pub limits: Limits,
+    /// Its answer is compared with that of other runs: what the module can observe must follow from the task alone.
+    pub is_compared: bool,
 }
 
 /// A finished task, as its user sees it.
@@ -145,8 +150,15 @@ pub struct TaskResult {
     pub variant: u8,
     /// Attempts it took.
     pub attempts: u32,
+    /// Runs that gave this answer, where runs were compared; 0 where its executor was believed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub agreed: u8,
     /// Where the time went.
     pub timings: Timings,
+}
+
+fn is_zero(value: &u8) -> bool {
+    *value == 0
 }
 
 /// Where a task's time went, as its home peer saw it.
@@ -204,6 +216,14 @@ pub enum TaskError {
         /// How the last one ended.
         last: String,
     },
+    /// Those that ran it do not agree on its answer.
+    #[error("{runs} runs of the task gave {answers} answers, and none often enough")]
+    Unverified {
+        /// Runs that came to an end.
+        runs: usize,
+        /// Different answers.
+        answers: usize,
+    },
     /// The daemon is shutting down.
     #[error("this peer is shutting down")]
     ShuttingDown,
@@ -244,6 +264,7 @@ impl TaskError {
             | Self::AllDeclined { .. }
             | Self::Cancelled
             | Self::AttemptsExhausted { .. }
+            | Self::Unverified { .. }
             | Self::DeadlinePassed { .. }
             | Self::RecordDamaged { .. } => false,
         }
@@ -274,6 +295,13 @@ pub enum Event {
         /// What is wrong with it.
         why: String,
     },
+    /// Runs of one task were compared, and this answer was not believed.
+    AnswerNotBelieved {
+        /// Which task.
+        task: TaskId,
+        /// Who answered so.
+        peer: PeerId,
+    },
     /// A peer is a member no more.
     PeerRevoked {
         /// Which peer; it may be this one.
@@ -287,6 +315,15 @@ pub enum Event {
         /// Which version.
         version: u64,
     },
+    /// This peer will not trust another, or not hear it, for a while, because of how that one behaved.
+    PeerJudged {
+        /// Whom.
+        peer: PeerId,
+        /// What follows for it.
+        judgement: Judgement,
+        /// For how many seconds.
+        for_s: u64,
+    },
     /// A peer was found, suspected, lost or came back.
     PeerChanged {
         /// Which peer.
@@ -296,6 +333,18 @@ pub enum Event {
         /// The state it entered.
         state: PeerState,
     },
+}
+
+/// What follows for a peer that behaves badly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Judgement {
+    /// It did not do what it said of itself: nothing is placed on it.
+    Distrusted,
+    /// It floods us, or talks nonsense: the same, and what it says of itself and others is not heard.
+    CoolsOff,
+    /// It went on: it has no connection.
+    Banned,
 }
 
 /// What this peer believes of another.

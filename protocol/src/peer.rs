@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::SeedableRng;
 
 use crate::certificate::{Member, Role, VerifiedRevocations};
+use crate::conduct::{Admission, Conduct, Strike};
 use crate::config::PeerConfig;
 use crate::id::PeerId;
 use crate::input::Input;
@@ -27,6 +28,7 @@ use crate::message::{Contact, LoadDigest, Message, TaskRef};
 use crate::output::{Outbox, Output, PeerState};
 use crate::placement::Site;
 use crate::placement::estimates::Estimates;
+use crate::placement::word::Kept;
 use crate::rng::Rng;
 use crate::sabotage;
 use crate::task::executor::{self, Executing};
@@ -34,6 +36,7 @@ use crate::task::requester::{self, Assignment, Requester, Submission};
 use crate::time::{Time, Wake};
 
 mod holdings;
+mod judging;
 mod ping;
 mod publish;
 mod pull;
@@ -46,6 +49,9 @@ pub use self::views::FindError;
 /// Time that running tasks get to end when the daemon stops.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 
+/// A peer that is woken this much late was stopped, and what is late then is not late by the fault of others.
+const STOPPED: Duration = Duration::from_millis(300);
+
 /// One peer of the mesh, without its network, disk, sandbox and clock.
 #[derive(Debug)]
 pub struct Peer {
@@ -54,6 +60,7 @@ pub struct Peer {
     rng: Rng,
     outbox: Outbox,
     membership: Membership,
+    conduct: Conduct,
     latency: Latency,
     loads: LoadView,
     estimates: Estimates,
@@ -78,6 +85,7 @@ impl Peer {
         let rng = Rng::seed_from_u64(seed ^ sabotage::unrepeatable());
         Self {
             membership: Membership::new(me.clone(), config.detector, now),
+            conduct: Conduct::default(),
             latency: Latency::new(me.peer, seed),
             loads: LoadView::new(),
             estimates: Estimates::default(),
@@ -101,12 +109,19 @@ impl Peer {
     /// Takes in a fact.
     pub fn handle(&mut self, now: Time, input: Input) {
         debug_assert!(self.outbox.is_empty(), "drain poll_output after each handle");
+        if !self.is_heard(now, &input) {
+            return;
+        }
         if self.concerns_membership_only(now, &input) {
             self.route_to_membership(now, input);
             if !self.membership.has_changes() {
                 return;
             }
         } else {
+            self.estimates.forgive(now);
+            if self.due_elsewhere.is_some_and(|(at, _)| now.since(at) > STOPPED) {
+                self.requester.pardon();
+            }
             self.route(now, input);
             while let Some(message) = self.outbox.pop_to_self() {
                 self.receive(now, self.me.peer, message);
@@ -170,6 +185,10 @@ impl Peer {
                 self.with_membership(now, |m, lent| m.heard(lent, from));
                 self.receive(now, from, message);
             }
+            Input::Garbled { from } => {
+                let sentence = self.conduct.strike(now, from, Strike::Unreadable);
+                self.sentence(now, from, sentence);
+            }
             Input::Discovered { peer, address, bootstrap } => {
                 self.with_membership(now, |m, lent| m.discovered(lent, peer, address, bootstrap));
             }
@@ -213,6 +232,7 @@ impl Peer {
             Input::Fetched { attempt, result } => self.fetched(now, attempt, result),
             Input::Prepared { module, result } => self.executing.prepared(now, module, result, &mut self.outbox),
             Input::Finished { attempt, report } => self.executing.finished(now, attempt, report, &mut self.outbox),
+            Input::Signed { attempt, receipt } => self.executing.signed(attempt, receipt, &mut self.outbox),
             Input::LoadSampled(host) => self.executing.load_sampled(host),
             Input::ShutdownRequested => self.shut_down(now),
         }
@@ -364,6 +384,9 @@ impl Peer {
         for assignment in self.requester.take_assignments() {
             self.assign(now, assignment);
         }
+        for (peer, kept) in self.requester.take_words() {
+            self.word(now, peer, kept);
+        }
         for (to, attempt, run, rtt) in self.executing.take_passed() {
             self.loads.assigned(now, to, attempt, run, rtt);
         }
@@ -414,6 +437,7 @@ impl Peer {
         match assignment {
             Assignment::Given { to, attempt, run, known_after } => {
                 self.loads.assigned(now, to, attempt, run, known_after);
+                self.word(now, to, Kept::Given);
                 self.given.entry(to).or_default().insert(attempt);
                 self.membership.watch(to, true);
             }
@@ -469,7 +493,11 @@ impl Peer {
         act: impl FnOnce(&mut Executing, &executor::Around<'_>, &mut Outbox) -> T,
     ) -> T {
         let (loads, latency, membership) = (&self.loads, &self.latency, &self.membership);
+        let estimates = &self.estimates;
         let elsewhere = |peer| {
+            if estimates.distrusts(peer) {
+                return None;
+            }
             // What is remembered of a peer outlives the connection to it, and nothing reaches it then.
             membership.neighbour(peer).filter(|neighbour| neighbour.is_alive())?;
             let rtt = latency.expected_rtt(peer)?;

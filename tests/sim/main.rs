@@ -4,6 +4,7 @@ mod chaos;
 mod determinism;
 mod faults;
 mod kill_matrix;
+mod liars;
 mod membership;
 mod overload;
 mod placement;

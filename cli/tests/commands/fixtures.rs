@@ -120,6 +120,7 @@ pub(crate) fn accepted() -> TaskView {
         log: String::new(),
         problem: None,
         limit: None,
+        agreed: None,
     }
 }
 

@@ -144,6 +144,7 @@ fn of_task(error: &TaskError) -> ApiError {
             ApiError::new(codes::ATTEMPTS_EXHAUSTED, StatusCode::SERVICE_UNAVAILABLE, title, hint).retry_after(None)
         }
         TaskError::NotStored { .. }
+        | TaskError::Unverified { .. }
         | TaskError::NoGuardian { .. }
         | TaskError::DeadlinePassed { .. }
         | TaskError::RecordDamaged { .. } => ApiError(shoal_protocol::task::problem::of_error(error)),

@@ -8,6 +8,7 @@ use shoal_protocol::api::{InputRequest, TaskRequest};
 use shoal_protocol::config::{INLINE_BYTES_MAX, INPUTS_MAX, NAME_BYTES_MAX, RETENTION_MAX, VARIANTS_MAX, WALL_MAX};
 use shoal_protocol::task::durable::{Durability, Keeping};
 use shoal_protocol::task::spec::{BlobRef, Limits, Patience, Payload, Policy, SpecError, Variant};
+use shoal_protocol::task::verification::Verify;
 use shoal_protocol::{BlobId, TaskSpec};
 use tokio::task::spawn_blocking;
 
@@ -48,6 +49,7 @@ pub(super) async fn build(api: &Api, request: &mut TaskRequest) -> ApiResult<Tas
         expected: expected(request.expected_ms)?,
         retries: request.retries,
         priority: request.priority.unwrap_or_default(),
+        verify: verify(request.verify.as_deref())?,
         patience: match request.start_within_ms.map(Duration::from_millis) {
             Some(wait) if wait < WALL_MAX => Patience::Within(wait),
             None if request.durable == 0 => Patience::Bursts,
@@ -88,6 +90,12 @@ pub(super) async fn make_durable(store: &BlobStore, spec: &TaskSpec) -> ApiResul
     }
     let store = store.clone();
     Ok(spawn_blocking(move || store.make_durable(&ids)).await??)
+}
+
+/// How the answer is made sure of.
+fn verify(text: Option<&str>) -> ApiResult<Verify> {
+    let Some(text) = text else { return Ok(Verify::default()) };
+    text.parse().map_err(|expected| ApiError::bad_request(format!("verify is `{text}`"), expected))
 }
 
 /// The work that the user expects, if that can be an amount of work.

@@ -78,6 +78,11 @@ impl Audit {
         self.note(Happening::Garbage { peer, reason: what.to_string() });
     }
 
+    pub(crate) fn banned(&self, peer: PeerId, for_s: u64) {
+        let reason = "it went on flooding or talking nonsense after it was not heard".to_owned();
+        self.note(Happening::Banned { peer, reason, for_s });
+    }
+
     pub(crate) fn store_damaged(&self, task: Option<TaskId>, why: &impl ToString) {
         self.note(Happening::StoreDamaged { task, why: why.to_string() });
     }

@@ -327,6 +327,7 @@ impl Driver {
                     self.audit.garbage(from, &error);
                     self.network.disconnect(from, "it sends frames that cannot be read");
                 }
+                self.handle(Input::Garbled { from });
             }
         }
     }

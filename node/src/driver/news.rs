@@ -83,7 +83,10 @@ impl News {
         let event = kept.event.clone();
         let spoken_of = match &event {
             Event::TaskChanged { executor, .. } => *executor,
-            Event::PeerChanged { peer, .. } | Event::PeerRevoked { peer, .. } => Some(*peer),
+            Event::PeerChanged { peer, .. }
+            | Event::PeerRevoked { peer, .. }
+            | Event::PeerJudged { peer, .. }
+            | Event::AnswerNotBelieved { peer, .. } => Some(*peer),
             Event::RecordDamaged { .. } | Event::RevocationsForked { .. } => None,
         };
         let names =

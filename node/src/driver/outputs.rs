@@ -1,8 +1,9 @@
 //! Carrying out what the peer orders, and taking in what came of it.
 
+use shoal_protocol::audit::Happening;
 use shoal_protocol::certificate::SignedRecord;
 use shoal_protocol::message::TaskRef;
-use shoal_protocol::output::{TaskError, TaskResult};
+use shoal_protocol::output::{Judgement, TaskError, TaskResult};
 use shoal_protocol::task::spec::BlobRef;
 use shoal_protocol::{BlobId, Event, Input, Message, Output, PeerId, TaskId};
 
@@ -25,6 +26,10 @@ impl Driver {
             Output::Fetch { attempt, blobs } => self.fetch(attempt, blobs),
             Output::Prepare { module } => self.prepare(module),
             Output::Execute(execution) => self.executor.execute(*execution),
+            Output::Sign(receipt) => {
+                let (attempt, receipt) = (receipt.attempt, receipt.sign(&self.identity.key));
+                self.inputs.push_back(Input::Signed { attempt, receipt });
+            }
             Output::Abort(attempt) => {
                 self.executor.abort(attempt);
                 self.pins.attempt_ended(attempt);
@@ -82,6 +87,13 @@ impl Driver {
             if self.damaged.len() < DAMAGED_TOLD_MAX {
                 self.damaged.push(format!("{what} cannot be read ({why})"));
             }
+        }
+        match &event {
+            Event::PeerJudged { peer, judgement: Judgement::Banned, for_s } => self.audit.banned(*peer, *for_s),
+            Event::AnswerNotBelieved { task, peer } => {
+                self.audit.note(Happening::Mismatch { task: *task, peer: *peer });
+            }
+            _ => {}
         }
         if let Event::RevocationsForked { version } = &event {
             tracing::error!(

@@ -118,6 +118,7 @@ impl Runner {
             load: place.load,
             drop: place.drop,
             task: execution.attempt.task,
+            is_compared: execution.is_compared,
             args: execution.args.clone(),
             inputs,
             memory_bytes: limits.memory_bytes,

@@ -74,6 +74,9 @@ pub(super) struct Run {
     /// What random numbers follow from.
     #[serde(rename = "t")]
     pub(super) task: TaskId,
+    /// Its answer is compared with those of other runs: its clocks show nothing of this machine.
+    #[serde(rename = "c", default, skip_serializing_if = "is_false")]
+    pub(super) is_compared: bool,
     /// Arguments after the program's name.
     #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
     pub(super) args: Vec<String>,

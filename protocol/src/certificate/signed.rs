@@ -25,13 +25,13 @@ impl fmt::Debug for Signed {
 }
 
 impl Signed {
-    pub(super) fn new<T: Serialize>(what: &'static str, document: &T, key: &SecretKey) -> Self {
+    pub(crate) fn new<T: Serialize>(what: &'static str, document: &T, key: &SecretKey) -> Self {
         let payload = crate::cbor::encode(document);
         let signature = key.signature(&domain_separated(what, &payload)).to_bytes().to_vec();
         Self { payload, signature }
     }
 
-    pub(super) fn open<T: DeserializeOwned>(
+    pub(crate) fn open<T: DeserializeOwned>(
         &self,
         what: &'static str,
         signer: &[u8; 32],

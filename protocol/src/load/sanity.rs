@@ -6,7 +6,7 @@ use crate::message::LoadDigest;
 use crate::sabotage::{self, Bug};
 
 /// No peer is this many times faster or slower than the reference core.
-const SPEED_MAX: f64 = 1e4;
+pub(crate) const SPEED_MAX: f64 = 1e4;
 /// A start this far away is as good as never; the same bound keeps sums of waits finite.
 pub(crate) const START_IN_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Any price above this is as good as a refusal.

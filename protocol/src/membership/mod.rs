@@ -652,6 +652,16 @@ impl Membership {
         lent.out.push(Output::Disconnect { peer, reason: reason.into() });
     }
 
+    /// A peer is to have no connection until then: it is closed, and not called.
+    pub fn shut_out(&mut self, lent: &mut Lent<'_>, peer: PeerId, until: Time) {
+        if self.is_connected(peer) {
+            self.close(lent, peer, Parting::NoRoom, "it floods us, or talks nonsense, and went on");
+        }
+        if let Some(known) = self.known.get_mut(&peer) {
+            known.backoff.rest(until);
+        }
+    }
+
     /// There is no connection any more.
     fn hang_up(&mut self, now: Time, peer: PeerId) {
         self.beats.forget(peer);

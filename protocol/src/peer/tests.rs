@@ -152,6 +152,7 @@ fn message() -> impl Strategy<Value = Message> {
                 prepare,
                 queued,
                 load: load(4, 0),
+                receipt: None,
             }))
         }),
         attempt().prop_map(|attempt| Message::OutcomesReceived(vec![attempt; 2])),
@@ -334,7 +335,16 @@ fn a_result_counts_only_of_who_is_known_to_have_the_task() {
         let report = RunReport { output: Payload::inline(b"out".to_vec()), ..report(Ending::Exited(0)) };
         let (prepare, queued) = (Duration::ZERO, Duration::ZERO);
         let load = load(3, 0);
-        Message::Outcome(Box::new(Outcome { attempt, variant: 0, report, speed: 1.0, prepare, queued, load }))
+        Message::Outcome(Box::new(Outcome {
+            attempt,
+            variant: 0,
+            report,
+            speed: 1.0,
+            prepare,
+            queued,
+            load,
+            receipt: None,
+        }))
     };
     let ends = |orders: &[Output]| orders.iter().any(|order| matches!(order, Output::Finish { .. }));
 

@@ -259,6 +259,16 @@ impl Peer {
         self.requester.dry_run(now, spec, &around, |peer| self.member(peer))
     }
 
+    /// How much of what each class of message may take up the busiest neighbour has ever used, in thousandths.
+    pub fn fullest_permille(&self) -> [(&'static str, u16); crate::conduct::Class::COUNT] {
+        self.conduct.fullest_permille()
+    }
+
+    /// Whether nothing is placed on a peer because of how it behaved.
+    pub fn distrusts(&self, peer: PeerId) -> bool {
+        self.estimates.distrusts(peer)
+    }
+
     /// Counters since start, by name.
     pub fn counters(&self) -> Vec<(&'static str, u64)> {
         vec![
@@ -266,6 +276,9 @@ impl Peer {
             ("task_replacements", self.requester.replacements),
             ("stale_outcomes", self.requester.stale_outcomes),
             ("negotiation_messages", self.requester.negotiation_messages),
+            ("peers_distrusted", self.estimates.fallen),
+            ("wrong_answers", self.requester.wrong_answers),
+            ("messages_dropped", self.conduct.dropped),
             ("store_failures", self.requester.durable.store_failures),
             ("takeovers", self.requester.durable.takeovers),
         ]

@@ -11,10 +11,12 @@ use std::collections::BTreeMap;
 
 use super::cost;
 use super::quotes::QuoteError;
-use crate::config::{COMPILE_US_PER_BYTE, MODULES_MAX, WALL_MAX};
+use super::word::{Kept, Word};
+use crate::config::{COMPILE_US_PER_BYTE, LOAD_PEERS_MAX, MODULES_MAX, WALL_MAX};
 use crate::id::{BlobId, PeerId};
 use crate::peer_map::PeerMap;
 use crate::task::spec::{TaskSpec, Variant};
+use crate::time::Time;
 
 /// Work assumed of a module that nobody here has run: that of a small inference.
 const WORK_UNKNOWN: Duration = Duration::from_millis(50);
@@ -124,10 +126,21 @@ pub struct Run<'a> {
 #[derive(Debug, Default)]
 pub struct Estimates {
     modules: BTreeMap<BlobId, ModuleRecord>,
-    quote_errors: PeerMap<QuoteError>,
+    quoters: PeerMap<Quoter>,
+    /// Times that some peer began to be distrusted for what it did.
+    pub fallen: u64,
+    /// No peer that is distrusted is to be forgiven before.
+    forgives_at: Option<Time>,
     /// What expectations are off by whoever runs them: no peer's fault.
     quote_error_of_all: QuoteError,
     uses: u64,
+}
+
+/// What is remembered of a peer that quotes.
+#[derive(Debug, Default)]
+struct Quoter {
+    error: QuoteError,
+    word: Word,
 }
 
 /// What is known of one module.
@@ -226,7 +239,12 @@ impl Estimates {
         for record in self.modules.values_mut() {
             record.holders.remove(&peer);
         }
-        self.quote_errors.remove(&peer);
+        // It may come back on another machine; that it broke its word is remembered.
+        match self.quoters.get_mut(&peer) {
+            Some(quoter) if quoter.word.is_clean() => drop(self.quoters.remove(&peer)),
+            Some(quoter) => quoter.error = QuoteError::default(),
+            None => {}
+        }
     }
 
     /// What is known of a module, looked up once for many peers.
@@ -241,7 +259,68 @@ impl Estimates {
 
     /// How much longer than expected a peer's runs take, as a factor.
     pub fn quote_error(&self, peer: PeerId) -> f64 {
-        self.quote_errors.get(&peer).map_or(1.0, |error| error.factor(&self.quote_error_of_all))
+        self.quoters.get(&peer).map_or(1.0, |quoter| quoter.error.factor(&self.quote_error_of_all))
+    }
+
+    /// The same for a place for a task; nothing for a peer that is not to be believed now.
+    pub(super) fn trusted_quote_error(&self, peer: PeerId) -> Option<f64> {
+        let Some(quoter) = self.quoters.get(&peer) else { return Some(1.0) };
+        (!quoter.word.is_distrusted()).then(|| quoter.error.factor(&self.quote_error_of_all))
+    }
+
+    /// Whether a peer broke its word so often that nothing is placed on it now.
+    pub fn distrusts(&self, peer: PeerId) -> bool {
+        self.quoters.get(&peer).is_some_and(|quoter| quoter.word.is_distrusted())
+    }
+
+    /// Whether the last that a peer was given came back as it should.
+    pub fn keeps_word(&self, peer: PeerId) -> bool {
+        self.quoters.get(&peer).is_some_and(|quoter| quoter.word.is_kept())
+    }
+
+    /// A task that a peer was given for what it said has come to this; until when it is distrusted, if that begins now.
+    pub fn kept_word(&mut self, now: Time, peer: PeerId, kept: Kept) -> Option<Time> {
+        if kept == Kept::Given && !self.quoters.contains_key(&peer) {
+            return None;
+        }
+        self.make_room_for(peer);
+        let until = self.quoters.get_or_insert_with(peer, Quoter::default).word.note(now, kept);
+        self.note_forgiveness(peer);
+        self.fallen += u64::from(until.is_some());
+        until
+    }
+
+    /// A peer is not to be placed on until then, whatever it did with what it was given.
+    pub fn distrust(&mut self, peer: PeerId, until: Time) {
+        self.make_room_for(peer);
+        self.quoters.get_or_insert_with(peer, Quoter::default).word.distrust(until);
+        self.note_forgiveness(peer);
+    }
+
+    fn note_forgiveness(&mut self, peer: PeerId) {
+        let until = self.quoters.get(&peer).and_then(|quoter| quoter.word.distrusted_until());
+        self.forgives_at = [self.forgives_at, until].into_iter().flatten().min();
+    }
+
+    /// Lets those be tried again whose time is over.
+    pub fn forgive(&mut self, now: Time) {
+        if self.forgives_at.is_none_or(|at| now < at) {
+            return;
+        }
+        self.forgives_at = self.quoters.iter_mut().filter_map(|(_, quoter)| quoter.word.forgive(now)).min();
+    }
+
+    /// Whoever has the least against it is forgotten first: a flood of names does not wash out who broke its word.
+    fn make_room_for(&mut self, peer: PeerId) {
+        if self.quoters.len() < LOAD_PEERS_MAX || self.quoters.contains_key(&peer) {
+            return;
+        }
+        let weight = |quoter: &Quoter| (quoter.word.is_distrusted(), quoter.word.weight());
+        let least = self.quoters.iter().min_by(|(_, a), (_, b)| {
+            let ((a_until, (a_times, a_debt)), (b_until, (b_times, b_debt))) = (weight(a), weight(b));
+            (a_until, a_times).cmp(&(b_until, b_times)).then(a_debt.total_cmp(&b_debt))
+        });
+        least.map(|(peer, _)| *peer).and_then(|peer| self.quoters.remove(&peer));
     }
 
     /// Remembers how a run compared with what was expected of the peer.
@@ -251,7 +330,8 @@ impl Estimates {
             return;
         }
         let ratio = actual.as_secs_f64() / expected.as_secs_f64().max(1e-6);
-        self.quote_errors.get_or_insert_with(peer, QuoteError::default).add(ratio);
+        self.make_room_for(peer);
+        self.quoters.get_or_insert_with(peer, Quoter::default).error.add(ratio);
         self.quote_error_of_all.add(ratio);
     }
 

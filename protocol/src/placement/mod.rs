@@ -17,6 +17,7 @@ pub mod policy;
 mod quotes;
 mod ranking;
 mod record;
+pub mod word;
 
 use core::time::Duration;
 use std::collections::BTreeMap;

@@ -39,6 +39,8 @@ pub enum Exclusion {
     LoadUnknown,
     /// It failed this task already.
     AlreadyTried,
+    /// It broke its word again and again.
+    WordBroken,
     /// Every build loses more than the task allows.
     LossTooGreat,
     /// `cloud = fallback`, and the edge can take it.
@@ -58,6 +60,9 @@ impl fmt::Display for Exclusion {
             }
             Self::LoadUnknown => f.write_str("its load is not known yet"),
             Self::AlreadyTried => f.write_str("it failed or declined this task before"),
+            Self::WordBroken => {
+                f.write_str("it did not do what it said of itself, several times; it is tried again later")
+            }
             Self::LossTooGreat => f.write_str("every build loses more than the task allows"),
             Self::EdgeHasRoom => f.write_str("cloud=fallback and the edge has room"),
         }
@@ -76,6 +81,7 @@ impl Exclusion {
             Self::Memory { .. } => "too little memory",
             Self::LoadUnknown => "load unknown",
             Self::AlreadyTried => "tried before",
+            Self::WordBroken => "broke its word",
             Self::LossTooGreat => "loss too great",
             Self::EdgeHasRoom => "edge has room",
         }

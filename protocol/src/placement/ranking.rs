@@ -153,7 +153,7 @@ impl<'a> Ranking<'a> {
             return excluded;
         }
         let Some(load) = site.load else { return excluded };
-        let quote_error = self.circumstances.estimates.quote_error(site.member.peer);
+        let Some(quote_error) = self.believed_quote_error(site) else { return excluded };
         let mut best = excluded;
         for (build, of) in (0u8..).zip(&self.builds) {
             let cost = cost::cost(&of.job, &self.terms(of, site, load, quote_error));
@@ -172,11 +172,23 @@ impl<'a> Ranking<'a> {
         self.circumstances.tried.contains_key(&site.member.peer).then_some(Exclusion::AlreadyTried)
     }
 
+    /// How much longer runs take there than is said; nothing for who is not believed, unless its user named it.
+    fn believed_quote_error(&self, site: &Site<'_>) -> Option<f64> {
+        let (estimates, peer) = (self.circumstances.estimates, site.member.peer);
+        let believed = estimates.trusted_quote_error(peer);
+        if self.spec.policy.peer.is_some() { believed.or_else(|| Some(estimates.quote_error(peer))) } else { believed }
+    }
+
     fn exclusion(&self, place: &Place) -> Option<Exclusion> {
         match place.standing {
             Standing::Admissible => None,
             Standing::HeldBack => Some(Exclusion::EdgeHasRoom),
-            Standing::Excluded => Some(self.forbids(self.site(place)?).unwrap_or(Exclusion::LossTooGreat)),
+            Standing::Excluded => {
+                let site = self.site(place)?;
+                let is_believed = || self.believed_quote_error(site).is_some();
+                let other = || if is_believed() { Exclusion::LossTooGreat } else { Exclusion::WordBroken };
+                Some(self.forbids(site).unwrap_or_else(other))
+            }
         }
     }
 

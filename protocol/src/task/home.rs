@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::TaskState;
 use super::durable::{Durability, Keeping, KeptTask};
 use super::epoch;
+use super::requester::Answers;
 use super::spec::{Payload, TaskSpec};
 use crate::api::{ExecutorView, TaskCounts, TaskView};
 use crate::certificate::Member;
@@ -81,6 +82,8 @@ pub(crate) struct HomeTask {
     pub(crate) phase: Phase,
     pub(crate) accepted: Time,
     pub(crate) awarded: Time,
+    /// What its executor made us expect.
+    pub(crate) promise: Promise,
     /// The current attempt; only its outcome may be committed.
     pub(crate) epoch: u64,
     /// Attempts that died with their executor, or that it failed.
@@ -100,6 +103,8 @@ pub(crate) struct HomeTask {
     pub(crate) ours: bool,
     /// What was said about the current attempt by who is not known to have it.
     pub(crate) early: Early,
+    /// What those said that have run it, where that is compared.
+    pub(crate) answers: Answers,
     /// Executors whose results are let go when its end is decided.
     pub(crate) release: Vec<(PeerId, TaskRef)>,
     /// Its user withdrew it before it was on disk.
@@ -109,6 +114,46 @@ pub(crate) struct HomeTask {
     /// Of its input, in memory.
     bytes: u64,
     turn: u64,
+}
+
+/// When the result of an attempt should be here, going by what its executor said of itself.
+#[derive(Debug, Default)]
+pub(crate) struct Promise {
+    /// The promise stands since then…
+    pub(crate) since: Time,
+    /// …and is kept after this long; nothing is expected of a module that nobody knows.
+    pub(crate) within: Option<Duration>,
+    /// Of that, what the way there and back takes, and what waited on our uplink.
+    pub(crate) way: Duration,
+    /// It was noticed that it is not kept.
+    pub(crate) is_broken: bool,
+}
+
+/// A result that comes later than this many times what was promised is a broken promise…
+const LATE: u32 = 4;
+/// …when it is this much later too: a queue that grew behind our back, a retransmission.
+const LATE_SLACK: Duration = Duration::from_millis(500);
+/// The same for a result that has not come.
+const OVERDUE: u32 = 8;
+const OVERDUE_SLACK: Duration = Duration::from_secs(2);
+
+impl Promise {
+    pub(crate) fn is_late(&self, now: Time) -> bool {
+        self.is_beyond(now, LATE, LATE_SLACK)
+    }
+
+    pub(crate) fn is_overdue(&self, now: Time) -> bool {
+        self.is_beyond(now, OVERDUE, OVERDUE_SLACK)
+    }
+
+    /// Whether not even a run that goes on to its limit would still be under way.
+    pub(crate) fn is_hopeless(&self, now: Time, wall: Duration) -> bool {
+        self.is_beyond(now, OVERDUE, OVERDUE_SLACK.saturating_add(wall))
+    }
+
+    fn is_beyond(&self, now: Time, times: u32, slack: Duration) -> bool {
+        self.within.is_some_and(|within| now.since(self.since) > within.saturating_mul(times).saturating_add(slack))
+    }
 }
 
 /// What alternatives of an attempt say before it is known to have been passed on to them: their words may have overtaken
@@ -251,6 +296,7 @@ impl Book {
             phase: Phase::Waiting,
             accepted: now,
             awarded: now,
+            promise: Promise::default(),
             epoch: 0,
             failures,
             tried: BTreeMap::new(),
@@ -261,6 +307,7 @@ impl Book {
             aged,
             issued: 0,
             ours: true,
+            answers: Answers::default(),
             release: Vec::new(),
             cancelled: false,
             waits: 0,
@@ -394,6 +441,7 @@ impl Book {
             log: String::new(),
             problem: None,
             limit: None,
+            agreed: None,
         };
         match &entry.phase {
             Phase::Ended(end) => view.end(end, with_output),
@@ -440,7 +488,7 @@ mod tests {
     fn result(output_bytes: usize) -> Result<TaskResult, TaskError> {
         let output = Payload::inline(vec![0; output_bytes]);
         let report = RunReport { output, ..RunReport::without_run(Ending::Exited(0)) };
-        Ok(TaskResult { report, executor: peer(1), variant: 0, attempts: 1, timings: Timings::default() })
+        Ok(TaskResult { report, executor: peer(1), variant: 0, attempts: 1, agreed: 0, timings: Timings::default() })
     }
 
     fn book(inputs: &[usize]) -> Book {

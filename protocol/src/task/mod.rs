@@ -11,9 +11,11 @@ pub mod epoch;
 pub mod executor;
 pub(crate) mod home;
 pub mod problem;
+pub mod receipt;
 pub mod requester;
 mod schedule;
 pub mod spec;
+pub mod verification;
 
 use serde::{Deserialize, Serialize};
 

@@ -54,6 +54,13 @@ pub fn of_error(error: &TaskError) -> Problem {
                 "see the attempts with `shoal explain last`, and the peers with `shoal peers`",
             )
         },
+        TaskError::Unverified { .. } => problem(
+            codes::UNVERIFIED,
+            502,
+            title,
+            "somebody is wrong, or the module does not always give the same answer",
+            "see who said what with `shoal explain last`; look whether the module uses nothing but its input",
+        ),
         TaskError::ShuttingDown => {
             Problem { retryable: true, ..problem(codes::SHUTTING_DOWN, 503, title, "", "submit it at another peer") }
         }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::verification::Verify;
 use crate::certificate::Role;
 use crate::config;
 use crate::id::{BlobId, PeerId};
@@ -50,6 +51,9 @@ pub struct TaskSpec {
     /// How long it may be expected to wait for a core.
     #[serde(rename = "q", default, skip_serializing_if = "Patience::is_endless")]
     pub patience: Patience,
+    /// How its answer is made sure of.
+    #[serde(rename = "f", default, skip_serializing_if = "Verify::is_never")]
+    pub verify: Verify,
 }
 
 /// Which tasks go before others where they wait; whoever has waited long goes before all.
@@ -320,6 +324,7 @@ impl TaskSpec {
             retries: None,
             priority: Priority::default(),
             patience: Patience::default(),
+            verify: Verify::default(),
         }
     }
 
@@ -347,6 +352,16 @@ impl TaskSpec {
         }
         if !self.lambda.is_none_or(|lambda| lambda.is_finite() && (0.0..=1e6).contains(&lambda)) {
             return Err(SpecError::Number { what: "lambda", expected: "from 0 to 1,000,000" });
+        }
+        if !self.verify.is_sound() {
+            return Err(SpecError::Number {
+                what: "how answers are verified",
+                expected: "a share from 0 to 1, or k of at most 7",
+            });
+        }
+        if !self.verify.is_never() && self.variants.len() > 1 {
+            // Other builds may give other answers, all of them right.
+            return Err(SpecError::Variants { count: self.variants.len(), limit: 1 });
         }
         if !self.policy.loss_max.is_none_or(|loss| (0.0..=1.0).contains(&f64::from(loss))) {
             return Err(SpecError::Number { what: "the greatest loss allowed", expected: "from 0 to 1" });

@@ -132,7 +132,16 @@ fn forged(attempt: TaskRef, kept: bool, rng: &mut impl Rng) -> Message {
     let mut load = nonsense(rng);
     load.speed = 1.0;
     let (prepare, queued) = (Duration::ZERO, Duration::ZERO);
-    Message::Outcome(Box::new(Outcome { attempt, variant: 0, report, speed: 1e9, prepare, queued, load }))
+    Message::Outcome(Box::new(Outcome {
+        attempt,
+        variant: 0,
+        report,
+        speed: 1e9,
+        prepare,
+        queued,
+        load,
+        receipt: None,
+    }))
 }
 
 /// What somebody says to a council that does not sit on it.

@@ -12,6 +12,8 @@
 //! | `disk.rs` | what survives a crash? |
 //! | `editions.rs` | what do peers of other versions say and write? |
 //! | `lies.rs` | what does a peer say that lies? |
+//! | `forgers.rs` | what does a machine answer that does not compute? |
+//! | `lures.rs` | what does a peer say and do that wants work it will not do? |
 //! | `workers.rs` | what can happen at the same time? |
 //!
 //! | | messages | signatures | trace hash |
@@ -23,16 +25,20 @@
 //! more than its cores.
 //! **Not here:** deciding anything a peer decides.
 
+pub mod answers;
 pub mod chaos;
 pub mod coordinates;
 mod counts;
 mod disk;
 mod editions;
 mod event;
+mod forgers;
 mod hash;
 pub mod input;
+pub mod liars;
 mod lies;
 mod links;
+mod lures;
 pub mod matrix;
 pub mod membership;
 mod network;
@@ -43,14 +49,14 @@ mod shard;
 mod workers;
 
 use core::time::Duration;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use shoal_protocol::certificate::{Issuer, RevocationList, Role, SecretKey, SignedRevocations};
 use shoal_protocol::config::PeerConfig;
 use shoal_protocol::message::TaskRef;
-use shoal_protocol::output::{PeerState, TaskError, TaskResult};
+use shoal_protocol::output::{Judgement, PeerState, TaskError, TaskResult};
 use shoal_protocol::task::durable::{Found, Keeping};
 use shoal_protocol::task::spec::Payload;
 use shoal_protocol::{BlobId, Input, Peer, PeerId, TaskId, TaskSpec, Time};
@@ -59,7 +65,9 @@ pub use self::counts::{Count, Counts, DATAGRAM_BYTES};
 pub use self::disk::{Disk, Trouble};
 pub use self::editions::Edition;
 use self::event::Event;
+pub use self::forgers::{Forger, Forgery};
 use self::hash::FastMap;
+pub use self::lures::Lure;
 pub use self::network::{Link, Network};
 use self::node::{Identity, Node};
 use self::shard::{Common, Shard};
@@ -122,6 +130,30 @@ pub struct Ran {
     pub start: Time,
     /// Until when, or until its machine crashed.
     pub end: Time,
+}
+
+/// An award that was sent to another peer, by a home or by who passed it on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Awarded {
+    /// When.
+    pub at: Time,
+    /// Which attempt.
+    pub attempt: TaskRef,
+    /// To whom.
+    pub to: usize,
+}
+
+/// What one peer holds against another from then on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judged {
+    /// When.
+    pub at: Time,
+    /// Who.
+    pub by: usize,
+    /// Whom.
+    pub about: PeerId,
+    /// What follows.
+    pub judgement: Judgement,
 }
 
 /// A change in what one peer believes of another.
@@ -192,9 +224,12 @@ impl Sim {
                 watches_beliefs: false,
                 times_decisions: false,
                 keeps_tasks: false,
-                watched: BTreeSet::new(),
                 liars: BTreeSet::new(),
                 has_liars: false,
+                lied: BTreeSet::new(),
+                lures: BTreeMap::new(),
+                forges: false,
+                watches_awards: false,
             },
             shards: vec![Shard::new(0, 1, Some(Box::default()))],
             shortest: Duration::ZERO,
@@ -313,10 +348,43 @@ impl Sim {
     /// A machine lies from now on, or does no more. Only where all machines are on one thread.
     pub fn lie(&mut self, index: usize, lies: bool) {
         self.common.has_liars |= lies;
+        self.common.lied.extend(lies.then_some(index));
         match lies {
             true => self.common.liars.insert(index),
             false => self.common.liars.remove(&index),
         };
+    }
+
+    /// A machine wants work from its next start on, and does not do it.
+    pub fn lure(&mut self, index: usize, lure: Lure) {
+        self.common.lures.insert(index, lure);
+        self.common.lied.insert(index);
+        if let Some(node) = self.node_mut(index) {
+            node.config = Lure::config(&node.config);
+        }
+    }
+
+    /// A machine forges answers from now on.
+    pub fn forge(&mut self, index: usize, forger: Forger) {
+        self.common.forges = true;
+        if let Some(node) = self.node_mut(index) {
+            node.forger = Some(forger);
+        }
+    }
+
+    /// From now on [`Sim::take_awards`] has something to give.
+    pub fn watch_awards(&mut self) {
+        self.common.watches_awards = true;
+    }
+
+    /// Awards to others since the last call, in order of time where there is one thread.
+    pub fn take_awards(&mut self) -> Vec<Awarded> {
+        self.shards.iter_mut().flat_map(|shard| shard.awards.drain(..)).collect()
+    }
+
+    /// What peers held against others since the last call, in order of time where there is one thread.
+    pub fn take_judged(&mut self) -> Vec<Judged> {
+        self.shards.iter_mut().flat_map(|shard| shard.judged.drain(..)).collect()
     }
 
     /// A machine's calendar is set anew; its clock goes on.
@@ -661,16 +729,6 @@ impl Sim {
     /// When each peer learnt of revocations, since the last call.
     pub fn take_kept_revocations(&mut self) -> Vec<(Time, usize)> {
         self.shards.iter_mut().flat_map(|shard| shard.kept_revocations.drain(..)).collect()
-    }
-
-    /// From now on [`Sim::take_watched_awards`] tells of awards to this peer.
-    pub fn watch_awards(&mut self, to: usize) {
-        self.common.watched.insert(to);
-    }
-
-    /// When awards were sent to the peers that are watched, and to whom, since the last call.
-    pub fn take_watched_awards(&mut self) -> Vec<(Time, usize)> {
-        self.shards.iter_mut().flat_map(|shard| shard.watched_awards.drain(..)).collect()
     }
 
     /// From now on measures the time a peer takes to decide about a task that was submitted.

@@ -9,6 +9,7 @@ use shoal_protocol::certificate::{
 };
 use shoal_protocol::config::PeerConfig;
 use shoal_protocol::message::TaskRef;
+use shoal_protocol::task::receipt::{Receipt, SignedReceipt};
 use shoal_protocol::{Input, MeshId, Peer, Time};
 
 use super::TODAY_UNIX_S;
@@ -16,6 +17,7 @@ use super::counts::Count;
 use super::disk::Disk;
 use super::editions::Edition;
 use super::event::{CAUSE_BITS, Coming, Event, Stamp};
+use super::forgers::Forger;
 use super::links::{Call, Links};
 
 const MILLION: u64 = 1_000_000;
@@ -79,6 +81,11 @@ impl Identity {
         record
     }
 
+    /// What its driver signs of a run.
+    pub(super) fn sign(&self, receipt: &Receipt) -> SignedReceipt {
+        receipt.sign(&self.key)
+    }
+
     /// What a driver says of a record that this machine says or once said, without checking its signatures.
     pub(super) fn verified(&self, record: &SignedRecord) -> Option<Input> {
         let (sequence, record) = self.records.iter().rev().find(|(_, said)| said == record)?;
@@ -96,6 +103,8 @@ impl Identity {
 pub(super) struct Node {
     pub(super) index: usize,
     pub(super) config: PeerConfig,
+    /// It does not compute what it answers.
+    pub(super) forger: Option<Forger>,
     /// The running process; none after a crash.
     pub(super) peer: Option<Peer>,
     /// Counts processes, so that what was meant for an earlier one does not reach a later one.
@@ -137,6 +146,7 @@ impl Node {
         Self {
             index,
             config,
+            forger: None,
             peer: None,
             process: 0,
             wake_at: None,

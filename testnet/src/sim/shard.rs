@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use shoal_protocol::certificate::{Issuer, Member, SignedRecord};
 use shoal_protocol::message::TaskRef;
+use shoal_protocol::output::Judgement;
 use shoal_protocol::store::{Change, Ticket};
 use shoal_protocol::task::spec::{BlobRef, Ending, Payload, RunReport};
 use shoal_protocol::{Event as News, Input, MeshId, Message, Output, Peer, PeerId, TaskId, Time};
@@ -21,9 +22,10 @@ use super::event::{Calling, Carried, Coming, Event, Events};
 use super::hash::FastMap;
 use super::lies::{self, Gossip};
 use super::links::{Call, Opened};
+use super::lures::Lure;
 use super::network::{self, Network};
 use super::node::{self, Identity, Node};
-use super::{Belief, Ended, Made, Ran, TODAY_UNIX_S, TaskNews, Told, Work};
+use super::{Awarded, Belief, Ended, Judged, Made, Ran, TODAY_UNIX_S, TaskNews, Told, Work};
 
 /// A dial to somebody who does not answer ends after this, as a QUIC handshake does.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
@@ -100,12 +102,17 @@ pub(super) struct Common {
     pub(super) times_decisions: bool,
     /// Whether machines have disks, and what users are told is for the script to judge.
     pub(super) keeps_tasks: bool,
-    /// Machines to which awards are of interest.
-    pub(super) watched: BTreeSet<usize>,
     /// Machines that lie.
     pub(super) liars: BTreeSet<usize>,
     /// Some did: what they sent may still be on its way.
     pub(super) has_liars: bool,
+    /// Machines that ever did.
+    pub(super) lied: BTreeSet<usize>,
+    /// Machines that want work, and do not do it.
+    pub(super) lures: BTreeMap<usize, Lure>,
+    /// Whether answers may be wrong: then they are kept.
+    pub(super) forges: bool,
+    pub(super) watches_awards: bool,
 }
 
 impl Common {
@@ -139,8 +146,8 @@ pub(super) struct Shard {
     pub(super) told: Vec<Told>,
     /// When peers learnt of revocations.
     pub(super) kept_revocations: Vec<(Time, usize)>,
-    /// When peers gave work to those that are watched, and to whom.
-    pub(super) watched_awards: Vec<(Time, usize)>,
+    pub(super) awards: Vec<Awarded>,
+    pub(super) judged: Vec<Judged>,
     /// Unfinished tasks and their homes.
     pub(super) open: BTreeMap<TaskId, usize>,
     pub(super) ended: HashMap<TaskId, Ended>,
@@ -169,7 +176,8 @@ impl Shard {
             decisions_ns: Vec::new(),
             told: Vec::new(),
             kept_revocations: Vec::new(),
-            watched_awards: Vec::new(),
+            awards: Vec::new(),
+            judged: Vec::new(),
             open: BTreeMap::new(),
             ended: HashMap::new(),
             runs: Vec::new(),
@@ -270,8 +278,9 @@ impl Shard {
             Carried::Beat(beat) => Message::Beat(beat),
             Carried::Bytes(bytes) => match Message::decode(&bytes) {
                 Ok(message) => message,
-                // A daemon counts them, and closes the connection after some.
-                Err(_) if common.has_liars => return,
+                Err(_) if common.has_liars => {
+                    return self.give(common, index, Input::Garbled { from: common.id(from) });
+                }
                 Err(error) => panic!("an honest peer's message cannot be read: {error}"),
             },
         };
@@ -451,6 +460,11 @@ impl Shard {
                 let took = Duration::from_millis(40);
                 self.given(took, index, Input::Prepared { module, result: Ok(took) });
             }
+            Output::Sign(receipt) => {
+                let Some(identity) = common.identities.get(index) else { return };
+                let (attempt, receipt) = (receipt.attempt, identity.sign(&receipt));
+                self.given(Duration::ZERO, index, Input::Signed { attempt, receipt });
+            }
             Output::Execute(execution) => self.execute(common, index, execution.attempt),
             Output::Abort(attempt) => {
                 let ran = self.node_mut(index).is_some_and(|node| node.running.remove(&attempt));
@@ -466,6 +480,7 @@ impl Shard {
                     return self.tell(index, TaskNews::Finished(task, Box::new(result)));
                 }
                 if self.is_quick()
+                    && !common.forges
                     && let Ok(result) = &mut result
                 {
                     result.report.output = Payload::inline(Vec::new());
@@ -479,7 +494,19 @@ impl Shard {
                     self.beliefs.push(Belief { at: self.now, index, about, state });
                 }
             }
-            Output::Notify(News::TaskChanged { .. } | News::PeerRevoked { .. } | News::RevocationsForked { .. }) => {}
+            Output::Notify(
+                News::TaskChanged { .. }
+                | News::PeerRevoked { .. }
+                | News::RevocationsForked { .. }
+                | News::AnswerNotBelieved { .. },
+            ) => {}
+            Output::Notify(News::PeerJudged { peer: about, judgement, .. }) => {
+                self.judged.push(Judged { at: self.now, by: index, about, judgement });
+                let is_honest = common.index(about).is_some_and(|about| !common.lied.contains(&about));
+                // That an honest peer does not keep its word may be: it was cut off, or stopped.
+                let is_just = judgement == Judgement::Distrusted || !is_honest;
+                assert!(is_just, "seed {}: peer {index} takes the honest {about:?} for a liar", common.seed);
+            }
             Output::Persist { ticket, changes } => self.persist(index, ticket, changes),
             Output::Acknowledged { task } => self.tell(index, TaskNews::Acknowledged(task)),
             Output::Found { ticket, found } => self.tell(index, TaskNews::Found(ticket, found)),
@@ -510,6 +537,16 @@ impl Shard {
     }
 
     fn send(&mut self, common: &Common, from: usize, to: PeerId, message: Message) {
+        let said = match common.lures.get(&from) {
+            Some(lure) => lure.say(message),
+            None => Some(message),
+        };
+        let Some(message) = said else { return };
+        if common.watches_awards
+            && let (Message::Award(award), Some(to)) = (&message, common.index(to))
+        {
+            self.awards.push(Awarded { at: self.now, attempt: award.attempt, to });
+        }
         if !common.liars.is_empty() {
             return self.send_among_liars(common, from, to, message);
         }
@@ -552,9 +589,6 @@ impl Shard {
         let knows = |peer: &Peer| peer.revocations().has(common.id(to));
         let broken = self.node(from).and_then(|node| node.peer.as_ref()).is_some_and(knows);
         assert!(!broken, "seed {}: peer {from} gives work to the revoked peer {to}", common.seed);
-        if common.watched.contains(&to) {
-            self.watched_awards.push((self.now, to));
-        }
     }
 
     fn transmit(&mut self, common: &Common, from: usize, to: usize, message: Message) {
@@ -681,17 +715,21 @@ impl Shard {
         let work = common.works.get(&attempt.task).copied().unwrap_or(unscripted);
         let (now, quick) = (self.now, self.is_quick());
         let Some(node) = self.node_mut(index) else { return };
-        let run = network::run_time(work.run, node.config.speed);
+        let lure = common.lures.get(&index).copied();
+        let run = lure.map_or_else(|| network::run_time(work.run, node.config.speed), |lure| lure.run(work.run));
         node.running.insert(attempt);
         let cores = usize::from(node.config.cores);
         assert!(node.running.len() <= cores, "seed {}: peer {index} runs more than {cores}", common.seed);
+        let forged = node.forger.as_mut().and_then(|forger| forger.answer(attempt.task, index, &mut node.rng));
         let output = match work.output_bytes {
+            _ if forged.is_some() => forged.unwrap_or_default(),
             Some(bytes) => vec![0; bytes as usize],
             None if common.keeps_tasks => Made { attempt, index }.to_bytes(),
             None => attempt.task.0.to_vec(),
         };
         let output = Payload::inline(output);
-        let report = Box::new(RunReport { ending: Ending::Exited(0), output, log: Vec::new(), run, memory_bytes: 0 });
+        let report = RunReport { ending: Ending::Exited(0), output, log: Vec::new(), run, memory_bytes: 0 };
+        let report = Box::new(lure.map_or(report.clone(), |lure| lure.report(work.run, report)));
         let process = node.process;
         if quick {
             self.runs.push(Ran { attempt, index, start: now, end: now + run });

@@ -6,7 +6,7 @@ use owo_colors::{OwoColorize, Style};
 use serde::Serialize;
 use shoal_protocol::api::EventView;
 use shoal_protocol::id::PeerId;
-use shoal_protocol::output::Event;
+use shoal_protocol::output::{Event, Judgement};
 use shoal_protocol::task::TaskState;
 
 use crate::Printer;
@@ -86,6 +86,21 @@ impl fmt::Display for Line {
                 "{}: two lists of version {version} are signed with one key",
                 "revocations contradict each other".red()
             ),
+            Event::AnswerNotBelieved { task, peer } => write!(
+                f,
+                "peer {}  {}: its answer to task {} was not that of the others",
+                self.name(peer),
+                "not believed".red(),
+                format::task(*task)
+            ),
+            Event::PeerJudged { peer, judgement, for_s } => {
+                let follows = match judgement {
+                    Judgement::Distrusted => "does not do what it says: nothing is placed on it",
+                    Judgement::CoolsOff => "floods us or talks nonsense: it is not heard",
+                    Judgement::Banned => "went on: it is banned",
+                };
+                write!(f, "peer {}  {} for {for_s} s", self.name(peer), follows.red())
+            }
             Event::RecordDamaged { task, why } => {
                 let task = task.map_or_else(|| "something".to_owned(), format::task);
                 write!(f, "the record of {task} is {}: {why}", "damaged".red())

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use shoal_protocol::api::{TaskRequest, VariantRequest};
 use shoal_protocol::certificate::Role;
 use shoal_protocol::task::spec::{CloudUse, Priority};
+use shoal_protocol::task::verification::Verify;
 
 use super::inputs::{InputArgument, Inputs, LocalBlob};
 use super::module::Module;
@@ -66,6 +67,9 @@ pub(super) struct TaskArguments {
     /// Refused where it would wait longer than this for a core, as in 500ms
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     start_within: Option<Duration>,
+    /// Run it again elsewhere and compare the answers: auto (by what is known of who ran it), sample:P, or quorum:K/N
+    #[arg(long, value_name = "HOW", conflicts_with = "variants")]
+    verify: Option<Verify>,
     /// Another build of the module with its declared loss (0 to 1); the peers choose
     #[arg(long = "variant", value_name = "NAME=FILE:LOSS", value_parser = VariantArgument::parse)]
     variants: Vec<VariantArgument>,
@@ -182,6 +186,7 @@ impl TaskArguments {
             retries: self.retries,
             priority: self.priority,
             start_within_ms: self.start_within.map(whole_millis),
+            verify: self.verify.map(|verify| verify.to_string()),
             durable: 0,
             retention_ms: None,
             idempotency_key: self.idempotency_key,

@@ -198,7 +198,8 @@ fn summary(view: &TaskView) -> String {
     let place = view.executor.as_ref().map(|executor| format!(" → {}", executor.name)).unwrap_or_default();
     let time = view.timings.map(|timings| format!(" in {}", format::micros(timings.total_us))).unwrap_or_default();
     let attempts = if view.attempt > 1 { format!(" (attempt {})", view.attempt) } else { String::new() };
-    format!("task {id} {}{place}{time}{attempts}   → shoal explain {id}", view.name)
+    let agreed = view.agreed.map_or_else(String::new, |agreed| format!(", {agreed} runs agree"));
+    format!("task {id} {}{place}{time}{attempts}{agreed}   → shoal explain {id}", view.name)
 }
 
 /// A task left running: its id is the data.

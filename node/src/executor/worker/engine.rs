@@ -43,6 +43,7 @@ pub(super) fn build() -> Result<Engine> {
         .wasm_custom_page_sizes(false)
         .wasm_wide_arithmetic(false)
         // The same module gives the same answer on every processor.
-        .relaxed_simd_deterministic(true);
+        .relaxed_simd_deterministic(true)
+        .cranelift_nan_canonicalization(true);
     Engine::new(&config)
 }

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** nothing in here grows with what the guest does beyond its limits.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read};
 use std::time::Instant;
@@ -27,6 +28,8 @@ pub(super) struct Guest {
     /// Which of the three streams the guest has closed.
     pub(super) closed: [bool; 3],
     pub(super) random: Option<blake3::OutputReader>,
+    /// The clock of a run that is compared with others: it goes on by a step with each look, and no otherwise.
+    pub(super) steady_ns: Option<Cell<u64>>,
     /// Known once the module is instantiated.
     pub(super) memory: Option<Memory>,
     pub(super) meter: MemoryMeter,

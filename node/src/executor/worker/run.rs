@@ -3,6 +3,7 @@
 //! **Invariant:** what the module does is told apart from what this machine did: only the latter is
 //! [`Ending::HostFailed`].
 
+use std::cell::Cell;
 use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Instant;
@@ -47,6 +48,7 @@ pub(super) fn run(line: &Arc<Line>, modules: &mut Modules, ticker: &Ticker, orde
         stderr: Tail::default(),
         closed: [false; 3],
         random: None,
+        steady_ns: order.is_compared.then(Cell::default),
         memory: None,
         meter: MemoryMeter::new(order.memory_bytes),
     };

@@ -108,7 +108,7 @@ fn what_it_was_given_is_given_to_others_at_once_and_its_result_is_not_heard() {
     assert_eq!(awarded(&orders), Some((other, TaskRef { epoch: attempt.epoch + 1, ..attempt })));
     let report = RunReport { output: Payload::inline(b"forged".to_vec()), ..report(Ending::Exited(0)) };
     let (prepare, queued) = (Duration::ZERO, Duration::ZERO);
-    let outcome = Outcome { attempt, variant: 0, report, speed: 1.0, prepare, queued, load: load(9, 0) };
+    let outcome = Outcome { attempt, variant: 0, report, speed: 1.0, prepare, queued, load: load(9, 0), receipt: None };
     assert_eq!(told.says(revoked, Message::Outcome(Box::new(outcome))), []);
 }
 

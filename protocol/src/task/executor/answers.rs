@@ -149,7 +149,7 @@ impl Executing {
         let confirmed = home == self.me || start_in + run > UNCONFIRMED_RUN;
         self.turns += 1;
         self.arrivals.one(now);
-        let job = Held { award, stage, arrived: now, ready: now, turn: self.turns, run, due, confirmed };
+        let job = Held { award, stage, arrived: now, ready: now, turn: self.turns, run, due, input: None, confirmed };
         if confirmed {
             let (state, load) = (job.state(), self.digest_for(now, home));
             out.send(home, Message::Accepted(Accepted { attempt, state, start_in, load }));
@@ -200,6 +200,9 @@ impl Executing {
     /// Says what has become of an attempt.
     pub fn handle_query(&mut self, now: Time, from: PeerId, attempt: TaskRef, out: &mut Outbox) {
         if let Some(held) = self.unacknowledged.get(&attempt) {
+            if held.is_unsigned {
+                return; // it is sent in a moment
+            }
             return out.send(from, Message::Outcome(Box::new(held.outcome.clone())));
         }
         match self.jobs.get_mut(&attempt) {

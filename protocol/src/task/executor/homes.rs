@@ -28,7 +28,7 @@ impl Executing {
     pub fn home_back(&mut self, home: PeerId, out: &mut Outbox) {
         self.deadlines.clear(&Due::HomeOrphaned(home));
         self.deadlines.clear(&Due::KeptOrphaned(home));
-        for held in self.unacknowledged.values().filter(|held| held.home == home) {
+        for held in self.unacknowledged.values().filter(|held| held.home == home && !held.is_unsigned) {
             out.send(home, Message::Outcome(Box::new(held.outcome.clone())));
         }
         // A home that has started anew has its tasks from its disk, and does not know who runs them.

@@ -44,6 +44,7 @@ use crate::output::{Execution, Outbox, Output};
 use crate::placement::cost::{self, Job, Terms, run_time, transmission};
 use crate::placement::estimates::Estimates;
 use crate::sabotage::{self, Bug};
+use crate::task::receipt::{self, Receipt, SignedReceipt};
 use crate::time::Time;
 
 /// An offer stands this long: 1.2 round trips of 100 ms. Longer would block capacity, shorter would break promises.
@@ -85,6 +86,8 @@ struct Held {
     /// How long it is expected to run here.
     run: Duration,
     due: Option<Time>,
+    /// What it reads, where that is to be signed.
+    input: Option<BlobId>,
     confirmed: bool,
 }
 
@@ -119,6 +122,8 @@ impl Held {
 struct Unacknowledged {
     home: PeerId,
     outcome: Outcome,
+    /// It is not sent before its receipt is signed.
+    is_unsigned: bool,
     /// The task is on disk at home.
     kept: bool,
 }

@@ -1,6 +1,8 @@
 //! From an admitted award to its outcome: fetching, preparing, queueing, running.
 
 use super::*;
+use crate::load::sanity::SPEED_MAX;
+use crate::time::micros;
 
 impl Executing {
     /// The blobs of an attempt are here, or cannot be had.
@@ -82,13 +84,40 @@ impl Executing {
             prepare: job.ready.since(job.arrived),
             queued: started.since(job.ready),
             load: self.digest_for(now, job.award.home),
+            receipt: None,
         };
-        out.send(job.award.home, Message::Outcome(Box::new(outcome.clone())));
+        let unsigned = self.receipt_of(&job, &outcome);
+        let is_unsigned = unsigned.is_some();
+        match unsigned {
+            Some(receipt) => out.push(Output::Sign(Box::new(receipt))),
+            None => out.send(job.award.home, Message::Outcome(Box::new(outcome.clone()))),
+        }
         if self.unacknowledged.len() >= UNACKNOWLEDGED_MAX {
             self.unacknowledged.pop_first();
         }
         let (home, kept) = (job.award.home, job.award.kept);
-        self.unacknowledged.insert(attempt, Unacknowledged { home, outcome, kept });
+        self.unacknowledged.insert(attempt, Unacknowledged { home, outcome, is_unsigned, kept });
+    }
+
+    /// What is to be signed of a run whose answer its home wants to check. This peer does not sign for itself.
+    fn receipt_of(&self, job: &Held, outcome: &Outcome) -> Option<Receipt> {
+        let (input, module) = job.input.zip(job.module())?;
+        let work = outcome.report.run.mul_f64(self.speed().clamp(0.0, SPEED_MAX));
+        Some(Receipt {
+            attempt: outcome.attempt,
+            module,
+            input,
+            answer: receipt::answer_hash(&outcome.report),
+            work_us: micros(work),
+        })
+    }
+
+    /// A receipt is signed: the result it belongs to may leave.
+    pub fn signed(&mut self, attempt: TaskRef, receipt: SignedReceipt, out: &mut Outbox) {
+        let Some(held) = self.unacknowledged.get_mut(&attempt).filter(|held| held.is_unsigned) else { return };
+        held.is_unsigned = false;
+        held.outcome.receipt = Some(receipt);
+        out.send(held.home, Message::Outcome(Box::new(held.outcome.clone())));
     }
 
     /// Starts what is ready while cores and memory last, in the order of [`Held::order`].
@@ -122,10 +151,19 @@ impl Executing {
             out.send(job.award.home, Message::Progress(Progress { attempt, state: TaskState::Running }));
         }
         let spec = &mut job.award.spec;
+        let is_checked = !spec.verify.is_never() && job.award.home != self.me;
+        job.input = is_checked.then(|| receipt::input_hash(spec));
         // The run is the last one to need the input: it moves, since it may be large.
         let inputs = core::mem::take(&mut spec.inputs);
         let args = core::mem::take(&mut spec.args);
-        out.push(Output::Execute(Box::new(Execution { attempt, module, args, inputs, limits: spec.limits })));
+        out.push(Output::Execute(Box::new(Execution {
+            attempt,
+            module,
+            args,
+            inputs,
+            limits: spec.limits,
+            is_compared: !spec.verify.is_never(),
+        })));
     }
 
     pub(super) fn drop_job(&mut self, now: Time, attempt: TaskRef, out: &mut Outbox) {

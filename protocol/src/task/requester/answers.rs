@@ -134,6 +134,7 @@ impl Requester {
         let holder = entry.early.holder_after(forwarded.to);
         *to = holder;
         let run = *run;
+        entry.promise.since = now;
         entry.executor = Some(holder);
         if entry.early.has_ended_at(holder) {
             // Its result came before it was known to have the task: it says it again.
@@ -186,6 +187,7 @@ impl Requester {
                 if let Some(record) = entry.record() {
                     record.verdict(from, Verdict::Lost, "it does not know the task any more");
                 }
+                self.note_word(from, Kept::Failed);
                 self.retry(now, task, "the executor lost the task", around, out);
             }
             DeclineReason::QueueFull
@@ -195,6 +197,7 @@ impl Requester {
             | DeclineReason::Unacceptable(_)
             | DeclineReason::Sandbox => {
                 note_refusal(entry, from, &declined.reason);
+                self.note_word(from, Kept::Refused);
                 self.place(now, task, around, out);
             }
         }

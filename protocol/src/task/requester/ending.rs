@@ -37,19 +37,23 @@ impl Requester {
             let why = format!("{}: {why}", from.short());
             entry.failures += 1;
             entry.tried.insert(from, why.clone());
+            self.note_word(from, Kept::Failed);
             self.acknowledge(now, from, attempt, out);
             self.retry(now, attempt.task, &why, around, out);
             return None;
         }
-        let learnt = Learnt::from_run(entry, from, &outcome);
+        let kept = kept(now, entry, &outcome);
+        let learnt = Learnt::from_run(now, entry, from, &outcome).filter(|_| kept == Kept::Well || !elsewhere);
+        let word = (elsewhere && !adopted && !entry.promise.is_broken).then_some((from, kept));
         match outcome.report.output {
             Payload::Blob(blob) if elsewhere => {
                 entry.phase = Phase::Collecting { from, outcome: Box::new(outcome) };
                 self.deadlines.clear(&attempt.task);
                 out.push(Output::Fetch { attempt, blobs: vec![blob] });
             }
-            Payload::Blob(_) | Payload::Inline(_) => self.commit(now, from, outcome, out),
+            Payload::Blob(_) | Payload::Inline(_) => self.ended_well(now, from, outcome, around, out),
         }
+        self.words.extend(word);
         learnt.filter(|_| !adopted)
     }
 
@@ -75,7 +79,7 @@ impl Requester {
             return false;
         };
         match result {
-            Ok(()) => self.commit(now, from, *outcome, out),
+            Ok(()) => self.ended_well(now, from, *outcome, around, out),
             Err(why) => {
                 entry.failures += 1;
                 let why = format!("its output could not be fetched: {why}");
@@ -85,7 +89,8 @@ impl Requester {
         true
     }
 
-    pub(super) fn commit(&mut self, now: Time, from: PeerId, outcome: Outcome, out: &mut Outbox) {
+    /// Makes this the end of the task; `agreed` runs gave the answer, where they were compared.
+    pub(super) fn commit(&mut self, now: Time, from: PeerId, outcome: Outcome, agreed: u8, out: &mut Outbox) {
         let (task, attempt) = (outcome.attempt.task, outcome.attempt);
         self.note_ending(from, true);
         let Some(entry) = self.book.open(task) else { return };
@@ -113,6 +118,7 @@ impl Requester {
             executor: from,
             variant: entry.variant,
             attempts: epoch::attempt(entry.epoch),
+            agreed,
             timings,
         };
         if !kept {
@@ -172,6 +178,39 @@ impl Requester {
     }
 }
 
+/// A clock may run this much slower than another, in percent, and a timer be this late.
+const CLOCK_SLACK_PERCENT: u32 = 110;
+const TIMER_SLACK: Duration = Duration::from_millis(20);
+
+/// How the executor kept its word. By our own clock: it may report any run, but none that is longer than we waited for it.
+fn kept(now: Time, entry: &HomeTask, outcome: &Outcome) -> Kept {
+    let waited = now.since(entry.awarded).saturating_mul(CLOCK_SLACK_PERCENT) / 100 + TIMER_SLACK;
+    let says = outcome.prepare.saturating_add(outcome.queued).saturating_add(outcome.report.run);
+    if says > waited {
+        Kept::Never
+    } else if entry.promise.is_late(now) {
+        Kept::Late
+    } else {
+        Kept::Well
+    }
+}
+
+/// Ways vary by this much, and by half of what was waited for, without anybody's fault.
+const UNEXPLAINED: Duration = Duration::from_millis(100);
+/// How long a larger output is on its way is not known.
+const SMALL_OUTPUT_BYTES: u64 = 16 * 1024;
+
+/// The time for which the executor's report does not account: it was slower than it says.
+fn unexplained(now: Time, entry: &HomeTask, outcome: &Outcome) -> Duration {
+    let says = outcome.prepare.saturating_add(outcome.queued).saturating_add(outcome.report.run);
+    let waited = now.since(entry.awarded);
+    let missing = waited.saturating_sub(says).saturating_sub(entry.promise.way);
+    let is_told = entry.promise.within.is_none()
+        || outcome.report.output.bytes() > SMALL_OUTPUT_BYTES
+        || missing < UNEXPLAINED + waited / 2;
+    if is_told { Duration::ZERO } else { missing }
+}
+
 /// What a run teaches.
 #[derive(Debug)]
 pub struct Learnt {
@@ -181,6 +220,8 @@ pub struct Learnt {
     input_bytes: u64,
     output_bytes: u64,
     run: Duration,
+    /// What it took longer than the executor says.
+    unexplained: Duration,
     expected: Duration,
     word: Option<Duration>,
     speed: f64,
@@ -188,7 +229,7 @@ pub struct Learnt {
 
 impl Learnt {
     /// Nothing is learnt from a run that did not come to its own end.
-    fn from_run(entry: &HomeTask, executor: PeerId, outcome: &Outcome) -> Option<Self> {
+    fn from_run(now: Time, entry: &HomeTask, executor: PeerId, outcome: &Outcome) -> Option<Self> {
         let Phase::Awarded { run: expected, .. } = &entry.phase else { return None };
         let module = entry.spec.variants.get(usize::from(entry.variant))?.module;
         matches!(outcome.report.ending, Ending::Exited(_)).then(|| Self {
@@ -198,6 +239,7 @@ impl Learnt {
             input_bytes: entry.spec.input_bytes(),
             output_bytes: outcome.report.output.bytes(),
             run: outcome.report.run,
+            unexplained: unexplained(now, entry, outcome),
             expected: *expected,
             word: entry.spec.expected,
             speed: outcome.speed,
@@ -218,7 +260,7 @@ impl Learnt {
         });
         estimates.holds(self.executor, self.module);
         if knew {
-            estimates.quoted(self.executor, self.expected, self.run);
+            estimates.quoted(self.executor, self.expected, self.run.saturating_add(self.unexplained));
         }
     }
 }

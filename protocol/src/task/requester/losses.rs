@@ -77,6 +77,15 @@ impl Requester {
         }
     }
 
+    /// This peer was stopped: nobody is to blame for what came late meanwhile.
+    pub fn pardon(&mut self) {
+        for task in self.book.open_where(|entry| matches!(entry.phase, Phase::Awarded { .. })) {
+            if let Some(entry) = self.book.open(task) {
+                entry.promise.within = None;
+            }
+        }
+    }
+
     /// Does what is due: decides on the offers that came, asks after awards, tries again.
     pub fn timer(&mut self, now: Time, around: &mut Around<'_>, out: &mut Outbox) {
         self.acknowledgements.timer(now, out);
@@ -91,10 +100,19 @@ impl Requester {
                 Phase::Awarded { to, unanswered, .. } => {
                     let to = *to;
                     *unanswered += 1;
-                    // A question to somebody who is not there is no question.
-                    if *unanswered > UNANSWERED_MAX || !(around.is_here)(to) {
+                    let (is_here, is_silent) = ((around.is_here)(to), *unanswered > UNANSWERED_MAX);
+                    let is_hopeless = entry.promise.is_hopeless(now, entry.spec.limits.wall);
+                    let breaks_it = is_here && to != self.me && (is_silent || entry.promise.is_overdue(now));
+                    if breaks_it && !core::mem::replace(&mut entry.promise.is_broken, true) {
+                        self.note_word(to, Kept::Never);
+                    }
+                    // A question to somebody who is not there is no question, and the answer of a liar is none.
+                    if is_silent || !is_here {
                         out.send(to, Message::Cancel(TaskRef { task, epoch }));
                         self.lose(now, task, to, "it did not answer", around, out);
+                    } else if breaks_it && (is_hopeless || around.estimates.distrusts(to)) {
+                        out.send(to, Message::Cancel(TaskRef { task, epoch }));
+                        self.lose(now, task, to, "its result is long overdue", around, out);
                     } else {
                         out.send(to, Message::Query(TaskRef { task, epoch }));
                         self.deadlines.set(task, now + LEASE);

@@ -21,6 +21,7 @@ mod losses;
 mod placing;
 #[cfg(test)]
 mod tests;
+mod verifying;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ use super::durable::{
 use super::epoch;
 use super::home::{ALTERNATIVES_MAX, Book, Early, HomeTask, Phase};
 use super::spec::{Ending, Payload, RunReport, TaskSpec};
+use super::verification::Trust;
 use crate::certificate::Member;
 use crate::config::{FAILURES_MAX, HOME_TASKS_MAX, RETENTION_MAX};
 use crate::id::{BlobId, PeerId, TaskId};
@@ -46,6 +48,7 @@ use crate::peer::Holding;
 use crate::placement::cost::transmission;
 use crate::placement::estimates::{Estimates, Run};
 use crate::placement::explain::{Decision, Method, Verdict};
+use crate::placement::word::Kept;
 use crate::placement::{self, Assessment, Candidate, Circumstances, HomeLink, Ranking, Record, Site};
 use crate::rng::Rng;
 use crate::sabotage::{self, Bug};
@@ -56,6 +59,7 @@ use acknowledgements::Acknowledgements;
 use admission::Pressure;
 pub use ending::Learnt;
 use keeping::lent;
+pub(crate) use verifying::Answers;
 
 /// Peers asked for an offer at once: three do as well as more (`placement.md`).
 const ASKED: usize = 3;
@@ -146,6 +150,8 @@ pub struct Requester {
     /// When what was sent so far has left our uplink.
     uplink_free: Time,
     assignments: Vec<Assignment>,
+    /// How executors kept their word, since the last call of [`Requester::take_words`].
+    words: Vec<(PeerId, Kept)>,
     acknowledgements: Acknowledgements,
     leaving: bool,
     pressure: Pressure,
@@ -159,6 +165,10 @@ pub struct Requester {
     reluctant: BTreeMap<PeerId, Time>,
     /// Attempts that ended well, and all that ended, by peer.
     endings: BTreeMap<PeerId, (u64, u64)>,
+    /// Whose answers can be believed.
+    trust: Trust,
+    /// Answers that were not what others found.
+    pub wrong_answers: u64,
     /// Outcomes of attempts that had been given up: counted and dropped.
     pub stale_outcomes: u64,
     /// Attempts made anew because an executor died, was silent or lost the task.
@@ -176,6 +186,7 @@ impl Requester {
             deadlines: Deadlines::default(),
             uplink_free: Time::ZERO,
             assignments: Vec::new(),
+            words: Vec::new(),
             acknowledgements: Acknowledgements::default(),
             leaving: false,
             pressure: Pressure::default(),
@@ -184,6 +195,8 @@ impl Requester {
             proposals: Vec::new(),
             reluctant: BTreeMap::new(),
             endings: BTreeMap::new(),
+            trust: Trust::default(),
+            wrong_answers: 0,
             stale_outcomes: 0,
             replacements: 0,
             negotiation_messages: 0,
@@ -199,6 +212,17 @@ impl Requester {
     /// Awards given and settled since the last call, for the load view.
     pub fn take_assignments(&mut self) -> Vec<Assignment> {
         core::mem::take(&mut self.assignments)
+    }
+
+    /// How executors kept their word since the last call, for what is known of them.
+    pub fn take_words(&mut self) -> Vec<(PeerId, Kept)> {
+        core::mem::take(&mut self.words)
+    }
+
+    fn note_word(&mut self, peer: PeerId, kept: Kept) {
+        if peer != self.me {
+            self.words.push((peer, kept));
+        }
     }
 
     /// Attempts given to a peer that came back with a result, of all that ended, in percent.

@@ -2,7 +2,15 @@
 
 use super::answers::BUSY;
 use super::*;
+use crate::placement::policy;
+use crate::task::home::Promise;
 use crate::task::spec::Patience;
+use crate::time::from_millis_f64;
+
+/// A task that failed so often is given to nobody who has not shown that it does what it says.
+const FAILURES_TO_PLAY_SAFE: u32 = 3;
+/// As a decision's record has it.
+const UNPROVEN: &str = "the task failed before, and it has not done anything for us yet";
 
 /// What follows from a ranking.
 enum Step {
@@ -106,8 +114,31 @@ impl Requester {
         }
     }
 
+    /// Leaves out everybody but home and those wanted, unless nobody would be left.
+    pub(super) fn prefer(&mut self, task: TaskId, why: &str, around: &Around<'_>, wanted: impl Fn(PeerId) -> bool) {
+        let Some(entry) = self.book.open(task) else { return };
+        let sites = (around.sites)();
+        let is_wanted = |site: &Site<'_>| site.is_home || wanted(site.member.peer);
+        let may_run = |site: &&Site<'_>| {
+            let untried = !entry.tried.contains_key(&site.member.peer);
+            untried && policy::check(&entry.spec, site.member, site.is_home, site.load).is_ok()
+        };
+        if !sites.iter().filter(may_run).any(is_wanted) {
+            return;
+        }
+        let unwanted = sites.iter().filter(|site| !is_wanted(site)).map(|site| site.member.peer);
+        for peer in unwanted {
+            entry.tried.entry(peer).or_insert_with(|| why.to_owned());
+        }
+    }
+
     /// Begins an attempt: awards the task at once, or asks for offers.
     pub(super) fn place(&mut self, now: Time, task: TaskId, around: &mut Around<'_>, out: &mut Outbox) {
+        if self.book.get(task).is_some_and(|entry| entry.failures >= FAILURES_TO_PLAY_SAFE) {
+            let estimates = around.estimates;
+            self.prefer(task, UNPROVEN, around, |peer| estimates.keeps_word(peer));
+        }
+        self.choose_checker(task, around);
         let Some(entry) = self.book.get(task) else { return };
         let deadline_in = entry.deadline_in(now);
         let circumstances = self.circumstances(now, &entry.spec, deadline_in, &entry.tried, around);
@@ -155,13 +186,15 @@ impl Requester {
         if entry.is_kept() {
             return self.wait_for_somebody(now, task);
         }
-        if entry.failures > 0 && now.since(entry.awarded) < RETRY_FOR {
+        if (entry.failures > 0 || entry.answers.is_some()) && now.since(entry.awarded) < RETRY_FOR {
             entry.phase = Phase::Waiting;
             // Whoever declined may have room by then.
             entry.tried.clear();
             return self.deadlines.set(task, now + RETRY);
         }
-        let error = if entry.tried.values().any(|why| why == BUSY) && entry.spec.patience != Patience::Endless {
+        let error = if entry.answers.is_some() {
+            TaskError::Unverified { runs: entry.answers.count(), answers: entry.answers.different() }
+        } else if entry.tried.values().any(|why| why == BUSY) && entry.spec.patience != Patience::Endless {
             TaskError::Overloaded { held: self.book.open_count(), retry_after: RETRY }
         } else if entry.tried.is_empty() {
             let reasons = excluded.by_reason.iter().map(|(reason, count)| format!("{count} × {reason}"));
@@ -252,6 +285,11 @@ impl Requester {
         entry.executor = Some(to.peer);
         entry.variant = to.variant;
         entry.awarded = now;
+        // Of a module that nobody knows nothing can be promised.
+        let module = entry.spec.variants.get(usize::from(to.variant)).map(|variant| variant.module);
+        let is_known = entry.spec.expected.is_some() || module.is_some_and(|module| around.estimates.knows(module));
+        let within = to.cost.filter(|_| is_known).map(|cost| from_millis_f64(cost.completion_ms));
+        entry.promise = Promise { since: now, within, way: to.rtt, is_broken: false };
         entry.state = TaskState::Placing;
         let (me, accepted) = (self.me, entry.accepted);
         if let Some(record) = entry.record() {
@@ -268,6 +306,7 @@ impl Requester {
             let sending = transmission(input_bytes, Some(around.uplink_bits_per_s));
             self.uplink_free = self.uplink_free.max(now) + sending;
             patience += self.uplink_free.since(now);
+            entry.promise.way += self.uplink_free.since(now);
             self.negotiation_messages += 1;
             let known_after = self.uplink_free.since(now) + rtt;
             self.assignments.push(Assignment::Given { to: to.peer, attempt, run: to.run, known_after });

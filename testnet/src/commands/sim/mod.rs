@@ -3,10 +3,12 @@
 mod case;
 mod chaos;
 mod coordinates;
+mod liars;
 mod membership;
 mod place;
 mod report;
 mod sabotage;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -24,6 +26,8 @@ pub(crate) enum Sim {
     Case(case::MakeCase),
     Chaos(chaos::Chaos),
     Coordinates(coordinates::Coordinates),
+    Liars(liars::Liars),
+    Verify(verify::VerifyAnswers),
     Report(report::WriteReport),
     Membership(membership::Membership),
 }
@@ -35,6 +39,8 @@ impl Sim {
             Self::Case(case) => case.run(),
             Self::Chaos(chaos) => chaos.run(),
             Self::Coordinates(coordinates) => coordinates.run(),
+            Self::Liars(liars) => liars.run(),
+            Self::Verify(verify) => verify.run(),
             Self::Report(report) => report.run(),
             Self::Membership(membership) => membership.run(),
         }

@@ -52,6 +52,7 @@ pub(super) fn of(
                 TaskError::Cancelled
                 | TaskError::DeadlinePassed { .. }
                 | TaskError::AttemptsExhausted { .. }
+                | TaskError::Unverified { .. }
                 | TaskError::RecordDamaged { .. }
                 | TaskError::Overloaded { .. }
                 | TaskError::ShuttingDown

@@ -44,6 +44,7 @@ pub(super) fn measure(mesh: &mut Mesh, count: usize) -> Revoking {
     let per_tick = loaded::prepare(mesh, LOAD_PERCENT);
     loaded::live(mesh, per_tick, EVERY);
     mesh.sim.take_kept_revocations();
+    mesh.sim.watch_awards();
     let bytes_before = bytes(mesh);
     let mut said = Revoking::default();
     let (mut known, mut last_awards) = (Vec::new(), Vec::new());
@@ -54,9 +55,9 @@ pub(super) fn measure(mesh: &mut Mesh, count: usize) -> Revoking {
         if victim == at {
             continue;
         }
-        mesh.sim.watch_awards(victim);
+        mesh.sim.take_awards();
         loaded::live(mesh, per_tick, Duration::from_secs(1));
-        said.awards_before += mesh.sim.take_watched_awards().iter().filter(|(_, to)| *to == victim).count();
+        said.awards_before += mesh.sim.take_awards().iter().filter(|award| award.to == victim).count();
         if let Some(previous) = &previous {
             list = list.next(previous.digest(), list.issued_unix_s);
         }
@@ -75,8 +76,9 @@ pub(super) fn measure(mesh: &mut Mesh, count: usize) -> Revoking {
         said.pairs += must_know;
         said.unknown += must_know - learnt.len().min(must_know);
         known.extend(learnt.iter().map(|(at, _)| at.since(began).as_secs_f64() * 1e3));
-        let awards = mesh.sim.take_watched_awards();
-        let after = awards.iter().filter(|(_, to)| *to == victim).map(|(at, _)| at.since(began).as_secs_f64() * 1e3);
+        let awards = mesh.sim.take_awards();
+        let to_it = awards.iter().filter(|award| award.to == victim);
+        let after = to_it.map(|award| award.at.since(began).as_secs_f64() * 1e3);
         let after: Vec<f64> = after.collect();
         said.awards_after += after.len();
         last_awards.push(after.into_iter().fold(0.0, f64::max));

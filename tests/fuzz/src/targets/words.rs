@@ -183,6 +183,7 @@ pub(super) fn message(source: &mut Source<'_>) -> Message {
             prepare: duration(source),
             queued: duration(source),
             load: load(source),
+            receipt: None,
         })),
         19 => Message::OutcomesReceived(vec![attempt(source); 2]),
         20 => Message::Cancel(attempt(source)),

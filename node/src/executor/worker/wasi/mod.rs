@@ -5,7 +5,8 @@
 //! here: what a command needs works, every other function exists and answers that it is not permitted.
 //!
 //! A run is reproducible: both clocks begin at zero when the run begins and advance in steps of a millisecond (the
-//! realtime clock therefore shows 1970), random numbers follow from the task's id, the environment is empty.
+//! realtime clock therefore shows 1970), random numbers follow from the task's id, the environment is empty. Where answers
+//! are compared the clocks advance by a step with each look at them, and while the guest waits.
 //!
 //! **Invariant:** a guest's pointers and lengths are checked against its memory before use; no host call allocates by a
 //! number the guest chose, and none runs long without looking at the run's limits.

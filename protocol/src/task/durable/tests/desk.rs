@@ -52,7 +52,8 @@ pub(super) fn refusal() -> Resolution {
 /// A good end whose output and log have so many bytes.
 pub(super) fn success(output: Payload, log_bytes: usize) -> Resolution {
     let report = RunReport { output, log: vec![b'x'; log_bytes], ..RunReport::without_run(Ending::Exited(0)) };
-    let result = TaskResult { report, executor: id(OTHER), variant: 0, attempts: 1, timings: Default::default() };
+    let result =
+        TaskResult { report, executor: id(OTHER), variant: 0, attempts: 1, timings: Default::default(), agreed: 0 };
     Resolution { state: TaskState::Done, result: Ok(result) }
 }
 

@@ -541,6 +541,7 @@ impl World {
             Output::VerifyRecords(_)
             | Output::VerifyRevocations(_)
             | Output::KeepRevocations
+            | Output::Sign(_)
             | Output::PingAnswered { .. }
             | Output::Keep { .. }
             | Output::Forget { .. }

@@ -266,7 +266,7 @@ pub(super) fn declined(attempt: TaskRef, reason: DeclineReason) -> Message {
 
 pub(super) fn outcome(attempt: TaskRef, ending: Ending, output: Payload) -> Outcome {
     let report = RunReport { output, run: ms(80), ..RunReport::without_run(ending) };
-    Outcome { attempt, variant: 0, report, speed: 1.0, prepare: ms(3), queued: ms(4), load: load() }
+    Outcome { attempt, variant: 0, report, speed: 1.0, prepare: ms(3), queued: ms(4), load: load(), receipt: None }
 }
 
 pub(super) fn done(attempt: TaskRef) -> Message {
