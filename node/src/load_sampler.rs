@@ -43,11 +43,11 @@ impl LoadSampler {
         Ok(Self { system, own: own_cpu_time(), at: Instant::now() })
     }
 
-    /// The load since the last call.
-    pub fn sample(&mut self) -> HostLoad {
+    /// The load since the last call; `workers` is the processor time that living worker processes have had.
+    pub fn sample(&mut self, workers: Duration) -> HostLoad {
         self.system.refresh_cpu_specifics(CpuRefreshKind::nothing().with_usage());
         self.system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
-        let (own, at) = (own_cpu_time(), Instant::now());
+        let (own, at) = (own_cpu_time() + workers, Instant::now());
         let own_cores = cores_used(own.saturating_sub(self.own), at.saturating_duration_since(self.at));
         (self.own, self.at) = (own, at);
 
@@ -74,14 +74,14 @@ fn cores_used(cpu: Duration, wall: Duration) -> f64 {
     if wall.is_zero() { 0.0 } else { cpu.as_secs_f64() / wall.as_secs_f64() }
 }
 
-/// Processor time of this process: all its threads, tasks included.
+/// Processor time of this process, all its threads, and of the worker processes that have ended.
 fn own_cpu_time() -> Duration {
-    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return Duration::ZERO };
     let of = |time: nix::sys::time::TimeVal| {
         let micros = time.tv_sec().saturating_mul(1_000_000).saturating_add(time.tv_usec());
         Duration::from_micros(u64::try_from(micros).unwrap_or(0))
     };
-    of(usage.user_time()) + of(usage.system_time())
+    let all_of = |who| getrusage(who).map_or(Duration::ZERO, |usage| of(usage.user_time()) + of(usage.system_time()));
+    all_of(UsageWho::RUSAGE_SELF) + all_of(UsageWho::RUSAGE_CHILDREN)
 }
 
 #[cfg(test)]
@@ -110,7 +110,7 @@ mod tests {
             assert!(Instant::now() < deadline, "no processor time was counted");
         }
 
-        let load = LoadSampler::new().unwrap().sample();
+        let load = LoadSampler::new().unwrap().sample(Duration::ZERO);
         assert!(load.memory_free_bytes > 0);
         assert!(load.foreign_cores >= 0.0);
     }

@@ -190,6 +190,7 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
             "5c9efeea",
         ),
         (declined(DeclineReason::QueueFull), 35, "347a7506"),
+        (declined(DeclineReason::Sandbox), 35, "3f5e8348"),
         (declined(DeclineReason::Memory { wanted_bytes: 1, free_bytes: 2 }), 43, "15b14fb1"),
         (declined(DeclineReason::Counter(Box::new(offer()))), 197, "9c89b0a3"),
         (Message::Forwarded(Forwarded { attempt: TASK, to: PEER, load: load() }), 181, "20949ebb"),

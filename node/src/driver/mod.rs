@@ -324,7 +324,7 @@ impl Driver {
     }
 
     fn on_second(&mut self, sampler: &mut LoadSampler) {
-        let mut sample = sampler.sample();
+        let mut sample = sampler.sample(self.executor.cpu_time());
         if !self.config.host_load {
             sample.foreign_cores = 0.0;
         }

@@ -15,6 +15,7 @@
 //! **Not here:** which task runs when. The protocol's queue decides; the queue here only hands over.
 
 mod artifact;
+mod census;
 mod control;
 mod held;
 mod line;
@@ -46,6 +47,7 @@ use shoal_protocol::output::Execution;
 use shoal_protocol::task::spec::{Ending, RunReport};
 
 use crate::blobs::BlobStore;
+use census::Census;
 use control::RunControl;
 use modules::Modules;
 pub use process::WorkerProgram;
@@ -165,6 +167,7 @@ pub(crate) struct Shared {
     blobs: BlobStore,
     modules: Modules,
     sandbox: Mutex<Vec<SandboxPart>>,
+    census: Census,
     lost: AtomicU64,
     closing: AtomicBool,
     jobs: Queue<Job>,
@@ -182,11 +185,13 @@ impl Executor {
         events: impl Fn(ExecutorEvent) + Send + Sync + 'static,
     ) -> Result<Self, ExecutorError> {
         let threads = config.threads.max(1);
-        let modules = Modules::new(blobs.clone(), &config)?;
+        let census = Census::default();
+        let modules = Modules::new(blobs.clone(), &config, census.clone())?;
         let shared = Arc::new(Shared {
             blobs,
             modules,
             sandbox: Mutex::default(),
+            census,
             lost: AtomicU64::new(0),
             closing: AtomicBool::new(false),
             jobs: Queue::new(EXECUTIONS_QUEUED_MAX),
@@ -254,6 +259,11 @@ impl Executor {
     /// Whether a module starts without being loaded or compiled.
     pub fn is_prepared(&self, module: BlobId) -> bool {
         self.shared.modules.is_loaded(module)
+    }
+
+    /// Processor time that the living workers have had.
+    pub fn cpu_time(&self) -> Duration {
+        self.shared.census.cpu_time()
     }
 
     fn spawn(&mut self, name: String, body: impl FnOnce(&Shared) + Send + 'static) -> Result<(), ExecutorError> {

@@ -18,6 +18,7 @@ use shoal_protocol::config::MODULE_BYTES_MAX;
 use shoal_protocol::id::BlobId;
 
 use super::artifact::ArtifactCache;
+use super::census::Census;
 use super::line::LineError;
 use super::process::{Heard, WorkerProcess, WorkerProgram};
 use super::words::{Begin, Compiled};
@@ -34,6 +35,7 @@ pub(super) struct Modules {
     blobs: BlobStore,
     cache: ArtifactCache,
     program: WorkerProgram,
+    census: Census,
     /// Compiler, settings and processor, as the first worker said before it saw anything of a stranger.
     settings: OnceLock<[u8; 32]>,
     loaded: Mutex<Loaded>,
@@ -67,11 +69,12 @@ struct Loaded {
 }
 
 impl Modules {
-    pub(super) fn new(blobs: BlobStore, config: &ExecutorConfig) -> Result<Self, ExecutorError> {
+    pub(super) fn new(blobs: BlobStore, config: &ExecutorConfig, census: Census) -> Result<Self, ExecutorError> {
         Ok(Self {
             blobs,
             cache: ArtifactCache::open(&config.cache_dir, config.cache_bytes_max)?,
             program: config.worker.clone(),
+            census,
             settings: OnceLock::new(),
             loaded: Mutex::default(),
             modules_max: config.loaded_modules_max.max(1),
@@ -134,7 +137,7 @@ impl Modules {
     }
 
     fn compile_elsewhere(&self, wasm: &[u8], closing: impl Fn() -> bool) -> Result<Vec<u8>, PrepareError> {
-        let mut worker = WorkerProcess::start(&self.program, &Begin::Compile).map_err(host)?;
+        let mut worker = WorkerProcess::start(&self.program, &Begin::Compile, &self.census).map_err(host)?;
         if self.settings.get().is_some_and(|settings| *settings != worker.ready.settings) {
             return Err(PrepareError::Host("its compiler has other settings than its sandbox".to_owned()));
         }

@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shoal_protocol::cbor;
 
+use super::census::Census;
 use super::line::{Kind, Line, LineError, PACKET_BYTES_MAX};
 use super::words::{Begin, Ready};
 
@@ -67,11 +68,12 @@ pub(super) struct WorkerProcess {
     buffer: Vec<u8>,
     pub(super) ready: Ready,
     ended: Option<ExitStatus>,
+    census: Census,
 }
 
 impl WorkerProcess {
     /// Starts one and waits until it is locked down.
-    pub(super) fn start(program: &WorkerProgram, begin: &Begin) -> Result<Self, StartFailure> {
+    pub(super) fn start(program: &WorkerProgram, begin: &Begin, census: &Census) -> Result<Self, StartFailure> {
         let failed = |error| StartFailure::Spawn { path: program.path.clone(), error };
         let (line, theirs) = Line::pair().map_err(failed)?;
         line.set_patience(LOOK_UP_EVERY).map_err(failed)?;
@@ -87,8 +89,15 @@ impl WorkerProcess {
             .process_group(0)
             .spawn()
             .map_err(failed)?;
-        let ready = Ready { settings: [0; 32], parts: Vec::new() };
-        let mut worker = Self { child, line: Arc::new(line), buffer: vec![0; PACKET_BYTES_MAX], ready, ended: None };
+        census.began(child.id());
+        let mut worker = Self {
+            child,
+            line: Arc::new(line),
+            buffer: vec![0; PACKET_BYTES_MAX],
+            ready: Ready { settings: [0; 32], parts: Vec::new() },
+            ended: None,
+            census: census.clone(),
+        };
         worker.ready = worker.begin(begin)?;
         Ok(worker)
     }
@@ -133,6 +142,7 @@ impl WorkerProcess {
     /// Ends it at once.
     pub(super) fn kill(&mut self) -> Option<ExitStatus> {
         if self.ended.is_none() {
+            self.census.ends(self.child.id());
             // Fails only for one that has ended.
             let _ = self.child.kill();
             self.ended = self.child.wait().ok();
@@ -142,6 +152,7 @@ impl WorkerProcess {
 
     /// Waits for the end of one that has closed its connection, and says what it was.
     pub(super) fn obituary(&mut self) -> String {
+        self.census.ends(self.child.id());
         let status = match self.ended {
             Some(status) => Some(status),
             None => self.wait_a_moment(),
@@ -214,7 +225,7 @@ mod tests {
     fn a_program_that_is_not_there_is_named() {
         let program = WorkerProgram { path: "/no/such/program".into(), arguments: Vec::new() };
 
-        let failure = WorkerProcess::start(&program, &Begin::Compile).unwrap_err();
+        let failure = WorkerProcess::start(&program, &Begin::Compile, &Census::default()).unwrap_err();
 
         assert!(failure.to_string().contains("/no/such/program"), "{failure}");
     }
@@ -223,7 +234,7 @@ mod tests {
     fn a_program_that_is_no_worker_is_told_from_one() {
         let program = WorkerProgram { path: "/bin/false".into(), arguments: Vec::new() };
 
-        let failure = WorkerProcess::start(&program, &Begin::Compile).unwrap_err();
+        let failure = WorkerProcess::start(&program, &Begin::Compile, &Census::default()).unwrap_err();
 
         assert!(failure.to_string().contains("exit code 1"), "{failure}");
     }

@@ -93,10 +93,14 @@ fn run_one(shared: &Shared, runner: &mut Option<Runner>, artifact: &Artifact, jo
 
 /// Replaces a worker that is gone, while nobody waits for it.
 fn refill(shared: &Shared, runner: &mut Option<Runner>) {
-    if runner.as_ref().is_some_and(|runner| !runner.is_gone()) || shared.is_closing() {
+    match runner {
+        Some(runner) if !runner.is_gone() => return,
+        Some(_) => shared.workers_lost(),
+        None => {}
+    }
+    if shared.is_closing() {
         return;
     }
-    shared.workers_lost();
     *runner = match start_worker(shared) {
         Ok(worker) => Some(Runner::new(worker)),
         Err(failure) => {
@@ -109,7 +113,7 @@ fn refill(shared: &Shared, runner: &mut Option<Runner>) {
 
 fn start_worker(shared: &Shared) -> Result<WorkerProcess, StartFailure> {
     let begin = Begin::Run { memory_bytes_max: shared.config.memory_bytes_max };
-    WorkerProcess::start(&shared.config.worker, &begin)
+    WorkerProcess::start(&shared.config.worker, &begin, &shared.census)
 }
 
 /// Modules that are compiled already are ready at once and never wait behind a compilation.

@@ -81,14 +81,25 @@ fn numbers_are_ours() -> bool {
     std::fs::read_link("/proc/self").is_ok_and(|own| own.as_os_str() == std::process::id().to_string().as_str())
 }
 
-/// Processor time of a process, in clock ticks.
-fn ticks(pid: u32) -> Option<u64> {
+/// Processor time of a peer, in clock ticks: of the daemon, of its worker processes, and of those that have ended.
+fn ticks(daemon: u32) -> Option<u64> {
+    let workers = workers(daemon).into_iter().filter_map(ticks_of).sum::<u64>();
+    Some(ticks_of(daemon)? + workers)
+}
+
+fn ticks_of(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may hold anything; user and system time are the 12th and 13th field after it.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    Some(user + system)
+    // The name, in parentheses, may hold anything; user and system time are the 12th and 13th field after it, then those
+    // of children that have been waited for.
+    let fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11).take(4);
+    fields.map(|ticks| ticks.parse::<u64>().ok()).sum()
+}
+
+/// Children of a process; each thread has its own.
+fn workers(daemon: u32) -> Vec<u32> {
+    let threads = std::fs::read_dir(format!("/proc/{daemon}/task")).into_iter().flatten().flatten();
+    let children = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    children.flat_map(|pids| pids.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
 }
 
 #[cfg(test)]

@@ -91,6 +91,21 @@ fn a_worker_that_does_not_stop_is_killed_and_nothing_is_reported() {
 }
 
 #[test]
+fn the_processor_time_of_workers_is_known() {
+    let sandbox = Sandbox::new();
+    let before = sandbox.executor.cpu_time();
+    let running = sandbox.execute(ENDLESS, |_| {});
+    let deadline = Instant::now() + DEADLINE;
+
+    while sandbox.executor.cpu_time() < before + Duration::from_millis(20) {
+        assert!(Instant::now() < deadline, "no processor time was counted");
+        std::thread::yield_now();
+    }
+
+    sandbox.executor.abort(running);
+}
+
+#[test]
 fn no_worker_outlives_its_executor() {
     let mut sandbox = Sandbox::new();
     let running = sandbox.execute(ENDLESS, |_| {});
