@@ -100,6 +100,7 @@ impl Driver {
         self.write_revocations();
         self.note_revoked();
         let revocations = self.peer.revocations();
+        self.office.bars(revocations.peers().clone());
         self.network.refuse(revocations.peers().clone(), revocations.issuers().clone());
         tracing::warn!(peers = revocations.peers().len(), issuers = revocations.issuers().len(), "revocations");
         let issuers = revocations.issuers();

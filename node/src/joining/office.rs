@@ -52,6 +52,8 @@ struct Inner {
     offenders: Mutex<Offenders>,
     /// Where this peer listens.
     addresses: RwLock<Vec<String>>,
+    /// Whose keys are members no more.
+    revoked: RwLock<BTreeSet<PeerId>>,
 }
 
 /// Of the ledger, what has to be known at once.
@@ -191,6 +193,7 @@ impl Office {
             pending: Pending::default(),
             offenders: Mutex::default(),
             addresses: RwLock::default(),
+            revoked: RwLock::default(),
         })))
     }
 
@@ -230,6 +233,11 @@ impl Office {
     /// This peer listens there now.
     pub(crate) fn listens_at(&self, addresses: Vec<String>) {
         *self.0.addresses.write().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+
+    /// Nobody is let in from now on who has one of these keys.
+    pub(crate) fn bars(&self, revoked: BTreeSet<PeerId>) {
+        *self.0.revoked.write().unwrap_or_else(PoisonError::into_inner) = revoked;
     }
 
     // ── What takes a disk ───────────────────────────────────────────────────────────────────────────────────────
@@ -459,8 +467,10 @@ impl Office {
     }
 
     /// Whether a key may be a member at all. Whoever is to be kept out is kept out here.
-    #[allow(clippy::unnecessary_wraps, clippy::unused_self)] // every certificate that is signed passes here
-    fn may_be_a_member(&self, _key: PeerId) -> Result<(), Refused> {
+    fn may_be_a_member(&self, key: PeerId) -> Result<(), Refused> {
+        if self.0.revoked.read().unwrap_or_else(PoisonError::into_inner).contains(&key) {
+            return Err(Refused::Barred { why: "it has been revoked".into() });
+        }
         Ok(())
     }
 

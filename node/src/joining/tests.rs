@@ -100,6 +100,18 @@ async fn labels_nobody_would_believe_are_not_signed() {
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn nothing_is_signed_for_a_key_that_was_revoked() {
+    let desk = office(90 * 86_400);
+    let old = shown(&desk, 25 * 86_400, 30 * 86_400);
+    desk.office.bars([old.peer].into());
+
+    let renewed = desk.office.renew(old.clone()).await.unwrap_err();
+    let relabelled = desk.office.relabel(old, BTreeMap::new(), vec!["site".into()]).await.unwrap_err();
+
+    assert!(renewed.to_string().contains("revoked") && relabelled.to_string().contains("revoked"), "{renewed}");
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn a_key_that_others_can_read_signs_nothing() {
     let desk = office(90 * 86_400);
     let path = desk._dir.path().join("issuer.key");
