@@ -23,8 +23,8 @@ use crate::time::Time;
 
 /// Signers whose lists are held: an issuer lasts for months, and its successor's list has all that its own had.
 const SIGNERS_MAX: usize = 8;
-/// Neighbours told of a new list at once: with eight each, a rumour passes one in three thousand by.
-const TOLD_OF_LIST: usize = 8;
+/// Neighbours told of a new list at once: with sixteen each, a rumour passes one in ten million by (e⁻¹⁶).
+const TOLD_OF_LIST: usize = 16;
 /// Lists that are being verified, each for a fraction of a millisecond.
 const VERIFYING_MAX: usize = 16;
 /// A neighbour that holds something else is told what we hold this often at most.

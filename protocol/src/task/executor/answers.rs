@@ -22,15 +22,14 @@ impl Executing {
             return self.decline(now, from, attempt, reason, out);
         };
         let run = run.mul_f64(around.estimates.quote_error(self.me)).min(WALL_MAX);
-        let offer = self.offer(now, from, attempt, index, variant.module, prepare, run);
+        let offer = self.offer(now, (from, attempt), index, variant.module, prepare, run);
         out.send(from, Message::Offer(offer));
     }
 
     pub(super) fn offer(
         &mut self,
         now: Time,
-        home: PeerId,
-        attempt: TaskRef,
+        (home, attempt): (PeerId, TaskRef),
         variant: u8,
         module: BlobId,
         prepare: Duration,
@@ -94,7 +93,7 @@ impl Executing {
                 return;
             }
             if start_in > award.expected_start + COUNTER_LATE + run {
-                let counter = self.offer(now, award.home, attempt, award.variant, variant.module, prepare, run);
+                let counter = self.offer(now, (award.home, attempt), award.variant, variant.module, prepare, run);
                 return self.decline(now, award.home, attempt, DeclineReason::Counter(Box::new(counter)), out);
             }
         }
