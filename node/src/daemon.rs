@@ -7,7 +7,7 @@ use std::fs::File;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shoal_protocol::api::ConfigView;
 use shoal_protocol::audit::Happening;
@@ -29,6 +29,10 @@ use crate::store::{Answer, Bounds, Repaired, Store, StoreError};
 
 /// Time that answers already begun have at the end.
 const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(1);
+/// A daemon that was killed lets go of its directory with its last worker that was just being started: at once, but not in
+/// the same moment.
+const LET_GO_MAX: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// Share of the disk quota that compiled modules may take, beside the blobs.
 const COMPILED_SHARE: u64 = 4;
 
@@ -214,10 +218,14 @@ pub(crate) fn take_data_dir(path: &Path) -> Result<File, StartError> {
     let failed = |source| StartError::DataDir { path: path.to_owned(), source };
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
     let lock = File::options().create(true).truncate(false).write(true).open(path.join("lock")).map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(std::fs::TryLockError::WouldBlock) => Err(StartError::DataDirTaken(path.to_owned())),
-        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
+    let patience = Instant::now() + LET_GO_MAX;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(std::fs::TryLockError::WouldBlock) if Instant::now() < patience => std::thread::sleep(LOOK_AGAIN),
+            Err(std::fs::TryLockError::WouldBlock) => return Err(StartError::DataDirTaken(path.to_owned())),
+            Err(std::fs::TryLockError::Error(source)) => return Err(failed(source)),
+        }
     }
 }
 

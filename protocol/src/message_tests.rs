@@ -197,7 +197,7 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         (Message::ProbeAnswered(ProbeAnswered { sequence: 1, target: PEER, incarnation: 2 }), 48, "faea4eb3"),
         (Message::Rumour(Rumour { peer: PEER, incarnation: 1, state: RumourState::Suspect }), 49, "674189a4"),
         (Message::Records(Records { records: vec![record()], places: Vec::new() }), 489, "42d5223c"),
-        (Message::Revocations(Box::new(revocations())), 0, ""),
+        (Message::Revocations(Box::new(revocations())), 238, "92070678"),
         (Message::Load(load()), 117, "7f912bdf"),
         (Message::Load(described), 120, "84c9ddad"),
         (Message::Load(brief), 35, "10b79d65"),

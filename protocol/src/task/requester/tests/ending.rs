@@ -199,6 +199,7 @@ fn learnt(home: &mut Home, from: u8, of: Outcome) -> Option<Learnt> {
 #[test]
 fn a_run_that_came_to_its_end_teaches_what_the_module_and_the_peer_do() {
     let mut home = awarded();
+    home.pass(ms(87));
     let output = Payload::inline(vec![0; 500]);
     let learnt = learnt(&mut home, 2, outcome(attempt(N, 1), Ending::Exited(1), output)).expect("it ended by itself");
     let mut estimates = Estimates::default();
@@ -218,6 +219,14 @@ fn a_run_that_came_to_its_end_teaches_what_the_module_and_the_peer_do() {
         learnt.teach(&mut estimates);
     }
     assert!(estimates.quote_error(id(2)) < 1.0, "80 ms of the 100 that were expected");
+}
+
+#[test]
+fn a_run_that_says_it_took_longer_than_was_waited_for_it_teaches_nothing() {
+    let (mut home, output) = (awarded(), Payload::inline(Vec::new()));
+    home.pass(ms(40));
+
+    assert!(learnt(&mut home, 2, outcome(attempt(N, 1), Ending::Exited(0), output)).is_none());
 }
 
 #[test]
