@@ -88,6 +88,10 @@ fn bucket(times: u8) -> u8 {
     }
 }
 
+static ZEROS: [u8; 4_096] = [0; 4_096];
+/// Counters that are looked at together where not all are zero.
+const LINE: usize = 64;
+
 /// Every counter that is not zero, by its place.
 fn each(mut visit: impl FnMut(usize, &mut u8)) {
     let mut at = 0;
@@ -95,11 +99,56 @@ fn each(mut visit: impl FnMut(usize, &mut u8)) {
         // SAFETY: it is an array of the program's own, and nobody else holds a reference into it.
         #[allow(unsafe_code)]
         let counters = unsafe { std::slice::from_raw_parts_mut(region.start, region.bytes) };
-        for chunk in counters.chunks_mut(32) {
-            if chunk.iter().any(|counter| *counter != 0) {
-                chunk.iter_mut().enumerate().filter(|(_, it)| **it != 0).for_each(|(i, it)| visit(at + i, it));
+        // Most are zero. The loop is counted like all others, so that the system's comparison does the looking.
+        for page in counters.chunks_mut(ZEROS.len()) {
+            if page != ZEROS.get(..page.len()).unwrap_or_default() {
+                for (line, chunk) in page.chunks_mut(LINE).enumerate() {
+                    if chunk != ZEROS.get(..chunk.len()).unwrap_or_default() {
+                        let from = at + line * LINE;
+                        chunk
+                            .iter_mut()
+                            .enumerate()
+                            .filter(|(_, it)| **it != 0)
+                            .for_each(|(i, it)| visit(from + i, it));
+                    }
+                }
             }
-            at += chunk.len();
+            at += page.len();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_reached_more_often_is_new_once() {
+        static mut COUNTERS: [u8; 10_000] = [0; 10_000];
+        // SAFETY: nothing else refers to them but this thread, in turn.
+        #[allow(unsafe_code)]
+        let (start, stop, set) = unsafe {
+            let start = (&raw mut COUNTERS).cast::<u8>();
+            (start, start.add(10_000), move |at: usize, times: u8| start.add(at).write(times))
+        };
+        // SAFETY: the two ends of an array that lives as long as the program.
+        #[allow(unsafe_code)]
+        unsafe {
+            __sanitizer_cov_8bit_counters_init(start, stop);
+        }
+        let mut coverage = Coverage::default();
+        let mut reaches = |counts: &[(usize, u8)]| {
+            counts.iter().for_each(|(at, times)| set(*at, *times));
+            (coverage.is_new(), coverage.edges())
+        };
+
+        assert!(is_measured());
+        assert_eq!(reaches(&[(5, 1), (4_095, 1), (4_096, 3), (9_999, 200)]), (true, 4));
+        assert_eq!(reaches(&[(5, 1), (9_999, 255)]), (false, 4), "as often, roughly");
+        assert_eq!(reaches(&[(5, 2)]), (true, 4), "twice is news");
+        assert_eq!(reaches(&[]), (false, 4), "all was cleared");
+        set(7, 1);
+        Coverage::clear();
+        assert_eq!((coverage.is_new(), coverage.edges()), (false, 4));
     }
 }
