@@ -4,7 +4,6 @@
 //! **Not here:** what revoking a peer does to tasks. The protocol decides that.
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use shoal_protocol::audit::Happening;
@@ -14,6 +13,7 @@ use shoal_protocol::{Input, MeshId, Peer, PeerId, cbor};
 use super::Driver;
 use super::beside::Done;
 use super::handle::Refusal;
+use crate::joining::replace;
 
 const FILE_NAME: &str = "revocations.cbor";
 /// A file beyond this was not written by us: eight lists of 40 KB at most.
@@ -86,7 +86,8 @@ impl Driver {
     fn write_revocations(&mut self) {
         let lists: Vec<SignedRevocations> = self.peer.revocations().lists().cloned().collect();
         let path = path(&self.config.data_dir);
-        let written = write(&path, &cbor::encode(&lists)).map_err(|error| format!("{}: {error}", path.display()));
+        let written =
+            replace(&path, &cbor::encode(&lists), 0o600).map_err(|error| format!("{}: {error}", path.display()));
         if let Err(why) = &written
             && self.unkept.is_none()
         {
@@ -151,19 +152,6 @@ fn read(path: &Path) -> Result<Vec<SignedRevocations>, String> {
     cbor::decode(&bytes).map_err(|error| error.to_string())
 }
 
-/// Replaces the file as a whole, and makes it last.
-fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let partial = path.with_extension("part");
-    let mut file = std::fs::File::create(&partial)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&partial, path)?;
-    match path.parent() {
-        Some(parent) => std::fs::File::open(parent)?.sync_all(),
-        None => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use shoal_protocol::certificate::{Issuer, MemberCertificate, RevocationList, Role, SecretKey};
@@ -193,7 +181,7 @@ mod tests {
             RevocationList { mesh: mesh.mesh(), version: 1, previous: [0; 32], issued_unix_s: 0, peers, issuers };
         let lists = vec![list.sign(&Issuer::of(&mesh))];
 
-        write(&path(dir.path()), &cbor::encode(&lists)).unwrap();
+        replace(&path(dir.path()), &cbor::encode(&lists), 0o600).unwrap();
 
         assert_eq!(read(&path(dir.path())).unwrap(), lists);
         let revoked = |peer| revoked_before(dir.path(), mesh.mesh(), peer, &chain(&mesh, peer));

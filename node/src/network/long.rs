@@ -42,7 +42,7 @@ pub(super) struct Queued {
 /// Sends it once its turn has come.
 pub(super) async fn send(queued: Queued, shared: Weak<Shared>) {
     let Queued { to, link, place, body } = queued;
-    let sent = timeout(LONG_TIMEOUT, write(&link, &body)).await.unwrap_or_else(|late| Err(late.into()));
+    let sent = timeout(LONG_TIMEOUT, write(Kind::Long, &link, &body)).await.unwrap_or_else(|late| Err(late.into()));
     drop(place);
     match (sent, shared.upgrade()) {
         (Ok(()), Some(shared)) => shared.counters.long_out.one(),
@@ -51,10 +51,11 @@ pub(super) async fn send(queued: Queued, shared: Weak<Shared>) {
     }
 }
 
-async fn write(link: &Link, body: &[u8]) -> io::Result<()> {
+/// Writes a body on a stream of its own; returns when all of it has arrived.
+pub(super) async fn write(kind: Kind, link: &Link, body: &[u8]) -> io::Result<()> {
     let length = u32::try_from(body.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     let _slot = link.slots.long_out().await.ok_or(io::ErrorKind::NotConnected)?;
-    let mut stream = Kind::Long.open(&link.connection).await?;
+    let mut stream = kind.open(&link.connection).await?;
     stream.write_all(&length.to_be_bytes()).await?;
     stream.write_all(body).await?;
     // It cannot have ended before: this is its only end.
