@@ -36,6 +36,10 @@ fn seeds_that_broke_a_promise_once_break_none() {
         917,  // as 249
         979,  // as 249
         1457, // an address that nobody knew was called instead of the one that was known
+        1612, // a clock that was put back kept a task that had ended
+        2655, // as 1612
+        3081, // a task was cancelled while it was passed on, and ran for nobody
+        4032, // as 3081
     ];
 
     for seed in seeds {

@@ -86,6 +86,7 @@ mod tests {
             accepted: acceptor.accepted,
             refused_since: None,
             until_unix_ms: 9,
+            lasts: None,
             doubted: false,
         };
         let key = [b"c", task.0.as_slice()].concat();

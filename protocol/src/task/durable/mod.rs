@@ -563,8 +563,9 @@ impl Durable {
 
     fn council_change(&self, task: TaskId, now: Time) -> Option<crate::store::Change> {
         let kept = self.kept.get(&task)?;
-        let until = self.journal.unix_ms(now).saturating_add(micros(kept.until.since(now)) / 1_000);
-        Some(record::put_council(task, kept, until))
+        let lasts = kept.until.since(now);
+        let until = self.journal.unix_ms(now).saturating_add(micros(lasts) / 1_000);
+        Some(record::put_council(task, kept, until, lasts))
     }
 
     /// Writes what this member has promised and knows; `after` happens when it is on disk.

@@ -20,7 +20,7 @@ use crate::id::TaskId;
 use crate::sabotage::{self, Bug};
 use crate::store::{self, Change, RecordError};
 use crate::task::spec::{Payload, TaskSpec};
-use crate::time::{Time, micros};
+use crate::time::{DURATION_MAX, Time, micros, optional_duration_us};
 
 const TASK: u8 = b't';
 const INPUT: u8 = b'i';
@@ -87,6 +87,9 @@ pub(super) struct CouncilRecord {
     pub(super) refused_since: Option<u64>,
     #[serde(rename = "u")]
     pub(super) until_unix_ms: u64,
+    /// How far ahead that was when it was written: it is no further later, whatever the clock says.
+    #[serde(rename = "l", default, with = "optional_duration_us", skip_serializing_if = "Option::is_none")]
+    pub(super) lasts: Option<Duration>,
     /// The store may have held a later one, see [`super::loss`].
     #[serde(rename = "d", default, skip_serializing_if = "core::ops::Not::not")]
     pub(super) doubted: bool,
@@ -142,7 +145,7 @@ pub(super) fn delete_input(task: TaskId) -> Change {
 }
 
 /// What this peer has promised and knows.
-pub(super) fn put_council(task: TaskId, kept: &Kept, until_unix_ms: u64) -> Change {
+pub(super) fn put_council(task: TaskId, kept: &Kept, until_unix_ms: u64, lasts: Duration) -> Change {
     let mut record = CouncilRecord {
         council: kept.council.clone(),
         promised: kept.acceptor.promised,
@@ -150,6 +153,7 @@ pub(super) fn put_council(task: TaskId, kept: &Kept, until_unix_ms: u64) -> Chan
         resolved: kept.resolved,
         refused_since: kept.refused_since,
         until_unix_ms,
+        lasts: Some(lasts),
         doubted: false,
     };
     if sabotage::is(Bug::ForgetVote) && !kept.resolved {
@@ -178,9 +182,11 @@ pub(super) fn date_of(unix_ms_now: u64, age: Duration) -> u64 {
     unix_ms_now.saturating_sub(micros(age) / 1_000)
 }
 
-/// The moment of this run that a date in the future is; now when it is past.
-pub(super) fn moment(now: Time, unix_ms_now: u64, unix_ms: u64) -> Time {
-    now + Duration::from_millis(unix_ms.saturating_sub(unix_ms_now)).min(crate::time::DURATION_MAX)
+/// The moment of this run that a date in the future is; now when it is past. A clock that was put back since the date was
+/// written does not move it further away than it was then.
+pub(super) fn moment(now: Time, unix_ms_now: u64, unix_ms: u64, lasts: Option<Duration>) -> Time {
+    let ahead = Duration::from_millis(unix_ms.saturating_sub(unix_ms_now));
+    now + ahead.min(lasts.unwrap_or(DURATION_MAX)).min(DURATION_MAX)
 }
 
 #[cfg(test)]
@@ -231,9 +237,18 @@ mod tests {
 
         let task = bytes_of(&put_task(TASK_ID, &copy, 1_000));
         let input = bytes_of(&put_input(TASK_ID, &vec![Payload::inline(vec![1, 2])]).expect("there is some"));
-        let council = bytes_of(&put_council(TASK_ID, &kept, 2_000));
+        let council = bytes_of(&put_council(TASK_ID, &kept, 2_000, Duration::from_secs(1)));
 
-        let expected = [(133, "fc81e8f2"), (16, "f35c950e"), (316, "887e71b1")];
+        let expected = [(133, "fc81e8f2"), (16, "f35c950e"), (323, "390d3be9")];
         assert_eq!([task, input, council], expected.map(|(bytes, hash)| (bytes, hash.to_owned())));
+    }
+
+    #[test]
+    fn a_clock_that_was_put_back_keeps_nothing_longer() {
+        let left = |unix_ms_now, lasts| moment(Time::ZERO, unix_ms_now, 10_000, lasts).since(Time::ZERO);
+        let four = Some(Duration::from_secs(4));
+
+        assert_eq!([7_000, 2_000, 11_000].map(|now| left(now, four).as_secs()), [3, 4, 0]);
+        assert_eq!(left(2_000, None).as_secs(), 8, "a record of before that was noted");
     }
 }

@@ -101,7 +101,7 @@ impl Durable {
             council: found.council,
             resolved: found.resolved,
             refused_since: found.refused_since,
-            until: moment(lent.now, unix_ms, found.until_unix_ms),
+            until: moment(lent.now, unix_ms, found.until_unix_ms, found.lasts),
             retention: copy.as_ref().map_or(Duration::ZERO, |copy| copy.keeping.retention),
             bytes: copy.as_ref().map_or(0, |copy| weight(&copy.spec))
                 + acceptor.accepted.as_ref().map_or(0, |vote| weight_of_end(&vote.resolution)),

@@ -123,6 +123,10 @@ impl Requester {
         out: &mut Outbox,
     ) {
         let attempt = forwarded.attempt;
+        if !self.is_under_way(attempt) {
+            // The task was cancelled or placed anew while this was on its way: who has the attempt now hears it from nobody else.
+            return out.send(forwarded.to, Message::Cancel(attempt));
+        }
         let Some(entry) = self.current(attempt, from) else { return };
         let Phase::Awarded { to, alternatives, run, .. } = &mut entry.phase else { return };
         if !alternatives.contains(&forwarded.to) {

@@ -347,6 +347,21 @@ impl Requester {
 
     // ── Shared ───────────────────────────────────────────────────────────────────────────────────────────────────
 
+    /// Whether somebody is to have this attempt.
+    fn is_under_way(&mut self, attempt: TaskRef) -> bool {
+        self.book.open(attempt.task).is_some_and(|entry| match entry.phase {
+            Phase::Awarded { .. } | Phase::Collecting { .. } => entry.epoch == attempt.epoch,
+            // Which of the attempts before the restart is the one is not known yet.
+            Phase::Recovering { .. } => true,
+            Phase::Waiting
+            | Phase::Asking { .. }
+            | Phase::Storing
+            | Phase::Resolving
+            | Phase::Elsewhere
+            | Phase::Ended(_) => false,
+        })
+    }
+
     /// The task of an attempt, if that is the current one and `from` holds it.
     fn current(&mut self, attempt: TaskRef, from: PeerId) -> Option<&mut HomeTask> {
         let entry = self.book.open(attempt.task)?;

@@ -152,6 +152,26 @@ fn a_task_passed_on_to_who_is_gone_is_placed_anew_and_to_who_is_here_it_is_not()
     assert_eq!(home.requester.replacements, 1);
 }
 
+#[test]
+fn an_attempt_that_is_passed_on_while_its_task_is_cancelled_does_not_run_for_nobody() {
+    let mut home = awarded();
+    let outputs = home.act(|home, _, _, out| home.cancel(task(1), out));
+    assert_eq!(outputs[..1], cancel(2, 1), "it may have it still");
+
+    assert_eq!(home.hear(2, forwarded(3)), cancel(3, 1));
+    assert_eq!(home.hear(3, forwarded(4)), cancel(4, 1), "and so on");
+}
+
+#[test]
+fn nobody_has_an_attempt_cancelled_by_saying_that_it_was_passed_on() {
+    let mut home = awarded();
+
+    for liar in [3, 4] {
+        assert_eq!(home.hear(liar, forwarded(2)), []);
+    }
+    assert_eq!(holder(&home), Some(2));
+}
+
 // ── Declined ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 #[test]
