@@ -77,6 +77,8 @@ pub enum Fault {
     Upgrade,
     /// A machine lies.
     Lies,
+    /// A machine is a member no more, and goes on as if it did not know, for a while.
+    Revoked,
 }
 
 /// One thing to do.
@@ -97,6 +99,10 @@ pub(super) enum Act {
     FlipBit(usize),
     ReplaceDisk(usize),
     Lose(usize),
+    /// The first is a member no more; the second is told, or the next one that runs.
+    Revoke(usize, usize),
+    /// What was revoked ends.
+    End(usize),
     /// The daemon is told to stop.
     Leave(usize),
     Install(usize, Edition),
@@ -158,7 +164,7 @@ impl Plan {
     }
 }
 
-const KINDS: [Fault; 24] = [
+const KINDS: [Fault; 25] = [
     Fault::Crash,
     Fault::PowerCut,
     Fault::CrashLoop,
@@ -183,6 +189,7 @@ const KINDS: [Fault; 24] = [
     Fault::MassLeave,
     Fault::Upgrade,
     Fault::Lies,
+    Fault::Revoked,
 ];
 
 struct Draft {
@@ -286,7 +293,12 @@ impl Draft {
                 self.add(at, Act::ReplaceDisk(one));
                 self.add(until, Act::Start(one));
             }
-            Fault::MachineLost | Fault::DiskReplaced => return,
+            Fault::Revoked if self.lost.len() * 10 < peers => {
+                self.lost.push(one);
+                self.add(at, Act::Revoke(one, (one + rng.random_range(1..peers)) % peers));
+                self.add(until, Act::End(one));
+            }
+            Fault::MachineLost | Fault::DiskReplaced | Fault::Revoked => return,
             Fault::Churn => {
                 let all = peers + self.newcomers;
                 for _ in 0..all.div_ceil(10) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use shoal_protocol::certificate::Role;
+use shoal_protocol::certificate::{RevocationList, Role};
 use shoal_protocol::config::PeerConfig;
 use shoal_protocol::task::durable::{Durability, Keeping};
 use shoal_protocol::task::spec::{CloudUse, Payload};
@@ -60,6 +60,8 @@ struct Run {
     outcome: Outcome,
     down: BTreeSet<usize>,
     lost: BTreeSet<usize>,
+    /// The last list that was signed, and its hash.
+    revocations: Option<(RevocationList, [u8; 32])>,
     /// Tasks of which a copy was destroyed, by the machine that had it.
     destroyed: BTreeSet<(TaskId, usize)>,
     watch: Watch,
@@ -128,6 +130,7 @@ impl Run {
             outcome: Outcome::default(),
             down: BTreeSet::new(),
             lost: BTreeSet::new(),
+            revocations: None,
             destroyed: BTreeSet::new(),
             watch: Watch::default(),
             calendar_set: false,
@@ -334,6 +337,12 @@ impl Run {
                 self.destroy(index);
                 self.lost.insert(index);
             }
+            Act::Revoke(index, by) => self.revoke(index, by),
+            Act::End(index) => {
+                if self.down.insert(index) {
+                    self.sim.crash(index);
+                }
+            }
             Act::Calendar(index, off_ms) => {
                 self.calendar_set = true;
                 self.sim.set_calendar(index, off_ms);
@@ -356,6 +365,23 @@ impl Run {
         if !self.lost.contains(&index) && self.down.insert(index) {
             self.sim.crash(index);
         }
+    }
+
+    /// Nobody counts on a machine from now on, whatever it says, though it may take a while until it hears why.
+    fn revoke(&mut self, index: usize, by: usize) {
+        let peers = self.size.peers;
+        let runs = |by: &usize| *by != index && !self.down.contains(by) && !self.lost.contains(by);
+        let Some(by) = (by..by + peers).map(|by| by % peers).find(runs) else { return };
+        if !self.lost.insert(index) {
+            return;
+        }
+        self.destroy(index);
+        let mut list = match self.revocations.take() {
+            Some((list, digest)) => list.next(digest, list.issued_unix_s),
+            None => self.sim.first_revocations(),
+        };
+        list.peers.insert(self.sim.id(index));
+        self.revocations = self.sim.revoke(by, &list).map(|signed| (list, signed.digest()));
     }
 
     /// All that lies on a machine's disk is gone.
