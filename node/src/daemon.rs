@@ -192,6 +192,7 @@ async fn serve(
         me: identity.certificate.peer,
         cloud: config.cloud,
         office: office.clone(),
+        audit: audit.clone(),
     };
     let (end_api, api_ends) = oneshot::channel::<()>();
     let serving = tokio::spawn(api::serve(listener, api, async {

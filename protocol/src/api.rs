@@ -152,6 +152,8 @@ pub mod codes {
     pub const NO_INVITER: &str = "SH0427";
     /// One of two clocks is wrong.
     pub const CLOCK: &str = "SH0428";
+    /// It is not known well enough who is revoked.
+    pub const REVOCATIONS_STALE: &str = "SH0430";
     /// Too much is waiting.
     pub const OVERLOADED: &str = "SH0429";
     /// Cancelled by its user.

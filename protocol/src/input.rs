@@ -78,6 +78,12 @@ pub enum Input {
     RevocationsVerified(Option<Box<VerifiedRevocations>>),
     /// A revocation list from disk, or from a user of this peer, that has been verified.
     Revoked(Box<VerifiedRevocations>),
+    /// Whether revocations could have been missed: every list that is held is older than
+    /// [`crate::membership::REVOCATIONS_FRESH`]. Told when it changes; restricted tasks are refused meanwhile.
+    RevocationsAged {
+        /// They are too old.
+        is_stale: bool,
+    },
     /// A peer is described by a newer certificate than before: a connected neighbour, whose connection goes on, or this peer
     /// itself.
     Recertified(Member),

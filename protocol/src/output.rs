@@ -247,6 +247,9 @@ pub enum TaskError {
         /// From acceptance.
         after: Duration,
     },
+    /// This peer does not know well enough who is revoked.
+    #[error("the youngest revocation list here is older than {} h", crate::membership::REVOCATIONS_FRESH.as_secs() / 3_600)]
+    RevocationsStale,
     /// What this peer kept of it cannot be read.
     #[error("the record of the task cannot be read: {why}")]
     RecordDamaged {
@@ -259,7 +262,11 @@ impl TaskError {
     /// Whether the task was never taken on: a refusal, not the end of an accepted task.
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::Overloaded { .. } | Self::ShuttingDown | Self::NotStored { .. } | Self::NoGuardian { .. } => true,
+            Self::Overloaded { .. }
+            | Self::ShuttingDown
+            | Self::NotStored { .. }
+            | Self::NoGuardian { .. }
+            | Self::RevocationsStale => true,
             Self::NoCandidate { .. }
             | Self::AllDeclined { .. }
             | Self::Cancelled

@@ -25,7 +25,7 @@ use crate::latency::Latency;
 use crate::load::LoadView;
 use crate::membership::{Lent, Membership, Neighbour};
 use crate::message::{Contact, LoadDigest, Message, TaskRef};
-use crate::output::{Outbox, Output, PeerState};
+use crate::output::{Outbox, Output, PeerState, TaskError};
 use crate::placement::Site;
 use crate::placement::estimates::Estimates;
 use crate::placement::word::Kept;
@@ -206,6 +206,10 @@ impl Peer {
                     self.me = member.clone();
                 }
                 self.membership.recertified(now, member);
+            }
+            Input::RevocationsAged { is_stale } => self.executing.revocations_aged(is_stale),
+            Input::Submitted { task, spec, .. } if spec.policy.restricted && self.executing.may_be_out_of_date() => {
+                self.outbox.push(Output::Finish { task, result: Err(TaskError::RevocationsStale) });
             }
             Input::Submitted { task, name, spec, keeping } => {
                 let submission = Submission { name, spec, keeping };

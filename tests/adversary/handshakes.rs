@@ -61,6 +61,7 @@ fn adversary_ten_thousand_half_open_handshakes_from_one_address() {
 
         println!("honest handshakes meanwhile took up to {:?}", joins.iter().max().unwrap());
         assert!(joins.iter().all(|took| *took < Duration::from_secs(2)), "{joins:?}");
+        target.audits_a_refusal().await;
     });
 }
 

@@ -4,9 +4,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // in a test, a failure is the answer
 
+mod api;
 mod certificates;
 mod guests;
 mod handshakes;
+mod liars;
 mod members;
 mod tickets;
 

@@ -4,17 +4,25 @@ use super::*;
 
 /// The first stream of a link, and the greeting that opens it.
 async fn greeted(connection: &quinn::Connection) -> quinn::SendStream {
+    greeted_both_ways(connection).await.0
+}
+
+/// The same, with what the daemon says after its own greeting.
+pub(super) async fn greeted_both_ways(connection: &quinn::Connection) -> (quinn::SendStream, quinn::RecvStream) {
     let mut control = connection.open_uni().await.unwrap();
     let hello = shoal_protocol::message::Hello { run: 1, software: String::new() }.encode();
     control.write_all(&[0xC1]).await.unwrap();
     control.write_all(&framed(&hello)).await.unwrap();
     // Its answer: the link is open.
     let mut answer = connection.accept_uni().await.unwrap();
-    answer.read_exact(&mut [0; 8]).await.unwrap();
-    control
+    let mut prefix = [0; 5];
+    answer.read_exact(&mut prefix).await.unwrap();
+    let [_kind, length @ ..] = prefix;
+    answer.read_exact(&mut vec![0; u32::from_be_bytes(length) as usize]).await.unwrap();
+    (control, answer)
 }
 
-fn framed(body: &[u8]) -> Vec<u8> {
+pub(super) fn framed(body: &[u8]) -> Vec<u8> {
     [&u32::try_from(body.len()).unwrap().to_be_bytes(), body].concat()
 }
 

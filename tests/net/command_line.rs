@@ -1,18 +1,12 @@
 //! The commands as a person types them, against a real mesh.
 
-use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use super::*;
 
 /// The built command, beside this test.
 fn shoal() -> Command {
-    let mut path = std::env::current_exe().unwrap();
-    path.pop();
-    path.pop();
-    let path: PathBuf = path.join("shoal");
-    assert!(path.exists(), "{} is missing: cargo build --release --bins", path.display());
-    let mut command = Command::new(path);
+    let mut command = Command::new(shoal_tests::program("shoal"));
     command.env_remove("SHOAL_API").env("NO_COLOR", "1");
     command
 }

@@ -16,12 +16,7 @@ use super::*;
 const LOOK: Duration = Duration::from_millis(20);
 
 fn program(name: &str) -> Command {
-    let mut path = std::env::current_exe().unwrap();
-    path.pop();
-    path.pop();
-    let path = path.join(name);
-    assert!(path.exists(), "{} is missing: cargo build --release --bins", path.display());
-    let mut command = Command::new(path);
+    let mut command = Command::new(shoal_tests::program(name));
     for (variable, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"SHOAL")) {
         command.env_remove(variable);
     }

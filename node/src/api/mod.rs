@@ -1,8 +1,9 @@
 //! The local HTTP API on a Unix socket; its routes and types are in `shoal_protocol::api`.
 //!
-//! **Invariant:** only the user the daemon runs as can open the socket, so there is no other admission here.
+//! **Invariant:** only the user the daemon runs as, and root, are answered (`admission.rs`).
 //! **Not here:** answers. The driver has them; this turns HTTP into requests to it and back.
 
+mod admission;
 mod blobs;
 mod body;
 mod elsewhere;
@@ -26,6 +27,7 @@ use shoal_protocol::api::{Check, ConfigView, Listing, Problem, Status, codes};
 use shoal_protocol::task::spec::CloudUse;
 use tokio::net::UnixListener;
 
+use crate::audit::Audit;
 use crate::blobs::BlobStore;
 use crate::driver::handle::Handle;
 use crate::joining::Office;
@@ -45,12 +47,15 @@ pub(crate) struct Api {
     /// How tasks use cloud peers when they do not say.
     pub(crate) cloud: CloudUse,
     pub(crate) office: Office,
+    pub(crate) audit: Audit,
 }
 
 /// Answers until `ended` is done and open requests are answered.
 pub(crate) async fn serve(listener: UnixListener, api: Api, ended: impl Future<Output = ()> + Send + 'static) {
     // The listener's errors are retried inside; there is no other end than `ended`.
-    if let Err(error) = axum::serve(listener, routes(api)).with_graceful_shutdown(ended).await {
+    let admit = axum::middleware::from_fn_with_state(api.audit.clone(), admission::admit);
+    let service = routes(api).layer(admit).into_make_service_with_connect_info::<admission::Caller>();
+    if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(ended).await {
         tracing::warn!(%error, "the API ended");
     }
 }

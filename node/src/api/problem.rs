@@ -146,6 +146,7 @@ fn of_task(error: &TaskError) -> ApiError {
         TaskError::NotStored { .. }
         | TaskError::Unverified { .. }
         | TaskError::NoGuardian { .. }
+        | TaskError::RevocationsStale
         | TaskError::DeadlinePassed { .. }
         | TaskError::RecordDamaged { .. } => ApiError(shoal_protocol::task::problem::of_error(error)),
     }

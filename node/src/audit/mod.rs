@@ -70,6 +70,10 @@ impl Audit {
         self.note(Happening::Refused { address: address.to_owned(), reason: reason.to_owned() });
     }
 
+    pub(crate) fn api_denied(&self, who: String, reason: String) {
+        self.note(Happening::ApiDenied { who, reason });
+    }
+
     pub(crate) fn joined(&self, member: &Member) {
         self.note(Happening::Joined { peer: member.peer, name: member.name.clone(), role: member.role });
     }

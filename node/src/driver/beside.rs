@@ -5,8 +5,7 @@ use std::fmt;
 use futures::StreamExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
-use shoal_protocol::certificate::Chain;
-use shoal_protocol::certificate::VerifiedRevocations;
+use shoal_protocol::certificate::{Chain, SignedRevocations, VerifiedRevocations};
 use shoal_protocol::message::TaskRef;
 use shoal_protocol::task::spec::BlobRef;
 
@@ -20,6 +19,8 @@ pub(crate) enum Done {
     Verified(Vec<Verified>),
     /// The verdict on a revocation list.
     Judged(Option<Box<VerifiedRevocations>>),
+    /// This peer's own revocation list, signed anew if it was time, or why it is not.
+    Relisted(Result<Option<Box<SignedRevocations>>, String>),
     /// The next certificate of this peer, or why there is none.
     Certified(Result<Chain, String>),
     /// It is on disk, or is not.

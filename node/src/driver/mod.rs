@@ -14,6 +14,7 @@ mod beside;
 mod checks;
 mod clock;
 mod fetch;
+mod freshness;
 pub(crate) mod handle;
 pub(crate) mod news;
 mod outputs;
@@ -138,6 +139,7 @@ pub(crate) struct Driver {
     renewal: papers::Renewal,
     /// Keys that were revoked already; none before those on disk are known.
     revoked: Option<BTreeSet<PeerId>>,
+    freshness: freshness::Freshness,
     /// Why the revocation lists are not on disk, while they are not.
     unkept: Option<String>,
     strikes: BTreeMap<PeerId, u8>,
@@ -177,6 +179,7 @@ impl Driver {
             office,
             shown: BTreeMap::new(),
             renewal: papers::Renewal::default(),
+            freshness: freshness::Freshness::default(),
             revoked: None,
             unkept: None,
             strikes: BTreeMap::new(),
@@ -374,6 +377,7 @@ impl Driver {
         }
         self.handle(Input::LoadSampled(sample));
         self.keep_unkept_revocations();
+        self.look_at_the_age_of_revocations();
         self.renew_if_due();
         self.part_with_the_lapsed();
         if let Some((path, bytes)) = self.records.due(self.clock.now()) {

@@ -73,6 +73,7 @@ impl Driver {
                 }
             }
             Done::Judged(verified) => self.handle(Input::RevocationsVerified(verified)),
+            Done::Relisted(signed) => self.on_relisted(signed),
             Done::Certified(signed) => self.on_certified(signed),
             Done::Kept(kept) => self.on_kept(kept),
             Done::Answered => {}

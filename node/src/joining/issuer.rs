@@ -6,10 +6,11 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use shoal_protocol::MeshId;
 use shoal_protocol::certificate::{
-    CertificateError, Chain, Issuer, IssuerCertificate, MemberCertificate, SecretKey, Signed,
+    CertificateError, Chain, Issuer, IssuerCertificate, MemberCertificate, RevocationList, SecretKey, Signed,
+    SignedRevocations,
 };
+use shoal_protocol::{MeshId, PeerId};
 use zeroize::Zeroizing;
 
 /// No certificate comes near this.
@@ -75,6 +76,15 @@ impl Signer {
             return Err(IssuerError::OtherKey);
         }
         Ok(Self { issuer: Issuer::new(key, signed), certificate })
+    }
+
+    /// Whose list it is that this key signs.
+    pub(super) fn id(&self) -> PeerId {
+        self.certificate.issuer
+    }
+
+    pub(super) fn sign_list(&self, list: &RevocationList) -> SignedRevocations {
+        list.sign(&self.issuer)
     }
 
     /// Signs what every peer will believe, and nothing else.

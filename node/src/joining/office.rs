@@ -22,7 +22,10 @@ use shoal_protocol::certificate::joining::{
     APPROVAL_MAX_S, EXPORTER_BYTES, InvitationId, InvitationSecret, JoinAnswer, JoinRequest, LOCATOR_BYTES, Refused,
     Welcome,
 };
-use shoal_protocol::certificate::{Chain, MemberCertificate, Role, TICKET_ADDRESSES_MAX, Ticket};
+use shoal_protocol::certificate::{
+    self as certificates, Chain, MemberCertificate, RevocationList, Role, SignedRevocations, TICKET_ADDRESSES_MAX,
+    Ticket,
+};
 use shoal_protocol::{MeshId, PeerId};
 use zeroize::Zeroizing;
 
@@ -292,6 +295,27 @@ impl Office {
         remove: Vec<String>,
     ) -> Result<(Chain, Issued), OfficeError> {
         self.attempt(move |office| office.sign_labels(&shown, set, &remove)).await
+    }
+
+    /// This peer's own revocation list, signed anew after those that are held; none while the one it has is younger than
+    /// `age`.
+    pub(crate) async fn sign_revocations(
+        &self,
+        held: Vec<SignedRevocations>,
+        age: Duration,
+    ) -> Result<Option<SignedRevocations>, OfficeError> {
+        self.attempt(move |office| {
+            let now = unix_time().as_secs();
+            let signer = Signer::read(&office.0.dir, office.0.mesh, now)?;
+            let held: Vec<_> = held.into_iter().filter_map(|list| list.verify(office.0.mesh).ok()).collect();
+            let whose = certificates::Signer::Issuer(signer.id());
+            let is_young = |list: &RevocationList| now.saturating_sub(list.issued_unix_s) < age.as_secs();
+            if held.iter().any(|verified| verified.signer == whose && is_young(&verified.list)) {
+                return Ok(None);
+            }
+            Ok(Some(signer.sign_list(&RevocationList::following(&held, office.0.mesh, whose, now))))
+        })
+        .await
     }
 
     async fn attempt<T: Send + 'static>(

@@ -378,7 +378,8 @@ impl Task {
         if let ListenError::Denied { cause } = error {
             return self.refuse(address, &root(cause));
         }
-        if let Some(refusal) = cause::<QuicError>(error).filter(|error| error.is_refusal()) {
+        let is_denial = |error: &&QuicError| error.is_refusal() || error.is_half_open();
+        if let Some(refusal) = cause::<QuicError>(error).filter(is_denial) {
             return self.refuse(address, &refusal.to_string());
         }
         tracing::debug!(address, error = root(error), "a handshake has failed");

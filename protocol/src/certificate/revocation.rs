@@ -67,6 +67,27 @@ impl RevocationList {
         Self { version: self.version.saturating_add(1), previous: digest, issued_unix_s, ..self.clone() }
     }
 
+    /// What `signer` signs next after the lists that are `held`. All that anybody has revoked is in it: an issuer's list is
+    /// dropped with the issuer.
+    pub fn following(held: &[VerifiedRevocations], mesh: MeshId, signer: Signer, issued_unix_s: u64) -> Self {
+        let mut next = match held.iter().find(|verified| verified.signer == signer) {
+            Some(own) => own.list.next(own.signed.digest(), issued_unix_s),
+            None => Self {
+                mesh,
+                version: 1,
+                previous: [0; 32],
+                issued_unix_s,
+                peers: BTreeSet::new(),
+                issuers: BTreeSet::new(),
+            },
+        };
+        next.peers.extend(held.iter().flat_map(|verified| verified.list.peers.iter().copied()));
+        if signer == Signer::Mesh {
+            next.issuers.extend(held.iter().flat_map(|verified| verified.list.issuers.iter().copied()));
+        }
+        next
+    }
+
     fn check_sizes(&self) -> Result<(), CertificateError> {
         if self.peers.len().saturating_add(self.issuers.len()) > REVOKED_MAX {
             return Err(CertificateError::TooLarge { what: "number of revoked keys", limit: REVOKED_MAX });

@@ -47,7 +47,7 @@ use self::failure_detector::{FailureDetector, Step};
 use self::nearer::Search;
 pub use self::neighbour::Neighbour;
 use self::probes::Probes;
-pub use self::revoked::Revocations;
+pub use self::revoked::{REVOCATIONS_FRESH, Revocations};
 use self::will::{Errand, Heirs};
 use crate::certificate::{Member, SignedRecord};
 use crate::config::DetectorConfig;

@@ -19,8 +19,12 @@ use crate::id::PeerId;
 use crate::message::Message;
 use crate::output::{Event, Output, PeerState};
 use crate::rng::some_of;
+use crate::sabotage::{self, Bug};
 use crate::time::Time;
 
+/// Revocation lists are signed anew long before they are this old, so that a peer that holds no younger one has been kept
+/// from the news, or whoever signs is gone.
+pub const REVOCATIONS_FRESH: Duration = Duration::from_secs(24 * 3_600);
 /// Signers whose lists are held: an issuer lasts for months, and its successor's list has all that its own had.
 const SIGNERS_MAX: usize = 8;
 /// Neighbours told of a new list at once: with sixteen each, a rumour passes one in ten million by (e⁻¹⁶).
@@ -82,6 +86,11 @@ impl Revocations {
     /// Two peers with the same head hold the same lists; 0 is none.
     pub fn head(&self) -> u64 {
         self.head
+    }
+
+    /// When the youngest of them was signed, in seconds since 1970.
+    pub fn youngest_unix_s(&self) -> Option<u64> {
+        self.held.values().map(|held| held.list.issued_unix_s).max()
     }
 
     fn news(&self, verified: &VerifiedRevocations, digest: [u8; 32]) -> News {
@@ -182,6 +191,9 @@ impl Membership {
         let told = some_of(lent.rng, self.others_alive(&revoked), TOLD_OF_LIST);
         for to in revoked.iter().copied().filter(|peer| self.is_connected(*peer)).chain(told) {
             lent.out.send(to, Message::Revocations(Box::new(signed.clone())));
+        }
+        if sabotage::is(Bug::IgnoreRevocation) {
+            return Vec::new();
         }
         revoked.iter().for_each(|peer| self.expel(lent, *peer));
         revoked

@@ -84,6 +84,16 @@ pub fn of_error(error: &TaskError) -> Problem {
                 "see who is there with `shoal peers`, or submit it with `--durable 1`",
             )
         },
+        TaskError::RevocationsStale => Problem {
+            retryable: true,
+            ..problem(
+                codes::REVOCATIONS_STALE,
+                503,
+                title,
+                "somebody may have been revoked meanwhile, and the task is marked restricted",
+                "see that this peer reaches the one that signs for the mesh (`shoal mesh status`), or drop --restricted",
+            )
+        },
         TaskError::DeadlinePassed { .. } => problem(
             codes::DEADLINE_PASSED,
             504,

@@ -23,18 +23,7 @@ pub(crate) fn next(
         let signed = revocations_from_base64(list).map_err(unreadable)?;
         lists.push(signed.verify(mesh).map_err(unreadable)?);
     }
-    let issued_unix_s = now_unix_s()?;
-    let mut list = match lists.iter().find(|verified| verified.signer == signer) {
-        Some(held) => held.list.next(held.signed.digest(), issued_unix_s),
-        None => RevocationList {
-            mesh,
-            version: 1,
-            previous: [0; 32],
-            issued_unix_s,
-            peers: BTreeSet::new(),
-            issuers: BTreeSet::new(),
-        },
-    };
+    let mut list = RevocationList::following(&lists, mesh, signer, now_unix_s()?);
     list.peers.extend(view.peers.iter().copied().chain(peers));
     if signer == Signer::Mesh {
         list.issuers.extend(view.issuers.iter().copied().chain(issuers));

@@ -10,6 +10,9 @@ pub(in crate::network) enum QuicError {
     Io(#[from] io::Error),
     #[error("the handshake took longer than {} s", super::settings::HANDSHAKE_MAX.as_secs())]
     Slow,
+    /// Its address had the most of them when one too many began.
+    #[error("the handshake was given up for others: too many had begun and not gone on")]
+    GivenUp,
     /// This side does not take the other for a member.
     #[error("{0}")]
     Refused(String),
@@ -27,6 +30,11 @@ pub(in crate::network) enum QuicError {
 }
 
 impl QuicError {
+    /// Whether whoever began this handshake did not go on with it: it may be lost on the way, and it may be an attack.
+    pub(in crate::network) fn is_half_open(&self) -> bool {
+        matches!(self, Self::Slow | Self::GivenUp)
+    }
+
     /// Whether one of the two does not take the other for a member: strangers are strangers to each other, and the one
     /// that dialled is the first to find out.
     pub(in crate::network) fn is_refusal(&self) -> bool {

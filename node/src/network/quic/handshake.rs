@@ -61,7 +61,7 @@ impl Finish {
 /// Handshakes that strangers have begun.
 pub(super) struct UnderWay {
     finish: Finish,
-    running: FuturesUnordered<BoxFuture<'static, (u64, SocketAddr, Option<Outcome>)>>,
+    running: FuturesUnordered<BoxFuture<'static, (u64, SocketAddr, Outcome)>>,
     /// In the order of their beginning.
     begun: BTreeMap<u64, (IpAddr, AbortHandle)>,
     next: u64,
@@ -85,7 +85,8 @@ impl UnderWay {
         self.next += 1;
         self.begun.insert(number, (from.ip(), handle));
         let finishing = Abortable::new(self.finish.clone().finish(connecting, false), registration);
-        self.running.push(finishing.map(move |outcome| (number, from, outcome.ok())).boxed());
+        self.running
+            .push(finishing.map(move |outcome| (number, from, outcome.unwrap_or(Err(QuicError::GivenUp)))).boxed());
     }
 
     fn give_one_up(&mut self) {
@@ -103,12 +104,10 @@ impl UnderWay {
 
     /// The next that has ended.
     pub(super) fn poll_ended(&mut self, context: &mut Context<'_>) -> Poll<(SocketAddr, Outcome)> {
-        while let Poll::Ready(Some((number, from, outcome))) = Pin::new(&mut self.running).poll_next_unpin(context) {
-            self.begun.remove(&number);
-            if let Some(outcome) = outcome {
-                return Poll::Ready((from, outcome));
-            }
-        }
-        Poll::Pending
+        let Poll::Ready(Some((number, from, outcome))) = Pin::new(&mut self.running).poll_next_unpin(context) else {
+            return Poll::Pending;
+        };
+        self.begun.remove(&number);
+        Poll::Ready((from, outcome))
     }
 }

@@ -65,6 +65,10 @@ impl Executing {
         if award.spec.policy.restricted && !self.config.sandboxed {
             return self.decline(now, award.home, attempt, DeclineReason::Sandbox, out);
         }
+        if award.spec.policy.restricted && self.is_out_of_date {
+            let reason = DeclineReason::Unacceptable("its revocation lists are too old for restricted tasks".into());
+            return self.decline(now, award.home, attempt, reason, out);
+        }
         if let Some(reason) = self.why_not(award.spec.limits.memory_bytes, attempt.task) {
             if matches!(reason, DeclineReason::QueueFull) && self.pass_on(now, from, &award, Duration::MAX, around, out)
             {

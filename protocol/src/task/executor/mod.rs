@@ -190,6 +190,8 @@ pub struct Executing {
     digests: Cell<u32>,
     turns: u64,
     leaving: bool,
+    /// Somebody may have been revoked, and this peer not have heard of it.
+    is_out_of_date: bool,
     changed: bool,
     /// Runs that ended here since start.
     pub executed: u64,
@@ -219,6 +221,7 @@ impl Executing {
             digests: Cell::new(0),
             turns: 0,
             leaving: false,
+            is_out_of_date: false,
             changed: false,
             executed: 0,
             usual: Usual::default(),
@@ -240,6 +243,16 @@ impl Executing {
     /// Whether a core is free and nothing is there to be run on it.
     pub fn wants_work(&self) -> bool {
         !self.leaving && self.has_free_core()
+    }
+
+    /// From now on restricted tasks are declined, or no longer.
+    pub fn revocations_aged(&mut self, is_stale: bool) {
+        self.is_out_of_date = is_stale;
+    }
+
+    /// Whether somebody may have been revoked without this peer having heard of it.
+    pub fn may_be_out_of_date(&self) -> bool {
+        self.is_out_of_date
     }
 
     /// Whether nothing is queued or running here.

@@ -57,7 +57,8 @@ pub(super) fn of(
                 | TaskError::Overloaded { .. }
                 | TaskError::ShuttingDown
                 | TaskError::NotStored { .. }
-                | TaskError::NoGuardian { .. } => return None,
+                | TaskError::NoGuardian { .. }
+                | TaskError::RevocationsStale => return None,
             };
             Some((Promise::TrueReason, format!("{task} is said by peer {} to be {what}", answer.by)))
         }
