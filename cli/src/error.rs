@@ -197,6 +197,8 @@ impl From<Problem> for Failure {
             | codes::NO_TASK
             | codes::NO_PEER
             | codes::NO_BLOB
+            | codes::NO_PIPELINE
+            | codes::BAD_PIPELINE
             | codes::NO_INVITATION
             | codes::AMBIGUOUS
             | codes::TOO_LARGE => Exit::Usage,

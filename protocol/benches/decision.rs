@@ -274,6 +274,7 @@ fn ranking(criterion: &mut Criterion) {
         lambda: 1.0,
         deadline_in: None,
         tried: &BTreeMap::new(),
+        ahead: &BTreeMap::new(),
     };
     let mut decide = || {
         let ranking = rank(black_box(&spec), black_box(&sites), &circumstances);

@@ -28,12 +28,14 @@
 //! | `GET /v1/joiners` | | [`Listing`] of [`JoinerView`]: who waits for approval |
 //! | `POST /v1/joiners/{number}/approve`, `…/deny` | | |
 //! | `POST /v1/peers/{peer}/label` | [`LabelRequest`] | [`LabelView`] |
+//! | `POST /v1/pipelines`, `GET /v1/pipelines`, … | | see [`PipelineRequest`] and the table in `api/pipelines.rs` |
 //! | `POST /v1/shutdown` | | |
 //!
 //! `{id}` may be a unique prefix, or `last`; `{peer}` a name, an id or a unique prefix of either. Errors are
 //! `application/problem+json`: [`Problem`]. Every top-level object carries `"schema":"shoal/v1"`.
 
 mod joining;
+mod pipelines;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -54,6 +56,9 @@ use crate::time::micros;
 
 pub use self::joining::{
     InvitationRequest, InvitationView, JoinReport, JoinedView, JoinerView, LabelRequest, LabelView, MemberView,
+};
+pub use self::pipelines::{
+    PipelineRequest, PipelineView, PlanView, PlannedTask, PlannedTransfer, ResultView, StageRequest, StageView, WithoutPeer,
 };
 
 /// Value of the `schema` field of every answer.
@@ -126,6 +131,10 @@ pub mod codes {
     pub const NO_PEER: &str = "SH0405";
     /// No such blob, here or at the neighbours asked.
     pub const NO_BLOB: &str = "SH0406";
+    /// No such pipeline.
+    pub const NO_PIPELINE: &str = "SH0408";
+    /// The graph of the pipeline is not one that can be run.
+    pub const BAD_PIPELINE: &str = "SH0410";
     /// No such invitation, or nobody who waits by that number.
     pub const NO_INVITATION: &str = "SH0407";
     /// A prefix fits several.

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::certificate::{Member, SignedRecord, VerifiedRevocations};
 use crate::id::{BlobId, PeerId, TaskId};
 use crate::message::{Message, TaskRef};
+use crate::pipeline::PipelineSubmission;
+use crate::pipeline::spec::PipelineId;
 use crate::store::Ticket;
 use crate::task::durable::Keeping;
 use crate::task::receipt::SignedReceipt;
@@ -95,6 +97,15 @@ pub enum Input {
     },
     /// A user no longer wants a task.
     Cancelled(TaskId),
+    /// A user of this peer wants a pipeline run; answered by [`crate::Output::PipelineAnswered`].
+    PipelineSubmitted {
+        /// Its id, derived as those of tasks are.
+        pipeline: PipelineId,
+        /// What to run; the driver has called [`crate::pipeline::check`].
+        given: Box<PipelineSubmission>,
+    },
+    /// A user no longer wants a pipeline.
+    PipelineCancelled(PipelineId),
     /// A user asks how far a peer is.
     PingRequested {
         /// Whom to ping.

@@ -19,6 +19,7 @@ pub mod message;
 pub mod output;
 mod peer;
 mod peer_map;
+pub mod pipeline;
 pub mod placement;
 pub mod rng;
 pub mod sabotage;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::certificate::{SignedRecord, SignedRevocations};
 use crate::id::{BlobId, PeerId, TaskId};
 use crate::message::{Message, TaskRef};
+use crate::pipeline::spec::PipelineId;
 use crate::store::{Change, Ticket};
 use crate::task::TaskState;
 use crate::task::durable::Found;
@@ -115,6 +116,18 @@ pub enum Output {
         ticket: u64,
         /// What a peer within reach knows of the task; nothing when none does.
         found: Option<Box<Found>>,
+    },
+    /// A pipeline is on disk here: its submission may be acknowledged; or it was not taken.
+    PipelineAnswered {
+        /// Which.
+        pipeline: PipelineId,
+        /// Why it was not taken.
+        result: Result<(), TaskError>,
+    },
+    /// A pipeline of a user here reached its end.
+    PipelineEnded {
+        /// Which.
+        pipeline: PipelineId,
     },
     /// News for whoever follows.
     Notify(Event),
@@ -286,6 +299,19 @@ pub enum Event {
         /// Which attempt, from 1.
         epoch: u32,
         /// Why, when it is not the ordinary course.
+        note: Option<String>,
+    },
+    /// A pipeline of a user here, or a stage of it, entered a state.
+    PipelineChanged {
+        /// Which pipeline.
+        pipeline: PipelineId,
+        /// Its stage; absent where it is about the whole.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stage: Option<String>,
+        /// `accepted`, `running`, `done`, `failed` or `cancelled`.
+        state: String,
+        /// Why, when it is not the ordinary course.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         note: Option<String>,
     },
     /// A record on disk cannot be read; it is left there, and what it was about does not go on here.

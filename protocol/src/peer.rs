@@ -4,6 +4,7 @@
 //!               ┌─ membership ── who is here, and who has gone
 //! Input ─ Peer ─┼─ latency ───── how far they are
 //!               ├─ loads ─────── how busy they say they are
+//!               ├─ pipelines ─── which stages of users' pipelines come next
 //!               ├─ requester ─── where the tasks of users here run
 //!               └─ executing ─── what runs here
 //! ```
@@ -26,18 +27,20 @@ use crate::load::LoadView;
 use crate::membership::{Lent, Membership, Neighbour};
 use crate::message::{Contact, LoadDigest, Message, TaskRef};
 use crate::output::{Outbox, Output, PeerState};
+use crate::pipeline::Pipelines;
 use crate::placement::Site;
 use crate::placement::estimates::Estimates;
 use crate::placement::word::Kept;
 use crate::rng::Rng;
 use crate::sabotage;
 use crate::task::executor::{self, Executing};
-use crate::task::requester::{self, Assignment, Requester, Submission};
+use crate::task::requester::{self, Ahead, Assignment, Requester, Submission};
 use crate::time::{Time, Wake};
 
 mod holdings;
 mod judging;
 mod ping;
+mod pipelines;
 mod publish;
 mod pull;
 mod seek;
@@ -65,6 +68,7 @@ pub struct Peer {
     loads: LoadView,
     estimates: Estimates,
     requester: Requester,
+    pipelines: Pipelines,
     executing: Executing,
     publisher: publish::Publisher,
     puller: pull::Puller,
@@ -90,6 +94,7 @@ impl Peer {
             loads: LoadView::new(),
             estimates: Estimates::default(),
             requester: Requester::new(me.peer),
+            pipelines: Pipelines::new(me.peer),
             executing: Executing::new(me.peer, config.clone()),
             outbox: Outbox::of(me.peer),
             publisher: publish::Publisher::default(),
@@ -146,10 +151,11 @@ impl Peer {
     }
 
     fn next_deadline_elsewhere(&self) -> Option<(Time, Wake)> {
-        let negotiation = [self.requester.next_deadline(), self.executing.next_deadline(), self.leaving_by];
+        let tasks = [self.requester.next_deadline(), self.executing.next_deadline(), self.pipelines.next_deadline()];
+        let negotiation = tasks.into_iter().chain([self.leaving_by]);
         let upkeep = [self.publisher.next_deadline(), self.pings.next_deadline(), self.seeking.next_deadline()];
         let at = |time: Option<Time>, wake: Wake| time.map(|time| (time, wake));
-        let negotiation = at(negotiation.into_iter().flatten().min(), Wake::Negotiation);
+        let negotiation = at(negotiation.flatten().min(), Wake::Negotiation);
         [negotiation, at(upkeep.into_iter().flatten().min(), Wake::Upkeep)].into_iter().flatten().min()
     }
 
@@ -208,12 +214,17 @@ impl Peer {
                 self.membership.recertified(now, member);
             }
             Input::Submitted { task, name, spec, keeping } => {
-                let submission = Submission { name, spec, keeping };
+                let submission = Submission { name, spec, keeping, ahead: Ahead::new() };
                 self.with_requester(now, |r, around, out| r.submit(now, task, submission, around, out));
             }
             Input::Cancelled(task) => self.requester.cancel(task, &mut self.outbox),
+            Input::PipelineSubmitted { pipeline, given } => self.pipeline_submitted(now, pipeline, *given),
+            Input::PipelineCancelled(pipeline) => {
+                self.with_pipelines(now, |p, around, out| p.cancel(around, pipeline, out));
+            }
             Input::Restored { records, boot, unix_ms } => {
                 self.with_requester(now, |r, around, out| r.restored(now, &records, (boot, unix_ms), around, out));
+                self.with_pipelines(now, |p, around, out| p.restored(around, &records, boot, out));
             }
             Input::Persisted { ticket } => {
                 self.with_requester(now, |r, around, out| r.persisted(now, ticket, Ok(()), around, out));
@@ -351,6 +362,9 @@ impl Peer {
         if self.requester.next_deadline().is_some_and(|at| at <= now) {
             self.with_requester(now, |r, around, out| r.timer(now, around, out));
         }
+        if self.pipelines.next_deadline().is_some_and(|at| at <= now) {
+            self.with_pipelines(now, |p, around, out| p.timer(around, out));
+        }
         self.pings.timer(now, &mut self.outbox);
         self.seeking.timer(now, &mut self.outbox);
         if self.leaving_by.is_some_and(|by| by <= now) {
@@ -363,6 +377,7 @@ impl Peer {
         if self.left || self.leaving_by.is_some() {
             return;
         }
+        self.pipelines.shut_down();
         self.requester.shut_down(&mut self.outbox);
         self.executing.hand_back(now, false, &mut self.outbox);
         self.leaving_by = Some(now + SHUTDOWN_GRACE);
@@ -424,6 +439,9 @@ impl Peer {
         loop {
             while let Some(message) = self.outbox.pop_to_self() {
                 self.receive(now, self.me.peer, message);
+            }
+            if self.serve_pipelines(now) {
+                continue;
             }
             if !self.requester.has_happened() {
                 return;

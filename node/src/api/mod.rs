@@ -9,6 +9,7 @@ mod elsewhere;
 mod events;
 mod joining;
 mod peers;
+mod pipelines;
 mod problem;
 mod revocations;
 mod socket;
@@ -76,6 +77,9 @@ fn routes(api: Api) -> Router {
         .route("/v1/tasks/{id}/result", get(tasks::result))
         .route("/v1/tasks/{id}/logs", get(tasks::logs))
         .route("/v1/tasks/{id}/explain", get(tasks::explain))
+        .route("/v1/pipelines", get(pipelines::list).post(pipelines::submit))
+        .route("/v1/pipelines/{id}", get(pipelines::show))
+        .route("/v1/pipelines/{id}/cancel", post(pipelines::cancel))
         .route("/v1/blobs", get(blobs::list).post(blobs::put))
         .route("/v1/blobs/{id}", get(blobs::get))
         .route("/v1/events", get(events::follow))

@@ -84,7 +84,11 @@ pub(super) async fn make_durable(store: &BlobStore, spec: &TaskSpec) -> ApiResul
         Payload::Blob(blob) => Some(blob.id),
         Payload::Inline(_) => None,
     });
-    let ids: Vec<BlobId> = modules.chain(inputs).collect();
+    make_blobs_durable(store, modules.chain(inputs).collect()).await
+}
+
+/// These blobs are on disk, not only in the page cache.
+pub(super) async fn make_blobs_durable(store: &BlobStore, ids: Vec<BlobId>) -> ApiResult<()> {
     if ids.iter().all(|id| store.is_durable(*id)) {
         return Ok(());
     }
@@ -112,13 +116,22 @@ fn expected(ms: Option<f64>) -> ApiResult<Option<Duration>> {
 }
 
 fn check_names(request: &TaskRequest) -> ApiResult<()> {
-    if request.name.len() > NAME_BYTES_MAX {
+    check_name("task", &request.name)?;
+    check_key(request.idempotency_key.as_deref())
+}
+
+pub(super) fn check_name(what: &str, name: &str) -> ApiResult<()> {
+    if name.len() > NAME_BYTES_MAX {
         return Err(ApiError::bad_request(
-            format!("the task's name has {} bytes", request.name.len()),
+            format!("the {what}'s name has {} bytes", name.len()),
             format!("use at most {NAME_BYTES_MAX}"),
         ));
     }
-    match request.idempotency_key.as_deref() {
+    Ok(())
+}
+
+pub(super) fn check_key(key: Option<&str>) -> ApiResult<()> {
+    match key {
         Some(key) if key.is_empty() || key.len() > KEY_BYTES_MAX => Err(ApiError::bad_request(
             format!("the idempotency key has {} bytes", key.len()),
             format!("use 1 to {KEY_BYTES_MAX}"),
@@ -138,7 +151,7 @@ fn variants(store: &BlobStore, request: &TaskRequest) -> ApiResult<Vec<Variant>>
     request.variants.iter().map(with_size).collect()
 }
 
-async fn inputs(api: &Api, requests: Vec<InputRequest>) -> ApiResult<Vec<Payload>> {
+pub(super) async fn inputs(api: &Api, requests: Vec<InputRequest>) -> ApiResult<Vec<Payload>> {
     if requests.len() as u64 > INPUTS_MAX {
         let size = requests.len() as u64;
         return Err(SpecError::TooLarge { what: "number of inputs", size, limit: INPUTS_MAX }.into());
@@ -169,7 +182,7 @@ fn inline_bytes(input: &Payload) -> u64 {
 }
 
 /// What does not fit a frame travels as blobs.
-async fn store_inline(api: &Api, inputs: Vec<Payload>) -> ApiResult<Vec<Payload>> {
+pub(super) async fn store_inline(api: &Api, inputs: Vec<Payload>) -> ApiResult<Vec<Payload>> {
     let (store, me) = (api.blobs.clone(), api.me);
     let stored = spawn_blocking(move || {
         let store_one = |input| match input {

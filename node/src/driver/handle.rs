@@ -4,16 +4,17 @@
 
 use std::time::Duration;
 
-use shoal_protocol::api::{LabelRequest, LabelView, TaskView};
+use shoal_protocol::api::{LabelRequest, LabelView, PipelineView, TaskView};
 use shoal_protocol::certificate::{CertificateError, SignedRevocations};
 use shoal_protocol::output::TaskError;
+use shoal_protocol::pipeline::PipelineSubmission;
 use shoal_protocol::task::durable::{Found, Keeping};
 use shoal_protocol::{BlobId, FindError, PeerId, TaskId, TaskSpec};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Driver;
 use super::news::Following;
-use super::waiters::{Seeker, TaskReply};
+use super::waiters::{PipelineReply, Seeker, TaskReply};
 use crate::joining::OfficeError;
 
 /// Requests that wait for the driver; beyond this callers wait to hand theirs in.
@@ -61,6 +62,17 @@ pub(crate) struct Submission {
     pub(crate) wait: bool,
 }
 
+/// A pipeline as a user hands it in.
+#[derive(Debug)]
+pub(crate) struct GivenPipeline {
+    pub(crate) submission: PipelineSubmission,
+    /// By stage, the only peer it may run at: a name, an id, or a prefix.
+    pub(crate) pinned: Vec<Option<String>>,
+    pub(crate) idempotency_key: Option<String>,
+    /// Whose key it is; this peer's own where it is not said.
+    pub(crate) submitter: Option<PeerId>,
+}
+
 /// A question that changes nothing.
 type Question = Box<dyn FnOnce(&Driver) + Send>;
 
@@ -72,6 +84,10 @@ pub(crate) enum Request {
     Cancel(String, TaskReply),
     /// Answered by this peer, or by one that knows the task.
     Seek(TaskId, Seeker),
+    SubmitPipeline(Box<GivenPipeline>, PipelineReply),
+    /// Answered when the pipeline has ended.
+    AwaitPipeline(String, PipelineReply),
+    CancelPipeline(String, PipelineReply),
     Ping(String, oneshot::Sender<Result<Pinging, Refusal>>),
     FetchBlob {
         id: BlobId,
@@ -130,6 +146,18 @@ impl Handle {
 
     pub(crate) async fn cancel(&self, task: String) -> Result<TaskView, Refusal> {
         self.ask(|reply| Request::Cancel(task, reply)).await?
+    }
+
+    pub(crate) async fn submit_pipeline(&self, given: GivenPipeline) -> Result<PipelineView, Refusal> {
+        self.ask(|reply| Request::SubmitPipeline(Box::new(given), reply)).await?
+    }
+
+    pub(crate) async fn await_pipeline(&self, pipeline: String) -> Result<PipelineView, Refusal> {
+        self.ask(|reply| Request::AwaitPipeline(pipeline, reply)).await?
+    }
+
+    pub(crate) async fn cancel_pipeline(&self, pipeline: String) -> Result<PipelineView, Refusal> {
+        self.ask(|reply| Request::CancelPipeline(pipeline, reply)).await?
     }
 
     pub(crate) async fn seek(&self, task: TaskId) -> Result<Option<Found>, Refusal> {

@@ -19,6 +19,7 @@ pub(crate) mod news;
 mod outputs;
 mod papers;
 mod pins;
+mod pipelines;
 mod records;
 mod requests;
 pub(crate) mod revoked;

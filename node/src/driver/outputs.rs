@@ -51,6 +51,8 @@ impl Driver {
             Output::Keep { task, blobs } => self.pins.keep(task, blobs),
             Output::Forget { task } => self.pins.forget(task),
             Output::Found { ticket, found } => self.waiters.answer_seeker(ticket, found),
+            Output::PipelineAnswered { pipeline, result } => self.pipeline_answered(pipeline, result),
+            Output::PipelineEnded { pipeline } => self.pipeline_ended(pipeline),
             Output::Notify(event) => self.tell(event),
             Output::ShutdownReady => self.stopping = Stopping::Ready,
         }

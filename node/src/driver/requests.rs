@@ -23,6 +23,9 @@ impl Driver {
                 let ticket = self.waiters.seek(reply);
                 self.handle(Input::Sought { task, ticket });
             }
+            Request::SubmitPipeline(given, reply) => self.submit_pipeline(*given, reply),
+            Request::AwaitPipeline(pipeline, reply) => self.await_pipeline(&pipeline, reply),
+            Request::CancelPipeline(pipeline, reply) => self.cancel_pipeline(&pipeline, reply),
             // Whoever asked may have gone, here and below.
             Request::Ping(peer, reply) => drop(reply.send(self.ping(&peer))),
             Request::FetchBlob { id, from, reply } => match self.holders(from.as_deref()) {
@@ -88,7 +91,7 @@ impl Driver {
         Ok(())
     }
 
-    fn task_id(&self, submitter: Option<PeerId>, key: Option<&str>) -> Result<TaskId, Refusal> {
+    pub(super) fn task_id(&self, submitter: Option<PeerId>, key: Option<&str>) -> Result<TaskId, Refusal> {
         let submitter = submitter.unwrap_or(self.identity.certificate.peer);
         match key {
             Some(key) => Ok(TaskId::derive(submitter, key.as_bytes())),

@@ -21,7 +21,7 @@ pub struct Holding {
 impl Peer {
     /// Everything bounded that tasks take up here.
     pub fn holdings(&self) -> Vec<Holding> {
-        self.executing.holdings().into_iter().chain(self.requester.holdings()).collect()
+        self.executing.holdings().into_iter().chain(self.requester.holdings()).chain(self.pipelines.holdings()).collect()
     }
 
     /// How long the oldest reservation has outlived its time.

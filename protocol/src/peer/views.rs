@@ -19,7 +19,7 @@ pub enum FindError {
     /// Nothing fits.
     #[error("no {what} fits `{text}`")]
     None {
-        /// `peer` or `task`.
+        /// `peer`, `task` or `pipeline`.
         what: &'static str,
         /// What was asked for.
         text: String,
@@ -27,7 +27,7 @@ pub enum FindError {
     /// Several fit.
     #[error("`{text}` fits {count} {what}s")]
     Ambiguous {
-        /// `peer` or `task`.
+        /// `peer`, `task` or `pipeline`.
         what: &'static str,
         /// What was asked for.
         text: String,
@@ -37,7 +37,7 @@ pub enum FindError {
 }
 
 /// The one of `items` whose key is `text`, or else the only one that has a key beginning with it.
-fn find<T: Copy>(what: &'static str, text: &str, items: &[(T, Vec<String>)]) -> Result<T, FindError> {
+pub(super) fn find<T: Copy>(what: &'static str, text: &str, items: &[(T, Vec<String>)]) -> Result<T, FindError> {
     if let Some((item, _)) = items.iter().find(|(_, keys)| keys.iter().any(|key| key == text)) {
         return Ok(*item);
     }
@@ -281,6 +281,8 @@ impl Peer {
             ("messages_dropped", self.conduct.dropped),
             ("store_failures", self.requester.durable.store_failures),
             ("takeovers", self.requester.durable.takeovers),
+            ("pipeline_tasks_done", self.pipelines.tasks_done),
+            ("pipeline_tasks_made_again", self.pipelines.made_again),
         ]
     }
 }

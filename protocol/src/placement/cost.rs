@@ -1,7 +1,7 @@
 //! The one cost function: what running a task at a peer costs, by term.
 //!
 //! ```text
-//! cost = f(x, y) + λ · (α·t + β·d + δ·c)
+//! cost = f(x, y) + λ · (α·t + β·d + δ·c)                  (+ λ · what a pipeline has ahead of it from there)
 //! ```
 //!
 //! t, d and c are milliseconds, α, β, δ the weights of the executing peer; f turns loss, lateness and price into
@@ -63,6 +63,8 @@ pub struct Terms {
     pub weights: Weights,
     /// Price of a second of one core.
     pub price: f64,
+    /// What follows in a pipeline if it runs there, in milliseconds.
+    pub ahead_ms: f64,
 }
 
 /// The time `bytes` need on a link.
@@ -110,6 +112,7 @@ pub fn cost(job: &Job, terms: &Terms) -> Cost {
         wait: job.lambda * terms.weights.delay * wait,
         transfer: job.lambda * terms.weights.transfer * (way_in + way_back),
         compute: job.lambda * terms.weights.compute * compute,
+        ahead: job.lambda * terms.ahead_ms,
         completion_ms,
     }
 }
@@ -143,6 +146,7 @@ mod tests {
             quote_error: 1.0,
             weights: Weights { delay: 1.0, transfer: 1.0, compute: 1.0 },
             price: 0.0,
+            ahead_ms: 0.0,
         }
     }
 

@@ -71,6 +71,8 @@ pub struct Circumstances<'a> {
     pub deadline_in: Option<Duration>,
     /// Peers that failed or declined this task, which are not asked again.
     pub tried: &'a BTreeMap<PeerId, String>,
+    /// What would come after it, by where it runs, in milliseconds; nothing for a task by itself.
+    pub ahead: &'a BTreeMap<PeerId, f64>,
 }
 
 /// One candidate of one decision, as it is acted on and written down.
@@ -166,6 +168,7 @@ mod tests {
         rtts_ms: Vec<u64>,
         estimates: Estimates,
         tried: BTreeMap<PeerId, String>,
+        ahead: BTreeMap<PeerId, f64>,
         deadline_in: Option<Duration>,
     }
 
@@ -183,6 +186,7 @@ mod tests {
                 rtts_ms: vec![0, 2, 30],
                 estimates,
                 tried: BTreeMap::new(),
+                ahead: BTreeMap::new(),
                 deadline_in: None,
             }
         }
@@ -209,6 +213,7 @@ mod tests {
                 lambda: 1.0,
                 deadline_in: self.deadline_in,
                 tried: &self.tried,
+                ahead: &self.ahead,
             };
             ask(&rank(spec, &sites, &circumstances))
         }
@@ -303,6 +308,19 @@ mod tests {
         world.deadline_in = Some(Duration::from_millis(60));
 
         assert_eq!(world.chosen(&spec), Some(CLOUD));
+    }
+
+    #[test]
+    fn what_comes_after_a_stage_counts_where_it_runs() {
+        let mut world = World::new();
+        world.ahead = BTreeMap::from([(HOME, 400.0), (NEAR, 0.0), (CLOUD, 400.0)]);
+
+        let best = world.best(&spec());
+
+        assert_eq!(best.peer, NEAR);
+        let there = world.ranked(&spec(), |ranking| ranking.recorded());
+        let home = there.iter().find(|it| it.peer == HOME).unwrap().cost.unwrap();
+        assert_eq!((home.ahead, home.total() - home.ahead < 60.0), (400.0, true));
     }
 
     #[test]

@@ -206,6 +206,7 @@ impl<'a> Ranking<'a> {
             quote_error,
             weights: load.weights,
             price: load.price,
+            ahead_ms: self.circumstances.ahead.get(&site.member.peer).copied().unwrap_or_default(),
         }
     }
 

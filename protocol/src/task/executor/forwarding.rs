@@ -42,6 +42,7 @@ impl Executing {
             quote_error: 1.0,
             weights: self.config.weights,
             price: self.config.price,
+            ahead_ms: 0.0,
         };
         let there = |elsewhere: &Elsewhere<'_>| Terms {
             start_in: elsewhere.start_in,

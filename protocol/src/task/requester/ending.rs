@@ -149,7 +149,7 @@ impl Requester {
         }
         let note = result.as_ref().err().map(ToString::to_string);
         self.tell(task, state, note, out);
-        out.push(Output::Finish { task, result: result.clone() });
+        self.finish(task, result.clone(), out);
         self.book.close(task, state, result);
     }
 

@@ -44,7 +44,7 @@ impl Requester {
         around: &mut Around<'_>,
         out: &mut Outbox,
     ) {
-        let Submission { name, spec, mut keeping } = submission;
+        let Submission { name, spec, mut keeping, ahead: _ } = submission;
         keeping.retention = keeping.retention.clamp(RETENTION_MIN, RETENTION_MAX);
         let council = self.durable.can_keep(task, &spec).and_then(|()| self.council(now, keeping.durability, around));
         let council = match council {

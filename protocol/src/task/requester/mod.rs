@@ -24,7 +24,7 @@ mod tests;
 mod verifying;
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::TaskState;
 use super::deadlines::Deadlines;
@@ -116,7 +116,12 @@ pub struct Submission {
     pub spec: TaskSpec,
     /// How it is kept.
     pub keeping: Keeping,
+    /// What comes after it would cost if it ran there, in milliseconds; for a stage of a pipeline.
+    pub ahead: Ahead,
 }
+
+/// What a pipeline would cost after a stage, by where that runs, in milliseconds.
+pub type Ahead = BTreeMap<PeerId, f64>;
 
 /// An award that the load view must reckon with until its receiver's digest does, or that is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,6 +155,9 @@ pub struct Requester {
     /// When what was sent so far has left our uplink.
     uplink_free: Time,
     assignments: Vec<Assignment>,
+    /// Tasks of pipelines that are under way, whose ends go to those; bounded by what pipelines have out.
+    watched: BTreeSet<TaskId>,
+    ends: Vec<(TaskId, Result<TaskResult, TaskError>)>,
     /// How executors kept their word, since the last call of [`Requester::take_words`].
     words: Vec<(PeerId, Kept)>,
     acknowledgements: Acknowledgements,
@@ -186,6 +194,8 @@ impl Requester {
             deadlines: Deadlines::default(),
             uplink_free: Time::ZERO,
             assignments: Vec::new(),
+            watched: BTreeSet::new(),
+            ends: Vec::new(),
             words: Vec::new(),
             acknowledgements: Acknowledgements::default(),
             leaving: false,
@@ -256,7 +266,7 @@ impl Requester {
         around: &mut Around<'_>,
         out: &mut Outbox,
     ) {
-        let Submission { name, mut spec, keeping } = submission;
+        let Submission { name, mut spec, keeping, ahead } = submission;
         if sabotage::is(Bug::ForgetKey) && self.book.get(task).is_some_and(|known| known.state.is_final()) {
             self.durable.drop_kept(task, out);
             self.book.forget(task);
@@ -281,24 +291,26 @@ impl Requester {
             }
             return;
         }
-        let refused = |error| Output::Finish { task, result: Err(error) };
         if let Err(error) = self.has_room(&spec) {
-            return out.push(refused(error));
+            return self.finish(task, Err(error), out);
         }
         let tried = BTreeMap::new();
-        let circumstances = self.circumstances(now, &spec, spec.deadline, &tried, around);
+        let circumstances = self.circumstances(now, &spec, spec.deadline, (&tried, &ahead), around);
         let ranking = placement::rank(&spec, (around.sites)(), &circumstances);
         let patience = match self.admit(now, spec.patience, &ranking) {
             Ok(patience) => patience,
-            Err(error) => return out.push(refused(error)),
+            Err(error) => return self.finish(task, Err(error), out),
         };
         if keeping.durability != Durability::Memory {
             spec.patience = patience;
-            return self.submit_kept(now, task, Submission { name, spec, keeping }, around, out);
+            return self.submit_kept(now, task, Submission { name, spec, keeping, ahead }, around, out);
         }
         let decided = self.decide(&spec, &ranking, around);
         spec.patience = patience;
         self.book.enter(now, task, name, spec);
+        if let Some(entry) = self.book.open(task).filter(|_| !ahead.is_empty()) {
+            entry.ahead = ahead;
+        }
         self.tell(task, TaskState::Accepted, None, out);
         self.act_on(now, task, decided, around, out);
     }
@@ -336,8 +348,8 @@ impl Requester {
         member: impl Fn(PeerId) -> Option<Member>,
     ) -> Decision {
         let task = TaskId([0; 16]);
-        let (sites, tried) = ((around.sites)(), BTreeMap::new());
-        let circumstances = self.circumstances(now, spec, spec.deadline, &tried, around);
+        let (sites, tried, ahead) = ((around.sites)(), BTreeMap::new(), Ahead::new());
+        let circumstances = self.circumstances(now, spec, spec.deadline, (&tried, &ahead), around);
         let ranking = placement::rank(spec, sites, &circumstances);
         let executor = ranking.best().map(|best| best.member.peer);
         let mut record = self.new_record(0, self.method(spec, &ranking), spec, around, &ranking);
@@ -367,6 +379,25 @@ impl Requester {
             | Phase::Ended(_) => false,
         };
         holds.then_some(entry)
+    }
+
+    /// The end of this task is wanted by a pipeline.
+    pub(crate) fn watch(&mut self, task: TaskId) {
+        self.watched.insert(task);
+    }
+
+    /// Ends of watched tasks since the last call.
+    pub(crate) fn take_ends(&mut self) -> Vec<(TaskId, Result<TaskResult, TaskError>)> {
+        core::mem::take(&mut self.ends)
+    }
+
+    /// Hands over the end of a task that is in memory only.
+    fn finish(&mut self, task: TaskId, result: Result<TaskResult, TaskError>, out: &mut Outbox) {
+        if self.watched.remove(&task) {
+            self.ends.push((task, result));
+        } else {
+            out.push(Output::Finish { task, result });
+        }
     }
 
     fn tell(&self, task: TaskId, state: TaskState, note: Option<String>, out: &mut Outbox) {

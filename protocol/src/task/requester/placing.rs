@@ -75,12 +75,12 @@ impl Requester {
         now: Time,
         spec: &TaskSpec,
         deadline_in: Option<Duration>,
-        tried: &'a BTreeMap<PeerId, String>,
+        (tried, ahead): (&'a BTreeMap<PeerId, String>, &'a Ahead),
         around: &Around<'b>,
     ) -> Circumstances<'a> {
         let link = HomeLink { uplink_bits_per_s: around.uplink_bits_per_s, uplink_wait: self.uplink_free.since(now) };
         let lambda = spec.lambda.unwrap_or(around.lambda);
-        Circumstances { estimates: around.estimates, link, lambda, deadline_in, tried }
+        Circumstances { estimates: around.estimates, link, lambda, deadline_in, tried, ahead }
     }
 
     pub(super) fn method(&self, spec: &TaskSpec, ranking: &Ranking<'_>) -> Method {
@@ -141,7 +141,7 @@ impl Requester {
         self.choose_checker(task, around);
         let Some(entry) = self.book.get(task) else { return };
         let deadline_in = entry.deadline_in(now);
-        let circumstances = self.circumstances(now, &entry.spec, deadline_in, &entry.tried, around);
+        let circumstances = self.circumstances(now, &entry.spec, deadline_in, (&entry.tried, &entry.ahead), around);
         let ranking = placement::rank(&entry.spec, (around.sites)(), &circumstances);
         let decided = self.decide(&entry.spec, &ranking, around);
         self.act_on(now, task, decided, around, out);

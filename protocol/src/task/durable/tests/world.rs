@@ -546,6 +546,8 @@ impl World {
             | Output::Keep { .. }
             | Output::Forget { .. }
             | Output::NotAcknowledged { .. }
+            | Output::PipelineAnswered { .. }
+            | Output::PipelineEnded { .. }
             | Output::Notify(_)
             | Output::ShutdownReady => {}
         }

@@ -166,7 +166,7 @@ impl Home {
 
     pub(super) fn submit_as(&mut self, n: u8, spec: TaskSpec, durability: Durability) -> Vec<Output> {
         let keeping = Keeping { durability, retention: Duration::from_secs(3_600) };
-        let submission = Submission { name: "a task".into(), spec, keeping };
+        let submission = Submission { name: "a task".into(), spec, keeping, ahead: Ahead::new() };
         self.act(|home, now, around, out| home.submit(now, task(n), submission, around, out))
     }
 
