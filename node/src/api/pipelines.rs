@@ -14,7 +14,6 @@ use shoal_protocol::pipeline::graph::{ELEMENTS_MAX, Graph, GraphError};
 use shoal_protocol::pipeline::spec::{PipelineInput, PipelineSpec, Stage};
 use shoal_protocol::pipeline::{PipelineSubmission, blobs_of};
 use shoal_protocol::task::spec::Payload;
-use tokio::task::spawn_blocking;
 
 use super::body::{self, Json};
 use super::problem::{ApiError, ApiResult};
