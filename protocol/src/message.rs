@@ -20,6 +20,7 @@ use crate::config::{MESSAGE_BYTES_MAX, Weights};
 use crate::id::{BlobId, PeerId, ShortId, TaskId};
 use crate::latency::Coordinate;
 use crate::load::AHEAD;
+use crate::pipeline::memo::MemoWord;
 use crate::task::TaskState;
 use crate::task::durable::{Counsel, Found};
 use crate::task::receipt::SignedReceipt;
@@ -171,6 +172,9 @@ pub enum Message {
     /// I do.
     #[serde(rename = "fd")]
     Found(Box<FoundHere>),
+    /// About outputs of stages that are known.
+    #[serde(rename = "me")]
+    Memo(Box<MemoWord>),
     /// These are members no more.
     #[serde(rename = "rv")]
     Revocations(Box<SignedRevocations>),
@@ -224,6 +228,7 @@ impl Message {
             | Self::Council(_)
             | Self::Seek(_)
             | Self::Found(_)
+            | Self::Memo(_)
             | Self::Revocations(_)
             | Self::Leaving => None,
         }
@@ -257,6 +262,7 @@ impl Message {
             | Self::Council(_)
             | Self::Seek(_)
             | Self::Found(_)
+            | Self::Memo(_)
             | Self::Revocations(_)
             | Self::Leaving => None,
         }
@@ -291,6 +297,7 @@ impl Message {
             Self::Council(counsel) => counsel.kind(),
             Self::Seek(_) => "seek",
             Self::Found(_) => "found",
+            Self::Memo(_) => "memo",
             Self::Revocations(_) => "revocations",
             Self::Leaving => "leaving",
         }

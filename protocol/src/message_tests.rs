@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::pipeline::memo::{Known, MemoKey};
 use crate::certificate::{RevocationList, SecretKey};
 use crate::id::{BlobId, ShortId};
 use crate::output::{PeerState, TaskError, TaskResult, Timings};
@@ -231,6 +232,8 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         (Message::Leaving, 4, "998d92bb"),
         (Message::Seek(Seek { ticket: 1, task: TASK.task, hops: 1 }), 31, "f96b9b49"),
         (Message::Found(Box::new(FoundHere { ticket: 1, found: found() })), 244, "e2649a99"),
+        (Message::Memo(Box::new(MemoWord::Recall(MemoKey([7; 32])))), 0, ""),
+        (Message::Memo(Box::new(MemoWord::Remember(MemoKey([7; 32]), known()))), 0, ""),
         (counsel(Counsel::Guard(Box::new(guard()))), 381, "52eb20ac"),
         (counsel(Counsel::Guarded(Guarded { case: CASE, refusal: None })), 43, "e728ebfe"),
         (counsel(Counsel::Guarded(Guarded { case: CASE, refusal: Some("full".into()) })), 50, "13d39a0d"),
@@ -274,6 +277,11 @@ fn result() -> Result<TaskResult, TaskError> {
 
 fn vote() -> Vote {
     Vote { ballot: BALLOT, resolution: Resolution { state: TaskState::Done, result: result() } }
+}
+
+fn known() -> Known {
+    let output = Payload::inline(vec![1, 2]);
+    Known { output, executor: PeerId([2; 32]), run: Duration::from_millis(5) }
 }
 
 fn found() -> Found {

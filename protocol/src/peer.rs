@@ -315,6 +315,7 @@ impl Peer {
                 self.seeking.asked(now, from, seek, here, others, &mut self.outbox);
             }
             Message::Found(answer) => self.seeking.found(*answer, &mut self.outbox),
+            Message::Memo(word) => self.memo_word(now, from, *word),
             Message::Progress(progress) => self.requester.handle_progress(now, from, progress, &mut self.outbox),
             Message::Outcome(outcome) => {
                 // The digest inside does not count the attempt any more, so our own reckoning must not either.

@@ -42,7 +42,8 @@ impl Driver {
         match self.peer.find_pipeline(text) {
             Ok(pipeline) => {
                 self.handle(Input::PipelineCancelled(pipeline));
-                self.answer_about(pipeline, [reply]);
+                // That it is withdrawn is told once it is on disk.
+                self.await_pipeline(&pipeline.to_string(), reply);
             }
             Err(error) => drop(reply.send(Err(error.into()))),
         }

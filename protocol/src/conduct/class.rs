@@ -58,7 +58,7 @@ impl Class {
             | Message::Forwarded(_)
             | Message::Cancel(_) => Self::Negotiation,
             Message::Progress(_) | Message::Outcome(_) | Message::OutcomesReceived(_) => Self::Results,
-            Message::Query(_) | Message::Seek(_) | Message::Found(_) => Self::Queries,
+            Message::Query(_) | Message::Seek(_) | Message::Found(_) | Message::Memo(_) => Self::Queries,
             Message::Council(_) => Self::Councils,
         }
     }
@@ -83,6 +83,7 @@ pub(super) fn while_cooling_off(message: &Message) -> Admission {
         | Message::Load(_)
         | Message::Pull(_)
         | Message::Seek(_)
+        | Message::Memo(_)
         | Message::ProbeRequest(_) => Admission::Dropped,
         Message::Beat(_)
         | Message::Ping(_)

@@ -21,6 +21,7 @@ pub(super) fn has_sense(message: &Message) -> bool {
         Message::Forwarded(forwarded) => load(&forwarded.load),
         Message::Outcome(outcome) => load(&outcome.load) && outcome.speed > 0.0 && outcome.speed <= SPEED_MAX,
         Message::Award(award) => usize::from(award.variant) < award.spec.variants.len() && award.spec.check().is_ok(),
+        Message::Memo(word) => word.is_sane(),
         Message::Records(records) => records.places.iter().all(place),
         Message::Beat(_)
         | Message::ProbeRequest(_)

@@ -7,7 +7,9 @@ use crate::api::{PipelineView, PlanView};
 use crate::id::{PeerId, TaskId};
 use crate::output::{Outbox, Output};
 use crate::peer::FindError;
+use crate::message::Message;
 use crate::pipeline::graph::Graph;
+use crate::pipeline::memo::{Known, MemoKey, MemoWord};
 use crate::pipeline::plan::survey::{Survey, World};
 use crate::pipeline::spec::{PipelineId, PipelineSpec};
 use crate::pipeline::{Around, Errand, Order, PipelineSubmission, Pipelines};
@@ -41,6 +43,7 @@ impl Peer {
                     self.requester.durable.write_of_pipeline(changes, what, &mut self.outbox);
                 }
                 Order::Cancel(task) => self.requester.cancel(task, &mut self.outbox),
+                Order::Remember(key, known) => self.remember(key, &known),
             }
         }
         while let Some(errand) = self.with_pipelines(now, Pipelines::next_errand) {
@@ -51,12 +54,65 @@ impl Peer {
     }
 
     fn run_errand(&mut self, now: Time, errand: Errand) {
-        let Errand { pipeline, node, name, spec } = errand;
+        if self.recall(now, &errand) {
+            return;
+        }
+        let Errand { pipeline, node, name, spec, memo: _ } = errand;
         let ahead = self.ahead_of(now, pipeline, node);
         let task = self.with_pipelines(now, |p, around, out| p.begin(around, pipeline, node, out));
         self.requester.watch(task);
         let submission = Submission { name, spec, keeping: Keeping::default(), ahead };
         self.with_requester(now, |r, around, out| r.submit(now, task, submission, around, out));
+    }
+
+    // ── Known outputs ───────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Whether what a task writes is known, or is asked for.
+    fn recall(&mut self, now: Time, errand: &Errand) -> bool {
+        let Some(key) = errand.memo else { return false };
+        let (pipeline, node) = (errand.pipeline, errand.node);
+        self.pipelines.to_remember(pipeline, node, key);
+        if let Some(known) = self.pipelines.memo.recall(key) {
+            self.with_pipelines(now, |p, around, out| p.known(around, pipeline, node, known, out));
+            return true;
+        }
+        let keepers = self.keepers(key);
+        if keepers.is_empty() {
+            return false;
+        }
+        if !self.pipelines.is_asked(key) {
+            for keeper in &keepers {
+                self.outbox.send(*keeper, Message::Memo(Box::new(MemoWord::Recall(key))));
+            }
+        }
+        self.with_pipelines(now, |p, around, _| p.asked(around, errand, key, keepers.len()));
+        true
+    }
+
+    fn remember(&mut self, key: MemoKey, known: &Known) {
+        for keeper in self.keepers(key) {
+            self.outbox.send(keeper, Message::Memo(Box::new(MemoWord::Remember(key, known.clone()))));
+        }
+    }
+
+    /// Who else keeps what is known by a key.
+    fn keepers(&self, key: MemoKey) -> Vec<PeerId> {
+        let me = self.me.peer;
+        let all = self.membership.alive_neighbours().map(|neighbour| neighbour.member.peer).chain([me]);
+        key.keepers(all).into_iter().filter(|peer| *peer != me).collect()
+    }
+
+    pub(super) fn memo_word(&mut self, now: Time, from: PeerId, word: MemoWord) {
+        match word {
+            MemoWord::Recall(key) => {
+                let known = self.pipelines.memo.recall(key);
+                self.outbox.send(from, Message::Memo(Box::new(MemoWord::Recalled(key, known))));
+            }
+            MemoWord::Recalled(key, known) => {
+                self.with_pipelines(now, |p, around, out| p.told(around, key, known, out));
+            }
+            MemoWord::Remember(key, known) => self.pipelines.memo.remember(key, known),
+        }
     }
 
     /// What the rest of a pipeline would cost more, by where this task runs.

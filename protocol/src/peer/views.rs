@@ -282,6 +282,7 @@ impl Peer {
             ("store_failures", self.requester.durable.store_failures),
             ("takeovers", self.requester.durable.takeovers),
             ("pipeline_tasks_done", self.pipelines.tasks_done),
+            ("pipeline_tasks_recalled", self.pipelines.recalled),
             ("pipeline_tasks_made_again", self.pipelines.made_again),
         ]
     }

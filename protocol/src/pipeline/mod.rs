@@ -17,6 +17,7 @@
 pub mod error;
 pub mod graph;
 mod looking;
+pub mod memo;
 pub mod plan;
 mod record;
 mod restoring;
@@ -43,6 +44,7 @@ use crate::time::{Time, micros};
 pub use self::error::PipelineError;
 pub(crate) use self::looking::stays;
 use self::graph::{Graph, GraphError, NodeId};
+use self::memo::{Known, Memo, MemoKey};
 use self::record::{EndRecord, NodeRecord, PipelineRecord, Tally};
 pub(crate) use self::record::is_of_a_pipeline;
 use self::run::{Followed, NodeState, Prepared, Run};
@@ -131,6 +133,8 @@ pub(crate) enum Order {
     Write(Vec<Change>, Written),
     /// A task of a user is not wanted any more.
     Cancel(TaskId),
+    /// Its keepers are to remember this.
+    Remember(MemoKey, Known),
 }
 
 /// A task to be handed to the requester.
@@ -140,6 +144,8 @@ pub(crate) struct Errand {
     pub(crate) node: NodeId,
     pub(crate) name: String,
     pub(crate) spec: TaskSpec,
+    /// What others may know its output by, unless they were asked already.
+    pub(crate) memo: Option<MemoKey>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -164,11 +170,20 @@ struct Ended {
     recorded: Vec<NodeId>,
 }
 
+/// An output that keepers are asked for.
+#[derive(Debug)]
+struct Recall {
+    waiting: Vec<(PipelineId, NodeId)>,
+    unanswered: usize,
+}
+
 #[derive(Debug)]
 enum Phase {
     /// It is on its way to the disk.
     Storing(Box<Run>),
     Open(Box<Run>),
+    /// Its end is on its way to the disk: nobody is told before it is there.
+    Ending(Box<Run>, Box<Ended>),
     Ended(Box<Ended>),
 }
 
@@ -186,7 +201,7 @@ struct Held {
 impl Held {
     fn run(&self) -> Option<&Run> {
         match &self.phase {
-            Phase::Storing(run) | Phase::Open(run) => Some(run),
+            Phase::Storing(run) | Phase::Open(run) | Phase::Ending(run, _) => Some(run),
             Phase::Ended(_) => None,
         }
     }
@@ -194,13 +209,13 @@ impl Held {
     fn open(&mut self) -> Option<&mut Run> {
         match &mut self.phase {
             Phase::Open(run) => Some(run),
-            Phase::Storing(_) | Phase::Ended(_) => None,
+            Phase::Storing(_) | Phase::Ending(..) | Phase::Ended(_) => None,
         }
     }
 
     fn bytes(&self) -> u64 {
         let outputs = match &self.phase {
-            Phase::Storing(run) | Phase::Open(run) => run.bytes,
+            Phase::Storing(run) | Phase::Open(run) | Phase::Ending(run, _) => run.bytes,
             Phase::Ended(ended) => ended.bytes,
         };
         self.input_bytes.saturating_add(outputs)
@@ -228,10 +243,16 @@ pub(crate) struct Pipelines {
     orders: VecDeque<Order>,
     /// Open ones with something to hand out, perhaps.
     stirred: BTreeSet<PipelineId>,
+    pub(crate) memo: Memo,
+    /// What is asked of keepers, how many of them have not answered, and by which it is to be remembered later.
+    recalls: BTreeMap<MemoKey, Recall>,
+    keys: BTreeMap<(PipelineId, NodeId), MemoKey>,
     turns: u64,
     leaving: bool,
     /// Tasks that ended well, since the start.
     pub(crate) tasks_done: u64,
+    /// Tasks that were not run since their output was known.
+    pub(crate) recalled: u64,
     /// Tasks whose output had to be made again.
     pub(crate) made_again: u64,
 }
@@ -247,20 +268,25 @@ impl Pipelines {
             due: Deadlines::default(),
             orders: VecDeque::new(),
             stirred: BTreeSet::new(),
+            memo: Memo::default(),
+            recalls: BTreeMap::new(),
+            keys: BTreeMap::new(),
             turns: 0,
             leaving: false,
             tasks_done: 0,
             made_again: 0,
+            recalled: 0,
         }
     }
 
     /// What pipelines take up here, beside what they may.
-    pub(crate) fn holdings(&self) -> [Holding; 3] {
+    pub(crate) fn holdings(&self) -> [Holding; 4] {
         let open = self.held.values().filter(|held| held.run().is_some()).count();
         let holding = |what, held, max| Holding { what, held, max };
         [
             holding("unfinished pipelines", open, OPEN_MAX),
             holding("finished pipelines", self.held.len() - open, ENDED_MAX),
+            holding("known outputs", self.memo.len(), memo::ENTRIES_MAX),
             // One output may be on its way while the bound is reached.
             holding("bytes of pipelines", self.bytes() as usize, (BYTES_MAX + crate::config::OUTPUT_BYTES_MAX) as usize),
         ]
@@ -294,7 +320,7 @@ impl Pipelines {
         match self.held.get(&pipeline).map(|held| &held.phase) {
             // The answer to the first submission is an answer to this one.
             Some(Phase::Storing(_)) => return,
-            Some(Phase::Open(_) | Phase::Ended(_)) => return out.push(answer(Ok(()))),
+            Some(Phase::Open(_) | Phase::Ending(..) | Phase::Ended(_)) => return out.push(answer(Ok(()))),
             None => {}
         }
         let graph = match self.admit(has_store, &given) {
@@ -334,7 +360,7 @@ impl Pipelines {
         self.turns += 1;
         self.by_turn.insert(self.turns, id);
         let input_bytes = match &phase {
-            Phase::Storing(run) | Phase::Open(run) => input_bytes(&run.spec),
+            Phase::Storing(run) | Phase::Open(run) | Phase::Ending(run, _) => input_bytes(&run.spec),
             Phase::Ended(_) => 0,
         };
         self.held.insert(id, Held { name, retention, accepted_unix_ms, turn: self.turns, input_bytes, phase });
@@ -373,9 +399,10 @@ impl Pipelines {
                 out.push(Output::PipelineAnswered { pipeline, result: Err(TaskError::NotStored { why }) });
             }
             (Written::Node(pipeline, node), Ok(())) => self.recorded(pipeline, node, out),
+            (Written::Ended(pipeline), Ok(())) => self.end_is_written(pipeline, out),
             (Written::Ended(pipeline), Err(_)) => self.due.set(Due::Rewrite(pipeline), around.now + REWRITE),
             // It goes on in memory; whoever asks is not told that it has ended.
-            (Written::Node(..), Err(_)) | (Written::Ended(_) | Written::Nothing, _) => {}
+            (Written::Node(..), Err(_)) | (Written::Nothing, _) => {}
         }
     }
 
@@ -407,8 +434,10 @@ impl Pipelines {
             };
             match run.prepare(around.now, node, self.me, around.is_here) {
                 Prepared::Task(spec) => {
+                    let is_deterministic = run.stage_of(node).is_some_and(|stage| stage.deterministic);
+                    let memo = MemoKey::of(&spec).filter(|_| is_deterministic && !run.was_asked_for(node));
                     let name = self.title(pipeline, node);
-                    return Some(Errand { pipeline, node, name, spec: *spec });
+                    return Some(Errand { pipeline, node, name, spec: *spec, memo });
                 }
                 Prepared::HolderGone(rest) => {
                     run.rest(node);
@@ -429,7 +458,7 @@ impl Pipelines {
     }
 
     /// What a task is to be called: no two starts of this peer, and no two runs, have the same name for one.
-    pub(crate) fn begin(&mut self, around: Around<'_>, pipeline: PipelineId, node: NodeId, out: &mut Outbox) -> TaskId {
+    pub(crate) fn begin(&mut self, _around: Around<'_>, pipeline: PipelineId, node: NodeId, out: &mut Outbox) -> TaskId {
         let runs = self.held.get(&pipeline).and_then(Held::run).map_or(0, |run| run.runs_of(node));
         let mut key = pipeline.0.to_vec();
         key.extend(node.to_be_bytes());
@@ -438,7 +467,7 @@ impl Pipelines {
         let task = TaskId::derive(self.me, &key);
         self.by_task.insert(task, (pipeline, node));
         let Some(run) = self.held.get_mut(&pipeline).and_then(Held::open) else { return task };
-        run.started(around.now, node, task);
+        run.started(node, task);
         let is_first = run.graph.node(node).is_some_and(|it| {
             let siblings = run.graph.nodes_of(it.stage);
             siblings.clone().all(|id| id == node || matches!(run.nodes.get(id as usize), Some(NodeState::Ready | NodeState::Waiting)))
@@ -448,6 +477,74 @@ impl Pipelines {
             self.tell(pipeline, name, "running", None, out);
         }
         task
+    }
+
+    /// Keepers are asked for an output, so many of them.
+    pub(crate) fn asked(&mut self, around: Around<'_>, errand: &Errand, key: MemoKey, keepers: usize) {
+        let at = (errand.pipeline, errand.node);
+        let recall = self.recalls.entry(key).or_insert_with(|| Recall { waiting: Vec::new(), unanswered: keepers });
+        recall.waiting.push(at);
+        if let Some(run) = self.held.get_mut(&at.0).and_then(Held::open) {
+            run.recalling(at.1);
+            self.due.set(Due::Wake(at.0, at.1), around.now + memo::PATIENCE);
+        }
+    }
+
+    /// Whether a keeper was asked for this and has not answered, so that it need not be asked again.
+    pub(crate) fn is_asked(&self, key: MemoKey) -> bool {
+        self.recalls.contains_key(&key)
+    }
+
+    /// What a keeper knows.
+    pub(crate) fn told(&mut self, around: Around<'_>, key: MemoKey, known: Option<Known>, out: &mut Outbox) {
+        // Whoever holds it must be there to give it.
+        let is_had = |known: &Known| known.holder().is_none_or(|holder| holder == self.me || (around.is_here)(holder));
+        let known = known.filter(is_had);
+        let Some(recall) = self.recalls.get_mut(&key) else { return };
+        recall.unanswered = recall.unanswered.saturating_sub(1);
+        if known.is_none() && recall.unanswered > 0 {
+            return;
+        }
+        let Some(recall) = self.recalls.remove(&key) else { return };
+        for (pipeline, node) in recall.waiting {
+            self.due.clear(&Due::Wake(pipeline, node));
+            match &known {
+                Some(known) => self.known(around, pipeline, node, known.clone(), out),
+                None => self.wake(pipeline, node),
+            }
+        }
+        if let Some(known) = known {
+            self.memo.remember(key, known);
+        }
+    }
+
+    /// The output of a task is known: it need not be run.
+    pub(crate) fn known(
+        &mut self,
+        around: Around<'_>,
+        pipeline: PipelineId,
+        node: NodeId,
+        known: Known,
+        out: &mut Outbox,
+    ) {
+        let Some(run) = self.held.get_mut(&pipeline).and_then(Held::open) else { return };
+        if run.is_open_to_known(node) {
+            self.recalled += 1;
+            run.done(node, known.done());
+            self.done(around, pipeline, node, out);
+        }
+    }
+
+    /// By which the output of a task is to be remembered when it has one.
+    pub(crate) fn to_remember(&mut self, pipeline: PipelineId, node: NodeId, key: MemoKey) {
+        self.keys.insert((pipeline, node), key);
+    }
+
+    fn wake(&mut self, pipeline: PipelineId, node: NodeId) {
+        if let Some(run) = self.held.get_mut(&pipeline).and_then(Held::open) {
+            run.wake(node);
+            self.stirred.insert(pipeline);
+        }
     }
 
     /// A task that was handed out has ended.
@@ -465,6 +562,7 @@ impl Pipelines {
             Followed::Again => drop(self.stirred.insert(pipeline)),
             Followed::Rest(rest) => self.due.set(Due::Wake(pipeline, node), around.now + rest),
             Followed::Failed(error) => self.end(around, pipeline, Some(error), out),
+            Followed::InputsDoubted(lost) => self.make_again(pipeline, node, lost, out),
             Followed::Nothing => {}
         }
     }
@@ -488,6 +586,12 @@ impl Pipelines {
         };
         let change = record::put_node(pipeline, node, &record);
         self.orders.push_back(Order::Write(vec![change], Written::Node(pipeline, node)));
+        if let Some(key) = self.keys.remove(&(pipeline, node))
+            && let Some(known) = Known::of(done).filter(|known| !done.remembered && known.lasts(self.me))
+        {
+            self.memo.remember(key, known.clone());
+            self.orders.push_back(Order::Remember(key, known));
+        }
         for freed in run.let_go(node) {
             out.push(Output::Forget { task: keeper(pipeline, freed) });
         }
@@ -521,13 +625,14 @@ impl Pipelines {
 
     fn end(&mut self, around: Around<'_>, pipeline: PipelineId, error: Option<PipelineError>, out: &mut Outbox) {
         let Some(held) = self.held.get_mut(&pipeline) else { return };
-        let Some(run) = held.run() else { return };
+        let (Phase::Storing(run) | Phase::Open(run)) = &held.phase else { return };
         for (task, node) in run.running() {
             self.by_task.remove(&task);
             self.due.clear(&Due::Wake(pipeline, node));
             self.orders.push_back(Order::Cancel(task));
         }
         (0..run.nodes.len() as u32).for_each(|node| self.due.clear(&Due::Wake(pipeline, node)));
+        self.keys.retain(|(of, _), _| *of != pipeline);
         let is_done = error.is_none();
         let results = if is_done { run.results() } else { BTreeMap::new() };
         let kept: BTreeSet<NodeId> = results.keys().flat_map(|stage| run.graph.nodes_of(*stage)).collect();
@@ -550,12 +655,25 @@ impl Pipelines {
         self.orders.push_back(Order::Write(changes, Written::Ended(pipeline)));
         gone.iter().for_each(|node| out.push(Output::Forget { task: keeper(pipeline, *node) }));
         out.push(Output::Forget { task: pipeline });
-        let (state, note) = (ended.state(), ended.error.as_ref().map(ToString::to_string));
         held.input_bytes = 0;
-        held.phase = Phase::Ended(Box::new(ended));
+        let before = core::mem::replace(&mut held.phase, Phase::Ended(Box::new(Ended::nothing())));
+        if let Phase::Storing(run) | Phase::Open(run) = before {
+            held.phase = Phase::Ending(run, Box::new(ended));
+        }
         self.stirred.remove(&pipeline);
         self.due.clear(&Due::Lifetime(pipeline));
         self.due.set(Due::Forget(pipeline), around.now + held.retention);
+    }
+
+    fn end_is_written(&mut self, pipeline: PipelineId, out: &mut Outbox) {
+        let Some(held) = self.held.get_mut(&pipeline) else { return };
+        let before = core::mem::replace(&mut held.phase, Phase::Ended(Box::new(Ended::nothing())));
+        let Phase::Ending(_, ended) = before else {
+            held.phase = before;
+            return;
+        };
+        let (state, note) = (ended.state(), ended.error.as_ref().map(ToString::to_string));
+        held.phase = Phase::Ended(ended);
         let word = match state {
             PipelineState::Done => "done",
             PipelineState::Cancelled => "cancelled",
@@ -584,7 +702,7 @@ impl Pipelines {
         }
         out.push(Output::Forget { task: pipeline });
         let mut changes = vec![record::delete_pipeline(pipeline)];
-        if let Phase::Ended(ended) = held.phase {
+        if let Phase::Ended(ended) | Phase::Ending(_, ended) = held.phase {
             for node in ended.recorded {
                 out.push(Output::Forget { task: keeper(pipeline, node) });
                 changes.push(record::delete_node(pipeline, node));
@@ -598,10 +716,11 @@ impl Pipelines {
         while let Some(due) = self.due.pop_due(around.now) {
             match due {
                 Due::Wake(pipeline, node) => {
-                    if let Some(run) = self.held.get_mut(&pipeline).and_then(Held::open) {
-                        run.wake(node);
-                        self.stirred.insert(pipeline);
-                    }
+                    self.recalls.retain(|_, recall| {
+                        recall.waiting.retain(|waiting| *waiting != (pipeline, node));
+                        !recall.waiting.is_empty()
+                    });
+                    self.wake(pipeline, node);
                 }
                 Due::Lifetime(pipeline) => {
                     let Some((held, run)) = self.held.get(&pipeline).and_then(|held| Some((held, held.run()?))) else {
@@ -613,7 +732,7 @@ impl Pipelines {
                 Due::Forget(pipeline) => self.forget(pipeline, out),
                 Due::Rewrite(pipeline) => {
                     let Some(held) = self.held.get(&pipeline) else { continue };
-                    let Phase::Ended(ended) = &held.phase else { continue };
+                    let Phase::Ending(_, ended) = &held.phase else { continue };
                     let change = record::put_pipeline(pipeline, &held.record(ended));
                     self.orders.push_back(Order::Write(vec![change], Written::Ended(pipeline)));
                 }

@@ -35,6 +35,8 @@ const REST: Duration = Duration::from_millis(300);
 const REST_MAX: Duration = Duration::from_secs(10);
 /// Times a task is begun anew after all its attempts died with their executors, whatever its stage says.
 const EXHAUSTED_MAX: u32 = 3;
+/// An input that others hold is made again after so many rests in a row: nobody can get at it.
+const DOUBTFUL_RESTS: u32 = 4;
 /// A holder of an output that is gone has this long to come back before the output is made again.
 const HOLDER_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -78,6 +80,13 @@ pub(super) struct Done {
     pub(super) recorded: bool,
 }
 
+impl Done {
+    /// Whether its output stayed where it was made.
+    fn is_elsewhere(&self) -> bool {
+        matches!(&self.output, Some(Payload::Blob(blob)) if blob.holder == self.executor)
+    }
+}
+
 /// What is known of a task beside its state.
 #[derive(Debug, Clone, Default)]
 struct Course {
@@ -91,7 +100,8 @@ struct Course {
     holder_gone_since: Option<Time>,
     /// Why it is not running.
     note: String,
-    started: Option<Time>,
+    /// Others were asked for its output, or what they said was of no use.
+    asked: bool,
 }
 
 /// What follows from the end of a task.
@@ -103,6 +113,8 @@ pub(super) enum Followed {
     Again,
     /// It is ready again after this long.
     Rest(Duration),
+    /// Nobody can get at what it reads of others: these outputs are to be made again.
+    InputsDoubted(Vec<NodeId>),
     /// The pipeline has failed.
     Failed(PipelineError),
     /// This peer is leaving: what becomes of it is seen at the next start.
@@ -293,6 +305,22 @@ impl Run {
         outputs.filter(is_gone).collect()
     }
 
+    /// What a node reads that others hold and this peer need not have.
+    fn foreign_inputs(&self, id: NodeId) -> Vec<NodeId> {
+        let takes = self.graph.node(id).map(|node| node.takes.as_slice()).unwrap_or_default();
+        let foreign = takes.iter().filter_map(|take| match take {
+            Take::Output(earlier) => match self.nodes.get(*earlier as usize) {
+                Some(NodeState::Done(done)) if done.remembered || done.is_elsewhere() => match &done.output {
+                    Some(Payload::Blob(_)) => Some(*earlier),
+                    Some(Payload::Inline(_)) | None => None,
+                },
+                Some(_) | None => None,
+            },
+            Take::Input { .. } => None,
+        });
+        foreign.collect()
+    }
+
     /// Where the first element of what a stage is to be near to is, or was made.
     fn peer_near(&self, stage: &Stage, me: PeerId) -> Option<PeerId> {
         let near = stage.near.as_ref()?;
@@ -310,18 +338,30 @@ impl Run {
     }
 
     /// It was handed out.
-    pub(super) fn started(&mut self, now: Time, id: NodeId, task: TaskId) {
+    pub(super) fn started(&mut self, id: NodeId, task: TaskId) {
         self.set(id, NodeState::Running(task));
         if let Some(course) = self.courses.get_mut(id as usize) {
             course.runs += 1;
             course.note.clear();
-            course.started = Some(now);
         }
     }
 
     /// Others are asked for its output.
     pub(super) fn recalling(&mut self, id: NodeId) {
+        if let Some(course) = self.courses.get_mut(id as usize) {
+            course.asked = true;
+        }
         self.set(id, NodeState::Recalling);
+    }
+
+    /// Whether others were asked for its output.
+    pub(super) fn was_asked_for(&self, id: NodeId) -> bool {
+        self.courses.get(id as usize).is_some_and(|course| course.asked)
+    }
+
+    /// Whether it may take an output that is known: it is not handed out.
+    pub(super) fn is_open_to_known(&self, id: NodeId) -> bool {
+        matches!(self.nodes.get(id as usize), Some(NodeState::Ready | NodeState::Resting | NodeState::Recalling))
     }
 
     /// It may be handed out again.
@@ -392,6 +432,14 @@ impl Run {
 
     fn nobody(&mut self, id: NodeId, why: String, at_least: Duration) -> Followed {
         let Some(course) = self.courses.get_mut(id as usize) else { return Followed::Nothing };
+        if course.rests >= DOUBTFUL_RESTS {
+            let foreign = self.foreign_inputs(id);
+            if let Some(course) = self.courses.get_mut(id as usize).filter(|_| !foreign.is_empty()) {
+                course.rests = 0;
+                return Followed::InputsDoubted(foreign);
+            }
+        }
+        let Some(course) = self.courses.get_mut(id as usize) else { return Followed::Nothing };
         let rest = REST.saturating_mul(1 << course.rests.min(8)).min(REST_MAX).max(at_least);
         course.rests += 1;
         course.note = why;
@@ -400,6 +448,12 @@ impl Run {
     }
 
     fn bad_end(&mut self, id: NodeId, error: PipelineError, why: String, at_least: u32) -> Followed {
+        if at_least > 0 {
+            let foreign = self.foreign_inputs(id);
+            if !foreign.is_empty() {
+                return Followed::InputsDoubted(foreign);
+            }
+        }
         let retries = self.stage_of(id).map_or(0, |stage| u32::from(stage.retries)).max(at_least);
         let Some(course) = self.courses.get_mut(id as usize) else { return Followed::Nothing };
         course.failures += 1;
@@ -557,6 +611,10 @@ impl Run {
                 self.bytes -= inline_bytes(done.output.as_ref());
             }
             self.set(*id, NodeState::Waiting);
+            if let Some(course) = self.courses.get_mut(*id as usize) {
+                // What others said of it was of no use.
+                course.asked = true;
+            }
         }
         self.count_missing();
         reset.into_iter().collect()
@@ -677,4 +735,4 @@ fn last_line(log: &[u8]) -> String {
 
 #[cfg(test)]
 #[path = "run_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -66,7 +66,7 @@ fn play(run: &mut Run, mut answer: impl FnMut(&str, &TaskSpec) -> TaskResult) ->
     let mut order = Vec::new();
     while let Some(id) = run.next_ready() {
         let spec = task(run, id);
-        run.started(Time::ZERO, id, TaskId([0; 16]));
+        run.started(id, TaskId([0; 16]));
         let name = run.name_of(id);
         let result = answer(&name, &spec);
         if run.ended(id, Ok(result)) == Followed::Done {
@@ -136,7 +136,7 @@ fn a_stage_that_ends_badly_is_run_again_as_often_as_it_says_and_then_fails_the_p
     let mut run = run_of(spec);
     let mut ends = Vec::new();
     while let Some(id) = run.next_ready() {
-        run.started(Time::ZERO, id, TaskId([0; 16]));
+        run.started(id, TaskId([0; 16]));
         let code = if run.name_of(id) == "total" { 3 } else { 0 };
         ends.push(run.ended(id, Ok(wrote("", code))));
     }
@@ -153,7 +153,7 @@ fn nobody_to_run_a_stage_is_waited_for_ever_longer() {
     let nobody = || TaskError::NoCandidate { candidates: 1, excluded: 1, reasons: "1 × no-cloud".into() };
     let mut rests = Vec::new();
     for _ in 0..7 {
-        run.started(Time::ZERO, id, TaskId([0; 16]));
+        run.started(id, TaskId([0; 16]));
         let Followed::Rest(rest) = run.ended(id, Err(nobody())) else { panic!("it rests") };
         rests.push(rest.as_millis());
         run.wake(id);
@@ -183,7 +183,7 @@ fn an_output_whose_holder_is_gone_is_made_again_with_what_it_was_made_of() {
             break;
         }
         task(&mut run, id);
-        run.started(Time::ZERO, id, TaskId([0; 16]));
+        run.started(id, TaskId([0; 16]));
         assert_eq!(run.ended(id, Ok(blob(id as u8))), Followed::Done);
         run.let_go(id);
     }
@@ -296,7 +296,7 @@ proptest! {
                 prop_assert!(ended.contains_key(earlier) || run.nodes[*earlier as usize] == NodeState::Skipped);
             }
             task(&mut run, id);
-            run.started(Time::ZERO, id, TaskId([0; 16]));
+            run.started(id, TaskId([0; 16]));
             let code = if run.graph.asked_for_code.contains(&node.stage) { (codes >> (id % 64) & 1) as u32 } else { 0 };
             prop_assert_eq!(run.ended(id, Ok(wrote(&format!("{id}"), code))), Followed::Done);
             let NodeState::Done(done) = &run.nodes[id as usize] else { panic!("it is done") };

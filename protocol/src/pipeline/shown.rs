@@ -89,8 +89,8 @@ impl Pipelines {
             problem: None,
         };
         match &held.phase {
-            Phase::Storing(run) | Phase::Open(run) => {
-                if matches!(held.phase, Phase::Open(_)) {
+            Phase::Storing(run) | Phase::Open(run) | Phase::Ending(run, _) => {
+                if !matches!(held.phase, Phase::Storing(_)) {
                     view.state = PipelineState::Running;
                 }
                 view.age_us = micros(run.age(now));

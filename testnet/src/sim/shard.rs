@@ -63,7 +63,8 @@ fn is_the_same(message: &Message) -> bool {
         | Message::Rumour(_)
         | Message::Records(_)
         | Message::Revocations(_)
-        | Message::Seek(_) => true,
+        | Message::Seek(_)
+        | Message::Memo(_) => true,
         Message::Ping(ping) => ping.load.is_none(),
         Message::Pong(pong) => pong.load.is_none(),
         Message::Load(_)
