@@ -199,6 +199,7 @@ impl From<Problem> for Failure {
             | codes::NO_BLOB
             | codes::NO_INVITATION
             | codes::AMBIGUOUS
+            | codes::IN_USE
             | codes::TOO_LARGE => Exit::Usage,
             codes::DENIED | codes::NO_ISSUER | codes::TICKET => Exit::Denied,
             codes::CLOCK => Exit::BadConfiguration,

@@ -546,6 +546,9 @@ impl World {
             | Output::Keep { .. }
             | Output::Forget { .. }
             | Output::NotAcknowledged { .. }
+            | Output::BlobFound { .. }
+            | Output::LookUp { .. }
+            | Output::Hold { .. }
             | Output::Notify(_)
             | Output::ShutdownReady => {}
         }
