@@ -201,6 +201,7 @@ impl From<Problem> for Failure {
             | codes::BAD_PIPELINE
             | codes::NO_INVITATION
             | codes::AMBIGUOUS
+            | codes::IN_USE
             | codes::TOO_LARGE => Exit::Usage,
             codes::DENIED | codes::NO_ISSUER | codes::TICKET => Exit::Denied,
             codes::CLOCK => Exit::BadConfiguration,

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod audit;
+pub mod blobs;
 mod brief;
 pub mod cbor;
 pub mod certificate;

@@ -9,7 +9,7 @@ use crate::task::durable::{
     Ballot, Case, Council, Durability, Guard, Guarded, Keeping, Prepare, Promised, Propose, Refused, Resolution,
     Resolved, Standing, Vote, Voted,
 };
-use crate::task::spec::{Ending, LimitKind, Limits, Payload, Policy, Variant};
+use crate::task::spec::{Ending, LimitKind, Limits, OutputUse, Payload, Policy, Variant};
 
 const TASK: TaskRef = TaskRef { task: TaskId([1; 16]), epoch: 2 };
 const PEER: PeerId = PeerId([3; 32]);
@@ -67,6 +67,7 @@ fn spec() -> TaskSpec {
         priority: Default::default(),
         patience: Default::default(),
         verify: Default::default(),
+        output: Default::default(),
     }
 }
 
@@ -157,6 +158,8 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
     let signed = Outcome { receipt: Some(receipt), ..outcome.clone() };
     let described = LoadDigest { description: 1, ..load() };
     let brief = described.abridged();
+    let output = OutputUse::Keep(Duration::from_secs(9));
+    let stays = Award { spec: TaskSpec { output, ..spec() }, ..award.clone() };
     let mut marked = award.clone();
     marked.abridge(PEER);
     let ping = Ping { sequence: 1, incarnation: 2, coordinate: Some(coordinate()), load: None, revocations: 0 };
@@ -199,6 +202,9 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         (Message::Rumour(Rumour { peer: PEER, incarnation: 1, state: RumourState::Suspect }), 49, "674189a4"),
         (Message::Records(Records { records: vec![record()], places: Vec::new() }), 489, "42d5223c"),
         (Message::Revocations(Box::new(revocations())), 238, "92070678"),
+        (Message::Want(Want { blobs: vec![BlobId([4; 32])] }), 0, ""),
+        (Message::Have(Have { blobs: vec![Held { blob: BlobId([4; 32]), bytes: 5 }] }), 0, ""),
+        (Message::Hold(Hold { task: TASK.task, lease: Duration::from_secs(9) }), 0, ""),
         (Message::Load(load()), 117, "7f912bdf"),
         (Message::Load(described), 120, "84c9ddad"),
         (Message::Load(brief), 35, "10b79d65"),
@@ -228,6 +234,7 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         (Message::Outcome(Box::new(outcome)), 191, "db20a763"),
         (Message::Outcome(Box::new(signed)), 403, "d0291a18"),
         (Message::OutcomesReceived(vec![TASK]), 29, "943b582f"),
+        (Message::Award(Box::new(stays)), 0, ""),
         (Message::Cancel(TASK), 28, "b13b4bff"),
         (Message::Leaving, 4, "998d92bb"),
         (Message::Seek(Seek { ticket: 1, task: TASK.task, hops: 1 }), 31, "f96b9b49"),

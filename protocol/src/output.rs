@@ -129,6 +129,32 @@ pub enum Output {
         /// Which.
         pipeline: PipelineId,
     },
+    /// The answer to `BlobSought`: who has it, the nearest first as far as answers tell.
+    BlobFound {
+        /// From the request.
+        ticket: u64,
+        /// Who.
+        holders: Vec<PeerId>,
+    },
+    /// Which of these blobs are in the local store? Answered by `LookedUp` where any is.
+    LookUp {
+        /// Who wants to know.
+        from: PeerId,
+        /// Which; a neighbour has named them.
+        blobs: Vec<BlobId>,
+    },
+    /// The output of a task stays here, in the local store, for so long, over restarts. Later orders for the same task of the
+    /// same home replace this one.
+    Hold {
+        /// Whose task.
+        home: PeerId,
+        /// Which task.
+        task: TaskId,
+        /// Its output; the one that is held already where none is named.
+        blob: Option<BlobId>,
+        /// From now; it is let go if that is nothing.
+        lease: Duration,
+    },
     /// News for whoever follows.
     Notify(Event),
     /// Everything that could be handed back was; the process may end.
@@ -148,6 +174,9 @@ pub struct Execution {
     pub inputs: Vec<Payload>,
     /// Bounds to enforce.
     pub limits: Limits,
+    /// Its output is stored as a blob, whatever its size.
+    #[serde(default)]
+    pub keep_output: bool,
     /// Its answer is compared with that of other runs: what the module can observe must follow from the task alone.
     pub is_compared: bool,
 }

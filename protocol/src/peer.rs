@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::SeedableRng;
 
+use crate::blobs::{BLOBS_PER_MESSAGE_MAX, Holders, Wants};
 use crate::certificate::{Member, Role, VerifiedRevocations};
 use crate::conduct::{Admission, Conduct, Strike};
 use crate::config::PeerConfig;
@@ -25,7 +26,7 @@ use crate::input::Input;
 use crate::latency::Latency;
 use crate::load::LoadView;
 use crate::membership::{Lent, Membership, Neighbour};
-use crate::message::{Contact, LoadDigest, Message, TaskRef};
+use crate::message::{Contact, Have, LoadDigest, Message, TaskRef, Want};
 use crate::output::{Outbox, Output, PeerState};
 use crate::pipeline::Pipelines;
 use crate::placement::Site;
@@ -67,6 +68,8 @@ pub struct Peer {
     latency: Latency,
     loads: LoadView,
     estimates: Estimates,
+    holders: Holders,
+    wants: Wants,
     requester: Requester,
     pipelines: Pipelines,
     executing: Executing,
@@ -93,6 +96,8 @@ impl Peer {
             latency: Latency::new(me.peer, seed),
             loads: LoadView::new(),
             estimates: Estimates::default(),
+            holders: Holders::default(),
+            wants: Wants::default(),
             requester: Requester::new(me.peer),
             pipelines: Pipelines::new(me.peer),
             executing: Executing::new(me.peer, config.clone()),
@@ -153,10 +158,11 @@ impl Peer {
     fn next_deadline_elsewhere(&self) -> Option<(Time, Wake)> {
         let tasks = [self.requester.next_deadline(), self.executing.next_deadline(), self.pipelines.next_deadline()];
         let negotiation = tasks.into_iter().chain([self.leaving_by]);
-        let upkeep = [self.publisher.next_deadline(), self.pings.next_deadline(), self.seeking.next_deadline()];
+        let questions = [self.pings.next_deadline(), self.seeking.next_deadline(), self.wants.next_deadline()];
+        let upkeep = questions.into_iter().chain([self.publisher.next_deadline()]);
         let at = |time: Option<Time>, wake: Wake| time.map(|time| (time, wake));
         let negotiation = at(negotiation.flatten().min(), Wake::Negotiation);
-        [negotiation, at(upkeep.into_iter().flatten().min(), Wake::Upkeep)].into_iter().flatten().min()
+        [negotiation, at(upkeep.flatten().min(), Wake::Upkeep)].into_iter().flatten().min()
     }
 
     // ── Routing ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -244,6 +250,16 @@ impl Peer {
             Input::Prepared { module, result } => self.executing.prepared(now, module, result, &mut self.outbox),
             Input::Finished { attempt, report } => self.executing.finished(now, attempt, report, &mut self.outbox),
             Input::Signed { attempt, receipt } => self.executing.signed(attempt, receipt, &mut self.outbox),
+            Input::BlobSought { blob, ticket } => {
+                let others = self.membership.alive_neighbours().map(|neighbour| neighbour.member.peer);
+                self.wants.sought(now, blob, ticket, others, &mut self.outbox);
+            }
+            Input::LookedUp { to, here } => self.outbox.send(to, Message::Have(Have { blobs: here })),
+            Input::Lied { peer, blob: _ } => {
+                let sentence = self.conduct.strike(now, peer, Strike::WrongBytes);
+                self.sentence(now, peer, sentence);
+            }
+            Input::HoldWanted { task, lease } => self.requester.hold(task, lease, &mut self.outbox),
             Input::LoadSampled(host) => self.executing.load_sampled(host),
             Input::ShutdownRequested => self.shut_down(now),
         }
@@ -316,6 +332,12 @@ impl Peer {
             }
             Message::Found(answer) => self.seeking.found(*answer, &mut self.outbox),
             Message::Memo(word) => self.memo_word(now, from, *word),
+            Message::Want(Want { mut blobs }) => {
+                blobs.truncate(BLOBS_PER_MESSAGE_MAX);
+                self.outbox.push(Output::LookUp { from, blobs });
+            }
+            Message::Have(have) => self.wants.have(now, from, &have, &mut self.holders),
+            Message::Hold(hold) => self.executing.handle_hold(from, hold, &mut self.outbox),
             Message::Progress(progress) => self.requester.handle_progress(now, from, progress, &mut self.outbox),
             Message::Outcome(outcome) => {
                 // The digest inside does not count the attempt any more, so our own reckoning must not either.
@@ -368,6 +390,7 @@ impl Peer {
         }
         self.pings.timer(now, &mut self.outbox);
         self.seeking.timer(now, &mut self.outbox);
+        self.wants.timer(now, &mut self.outbox);
         if self.leaving_by.is_some_and(|by| by <= now) {
             self.executing.hand_back(now, true, &mut self.outbox);
         }
@@ -399,6 +422,9 @@ impl Peer {
         }
         for assignment in self.requester.take_assignments() {
             self.assign(now, assignment);
+        }
+        for (peer, blob) in self.requester.take_seen() {
+            self.holders.note(peer, blob.id, blob.bytes);
         }
         for (peer, kept) in self.requester.take_words() {
             self.word(now, peer, kept);
@@ -475,6 +501,7 @@ impl Peer {
     fn lost(&mut self, now: Time, peer: PeerId) {
         self.loads.forget(peer);
         self.estimates.peer_lost(peer);
+        self.holders.peer_lost(peer);
         self.executing.home_lost(now, peer);
         self.with_requester(now, |r, around, out| r.peer_lost(now, peer, around, out));
     }
@@ -543,6 +570,7 @@ impl Peer {
             sites: &sites,
             is_here: &is_here,
             estimates: &self.estimates,
+            holders: &self.holders,
             address: &|peer| membership.neighbour(peer).and_then(|known| known.best_address().map(str::to_owned)),
             lambda: self.config.lambda,
             uplink_bits_per_s: self.config.uplink_bits_per_s,

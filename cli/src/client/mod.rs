@@ -20,7 +20,7 @@ use hyper::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shoal_protocol::api::{
-    BlobView, Check, ConfigView, Explanation, InvitationRequest, InvitationView, JoinerView, LabelRequest, LabelView,
+    BlobStat, BlobView, Check, ConfigView, Explanation, InvitationRequest, InvitationView, JoinerView, LabelRequest, LabelView,
     Listing, MemberView, PeerView, PingView, PipelineRequest, PipelineView, PlanView, Problem, RevocationsView, RevokeRequest, RttView, SCHEMA, Status,
     TaskRequest, TaskView,
 };
@@ -239,6 +239,32 @@ impl Client {
         }
     }
 
+    /// What is known of a blob; with `seek`, the neighbours are asked who has it.
+    pub async fn blob_stat(&self, id: BlobId, seek: bool) -> Result<BlobStat, ClientError> {
+        self.get(&format!("/v1/blobs/{id}/stat?seek={seek}")).await
+    }
+
+    /// Keeps a blob at this peer.
+    pub async fn pin_blob(&self, id: BlobId) -> Result<(), ClientError> {
+        self.order(&format!("/v1/blobs/{id}/pin")).await
+    }
+
+    /// Lets it go when room is wanted.
+    pub async fn unpin_blob(&self, id: BlobId) -> Result<(), ClientError> {
+        self.order(&format!("/v1/blobs/{id}/unpin")).await
+    }
+
+    /// Removes a blob from this peer.
+    pub async fn remove_blob(&self, id: BlobId) -> Result<(), ClientError> {
+        self.download_by(Method::DELETE, &format!("/v1/blobs/{id}")).await?.bytes(ANSWER_BYTES_MAX).await.map(drop)
+    }
+
+    /// Keeps the output of a task where it stayed for so long from now; no longer, if that is nothing.
+    pub async fn hold_output(&self, task: &str, lease: Duration) -> Result<(), ClientError> {
+        let ms = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
+        self.order(&format!("/v1/tasks/{}/hold?ms={ms}", encode(task))).await
+    }
+
     /// News from now on.
     pub async fn events(&self) -> Result<EventStream, ClientError> {
         Ok(EventStream::new(self.download("/v1/events").await?))
@@ -381,6 +407,7 @@ macro_rules! answers_with_schema {
 
 answers_with_schema!(
     Status,
+    BlobStat,
     PingView,
     RttView,
     RevocationsView,

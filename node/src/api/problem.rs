@@ -175,8 +175,9 @@ impl From<BlobError> for ApiError {
             BlobError::WrongContent { .. } | BlobError::WrongSize { .. } => {
                 (codes::BAD_REQUEST, StatusCode::BAD_REQUEST)
             }
-            BlobError::NoRoom { .. } | BlobError::DiskFull { .. } => (codes::STORE, StatusCode::INSUFFICIENT_STORAGE),
-            BlobError::Corrupt { .. } | BlobError::Io { .. } => (codes::STORE, StatusCode::INTERNAL_SERVER_ERROR),
+            BlobError::Arriving { .. } | BlobError::InUse { .. } => (codes::IN_USE, StatusCode::CONFLICT),
+            BlobError::NoRoom { .. } | BlobError::TooManyHeld { .. } | BlobError::DiskFull { .. } => (codes::STORE, StatusCode::INSUFFICIENT_STORAGE),
+            BlobError::Corrupt { .. } | BlobError::HoldsDamaged { .. } | BlobError::Io { .. } => (codes::STORE, StatusCode::INTERNAL_SERVER_ERROR),
         };
         Self::new(code, status, error.to_string(), error.hint())
     }

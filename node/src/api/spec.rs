@@ -5,11 +5,13 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use shoal_protocol::api::{InputRequest, TaskRequest};
-use shoal_protocol::config::{INLINE_BYTES_MAX, INPUTS_MAX, NAME_BYTES_MAX, RETENTION_MAX, VARIANTS_MAX, WALL_MAX};
+use shoal_protocol::config::{
+    INLINE_BYTES_MAX, INPUTS_MAX, NAME_BYTES_MAX, RETENTION_DEFAULT, RETENTION_MAX, VARIANTS_MAX, WALL_MAX,
+};
 use shoal_protocol::task::durable::{Durability, Keeping};
-use shoal_protocol::task::spec::{BlobRef, Limits, Patience, Payload, Policy, SpecError, Variant};
+use shoal_protocol::task::spec::{BlobRef, Limits, OutputUse, Patience, Payload, Policy, SpecError, Variant};
 use shoal_protocol::task::verification::Verify;
-use shoal_protocol::{BlobId, TaskSpec};
+use shoal_protocol::{BlobId, PeerId, TaskSpec};
 use tokio::task::spawn_blocking;
 
 use super::Api;
@@ -50,6 +52,7 @@ pub(super) async fn build(api: &Api, request: &mut TaskRequest) -> ApiResult<Tas
         retries: request.retries,
         priority: request.priority.unwrap_or_default(),
         verify: verify(request.verify.as_deref())?,
+        output: output(request),
         patience: match request.start_within_ms.map(Duration::from_millis) {
             Some(wait) if wait < WALL_MAX => Patience::Within(wait),
             None if request.durable == 0 => Patience::Bursts,
@@ -78,12 +81,10 @@ pub(super) fn keeping(request: &TaskRequest) -> ApiResult<Keeping> {
 }
 
 /// What a kept task needs is on disk before its record says so.
-pub(super) async fn make_durable(store: &BlobStore, spec: &TaskSpec) -> ApiResult<()> {
+pub(super) async fn make_durable(store: &BlobStore, me: PeerId, spec: &TaskSpec) -> ApiResult<()> {
     let modules = spec.variants.iter().map(|variant| variant.module);
-    let inputs = spec.inputs.iter().filter_map(|input| match input {
-        Payload::Blob(blob) => Some(blob.id),
-        Payload::Inline(_) => None,
-    });
+    // What stayed elsewhere is not copied for that: it may be lost with its peer.
+    let inputs = spec.inputs.iter().filter_map(Payload::blob).filter(|blob| blob.holder == me).map(|blob| blob.id);
     make_blobs_durable(store, modules.chain(inputs).collect()).await
 }
 
@@ -94,6 +95,12 @@ pub(super) async fn make_blobs_durable(store: &BlobStore, ids: Vec<BlobId>) -> A
     }
     let store = store.clone();
     Ok(spawn_blocking(move || store.make_durable(&ids)).await??)
+}
+
+/// Where its output is to be.
+fn output(request: &TaskRequest) -> OutputUse {
+    let lease = request.retention_ms.map_or(RETENTION_DEFAULT, Duration::from_millis);
+    if request.keep_output { OutputUse::Keep(lease) } else { OutputUse::Return }
 }
 
 /// How the answer is made sure of.
@@ -164,10 +171,14 @@ pub(super) async fn inputs(api: &Api, requests: Vec<InputRequest>) -> ApiResult<
                 ApiError::bad_request("an input is not base64", "use the standard alphabet with padding")
                     .because(error.to_string())
             })?),
-            InputRequest::Blob(id) => {
-                let bytes = api.blobs.stat(id).ok_or_else(|| ApiError::no_blob(id, "the input"))?;
-                Payload::Blob(BlobRef { id, bytes, holder: api.me })
-            }
+            InputRequest::Blob(id) => Payload::Blob(match api.blobs.stat(id) {
+                Some(bytes) => BlobRef { id, bytes, holder: api.me },
+                // It may have stayed where another task left it.
+                None => {
+                    let known = api.driver.read(move |driver| driver.peer().blob(id)).await?;
+                    known.ok_or_else(|| ApiError::no_blob(id, "the input"))?
+                }
+            }),
         });
     }
     let inline: u64 = inputs.iter().map(inline_bytes).sum();

@@ -2,6 +2,7 @@
 //!
 //! **Not here:** HTTP. `crate::api` turns requests and refusals into that.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use shoal_protocol::api::{LabelRequest, LabelView, PipelineView, TaskView};
@@ -15,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::Driver;
 use super::news::Following;
 use super::waiters::{PipelineReply, Seeker, TaskReply};
+use crate::blobs::Arriving;
 use crate::joining::OfficeError;
 
 /// Requests that wait for the driver; beyond this callers wait to hand theirs in.
@@ -94,6 +96,18 @@ pub(crate) enum Request {
         from: Option<String>,
         reply: oneshot::Sender<Result<(), Refusal>>,
     },
+    /// Answered when its first bytes can be read.
+    /// Answered when neighbours have had time to say that they have it.
+    SeekBlob(BlobId, oneshot::Sender<Vec<PeerId>>),
+    /// Keeps the output of a task where it stayed.
+    Hold(String, Duration, oneshot::Sender<Result<(), Refusal>>),
+    OpenBlob {
+        id: BlobId,
+        from: Option<String>,
+        /// The bytes that are enough.
+        range: Option<Range<u64>>,
+        reply: oneshot::Sender<Result<Opened, Refusal>>,
+    },
     Revoke(Box<SignedRevocations>, oneshot::Sender<Result<(), Refusal>>),
     Follow {
         since: Option<u64>,
@@ -110,6 +124,14 @@ pub(crate) struct Pinging {
     pub(crate) peer: PeerId,
     pub(crate) name: String,
     pub(crate) answer: oneshot::Receiver<Option<Duration>>,
+}
+
+/// A blob that is read while it comes.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) arriving: Arriving,
+    /// The end of the transfer, and why if it failed.
+    pub(crate) is_over: oneshot::Receiver<Result<(), String>>,
 }
 
 /// The API's way to the driver.
@@ -170,6 +192,23 @@ impl Handle {
 
     pub(crate) async fn fetch_blob(&self, id: BlobId, from: Option<String>) -> Result<(), Refusal> {
         self.ask(|reply| Request::FetchBlob { id, from, reply }).await?
+    }
+
+    pub(crate) async fn open_blob(
+        &self,
+        id: BlobId,
+        from: Option<String>,
+        range: Option<Range<u64>>,
+    ) -> Result<Opened, Refusal> {
+        self.ask(|reply| Request::OpenBlob { id, from, range, reply }).await?
+    }
+
+    pub(crate) async fn seek_blob(&self, id: BlobId) -> Result<Vec<PeerId>, Refusal> {
+        self.ask(|reply| Request::SeekBlob(id, reply)).await
+    }
+
+    pub(crate) async fn hold(&self, task: String, lease: Duration) -> Result<(), Refusal> {
+        self.ask(|reply| Request::Hold(task, lease, reply)).await?
     }
 
     pub(crate) async fn revoke(&self, list: SignedRevocations) -> Result<(), Refusal> {

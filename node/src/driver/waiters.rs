@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use shoal_protocol::TaskId;
 use shoal_protocol::api::{PipelineView, TaskView};
 use shoal_protocol::task::durable::Found;
+use shoal_protocol::{PeerId, TaskId};
 use tokio::sync::oneshot;
 
 use super::handle::Refusal;
@@ -33,6 +33,7 @@ pub(crate) struct Waiters {
     pipelines: BTreeMap<TaskId, Vec<PipelineReply>>,
     pipelines_answered: BTreeMap<TaskId, Vec<PipelineReply>>,
     seekers: BTreeMap<u64, Seeker>,
+    blobs: BTreeMap<u64, oneshot::Sender<Vec<PeerId>>>,
     pings: BTreeMap<u64, oneshot::Sender<Option<Duration>>>,
     next_ticket: u64,
 }
@@ -85,6 +86,21 @@ impl Waiters {
         if let Some(reply) = self.seekers.remove(&ticket) {
             // Whoever asked may have given up.
             let _ = reply.send(found);
+        }
+    }
+
+    /// A ticket for a question after a blob.
+    pub(crate) fn seek_blob(&mut self, reply: oneshot::Sender<Vec<PeerId>>) -> u64 {
+        self.blobs.retain(|_, reply| !reply.is_closed());
+        self.next_ticket += 1;
+        self.blobs.insert(self.next_ticket, reply);
+        self.next_ticket
+    }
+
+    pub(crate) fn blob_found(&mut self, ticket: u64, holders: Vec<PeerId>) {
+        if let Some(reply) = self.blobs.remove(&ticket) {
+            // Whoever asked may have found it elsewhere.
+            let _ = reply.send(holders);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Pipelines and the rest of the peer: their tasks go to the requester and come back, their records to the store.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 
 use super::{Peer, sites};
@@ -7,7 +8,7 @@ use crate::api::{PipelineView, PlanView};
 use crate::id::{PeerId, TaskId};
 use crate::output::{Outbox, Output};
 use crate::peer::FindError;
-use crate::message::Message;
+use crate::message::{Hold, Message};
 use crate::pipeline::graph::Graph;
 use crate::pipeline::memo::{Known, MemoKey, MemoWord};
 use crate::pipeline::plan::survey::{Survey, World};
@@ -15,6 +16,7 @@ use crate::pipeline::spec::{PipelineId, PipelineSpec};
 use crate::pipeline::{Around, Errand, Order, PipelineSubmission, Pipelines};
 use crate::task::durable::Keeping;
 use crate::task::requester::{Ahead, Submission};
+use crate::task::spec::OutputUse;
 use crate::time::Time;
 
 impl Peer {
@@ -43,6 +45,9 @@ impl Peer {
                     self.requester.durable.write_of_pipeline(changes, what, &mut self.outbox);
                 }
                 Order::Cancel(task) => self.requester.cancel(task, &mut self.outbox),
+                Order::LetGo { holder, task } => {
+                    self.outbox.send(holder, Message::Hold(Hold { task, lease: Duration::ZERO }));
+                }
                 Order::Remember(key, known) => self.remember(key, &known),
             }
         }
@@ -57,8 +62,11 @@ impl Peer {
         if self.recall(now, &errand) {
             return;
         }
-        let Errand { pipeline, node, name, spec, memo: _ } = errand;
+        let Errand { pipeline, node, name, mut spec, memo: _ } = errand;
         let ahead = self.ahead_of(now, pipeline, node);
+        if let Some(lease) = self.pipelines.lease(now, pipeline, node) {
+            spec.output = OutputUse::Keep(lease);
+        }
         let task = self.with_pipelines(now, |p, around, out| p.begin(around, pipeline, node, out));
         self.requester.watch(task);
         let submission = Submission { name, spec, keeping: Keeping::default(), ahead };
@@ -143,6 +151,7 @@ impl Peer {
             sites: &found,
             rtt: &rtt,
             estimates: &self.estimates,
+            holders: &self.holders,
             lambda: self.config.lambda,
             uplink_bits_per_s: self.config.uplink_bits_per_s,
         };

@@ -3,14 +3,14 @@
 use super::{Peer, sites};
 use crate::api::{LoadView as LoadShown, PeerView, RttView, TaskCounts, TaskView};
 use crate::certificate::Member;
-use crate::id::{PeerId, TaskId};
+use crate::id::{BlobId, PeerId, TaskId};
 use crate::membership::{Neighbour, Revocations};
 use crate::message::LoadDigest;
 use crate::output::PeerState;
 use crate::placement::explain::Decision;
 use crate::task::durable::Found;
 use crate::task::requester;
-use crate::task::spec::TaskSpec;
+use crate::task::spec::{BlobRef, TaskSpec};
 use crate::time::{Time, micros, millis};
 
 /// Why a name or prefix does not lead to one thing.
@@ -110,6 +110,17 @@ impl Peer {
     pub fn peers(&self, now: Time) -> Vec<PeerView> {
         // Who is known from a record only may be long gone.
         self.views_of(now, |neighbour| neighbour.heard.is_some())
+    }
+
+    /// Peers that are known to hold a blob.
+    pub fn holders_of(&self, blob: BlobId) -> Vec<PeerId> {
+        self.holders.of(blob).to_vec()
+    }
+
+    /// A blob that a peer is known to hold, for a task that reads it.
+    pub fn blob(&self, id: BlobId) -> Option<BlobRef> {
+        let bytes = self.holders.bytes_of(id)?;
+        self.holders.of(id).last().map(|holder| BlobRef { id, bytes, holder: *holder })
     }
 
     /// Those of [`Peer::peers`] that are [`Peer::neighbours`].
@@ -252,6 +263,7 @@ impl Peer {
             is_here: &|_| true,
             address: &|_| None,
             estimates: &self.estimates,
+            holders: &self.holders,
             lambda: self.config.lambda,
             uplink_bits_per_s: self.config.uplink_bits_per_s,
             rng: &mut rng,

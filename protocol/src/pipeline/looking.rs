@@ -8,24 +8,19 @@ use crate::task::requester::Ahead;
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// A look at a graph may take a share of a peer's time as small as this.
 const LOOK_AGAIN_PER_TASK: Duration = Duration::from_millis(1);
+/// A lease outlives its pipeline by this much: clocks and words are late.
+const LEASE_SLACK: Duration = Duration::from_secs(60);
 /// Smaller outputs come home: that costs less than to fetch them from there once more.
-const STAYS_BYTES_MIN: u64 = 16 * 1024;
+pub(super) const STAYS_BYTES_MIN: u64 = 16 * 1024;
 
 /// What lies ahead of a pipeline's tasks, as it was seen last.
 #[derive(Debug, Default)]
 pub(super) struct Outlook {
     seen: Option<Time>,
     by_node: BTreeMap<NodeId, Ahead>,
+    stays: BTreeSet<NodeId>,
 }
 
-/// Whether the output of a stage had best stay where it was made, being of this size.
-pub(crate) fn stays(stage: &spec::Stage, output_bytes: u64) -> bool {
-    let _ = stage;
-    output_bytes >= STAYS_BYTES_MIN && OUTPUTS_STAY
-}
-
-/// Whether executors can keep outputs for those that read them.
-const OUTPUTS_STAY: bool = false;
 
 impl Pipelines {
     /// Whether anything follows this node.
@@ -60,8 +55,16 @@ impl Pipelines {
     /// Keeps what was seen.
     pub(crate) fn surveyed(&mut self, now: Time, pipeline: PipelineId, survey: Survey) {
         if let Some(run) = self.held.get_mut(&pipeline).and_then(Held::open) {
-            run.outlook = Outlook { seen: Some(now), by_node: survey.cost_to_go() };
+            run.outlook = Outlook { seen: Some(now), by_node: survey.cost_to_go(), stays: survey.staying() };
         }
+    }
+
+    /// How long the output of a node is to stay where it is made, if it had best stay there: until everything of its pipeline is
+    /// forgotten, or it is let go before.
+    pub(crate) fn lease(&self, now: Time, pipeline: PipelineId, node: NodeId) -> Option<Duration> {
+        let held = self.held.get(&pipeline)?;
+        let run = held.run().filter(|run| run.outlook.stays.contains(&node))?;
+        Some(run.lifetime(held.retention).saturating_sub(run.age(now)).saturating_add(LEASE_SLACK).min(RETENTION_MAX))
     }
 
     /// What the rest of a pipeline costs more, by where this node runs.

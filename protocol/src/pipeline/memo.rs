@@ -99,6 +99,7 @@ impl Known {
             run_us: crate::time::micros(self.run),
             remembered: true,
             recorded: false,
+            held_as: None,
         }
     }
 

@@ -42,7 +42,6 @@ use crate::task::spec::{Payload, TaskSpec};
 use crate::time::{Time, micros};
 
 pub use self::error::PipelineError;
-pub(crate) use self::looking::stays;
 use self::graph::{Graph, GraphError, NodeId};
 use self::memo::{Known, Memo, MemoKey};
 use self::record::{EndRecord, NodeRecord, PipelineRecord, Tally};
@@ -133,6 +132,8 @@ pub(crate) enum Order {
     Write(Vec<Change>, Written),
     /// A task of a user is not wanted any more.
     Cancel(TaskId),
+    /// The output that this peer holds for a task is not needed any more.
+    LetGo { holder: PeerId, task: TaskId },
     /// Its keepers are to remember this.
     Remember(MemoKey, Known),
 }
@@ -332,7 +333,7 @@ impl Pipelines {
         let record = PipelineRecord { name, spec, accepted_unix_ms: around.unix_ms, retention, end: None };
         self.orders.push_back(Order::Write(vec![record::put_pipeline(pipeline, &record)], Written::Taken(pipeline)));
         let PipelineRecord { name, spec, .. } = record;
-        out.push(Output::Keep { task: pipeline, blobs: blobs_of(&spec) });
+        out.push(Output::Keep { task: pipeline, blobs: blobs_of(&spec, self.me) });
         let run = Run::new(around.now, Duration::ZERO, spec, graph);
         self.due.set(Due::Lifetime(pipeline), around.now + run.lifetime(retention));
         self.enter(pipeline, name, retention, around.unix_ms, Phase::Storing(Box::new(run)));
@@ -583,6 +584,7 @@ impl Pipelines {
             run_us: done.run_us,
             runs: run.runs_of(node),
             remembered: done.remembered,
+            held_as: done.held_as,
         };
         let change = record::put_node(pipeline, node, &record);
         self.orders.push_back(Order::Write(vec![change], Written::Node(pipeline, node)));
@@ -592,8 +594,9 @@ impl Pipelines {
             self.memo.remember(key, known.clone());
             self.orders.push_back(Order::Remember(key, known));
         }
-        for freed in run.let_go(node) {
+        for (freed, held) in run.let_go(node) {
             out.push(Output::Forget { task: keeper(pipeline, freed) });
+            self.orders.extend(held.map(|(holder, task)| Order::LetGo { holder, task }));
         }
         let (is_over, bytes, stage) = (run.is_over(), self.bytes(), self.title(pipeline, node));
         self.tasks_done += 1;
@@ -655,6 +658,9 @@ impl Pipelines {
         self.orders.push_back(Order::Write(changes, Written::Ended(pipeline)));
         gone.iter().for_each(|node| out.push(Output::Forget { task: keeper(pipeline, *node) }));
         out.push(Output::Forget { task: pipeline });
+        for (holder, task) in run.held_elsewhere() {
+            self.orders.push_back(Order::LetGo { holder, task });
+        }
         held.input_bytes = 0;
         let before = core::mem::replace(&mut held.phase, Phase::Ended(Box::new(Ended::nothing())));
         if let Phase::Storing(run) | Phase::Open(run) = before {
@@ -798,11 +804,12 @@ fn keeper(pipeline: PipelineId, node: NodeId) -> TaskId {
     TaskId::derive(PeerId([0; 32]), &[pipeline.0.as_slice(), &node.to_be_bytes()].concat())
 }
 
-/// Everything that must be in the local store to run it from its begin.
-pub fn blobs_of(spec: &PipelineSpec) -> Vec<BlobId> {
+/// Everything of a pipeline of this peer that must be in the local store to run it from its begin.
+pub fn blobs_of(spec: &PipelineSpec, me: PeerId) -> Vec<BlobId> {
     let modules = spec.stages.iter().flat_map(|stage| &stage.task.variants).map(|variant| variant.module);
     let elements = spec.inputs.iter().flat_map(|input| &input.elements).filter_map(|element| match element {
-        Payload::Blob(blob) => Some(blob.id),
+        // What stayed elsewhere is not copied for that: it may be lost with its peer.
+        Payload::Blob(blob) => Some(blob.id).filter(|_| blob.holder == me),
         Payload::Inline(_) => None,
     });
     modules.chain(elements).collect::<BTreeSet<_>>().into_iter().collect()

@@ -96,6 +96,9 @@ pub(super) struct NodeRecord {
     pub(super) runs: u32,
     #[serde(rename = "m", default, skip_serializing_if = "core::ops::Not::not")]
     pub(super) remembered: bool,
+    /// As which task its output is held elsewhere.
+    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
+    pub(super) held_as: Option<TaskId>,
 }
 
 impl NodeRecord {
@@ -109,6 +112,7 @@ impl NodeRecord {
             run_us: self.run_us,
             remembered: self.remembered,
             recorded: true,
+            held_as: self.held_as,
         }
     }
 }

@@ -70,12 +70,12 @@ impl Pipelines {
                 return out.notify(Event::RecordDamaged { task: Some(id), why });
             }
         };
-        out.push(Output::Keep { task: id, blobs: blobs_of(&spec) });
+        out.push(Output::Keep { task: id, blobs: blobs_of(&spec, self.me) });
         nodes.iter().for_each(|(node, record)| keep(self.me, id, *node, &record.output, out));
         let ended = nodes.into_iter().map(|(node, record)| (node, (record.clone().done(), record.runs))).collect();
         let mut run = Run::restored(around.now, aged, spec, graph, ended);
         for node in 0..run.nodes.len() as NodeId {
-            for freed in run.let_go_if_final(node) {
+            for (freed, _) in run.let_go_if_final(node) {
                 out.push(Output::Forget { task: keeper(id, freed) });
             }
         }

@@ -78,6 +78,8 @@ pub(super) struct Done {
     pub(super) remembered: bool,
     /// It is on disk.
     pub(super) recorded: bool,
+    /// As which task its executor holds its output.
+    pub(super) held_as: Option<TaskId>,
 }
 
 impl Done {
@@ -425,7 +427,11 @@ impl Run {
         let output_bytes = result.report.output.bytes();
         let run_us = micros(result.report.run);
         let (output, executor) = (Some(result.report.output), result.executor);
-        let done = Done { exit_code: code, output, output_bytes, executor, run_us, remembered: false, recorded: false };
+        let held_as = match (self.nodes.get(id as usize), &output) {
+            (Some(NodeState::Running(task)), Some(Payload::Blob(blob))) if blob.holder == executor => Some(*task),
+            _ => None,
+        };
+        let done = Done { exit_code: code, output, output_bytes, executor, run_us, remembered: false, recorded: false, held_as };
         self.done(id, done);
         Followed::Done
     }
@@ -565,7 +571,7 @@ impl Run {
     // ── Memory ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Lets go of outputs that nobody will read any more, of those that `id` has read; results stay.
-    pub(super) fn let_go(&mut self, id: NodeId) -> Vec<NodeId> {
+    pub(super) fn let_go(&mut self, id: NodeId) -> Vec<(NodeId, Option<(PeerId, TaskId)>)> {
         let after = self.graph.node(id).map(|node| node.after.clone()).unwrap_or_default();
         let mut freed = Vec::new();
         for earlier in after {
@@ -578,14 +584,14 @@ impl Run {
                 && let Some(output) = done.output.take()
             {
                 self.bytes -= inline_bytes(Some(&output));
-                freed.push(earlier);
+                freed.push((earlier, done.held_as.map(|task| (done.executor, task))));
             }
         }
         freed
     }
 
     /// The same of a node that may not have ended.
-    pub(super) fn let_go_if_final(&mut self, id: NodeId) -> Vec<NodeId> {
+    pub(super) fn let_go_if_final(&mut self, id: NodeId) -> Vec<(NodeId, Option<(PeerId, TaskId)>)> {
         if self.nodes.get(id as usize).is_some_and(NodeState::is_final) { self.let_go(id) } else { Vec::new() }
     }
 

@@ -20,6 +20,15 @@ impl Run {
         stages.map(|stage| (stage, outputs(stage))).filter(|(_, outputs)| !outputs.is_empty()).collect()
     }
 
+    /// Outputs that executors still hold.
+    pub(super) fn held_elsewhere(&self) -> Vec<(PeerId, TaskId)> {
+        let held = self.nodes.iter().filter_map(|state| match state {
+            NodeState::Done(done) => done.output.as_ref().and(done.held_as).map(|task| (done.executor, task)),
+            _ => None,
+        });
+        held.collect()
+    }
+
     pub(super) fn result_bytes(&self, results: &BTreeMap<u32, Vec<Payload>>) -> u64 {
         let of = |output: &Payload| match output {
             Payload::Inline(bytes) => bytes.len() as u64,

@@ -83,6 +83,9 @@ fn is_the_same(message: &Message) -> bool {
         | Message::Cancel(_)
         | Message::Council(_)
         | Message::Found(_)
+        | Message::Want(_)
+        | Message::Have(_)
+        | Message::Hold(_)
         | Message::Leaving => false,
     }
 }
@@ -516,7 +519,8 @@ impl Shard {
             Output::Found { ticket, found } => self.tell(index, TaskNews::Found(ticket, found)),
             Output::Notify(News::RecordDamaged { task, .. }) => self.tell(index, TaskNews::Damaged(task)),
             // Blobs are not simulated: who holds one holds it for ever.
-            Output::Keep { .. } | Output::Forget { .. } => {}
+            Output::Keep { .. } | Output::Forget { .. } | Output::Hold { .. } | Output::LookUp { .. } => {}
+            Output::BlobFound { .. } => {}
             // Whoever handed it in is one of those who try again later, or do not.
             Output::NotAcknowledged { .. } => {}
             Output::PingAnswered { .. } | Output::ShutdownReady => {}

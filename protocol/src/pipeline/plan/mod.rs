@@ -145,11 +145,13 @@ impl Model {
     /// f of a task at a place: what its build loses, and its price.
     fn loss(&self, task: &Task, place: usize, fit: Fit) -> f64 {
         let at = self.place(place);
-        let job = Job { input_bytes: 0, output_bytes: 0, work: task.work, loss: fit.loss, deadline_in: None, lambda: 1.0 };
+        let job = Job { output_bytes: 0, work: task.work, loss: fit.loss, deadline_in: None, lambda: 1.0 };
         let terms = Terms {
             start_in: Duration::ZERO,
             prepare: Duration::ZERO,
             rtt: Duration::ZERO,
+            input_bytes: 0,
+            elsewhere: Duration::ZERO,
             uplink_wait: Duration::ZERO,
             uplink_bits_per_s: None,
             downlink_bits_per_s: None,

@@ -3,15 +3,17 @@
 //! **Invariant:** where a stage may run is what `placement::rank` says of it, the cloud held back included.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ahead::CostToGo;
 use super::search::{self, Method};
 use super::{Fit, Model, Place, Read, Task};
 use crate::api::{PlanView, PlannedTask, PlannedTransfer, WithoutPeer, schema};
+use crate::blobs::Holders;
 use crate::certificate::Role;
 use crate::id::{BlobId, PeerId};
 use crate::pipeline::graph::{Graph, NodeId, Take};
+use crate::pipeline::looking::STAYS_BYTES_MIN;
 use crate::pipeline::spec::{PipelineSpec, Stage};
 use crate::placement::estimates::Estimates;
 use crate::placement::{self, Assessment, Circumstances, HomeLink, Site};
@@ -31,6 +33,8 @@ pub struct World<'a> {
     pub rtt: &'a dyn Fn(PeerId, PeerId) -> Option<Duration>,
     /// What was learnt from earlier runs.
     pub estimates: &'a Estimates,
+    /// Who holds which blobs.
+    pub holders: &'a Holders,
     /// The mesh's λ.
     pub lambda: f64,
     /// This peer's uplink.
@@ -182,7 +186,11 @@ impl Survey {
                 Some(at(graph.nodes_of(index).start))
             });
             let is_result = node.readers.is_empty();
-            let stays = !is_result && crate::pipeline::stays(stage, sizes.output(id));
+            // What a condition looks into has to come home.
+            let is_looked_into = spec.stages.iter().filter_map(|it| it.when.as_ref()).any(|when| {
+                when.stage == stage.name && when.output_starts_with.is_some()
+            });
+            let stays = !is_result && !is_looked_into && sizes.output(id) >= STAYS_BYTES_MIN;
             self.model.tasks.push(Task {
                 work: work(stage, sizes.input(id), world.estimates),
                 output_bytes: sizes.output(id),
@@ -195,6 +203,12 @@ impl Survey {
                 ended_at: ended.get(&id).map(|output| self.place_of(output.at)),
             });
         }
+    }
+
+    /// Nodes whose output had best stay where it is made.
+    pub fn staying(&self) -> BTreeSet<NodeId> {
+        let nodes = self.model.tasks.iter().zip(&self.nodes);
+        nodes.filter(|(task, _)| task.stays && task.ended_at.is_none()).map(|(_, node)| *node).collect()
     }
 
     /// What lies ahead of each node at each peer.
@@ -281,6 +295,7 @@ fn assess(stage: &Stage, input_bytes: u64, world: &World<'_>) -> (Vec<Assessment
     let (tried, ahead) = (BTreeMap::new(), BTreeMap::new());
     let circumstances = Circumstances {
         estimates: world.estimates,
+        holders: world.holders,
         link: HomeLink { uplink_bits_per_s: world.uplink_bits_per_s, uplink_wait: Duration::ZERO },
         lambda: world.lambda,
         deadline_in: None,

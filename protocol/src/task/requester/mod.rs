@@ -34,14 +34,15 @@ use super::durable::{
 };
 use super::epoch;
 use super::home::{ALTERNATIVES_MAX, Book, Early, HomeTask, Phase};
-use super::spec::{Ending, Payload, RunReport, TaskSpec};
+use super::spec::{BlobRef, Ending, Payload, RunReport, TaskSpec};
 use super::verification::Trust;
+use crate::blobs::Holders;
 use crate::certificate::Member;
 use crate::config::{FAILURES_MAX, HOME_TASKS_MAX, RETENTION_MAX};
 use crate::id::{BlobId, PeerId, TaskId};
 use crate::message::{
-    Accepted, Ask, AskVariant, Award, Contact, DeclineReason, Declined, Forwarded, Marks, Message, Offer, Outcome,
-    Progress, TaskRef,
+    Accepted, Ask, AskVariant, Award, Contact, DeclineReason, Declined, Forwarded, Hold, Marks, Message, Offer,
+    Outcome, Progress, TaskRef,
 };
 use crate::output::{Event, Outbox, Output, TaskError, TaskResult, Timings};
 use crate::peer::Holding;
@@ -91,6 +92,8 @@ pub struct Around<'a> {
     pub is_here: &'a dyn Fn(PeerId) -> bool,
     /// What was learnt from earlier runs.
     pub estimates: &'a Estimates,
+    /// Who holds which blobs.
+    pub holders: &'a Holders,
     /// The mesh's λ.
     pub lambda: f64,
     /// This peer's uplink, in bits a second.
@@ -181,6 +184,8 @@ pub struct Requester {
     pub stale_outcomes: u64,
     /// Attempts made anew because an executor died, was silent or lost the task.
     pub replacements: u64,
+    /// Blobs that peers were seen to hold.
+    seen: Vec<(PeerId, BlobRef)>,
     /// Messages sent to place tasks: asks, awards and releases.
     pub negotiation_messages: u64,
 }
@@ -209,6 +214,7 @@ impl Requester {
             wrong_answers: 0,
             stale_outcomes: 0,
             replacements: 0,
+            seen: Vec::new(),
             negotiation_messages: 0,
         }
     }
@@ -227,6 +233,19 @@ impl Requester {
     /// How executors kept their word since the last call, for what is known of them.
     pub fn take_words(&mut self) -> Vec<(PeerId, Kept)> {
         core::mem::take(&mut self.words)
+    }
+
+    /// Blobs that peers were seen to hold since the last call.
+    pub fn take_seen(&mut self) -> Vec<(PeerId, BlobRef)> {
+        core::mem::take(&mut self.seen)
+    }
+
+    /// A user needs the output of a finished task where it stayed for so long from now, or no longer.
+    pub fn hold(&self, task: TaskId, lease: Duration, out: &mut Outbox) {
+        let Some(Phase::Ended(Ok(result))) = self.book.get(task).map(|entry| &entry.phase) else { return };
+        if let Payload::Blob(blob) = &result.report.output {
+            out.send(blob.holder, Message::Hold(Hold { task, lease }));
+        }
     }
 
     fn note_word(&mut self, peer: PeerId, kept: Kept) {

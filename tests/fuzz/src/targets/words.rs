@@ -5,8 +5,8 @@ use core::time::Duration;
 use shoal_protocol::config::Weights;
 use shoal_protocol::id::{BlobId, PeerId, TaskId};
 use shoal_protocol::message::{
-    Accepted, Ask, AskVariant, Award, Contact, DeclineReason, Declined, Forwarded, LoadDigest, Marks, Message, Offer,
-    Outcome, Ping, Pong, ProbeRequest, Progress, Rumour, RumourState, TaskRef,
+    Accepted, Ask, AskVariant, Award, Contact, DeclineReason, Declined, Forwarded, Have, Held, Hold, LoadDigest, Marks,
+    Message, Offer, Outcome, Ping, Pong, ProbeRequest, Progress, Rumour, RumourState, TaskRef, Want,
 };
 use shoal_protocol::output::TaskError;
 use shoal_protocol::task::TaskState;
@@ -36,6 +36,10 @@ pub(super) fn attempt(source: &mut Source<'_>) -> TaskRef {
     // Of a kept task the epochs begin with the start of its home.
     let base = if source.flag() { 1 << 20 } else { 0 };
     TaskRef { task: task(source), epoch: base + source.number() % 8 }
+}
+
+pub(super) fn blob(source: &mut Source<'_>) -> BlobId {
+    BlobId([source.below(4); 32])
 }
 
 pub(super) fn duration(source: &mut Source<'_>) -> Duration {
@@ -121,7 +125,7 @@ fn declined(source: &mut Source<'_>) -> Declined {
 }
 
 pub(super) fn message(source: &mut Source<'_>) -> Message {
-    match source.below(22) {
+    match source.below(25) {
         0 => Message::Ping(Ping {
             sequence: source.number() as u32,
             incarnation: 0,
@@ -187,6 +191,11 @@ pub(super) fn message(source: &mut Source<'_>) -> Message {
         })),
         19 => Message::OutcomesReceived(vec![attempt(source); 2]),
         20 => Message::Cancel(attempt(source)),
+        21 => Message::Want(Want { blobs: vec![blob(source); usize::from(source.below(40))] }),
+        22 => Message::Have(Have {
+            blobs: vec![Held { blob: blob(source), bytes: source.number() }; usize::from(source.below(40))],
+        }),
+        23 => Message::Hold(Hold { task: task(source), lease: duration(source) }),
         _ => Message::Leaving,
     }
 }

@@ -548,6 +548,9 @@ impl World {
             | Output::NotAcknowledged { .. }
             | Output::PipelineAnswered { .. }
             | Output::PipelineEnded { .. }
+            | Output::BlobFound { .. }
+            | Output::LookUp { .. }
+            | Output::Hold { .. }
             | Output::Notify(_)
             | Output::ShutdownReady => {}
         }
