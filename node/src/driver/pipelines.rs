@@ -16,7 +16,9 @@ impl Driver {
                 Err(error) => return drop(reply.send(Err(error.into()))),
             }
         }
-        let pipeline = match self.task_id(submitter, idempotency_key.as_deref()) {
+        // A task of the same key is another thing.
+        let key = idempotency_key.map(|key| format!("pipeline {key}"));
+        let pipeline = match self.task_id(submitter, key.as_deref()) {
             Ok(pipeline) => pipeline,
             Err(refusal) => return drop(reply.send(Err(refusal))),
         };

@@ -25,8 +25,13 @@ impl CostToGo {
             moved_ms: vec![vec![0.0; places]; model.tasks.len()],
         };
         for (id, task) in model.tasks.iter().enumerate().rev() {
+            let mut from_home = None;
             for place in 0..places {
                 let out_at = model.output_at(task, place);
+                if let Some((time_ms, moved_ms)) = from_home.filter(|_| !task.stays) {
+                    table.set(id, place, time_ms, moved_ms);
+                    continue;
+                }
                 let (mut time_ms, mut moved_ms) = (0.0f64, 0.0);
                 for reader in readers.get(id).into_iter().flatten() {
                     let (way, time, moved) = table.best_for(model, *reader, out_at, task.output_bytes);
@@ -34,6 +39,7 @@ impl CostToGo {
                     moved_ms += way + moved;
                 }
                 table.set(id, place, time_ms, moved_ms);
+                from_home = Some((time_ms, moved_ms));
             }
         }
         table

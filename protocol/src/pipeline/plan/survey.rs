@@ -22,6 +22,9 @@ use crate::time::millis;
 
 /// Peers in one plan: those that cost least for some stage.
 const PLACES_MAX: usize = 16;
+/// The same where the graph has more than [`LARGE`] tasks: looking at all pairs of peers for each of its connections takes long.
+const PLACES_MAX_LARGE: usize = 6;
+const LARGE: usize = 256;
 /// Taken for the distance of two peers that have no coordinates yet.
 const RTT_UNKNOWN_MS: f64 = 30.0;
 
@@ -74,7 +77,8 @@ impl Survey {
         survey.model.lambda = world.lambda;
         let sizes = Sizes::of(spec, graph, ended, world.estimates);
         let assessed: Vec<_> = (0u32..).zip(&spec.stages).map(|(index, stage)| assess(stage, sizes.typical(graph, index), world)).collect();
-        survey.choose_places(&assessed, world);
+        let most = if graph.nodes.len() > LARGE { PLACES_MAX_LARGE } else { PLACES_MAX };
+        survey.choose_places(&assessed, most, world);
         for (index, (assessments, why)) in (0u32..).zip(&assessed) {
             let mut fits = survey.fits(assessments);
             if fits.iter().all(Option::is_none) {
@@ -90,7 +94,7 @@ impl Survey {
         survey
     }
 
-    fn choose_places(&mut self, assessed: &[(Vec<Assessment>, String)], world: &World<'_>) {
+    fn choose_places(&mut self, assessed: &[(Vec<Assessment>, String)], most: usize, world: &World<'_>) {
         let home = world.sites.iter().find(|site| site.is_home).map(|site| site.member.peer);
         self.peers.extend(home);
         // The best of every stage, then the second of every stage, …
@@ -100,7 +104,7 @@ impl Survey {
                 if let Some(assessment) = assessments.get(depth)
                     && !self.peers.contains(&assessment.peer)
                 {
-                    if self.peers.len() >= PLACES_MAX {
+                    if self.peers.len() >= most {
                         break 'full;
                     }
                     self.peers.push(assessment.peer);

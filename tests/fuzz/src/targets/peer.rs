@@ -121,7 +121,7 @@ impl Stage {
     }
 
     fn next(&mut self, source: &mut Source<'_>, word: &impl Fn(&mut Source<'_>) -> Message) -> Option<Input> {
-        Some(match source.below(28) {
+        Some(match source.below(30) {
             0 | 1 => {
                 self.now += Duration::from_millis(source.number() % 30_000);
                 Input::TimerFired
@@ -189,6 +189,8 @@ impl Stage {
                 true => Input::Lied { peer: words::peer(source), blob: words::blob(source) },
                 false => Input::HoldWanted { task: words::task(source), lease: words::duration(source) },
             },
+            28 => Input::PipelineSubmitted { pipeline: words::task(source), given: Box::new(words::pipeline(source)) },
+            29 => Input::PipelineCancelled(words::task(source)),
             17 if source.byte() < 64 => {
                 self.restart();
                 return None;
@@ -237,9 +239,12 @@ impl Stage {
                 self.looking.push_back((from, here));
             }
             Output::Persist { ticket, changes } => self.writing.push_back((ticket, changes)),
+            // Ends of stages are told too, by ids that nobody chose.
+            Output::Finish { task, .. } if !words::is_asked_for(task) => {}
             Output::Finish { task, .. } | Output::Acknowledged { task } | Output::NotAcknowledged { task, .. } => {
                 assert!(self.asked.contains(&task), "{task} is answered, and nobody asked");
             }
+            Output::PipelineAnswered { .. } | Output::PipelineEnded { .. } => {}
             _ => {}
         }
     }
