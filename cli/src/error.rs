@@ -197,8 +197,11 @@ impl From<Problem> for Failure {
             | codes::NO_TASK
             | codes::NO_PEER
             | codes::NO_BLOB
+            | codes::NO_PIPELINE
+            | codes::BAD_PIPELINE
             | codes::NO_INVITATION
             | codes::AMBIGUOUS
+            | codes::IN_USE
             | codes::TOO_LARGE => Exit::Usage,
             codes::DENIED | codes::NO_ISSUER | codes::TICKET => Exit::Denied,
             codes::CLOCK => Exit::BadConfiguration,

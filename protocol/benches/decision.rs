@@ -14,12 +14,13 @@ use std::time::Instant;
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
+use shoal_protocol::blobs::Holders;
 use shoal_protocol::config::{PeerConfig, Weights};
 use shoal_protocol::message::{Award, LoadDigest, Marks, Message, Outcome, Pong, TaskRef};
 use shoal_protocol::placement::estimates::Estimates;
 use shoal_protocol::placement::{Circumstances, HomeLink, Site, rank};
 use shoal_protocol::task::durable::Keeping;
-use shoal_protocol::task::spec::{CloudUse, Ending, Payload, RunReport};
+use shoal_protocol::task::spec::{BlobRef, CloudUse, Ending, Payload, RunReport};
 use shoal_protocol::{BlobId, Input, Member, Output, Peer, PeerId, Role, TaskId, TaskSpec, Time};
 
 /// The home and 63 others.
@@ -267,25 +268,40 @@ fn ranking(criterion: &mut Criterion) {
             heard_ago: Duration::ZERO,
         })
         .collect();
+    // Two blobs that sixteen peers hold, as the second stage of a pipeline reads them.
+    let mut holders = Holders::default();
+    let mut over_blobs = spec(100);
+    for n in 0..2 {
+        let blob = BlobRef { id: BlobId([n; 32]), bytes: 1_000_000, holder: members[usize::from(n)].peer };
+        members.iter().skip(1).step_by(4).for_each(|member| holders.note(member.peer, blob.id, blob.bytes));
+        over_blobs.inputs.push(Payload::Blob(blob));
+    }
     let spec = spec(100);
     let circumstances = Circumstances {
         estimates: &estimates,
+        holders: &holders,
         link: HomeLink { uplink_bits_per_s: 100_000_000, uplink_wait: Duration::ZERO },
         lambda: 1.0,
         deadline_in: None,
         tried: &BTreeMap::new(),
+        ahead: &BTreeMap::new(),
     };
-    let mut decide = || {
-        let ranking = rank(black_box(&spec), black_box(&sites), &circumstances);
-        (ranking.choose(&mut rng), ranking.recorded())
-    };
-    let single = (0..SINGLE_DECISIONS).map(|_| {
-        let began = Instant::now();
-        black_box(decide());
-        began.elapsed()
-    });
-    spread("ranking, choice and record of 64 sites", single.collect());
-    criterion.bench_function("ranking, choice and record of 64 sites", |bencher| bencher.iter(&mut decide));
+    for (spec, what) in [
+        (&spec, "ranking, choice and record of 64 sites"),
+        (&over_blobs, "the same for an input of two blobs that sixteen of them hold"),
+    ] {
+        let mut decide = || {
+            let ranking = rank(black_box(spec), black_box(&sites), &circumstances);
+            (ranking.choose(&mut rng), ranking.recorded())
+        };
+        let single = (0..SINGLE_DECISIONS).map(|_| {
+            let began = Instant::now();
+            black_box(decide());
+            began.elapsed()
+        });
+        spread(what, single.collect());
+        criterion.bench_function(what, |bencher| bencher.iter(&mut decide));
+    }
 }
 
 criterion_group!(benches, submit_to_award, ranking);

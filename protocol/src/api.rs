@@ -18,7 +18,11 @@
 //! | `GET /v1/tasks/{id}/explain` | | [`Listing`] of decisions, one an attempt |
 //! | `GET /v1/blobs` | | [`Listing`] of [`BlobView`] |
 //! | `POST /v1/blobs` | the bytes | [`BlobView`] |
-//! | `GET /v1/blobs/{id}?from=PEER` | | the bytes, fetched from that peer or any neighbour when not here |
+//! | `GET /v1/blobs/{id}?from=PEER` | | the bytes, or the `Range` of them; fetched, and passed on as they are verified, when not here |
+//! | `GET /v1/blobs/{id}/stat?seek=true` | | [`BlobStat`]; with `seek`, neighbours are asked who has it |
+//! | `POST /v1/blobs/{id}/pin`, `…/unpin` | | |
+//! | `DELETE /v1/blobs/{id}` | | |
+//! | `POST /v1/tasks/{id}/hold?ms=N` | | keeps an output that stayed where it was made for so long from now; 0 lets it go |
 //! | `GET /v1/events` | | server-sent events: [`EventView`] |
 //! | `GET /v1/config` | | [`ConfigView`] |
 //! | `POST /v1/invitations` | [`InvitationRequest`] | [`InvitationView`] with its ticket |
@@ -28,12 +32,14 @@
 //! | `GET /v1/joiners` | | [`Listing`] of [`JoinerView`]: who waits for approval |
 //! | `POST /v1/joiners/{number}/approve`, `…/deny` | | |
 //! | `POST /v1/peers/{peer}/label` | [`LabelRequest`] | [`LabelView`] |
+//! | `POST /v1/pipelines`, `GET /v1/pipelines`, … | | see [`PipelineRequest`] and the table in `api/pipelines.rs` |
 //! | `POST /v1/shutdown` | | |
 //!
 //! `{id}` may be a unique prefix, or `last`; `{peer}` a name, an id or a unique prefix of either. Errors are
 //! `application/problem+json`: [`Problem`]. Every top-level object carries `"schema":"shoal/v1"`.
 
 mod joining;
+mod pipelines;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -54,6 +60,9 @@ use crate::time::micros;
 
 pub use self::joining::{
     InvitationRequest, InvitationView, JoinReport, JoinedView, JoinerView, LabelRequest, LabelView, MemberView,
+};
+pub use self::pipelines::{
+    PipelineRequest, PipelineView, PlanView, PlannedTask, PlannedTransfer, ResultView, StageRequest, StageView, WithoutPeer,
 };
 
 /// Value of the `schema` field of every answer.
@@ -126,10 +135,16 @@ pub mod codes {
     pub const NO_PEER: &str = "SH0405";
     /// No such blob, here or at the neighbours asked.
     pub const NO_BLOB: &str = "SH0406";
+    /// No such pipeline.
+    pub const NO_PIPELINE: &str = "SH0408";
+    /// The graph of the pipeline is not one that can be run.
+    pub const BAD_PIPELINE: &str = "SH0410";
     /// No such invitation, or nobody who waits by that number.
     pub const NO_INVITATION: &str = "SH0407";
     /// A prefix fits several.
     pub const AMBIGUOUS: &str = "SH0409";
+    /// It is held, or under way, and cannot be changed now.
+    pub const IN_USE: &str = "SH0410";
     /// No peer can run the task.
     pub const NO_CANDIDATE: &str = "SH0412";
     /// Every peer declined.
@@ -375,6 +390,10 @@ pub struct TaskRequest {
     /// How long its result is kept, in milliseconds; 24 hours where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention_ms: Option<u64>,
+    /// Its output stays as a blob where it was made, whatever its size, for as long as its result is kept, so that a task that
+    /// reads it runs near it. It is lost with that peer, also where `durable` is not 0.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub keep_output: bool,
     /// The same key of the same submitter always names the same task.
     #[serde(default)]
     pub idempotency_key: Option<String>,
@@ -520,7 +539,7 @@ impl OutputView {
                 Ok(text) => Self::Text(text.to_owned()),
                 Err(_) => Self::Base64(STANDARD.encode(bytes)),
             },
-            Payload::Blob(blob) => Self::Blob { id: blob.id, bytes: blob.bytes },
+            Payload::Blob(blob) => Self::Blob { id: blob.id, bytes: blob.bytes, holder: Some(blob.holder) },
         }
     }
 }
@@ -544,12 +563,15 @@ pub enum OutputView {
     Text(String),
     /// It is not.
     Base64(String),
-    /// It is large: a blob in the peer's store.
+    /// It is large, or was to stay where it was made: a blob.
     Blob {
         /// The blob.
         id: BlobId,
         /// Its size.
         bytes: u64,
+        /// A peer that has it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        holder: Option<PeerId>,
     },
 }
 
@@ -566,6 +588,53 @@ pub struct BlobView {
     /// Whether it has been compiled as a module here.
     #[serde(default)]
     pub is_module: bool,
+    /// Whether a user has pinned it.
+    #[serde(default)]
+    pub pinned: bool,
+    /// Whether all of it is here; of the rest something was fetched, and the rest of it is fetched when it is wanted.
+    #[serde(default = "yes")]
+    pub complete: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Everything that is known of a blob.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobStat {
+    /// [`SCHEMA`].
+    #[serde(default = "schema")]
+    pub schema: String,
+    /// Its id.
+    pub id: BlobId,
+    /// Its size, in bytes, if anybody within reach knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Whether all of it is here.
+    pub local: bool,
+    /// Of a blob that is here in part, about how many bytes are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial_bytes: Option<u64>,
+    /// Whether it is known to survive a power cut here.
+    pub durable: bool,
+    /// Whether a user has pinned it here.
+    pub pinned: bool,
+    /// Tasks of other peers whose output it is, and for which it stays here.
+    pub leases: usize,
+    /// Whether it has been compiled as a module here.
+    pub is_module: bool,
+    /// Other peers that are known to hold it.
+    pub holders: Vec<HolderView>,
+}
+
+/// A peer that holds a blob.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HolderView {
+    /// Its id.
+    pub peer: PeerId,
+    /// Its name, or the beginning of its id.
+    pub name: String,
 }
 
 /// A round trip.

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::certificate::{Member, SignedRecord, VerifiedRevocations};
 use crate::id::{BlobId, PeerId, TaskId};
-use crate::message::{Message, TaskRef};
+use crate::message::{Held, Message, TaskRef};
+use crate::pipeline::PipelineSubmission;
+use crate::pipeline::spec::PipelineId;
 use crate::store::Ticket;
 use crate::task::durable::Keeping;
 use crate::task::receipt::SignedReceipt;
@@ -101,6 +103,15 @@ pub enum Input {
     },
     /// A user no longer wants a task.
     Cancelled(TaskId),
+    /// A user of this peer wants a pipeline run; answered by [`crate::Output::PipelineAnswered`].
+    PipelineSubmitted {
+        /// Its id, derived as those of tasks are.
+        pipeline: PipelineId,
+        /// What to run; the driver has called [`crate::pipeline::check`].
+        given: Box<PipelineSubmission>,
+    },
+    /// A user no longer wants a pipeline.
+    PipelineCancelled(PipelineId),
     /// A user asks how far a peer is.
     PingRequested {
         /// Whom to ping.
@@ -163,6 +174,34 @@ pub enum Input {
         task: TaskId,
         /// Returned with the answer.
         ticket: u64,
+    },
+    /// The driver looks for a blob that those who were named for it do not have; answered by [`crate::Output::BlobFound`].
+    BlobSought {
+        /// Which.
+        blob: BlobId,
+        /// Returned with the answer.
+        ticket: u64,
+    },
+    /// What of [`crate::Output::LookUp`] is in the local store.
+    LookedUp {
+        /// Who wants to know.
+        to: PeerId,
+        /// What is here, and its size.
+        here: Vec<Held>,
+    },
+    /// A peer sent bytes that are not those of the blob they were asked as.
+    Lied {
+        /// Who.
+        peer: PeerId,
+        /// Which blob.
+        blob: BlobId,
+    },
+    /// A user of this peer needs the output of a finished task where it is for so long from now, or no longer at all.
+    HoldWanted {
+        /// Which task.
+        task: TaskId,
+        /// How long; nothing lets it go.
+        lease: Duration,
     },
     /// The host's load was sampled.
     LoadSampled(HostLoad),

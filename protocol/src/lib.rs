@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod audit;
+pub mod blobs;
 mod brief;
 pub mod cbor;
 pub mod certificate;
@@ -19,6 +20,7 @@ pub mod message;
 pub mod output;
 mod peer;
 mod peer_map;
+pub mod pipeline;
 pub mod placement;
 pub mod rng;
 pub mod sabotage;

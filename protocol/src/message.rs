@@ -20,6 +20,7 @@ use crate::config::{MESSAGE_BYTES_MAX, Weights};
 use crate::id::{BlobId, PeerId, ShortId, TaskId};
 use crate::latency::Coordinate;
 use crate::load::AHEAD;
+use crate::pipeline::memo::MemoWord;
 use crate::task::TaskState;
 use crate::task::durable::{Counsel, Found};
 use crate::task::receipt::SignedReceipt;
@@ -171,6 +172,18 @@ pub enum Message {
     /// I do.
     #[serde(rename = "fd")]
     Found(Box<FoundHere>),
+    /// About outputs of stages that are known.
+    #[serde(rename = "me")]
+    Memo(Box<MemoWord>),
+    /// Who of you has one of these blobs?
+    #[serde(rename = "wa")]
+    Want(Want),
+    /// I have these.
+    #[serde(rename = "ha")]
+    Have(Have),
+    /// Keep the output of my task for so long.
+    #[serde(rename = "ho")]
+    Hold(Hold),
     /// These are members no more.
     #[serde(rename = "rv")]
     Revocations(Box<SignedRevocations>),
@@ -224,6 +237,10 @@ impl Message {
             | Self::Council(_)
             | Self::Seek(_)
             | Self::Found(_)
+            | Self::Memo(_)
+            | Self::Want(_)
+            | Self::Have(_)
+            | Self::Hold(_)
             | Self::Revocations(_)
             | Self::Leaving => None,
         }
@@ -257,6 +274,10 @@ impl Message {
             | Self::Council(_)
             | Self::Seek(_)
             | Self::Found(_)
+            | Self::Memo(_)
+            | Self::Want(_)
+            | Self::Have(_)
+            | Self::Hold(_)
             | Self::Revocations(_)
             | Self::Leaving => None,
         }
@@ -291,6 +312,10 @@ impl Message {
             Self::Council(counsel) => counsel.kind(),
             Self::Seek(_) => "seek",
             Self::Found(_) => "found",
+            Self::Memo(_) => "memo",
+            Self::Want(_) => "want",
+            Self::Have(_) => "have",
+            Self::Hold(_) => "hold",
             Self::Revocations(_) => "revocations",
             Self::Leaving => "leaving",
         }
@@ -792,6 +817,44 @@ pub struct FoundHere {
     /// What is known.
     #[serde(rename = "f")]
     pub found: Found,
+}
+
+/// Looking for blobs; whoever has none of them is silent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Want {
+    /// Which; at most [`crate::blobs::BLOBS_PER_MESSAGE_MAX`].
+    #[serde(rename = "b")]
+    pub blobs: Vec<BlobId>,
+}
+
+/// The answer to a [`Want`]: what of it the sender holds as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Have {
+    /// Which; at most [`crate::blobs::BLOBS_PER_MESSAGE_MAX`].
+    #[serde(rename = "b")]
+    pub blobs: Vec<Held>,
+}
+
+/// A blob that is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Which.
+    #[serde(rename = "i")]
+    pub blob: BlobId,
+    /// Its size.
+    #[serde(rename = "b")]
+    pub bytes: u64,
+}
+
+/// What home wants of an output that stayed where it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Of which task.
+    #[serde(rename = "t")]
+    pub task: TaskId,
+    /// It is to stay so long from now; no longer at all, if that is nothing.
+    #[serde(rename = "f", with = "duration_us")]
+    pub lease: Duration,
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::pipeline::memo::{Known, MemoKey};
 use crate::certificate::{RevocationList, SecretKey};
 use crate::id::{BlobId, ShortId};
 use crate::output::{PeerState, TaskError, TaskResult, Timings};
@@ -8,7 +9,7 @@ use crate::task::durable::{
     Ballot, Case, Council, Durability, Guard, Guarded, Keeping, Prepare, Promised, Propose, Refused, Resolution,
     Resolved, Standing, Vote, Voted,
 };
-use crate::task::spec::{Ending, LimitKind, Limits, Payload, Policy, Variant};
+use crate::task::spec::{Ending, LimitKind, Limits, OutputUse, Payload, Policy, Variant};
 
 const TASK: TaskRef = TaskRef { task: TaskId([1; 16]), epoch: 2 };
 const PEER: PeerId = PeerId([3; 32]);
@@ -66,6 +67,7 @@ fn spec() -> TaskSpec {
         priority: Default::default(),
         patience: Default::default(),
         verify: Default::default(),
+        output: Default::default(),
     }
 }
 
@@ -156,6 +158,8 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
     let signed = Outcome { receipt: Some(receipt), ..outcome.clone() };
     let described = LoadDigest { description: 1, ..load() };
     let brief = described.abridged();
+    let output = OutputUse::Keep(Duration::from_secs(9));
+    let stays = Award { spec: TaskSpec { output, ..spec() }, ..award.clone() };
     let mut marked = award.clone();
     marked.abridge(PEER);
     let ping = Ping { sequence: 1, incarnation: 2, coordinate: Some(coordinate()), load: None, revocations: 0 };
@@ -198,6 +202,9 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         (Message::Rumour(Rumour { peer: PEER, incarnation: 1, state: RumourState::Suspect }), 49, "674189a4"),
         (Message::Records(Records { records: vec![record()], places: Vec::new() }), 489, "42d5223c"),
         (Message::Revocations(Box::new(revocations())), 238, "92070678"),
+        (Message::Want(Want { blobs: vec![BlobId([4; 32])] }), 0, ""),
+        (Message::Have(Have { blobs: vec![Held { blob: BlobId([4; 32]), bytes: 5 }] }), 0, ""),
+        (Message::Hold(Hold { task: TASK.task, lease: Duration::from_secs(9) }), 0, ""),
         (Message::Load(load()), 117, "7f912bdf"),
         (Message::Load(described), 120, "84c9ddad"),
         (Message::Load(brief), 35, "10b79d65"),
@@ -227,10 +234,13 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         (Message::Outcome(Box::new(outcome)), 191, "db20a763"),
         (Message::Outcome(Box::new(signed)), 403, "d0291a18"),
         (Message::OutcomesReceived(vec![TASK]), 29, "943b582f"),
+        (Message::Award(Box::new(stays)), 0, ""),
         (Message::Cancel(TASK), 28, "b13b4bff"),
         (Message::Leaving, 4, "998d92bb"),
         (Message::Seek(Seek { ticket: 1, task: TASK.task, hops: 1 }), 31, "f96b9b49"),
         (Message::Found(Box::new(FoundHere { ticket: 1, found: found() })), 244, "e2649a99"),
+        (Message::Memo(Box::new(MemoWord::Recall(MemoKey([7; 32])))), 0, ""),
+        (Message::Memo(Box::new(MemoWord::Remember(MemoKey([7; 32]), known()))), 0, ""),
         (counsel(Counsel::Guard(Box::new(guard()))), 381, "52eb20ac"),
         (counsel(Counsel::Guarded(Guarded { case: CASE, refusal: None })), 43, "e728ebfe"),
         (counsel(Counsel::Guarded(Guarded { case: CASE, refusal: Some("full".into()) })), 50, "13d39a0d"),
@@ -274,6 +284,11 @@ fn result() -> Result<TaskResult, TaskError> {
 
 fn vote() -> Vote {
     Vote { ballot: BALLOT, resolution: Resolution { state: TaskState::Done, result: result() } }
+}
+
+fn known() -> Known {
+    let output = Payload::inline(vec![1, 2]);
+    Known { output, executor: PeerId([2; 32]), run: Duration::from_millis(5) }
 }
 
 fn found() -> Found {

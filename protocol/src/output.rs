@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::certificate::{SignedRecord, SignedRevocations};
 use crate::id::{BlobId, PeerId, TaskId};
 use crate::message::{Message, TaskRef};
+use crate::pipeline::spec::PipelineId;
 use crate::store::{Change, Ticket};
 use crate::task::TaskState;
 use crate::task::durable::Found;
@@ -116,6 +117,44 @@ pub enum Output {
         /// What a peer within reach knows of the task; nothing when none does.
         found: Option<Box<Found>>,
     },
+    /// A pipeline is on disk here: its submission may be acknowledged; or it was not taken.
+    PipelineAnswered {
+        /// Which.
+        pipeline: PipelineId,
+        /// Why it was not taken.
+        result: Result<(), TaskError>,
+    },
+    /// A pipeline of a user here reached its end.
+    PipelineEnded {
+        /// Which.
+        pipeline: PipelineId,
+    },
+    /// The answer to `BlobSought`: who has it, the nearest first as far as answers tell.
+    BlobFound {
+        /// From the request.
+        ticket: u64,
+        /// Who.
+        holders: Vec<PeerId>,
+    },
+    /// Which of these blobs are in the local store? Answered by `LookedUp` where any is.
+    LookUp {
+        /// Who wants to know.
+        from: PeerId,
+        /// Which; a neighbour has named them.
+        blobs: Vec<BlobId>,
+    },
+    /// The output of a task stays here, in the local store, for so long, over restarts. Later orders for the same task of the
+    /// same home replace this one.
+    Hold {
+        /// Whose task.
+        home: PeerId,
+        /// Which task.
+        task: TaskId,
+        /// Its output; the one that is held already where none is named.
+        blob: Option<BlobId>,
+        /// From now; it is let go if that is nothing.
+        lease: Duration,
+    },
     /// News for whoever follows.
     Notify(Event),
     /// Everything that could be handed back was; the process may end.
@@ -135,6 +174,9 @@ pub struct Execution {
     pub inputs: Vec<Payload>,
     /// Bounds to enforce.
     pub limits: Limits,
+    /// Its output is stored as a blob, whatever its size.
+    #[serde(default)]
+    pub keep_output: bool,
     /// Its answer is compared with that of other runs: what the module can observe must follow from the task alone.
     pub is_compared: bool,
 }
@@ -293,6 +335,19 @@ pub enum Event {
         /// Which attempt, from 1.
         epoch: u32,
         /// Why, when it is not the ordinary course.
+        note: Option<String>,
+    },
+    /// A pipeline of a user here, or a stage of it, entered a state.
+    PipelineChanged {
+        /// Which pipeline.
+        pipeline: PipelineId,
+        /// Its stage; absent where it is about the whole.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stage: Option<String>,
+        /// `accepted`, `running`, `done`, `failed` or `cancelled`.
+        state: String,
+        /// Why, when it is not the ordinary course.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         note: Option<String>,
     },
     /// A record on disk cannot be read; it is left there, and what it was about does not go on here.

@@ -4,6 +4,7 @@
 //!               ┌─ membership ── who is here, and who has gone
 //! Input ─ Peer ─┼─ latency ───── how far they are
 //!               ├─ loads ─────── how busy they say they are
+//!               ├─ pipelines ─── which stages of users' pipelines come next
 //!               ├─ requester ─── where the tasks of users here run
 //!               └─ executing ─── what runs here
 //! ```
@@ -16,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::SeedableRng;
 
+use crate::blobs::{BLOBS_PER_MESSAGE_MAX, Holders, Wants};
 use crate::certificate::{Member, Role, VerifiedRevocations};
 use crate::conduct::{Admission, Conduct, Strike};
 use crate::config::PeerConfig;
@@ -24,20 +26,22 @@ use crate::input::Input;
 use crate::latency::Latency;
 use crate::load::LoadView;
 use crate::membership::{Lent, Membership, Neighbour};
-use crate::message::{Contact, LoadDigest, Message, TaskRef};
+use crate::message::{Contact, Have, LoadDigest, Message, TaskRef, Want};
 use crate::output::{Outbox, Output, PeerState, TaskError};
+use crate::pipeline::Pipelines;
 use crate::placement::Site;
 use crate::placement::estimates::Estimates;
 use crate::placement::word::Kept;
 use crate::rng::Rng;
 use crate::sabotage;
 use crate::task::executor::{self, Executing};
-use crate::task::requester::{self, Assignment, Requester, Submission};
+use crate::task::requester::{self, Ahead, Assignment, Requester, Submission};
 use crate::time::{Time, Wake};
 
 mod holdings;
 mod judging;
 mod ping;
+mod pipelines;
 mod publish;
 mod pull;
 mod seek;
@@ -64,7 +68,10 @@ pub struct Peer {
     latency: Latency,
     loads: LoadView,
     estimates: Estimates,
+    holders: Holders,
+    wants: Wants,
     requester: Requester,
+    pipelines: Pipelines,
     executing: Executing,
     publisher: publish::Publisher,
     puller: pull::Puller,
@@ -89,7 +96,10 @@ impl Peer {
             latency: Latency::new(me.peer, seed),
             loads: LoadView::new(),
             estimates: Estimates::default(),
+            holders: Holders::default(),
+            wants: Wants::default(),
             requester: Requester::new(me.peer),
+            pipelines: Pipelines::new(me.peer),
             executing: Executing::new(me.peer, config.clone()),
             outbox: Outbox::of(me.peer),
             publisher: publish::Publisher::default(),
@@ -146,11 +156,13 @@ impl Peer {
     }
 
     fn next_deadline_elsewhere(&self) -> Option<(Time, Wake)> {
-        let negotiation = [self.requester.next_deadline(), self.executing.next_deadline(), self.leaving_by];
-        let upkeep = [self.publisher.next_deadline(), self.pings.next_deadline(), self.seeking.next_deadline()];
+        let tasks = [self.requester.next_deadline(), self.executing.next_deadline(), self.pipelines.next_deadline()];
+        let negotiation = tasks.into_iter().chain([self.leaving_by]);
+        let questions = [self.pings.next_deadline(), self.seeking.next_deadline(), self.wants.next_deadline()];
+        let upkeep = questions.into_iter().chain([self.publisher.next_deadline()]);
         let at = |time: Option<Time>, wake: Wake| time.map(|time| (time, wake));
-        let negotiation = at(negotiation.into_iter().flatten().min(), Wake::Negotiation);
-        [negotiation, at(upkeep.into_iter().flatten().min(), Wake::Upkeep)].into_iter().flatten().min()
+        let negotiation = at(negotiation.flatten().min(), Wake::Negotiation);
+        [negotiation, at(upkeep.flatten().min(), Wake::Upkeep)].into_iter().flatten().min()
     }
 
     // ── Routing ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -212,12 +224,17 @@ impl Peer {
                 self.outbox.push(Output::Finish { task, result: Err(TaskError::RevocationsStale) });
             }
             Input::Submitted { task, name, spec, keeping } => {
-                let submission = Submission { name, spec, keeping };
+                let submission = Submission { name, spec, keeping, ahead: Ahead::new() };
                 self.with_requester(now, |r, around, out| r.submit(now, task, submission, around, out));
             }
             Input::Cancelled(task) => self.requester.cancel(task, &mut self.outbox),
+            Input::PipelineSubmitted { pipeline, given } => self.pipeline_submitted(now, pipeline, *given),
+            Input::PipelineCancelled(pipeline) => {
+                self.with_pipelines(now, |p, around, out| p.cancel(around, pipeline, out));
+            }
             Input::Restored { records, boot, unix_ms } => {
                 self.with_requester(now, |r, around, out| r.restored(now, &records, (boot, unix_ms), around, out));
+                self.with_pipelines(now, |p, around, out| p.restored(around, &records, boot, out));
             }
             Input::Persisted { ticket } => {
                 self.with_requester(now, |r, around, out| r.persisted(now, ticket, Ok(()), around, out));
@@ -237,6 +254,16 @@ impl Peer {
             Input::Prepared { module, result } => self.executing.prepared(now, module, result, &mut self.outbox),
             Input::Finished { attempt, report } => self.executing.finished(now, attempt, report, &mut self.outbox),
             Input::Signed { attempt, receipt } => self.executing.signed(attempt, receipt, &mut self.outbox),
+            Input::BlobSought { blob, ticket } => {
+                let others = self.membership.alive_neighbours().map(|neighbour| neighbour.member.peer);
+                self.wants.sought(now, blob, ticket, others, &mut self.outbox);
+            }
+            Input::LookedUp { to, here } => self.outbox.send(to, Message::Have(Have { blobs: here })),
+            Input::Lied { peer, blob: _ } => {
+                let sentence = self.conduct.strike(now, peer, Strike::WrongBytes);
+                self.sentence(now, peer, sentence);
+            }
+            Input::HoldWanted { task, lease } => self.requester.hold(task, lease, &mut self.outbox),
             Input::LoadSampled(host) => self.executing.load_sampled(host),
             Input::ShutdownRequested => self.shut_down(now),
         }
@@ -308,6 +335,13 @@ impl Peer {
                 self.seeking.asked(now, from, seek, here, others, &mut self.outbox);
             }
             Message::Found(answer) => self.seeking.found(*answer, &mut self.outbox),
+            Message::Memo(word) => self.memo_word(now, from, *word),
+            Message::Want(Want { mut blobs }) => {
+                blobs.truncate(BLOBS_PER_MESSAGE_MAX);
+                self.outbox.push(Output::LookUp { from, blobs });
+            }
+            Message::Have(have) => self.wants.have(now, from, &have, &mut self.holders),
+            Message::Hold(hold) => self.executing.handle_hold(from, hold, &mut self.outbox),
             Message::Progress(progress) => self.requester.handle_progress(now, from, progress, &mut self.outbox),
             Message::Outcome(outcome) => {
                 // The digest inside does not count the attempt any more, so our own reckoning must not either.
@@ -355,8 +389,12 @@ impl Peer {
         if self.requester.next_deadline().is_some_and(|at| at <= now) {
             self.with_requester(now, |r, around, out| r.timer(now, around, out));
         }
+        if self.pipelines.next_deadline().is_some_and(|at| at <= now) {
+            self.with_pipelines(now, |p, around, out| p.timer(around, out));
+        }
         self.pings.timer(now, &mut self.outbox);
         self.seeking.timer(now, &mut self.outbox);
+        self.wants.timer(now, &mut self.outbox);
         if self.leaving_by.is_some_and(|by| by <= now) {
             self.executing.hand_back(now, true, &mut self.outbox);
         }
@@ -367,6 +405,7 @@ impl Peer {
         if self.left || self.leaving_by.is_some() {
             return;
         }
+        self.pipelines.shut_down();
         self.requester.shut_down(&mut self.outbox);
         self.executing.hand_back(now, false, &mut self.outbox);
         self.leaving_by = Some(now + SHUTDOWN_GRACE);
@@ -387,6 +426,9 @@ impl Peer {
         }
         for assignment in self.requester.take_assignments() {
             self.assign(now, assignment);
+        }
+        for (peer, blob) in self.requester.take_seen() {
+            self.holders.note(peer, blob.id, blob.bytes);
         }
         for (peer, kept) in self.requester.take_words() {
             self.word(now, peer, kept);
@@ -429,6 +471,9 @@ impl Peer {
             while let Some(message) = self.outbox.pop_to_self() {
                 self.receive(now, self.me.peer, message);
             }
+            if self.serve_pipelines(now) {
+                continue;
+            }
             if !self.requester.has_happened() {
                 return;
             }
@@ -460,6 +505,7 @@ impl Peer {
     fn lost(&mut self, now: Time, peer: PeerId) {
         self.loads.forget(peer);
         self.estimates.peer_lost(peer);
+        self.holders.peer_lost(peer);
         self.executing.home_lost(now, peer);
         self.with_requester(now, |r, around, out| r.peer_lost(now, peer, around, out));
     }
@@ -528,6 +574,7 @@ impl Peer {
             sites: &sites,
             is_here: &is_here,
             estimates: &self.estimates,
+            holders: &self.holders,
             address: &|peer| membership.neighbour(peer).and_then(|known| known.best_address().map(str::to_owned)),
             lambda: self.config.lambda,
             uplink_bits_per_s: self.config.uplink_bits_per_s,

@@ -8,6 +8,7 @@ mod command_line;
 mod durable;
 mod faults;
 mod joining;
+mod pipelines;
 mod restart;
 mod revocation;
 mod running;

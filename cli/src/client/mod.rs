@@ -20,8 +20,8 @@ use hyper::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shoal_protocol::api::{
-    BlobView, Check, ConfigView, Explanation, InvitationRequest, InvitationView, JoinerView, LabelRequest, LabelView,
-    Listing, MemberView, PeerView, PingView, Problem, RevocationsView, RevokeRequest, RttView, SCHEMA, Status,
+    BlobStat, BlobView, Check, ConfigView, Explanation, InvitationRequest, InvitationView, JoinerView, LabelRequest, LabelView,
+    Listing, MemberView, PeerView, PingView, PipelineRequest, PipelineView, PlanView, Problem, RevocationsView, RevokeRequest, RttView, SCHEMA, Status,
     TaskRequest, TaskView,
 };
 use shoal_protocol::certificate::SignedRevocations;
@@ -182,6 +182,34 @@ impl Client {
         self.get(&format!("/v1/tasks/{}/explain", encode(id))).await
     }
 
+    /// Hands in a pipeline and returns once it is on the daemon's disk.
+    pub async fn submit_pipeline(&self, request: &PipelineRequest) -> Result<PipelineView, ClientError> {
+        debug_assert!(!request.dry_run, "a dry run is answered by a plan");
+        self.post("/v1/pipelines", Body::json(request)).await
+    }
+
+    /// Where the tasks of a pipeline would run if it were handed in now.
+    pub async fn plan(&self, request: PipelineRequest) -> Result<PlanView, ClientError> {
+        let request = PipelineRequest { dry_run: true, ..request };
+        self.post("/v1/pipelines", Body::json(&request)).await
+    }
+
+    /// The newest `limit` pipelines of this peer's users, newest first.
+    pub async fn pipelines(&self, limit: usize) -> Result<Listing<PipelineView>, ClientError> {
+        self.get(&format!("/v1/pipelines?limit={limit}")).await
+    }
+
+    /// A pipeline, by id, unique prefix or `last`: when it has ended, or as it is after `wait`.
+    pub async fn pipeline(&self, id: &str, wait: Duration) -> Result<PipelineView, ClientError> {
+        let path = format!("/v1/pipelines/{}?wait_ms={}", encode(id), wait.as_millis());
+        self.within(self.timeout + wait, self.pool.send(Method::GET, &path, Body::empty())).await
+    }
+
+    /// Withdraws a pipeline.
+    pub async fn cancel_pipeline(&self, id: &str) -> Result<PipelineView, ClientError> {
+        self.post(&format!("/v1/pipelines/{}/cancel", encode(id)), Body::empty()).await
+    }
+
     /// The blobs in the daemon's store.
     pub async fn blobs(&self) -> Result<Listing<BlobView>, ClientError> {
         self.get("/v1/blobs").await
@@ -209,6 +237,32 @@ impl Client {
             None => self.download(&format!("/v1/blobs/{id}")).await,
             Some(peer) => self.download(&format!("/v1/blobs/{id}?from={}", encode(peer))).await,
         }
+    }
+
+    /// What is known of a blob; with `seek`, the neighbours are asked who has it.
+    pub async fn blob_stat(&self, id: BlobId, seek: bool) -> Result<BlobStat, ClientError> {
+        self.get(&format!("/v1/blobs/{id}/stat?seek={seek}")).await
+    }
+
+    /// Keeps a blob at this peer.
+    pub async fn pin_blob(&self, id: BlobId) -> Result<(), ClientError> {
+        self.order(&format!("/v1/blobs/{id}/pin")).await
+    }
+
+    /// Lets it go when room is wanted.
+    pub async fn unpin_blob(&self, id: BlobId) -> Result<(), ClientError> {
+        self.order(&format!("/v1/blobs/{id}/unpin")).await
+    }
+
+    /// Removes a blob from this peer.
+    pub async fn remove_blob(&self, id: BlobId) -> Result<(), ClientError> {
+        self.download_by(Method::DELETE, &format!("/v1/blobs/{id}")).await?.bytes(ANSWER_BYTES_MAX).await.map(drop)
+    }
+
+    /// Keeps the output of a task where it stayed for so long from now; no longer, if that is nothing.
+    pub async fn hold_output(&self, task: &str, lease: Duration) -> Result<(), ClientError> {
+        let ms = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
+        self.order(&format!("/v1/tasks/{}/hold?ms={ms}", encode(task))).await
     }
 
     /// News from now on.
@@ -353,10 +407,13 @@ macro_rules! answers_with_schema {
 
 answers_with_schema!(
     Status,
+    BlobStat,
     PingView,
     RttView,
     RevocationsView,
     TaskView,
+    PipelineView,
+    PlanView,
     BlobView,
     ConfigView,
     InvitationView,

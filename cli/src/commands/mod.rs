@@ -5,6 +5,7 @@ mod blob;
 mod mesh;
 mod node;
 mod peer;
+mod pipeline;
 mod task;
 
 use clap::Subcommand;
@@ -31,6 +32,9 @@ pub enum Command {
     /// Tasks of this peer's users
     #[command(subcommand)]
     Task(task::Verb),
+    /// Graphs of tasks: what one stage writes, another reads
+    #[command(subcommand)]
+    Pipeline(pipeline::Verb),
     Logs(task::logs::Logs),
     Explain(task::explain::Explain),
     /// Content-addressed data
@@ -69,6 +73,7 @@ impl Command {
             Self::Run(verb) => verb.run(&client, printer).await,
             Self::Submit(verb) => verb.run(&client, printer).await,
             Self::Task(verb) => verb.run(&client, printer).await,
+            Self::Pipeline(verb) => verb.run(&client, printer).await,
             Self::Logs(verb) => verb.run(&client, printer).await,
             Self::Explain(verb) => verb.run(&client, printer).await,
             Self::Blob(verb) => verb.run(&client, printer).await,

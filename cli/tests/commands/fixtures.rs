@@ -163,6 +163,7 @@ pub(crate) fn decision() -> Decision {
             wait,
             transfer,
             compute,
+            ahead: 0.0,
             completion_ms,
         }),
         variant: 0,

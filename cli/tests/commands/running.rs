@@ -36,7 +36,7 @@ fn the_output_of_a_task_is_standard_output_exactly() {
     let binary = fake(&fixtures::done(OutputView::Base64("AP8A".into()))).run(&["run", "wordcount", "-q"]);
     assert_eq!((binary.bytes.as_slice(), binary.err.as_str()), (b"\0\xff\0".as_slice(), ""));
 
-    let large = OutputView::Blob { id: BlobId([1; 32]), bytes: 5 };
+    let large = OutputView::Blob { id: BlobId([1; 32]), bytes: 5, holder: None };
     let large = fake(&fixtures::done(large)).on(&format!("GET /v1/tasks/{TASK}/result"), Reply::bytes(b"large"));
     assert_eq!(large.run(&["run", "wordcount"]).out, "large");
 }
@@ -123,8 +123,8 @@ fn everything_asked_for_reaches_the_daemon() {
 #[test]
 fn a_blob_is_uploaded_only_when_the_daemon_lacks_it() {
     let large = vec![b'x'; 300_000];
-    let held = BlobView { schema: schema(), id: BlobId::of(MODULE), bytes: 8, is_module: true };
-    let stored = BlobView { schema: schema(), id: BlobId::of(&large), bytes: large.len() as u64, is_module: false };
+    let held = BlobView { schema: schema(), id: BlobId::of(MODULE), bytes: 8, is_module: true, pinned: false, complete: true };
+    let stored = BlobView { schema: schema(), id: BlobId::of(&large), bytes: large.len() as u64, is_module: false, pinned: false, complete: true };
     let lacks = Reply::problem(&fixtures::problem(codes::NO_BLOB, 404, "the input is not here"));
     let fake = Fake::new()
         .on("POST /v1/tasks", lacks)
@@ -263,7 +263,7 @@ fn a_blob_is_checked_against_its_name() {
 #[test]
 fn a_stored_blob_prints_its_name() {
     let id = BlobId::of(b"content");
-    let stored = BlobView { schema: schema(), id, bytes: 7, is_module: false };
+    let stored = BlobView { schema: schema(), id, bytes: 7, is_module: false, pinned: false, complete: true };
     let fake = Fake::new().on("POST /v1/blobs", Reply::json(&stored));
     fake.file("f", b"content");
 

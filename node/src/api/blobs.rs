@@ -1,15 +1,16 @@
 //! Blobs in and out, piece by piece: a large one is never in memory as a whole.
 
-use std::io::Read;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::ops::Range;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use serde::Deserialize;
 use shoal_protocol::BlobId;
-use shoal_protocol::api::{BlobView, Listing, schema};
+use shoal_protocol::api::{BlobStat, BlobView, HolderView, Listing, schema};
 use shoal_protocol::config::INPUT_BYTES_MAX;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
@@ -17,17 +18,26 @@ use tokio::task::spawn_blocking;
 use super::Api;
 use super::body::{Json, check_announced, too_large};
 use super::problem::{ApiError, ApiResult};
+use super::range::{self, Answered};
 use crate::blobs::{BlobError, BlobStore, Stored};
+use crate::driver::handle::{Opened, Refusal};
 
 /// Pieces between the socket and the disk.
 const PIECES_MAX: usize = 4;
 const PIECE_BYTES: usize = 256 * 1024;
 
 pub(super) async fn list(State(api): State<Api>) -> ApiResult<Json<Listing<BlobView>>> {
-    let blobs = api.blobs.list();
     let views = api.driver.read(move |driver| {
-        let view = |(id, bytes)| BlobView { schema: schema(), id, bytes, is_module: driver.is_prepared(id) };
-        blobs.into_iter().map(view).collect()
+        let view = |id, bytes, complete| BlobView {
+            schema: schema(),
+            id,
+            bytes,
+            is_module: driver.is_prepared(id),
+            pinned: api.blobs.held(id).pinned,
+            complete,
+        };
+        let whole = api.blobs.list().into_iter().map(|(id, bytes)| view(id, bytes, true));
+        whole.chain(api.blobs.parts().into_iter().map(|(id, bytes)| view(id, bytes, false))).collect()
     });
     Ok(Json(Listing::new(views.await?)))
 }
@@ -35,7 +45,9 @@ pub(super) async fn list(State(api): State<Api>) -> ApiResult<Json<Listing<BlobV
 pub(super) async fn put(State(api): State<Api>, headers: HeaderMap, body: Body) -> ApiResult<Response> {
     check_announced(&headers, INPUT_BYTES_MAX)?;
     let Stored { id, bytes } = receive(&api.blobs, body).await?;
-    Ok((StatusCode::CREATED, Json(BlobView { schema: schema(), id, bytes, is_module: false })).into_response())
+    let pinned = api.blobs.held(id).pinned;
+    let view = BlobView { schema: schema(), id, bytes, is_module: false, pinned, complete: true };
+    Ok((StatusCode::CREATED, Json(view)).into_response())
 }
 
 /// Writes on a thread that may block what arrives here.
@@ -84,6 +96,12 @@ async fn forward(body: Body, pieces: &mpsc::Sender<Bytes>) -> ApiResult<()> {
     Ok(())
 }
 
+fn named(id: &str) -> ApiResult<BlobId> {
+    id.parse().map_err(|error: shoal_protocol::id::IdError| {
+        ApiError::bad_request(error.to_string(), "`shoal blob ls` lists the blobs of this peer")
+    })
+}
+
 #[derive(Debug, Deserialize)]
 pub(super) struct From {
     from: Option<String>,
@@ -93,32 +111,140 @@ pub(super) async fn get(
     State(api): State<Api>,
     Path(id): Path<String>,
     Query(from): Query<From>,
+    headers: HeaderMap,
 ) -> ApiResult<Response> {
-    let id: BlobId = id.parse().map_err(|error: shoal_protocol::id::IdError| {
-        ApiError::bad_request(error.to_string(), "`shoal blob ls` lists the blobs of this peer")
-    })?;
-    if api.blobs.stat(id).is_none() {
-        api.driver.fetch_blob(id, from.from).await?;
+    let id = named(&id)?;
+    let asked = range::asked(&headers);
+    if api.blobs.stat(id).is_some() {
+        return send(&api.blobs, id, asked).await;
     }
-    send(&api.blobs, id).await
+    // What is after the end of the blob is not known yet; a range from its end is of all of it.
+    let wanted = asked.as_ref().and_then(range::Asked::without_size);
+    let opened = api.driver.open_blob(id, from.from, wanted).await?;
+    let answered = range::answer(asked, opened.arriving.size_bytes())?;
+    Ok(answered.with_body(|span| arriving(opened, span)))
 }
 
 /// The bytes of a blob that is here.
-pub(super) async fn send(store: &BlobStore, id: BlobId) -> ApiResult<Response> {
+pub(super) async fn send(store: &BlobStore, id: BlobId, asked: Option<range::Asked>) -> ApiResult<Response> {
     let store = store.clone();
     let reader = spawn_blocking(move || store.open_read(id)).await??;
-    let headers = [
-        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
-        (header::CONTENT_LENGTH, reader.size_bytes().to_string()),
-    ];
-    let pieces = futures::stream::try_unfold(reader, |mut reader| async move {
-        let piece = spawn_blocking(move || {
-            let mut piece = Vec::with_capacity(PIECE_BYTES);
-            reader.by_ref().take(PIECE_BYTES as u64).read_to_end(&mut piece)?;
-            Ok::<_, std::io::Error>((piece, reader))
+    let answered: Answered = range::answer(asked, reader.size_bytes())?;
+    Ok(answered.with_body(|span| {
+        let pieces = futures::stream::try_unfold((reader, span), |(mut reader, span)| async move {
+            let piece = spawn_blocking(move || {
+                let length = usize::try_from(span.end - span.start).unwrap_or(usize::MAX).min(PIECE_BYTES);
+                let mut piece = vec![0; length];
+                reader.seek(SeekFrom::Start(span.start))?;
+                reader.read_exact(&mut piece)?;
+                Ok::<_, std::io::Error>((piece, (reader, span.start + length as u64..span.end)))
+            });
+            let (piece, rest) = piece.await.map_err(std::io::Error::other)??;
+            Ok::<_, std::io::Error>((!piece.is_empty()).then_some((Bytes::from(piece), rest)))
         });
-        let (piece, reader) = piece.await.map_err(std::io::Error::other)??;
-        Ok::<_, std::io::Error>((!piece.is_empty()).then_some((Bytes::from(piece), reader)))
+        Body::from_stream(pieces)
+    }))
+}
+
+/// The bytes of a blob that is being fetched, as they are verified.
+fn arriving(opened: Opened, span: Range<u64>) -> Body {
+    let pieces = futures::stream::try_unfold((opened, span), |(mut opened, span)| async move {
+        if span.is_empty() {
+            return Ok(None);
+        }
+        let mut progress = opened.arriving.watch();
+        let readable = loop {
+            let readable = opened.arriving.readable(span.start);
+            if readable > 0 {
+                break readable.min(span.end - span.start);
+            }
+            tokio::select! {
+                _ = progress.changed() => {}
+                ended = &mut opened.is_over => {
+                    let why = match ended {
+                        // Its last bytes came just before its end.
+                        Ok(Ok(())) if opened.arriving.readable(span.start) > 0 => continue,
+                        Ok(Ok(())) => "it ended before its last byte".to_owned(),
+                        Ok(Err(why)) => why,
+                        Err(_) => "this peer is shutting down".to_owned(),
+                    };
+                    return Err(std::io::Error::other(why));
+                }
+            }
+        };
+        let length = usize::try_from(readable).unwrap_or(usize::MAX).min(PIECE_BYTES);
+        let arriving = opened.arriving.clone();
+        let piece = spawn_blocking(move || arriving.read(span.start, length)).await.map_err(std::io::Error::other)??;
+        Ok(Some((Bytes::from(piece), (opened, span.start + length as u64..span.end))))
     });
-    Ok((headers, Body::from_stream(pieces)).into_response())
+    Body::from_stream(pieces)
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Looking {
+    #[serde(default)]
+    seek: bool,
+}
+
+pub(super) async fn stat(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Query(Looking { seek }): Query<Looking>,
+) -> ApiResult<Json<BlobStat>> {
+    let id = named(&id)?;
+    if seek {
+        api.driver.seek_blob(id).await?;
+    }
+    let (local, part, held) = (api.blobs.stat(id), api.blobs.part_of(id), api.blobs.held(id));
+    let durable = api.blobs.is_durable(id);
+    let partial_bytes = part.map(|_| api.blobs.part_bytes(id));
+    let stat = api.driver.read(move |driver| {
+        let me = driver.peer().me(driver.now()).peer;
+        let others = driver.peer().holders_of(id).into_iter().filter(|peer| *peer != me);
+        BlobStat {
+            schema: schema(),
+            id,
+            bytes: local.or(part).or_else(|| driver.peer().blob(id).map(|blob| blob.bytes)),
+            local: local.is_some(),
+            partial_bytes,
+            durable,
+            pinned: held.pinned,
+            leases: held.leases,
+            is_module: driver.is_prepared(id),
+            holders: others.map(|peer| HolderView { peer, name: driver.name_of(peer) }).collect(),
+        }
+    });
+    let stat = stat.await?;
+    if stat.bytes.is_none() && stat.holders.is_empty() {
+        let why = "neither this peer nor a neighbour that is known to it has it".into();
+        return Err(Refusal::NoBlob { id, why }.into());
+    }
+    Ok(Json(stat))
+}
+
+pub(super) async fn pin(State(api): State<Api>, Path(id): Path<String>) -> ApiResult<StatusCode> {
+    let id = named(&id)?;
+    if api.blobs.stat(id).is_none() {
+        api.driver.fetch_blob(id, None).await?;
+    }
+    spawn_blocking(move || api.blobs.pin_for_user(id)).await??;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn unpin(State(api): State<Api>, Path(id): Path<String>) -> ApiResult<StatusCode> {
+    let id = named(&id)?;
+    let was_pinned = {
+        let blobs = api.blobs.clone();
+        spawn_blocking(move || blobs.unpin_for_user(id)).await??
+    };
+    if !was_pinned && api.blobs.stat(id).is_none() {
+        return Err(BlobError::NotFound { id }.into());
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn remove(State(api): State<Api>, Path(id): Path<String>) -> ApiResult<StatusCode> {
+    let id = named(&id)?;
+    spawn_blocking(move || api.blobs.remove(id)).await??;
+    Ok(StatusCode::NO_CONTENT)
 }

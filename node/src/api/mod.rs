@@ -10,7 +10,9 @@ mod elsewhere;
 mod events;
 mod joining;
 mod peers;
+mod pipelines;
 mod problem;
+mod range;
 mod revocations;
 mod socket;
 mod spec;
@@ -81,8 +83,15 @@ fn routes(api: Api) -> Router {
         .route("/v1/tasks/{id}/result", get(tasks::result))
         .route("/v1/tasks/{id}/logs", get(tasks::logs))
         .route("/v1/tasks/{id}/explain", get(tasks::explain))
+        .route("/v1/pipelines", get(pipelines::list).post(pipelines::submit))
+        .route("/v1/pipelines/{id}", get(pipelines::show))
+        .route("/v1/pipelines/{id}/cancel", post(pipelines::cancel))
         .route("/v1/blobs", get(blobs::list).post(blobs::put))
-        .route("/v1/blobs/{id}", get(blobs::get))
+        .route("/v1/blobs/{id}", get(blobs::get).delete(blobs::remove))
+        .route("/v1/blobs/{id}/stat", get(blobs::stat))
+        .route("/v1/blobs/{id}/pin", post(blobs::pin))
+        .route("/v1/blobs/{id}/unpin", post(blobs::unpin))
+        .route("/v1/tasks/{id}/hold", post(tasks::hold))
         .route("/v1/events", get(events::follow))
         .route("/v1/config", get(config))
         .route("/v1/shutdown", post(shut_down))

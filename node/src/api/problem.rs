@@ -46,6 +46,12 @@ impl ApiError {
         self
     }
 
+    /// The same, saying of what it is.
+    pub(crate) fn at(mut self, place: &str) -> Self {
+        self.0.title = format!("{place}: {}", self.0.title);
+        self
+    }
+
     fn retry_after(mut self, after: Option<Duration>) -> Self {
         self.0.retryable = true;
         self.0.retry_after_ms = after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
@@ -110,6 +116,7 @@ fn not_found(error: &FindError) -> ApiError {
         FindError::None { what, .. } | FindError::Ambiguous { what, .. } => *what,
     };
     let (code, hint) = match what {
+        "pipeline" => (codes::NO_PIPELINE, "`shoal pipeline status` lists the pipelines of this peer"),
         "task" => (codes::NO_TASK, "`shoal task ls` lists the tasks of this peer"),
         _ => (codes::NO_PEER, "`shoal peers` lists the peers this one knows"),
     };
@@ -169,8 +176,9 @@ impl From<BlobError> for ApiError {
             BlobError::WrongContent { .. } | BlobError::WrongSize { .. } => {
                 (codes::BAD_REQUEST, StatusCode::BAD_REQUEST)
             }
-            BlobError::NoRoom { .. } | BlobError::DiskFull { .. } => (codes::STORE, StatusCode::INSUFFICIENT_STORAGE),
-            BlobError::Corrupt { .. } | BlobError::Io { .. } => (codes::STORE, StatusCode::INTERNAL_SERVER_ERROR),
+            BlobError::Arriving { .. } | BlobError::InUse { .. } => (codes::IN_USE, StatusCode::CONFLICT),
+            BlobError::NoRoom { .. } | BlobError::TooManyHeld { .. } | BlobError::DiskFull { .. } => (codes::STORE, StatusCode::INSUFFICIENT_STORAGE),
+            BlobError::Corrupt { .. } | BlobError::HoldsDamaged { .. } | BlobError::Io { .. } => (codes::STORE, StatusCode::INTERNAL_SERVER_ERROR),
         };
         Self::new(code, status, error.to_string(), error.hint())
     }

@@ -5,11 +5,13 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use shoal_protocol::api::{InputRequest, TaskRequest};
-use shoal_protocol::config::{INLINE_BYTES_MAX, INPUTS_MAX, NAME_BYTES_MAX, RETENTION_MAX, VARIANTS_MAX, WALL_MAX};
+use shoal_protocol::config::{
+    INLINE_BYTES_MAX, INPUTS_MAX, NAME_BYTES_MAX, RETENTION_DEFAULT, RETENTION_MAX, VARIANTS_MAX, WALL_MAX,
+};
 use shoal_protocol::task::durable::{Durability, Keeping};
-use shoal_protocol::task::spec::{BlobRef, Limits, Patience, Payload, Policy, SpecError, Variant};
+use shoal_protocol::task::spec::{BlobRef, Limits, OutputUse, Patience, Payload, Policy, SpecError, Variant};
 use shoal_protocol::task::verification::Verify;
-use shoal_protocol::{BlobId, TaskSpec};
+use shoal_protocol::{BlobId, PeerId, TaskSpec};
 use tokio::task::spawn_blocking;
 
 use super::Api;
@@ -50,6 +52,7 @@ pub(super) async fn build(api: &Api, request: &mut TaskRequest) -> ApiResult<Tas
         retries: request.retries,
         priority: request.priority.unwrap_or_default(),
         verify: verify(request.verify.as_deref())?,
+        output: output(request),
         patience: match request.start_within_ms.map(Duration::from_millis) {
             Some(wait) if wait < WALL_MAX => Patience::Within(wait),
             None if request.durable == 0 => Patience::Bursts,
@@ -78,18 +81,26 @@ pub(super) fn keeping(request: &TaskRequest) -> ApiResult<Keeping> {
 }
 
 /// What a kept task needs is on disk before its record says so.
-pub(super) async fn make_durable(store: &BlobStore, spec: &TaskSpec) -> ApiResult<()> {
+pub(super) async fn make_durable(store: &BlobStore, me: PeerId, spec: &TaskSpec) -> ApiResult<()> {
     let modules = spec.variants.iter().map(|variant| variant.module);
-    let inputs = spec.inputs.iter().filter_map(|input| match input {
-        Payload::Blob(blob) => Some(blob.id),
-        Payload::Inline(_) => None,
-    });
-    let ids: Vec<BlobId> = modules.chain(inputs).collect();
+    // What stayed elsewhere is not copied for that: it may be lost with its peer.
+    let inputs = spec.inputs.iter().filter_map(Payload::blob).filter(|blob| blob.holder == me).map(|blob| blob.id);
+    make_blobs_durable(store, modules.chain(inputs).collect()).await
+}
+
+/// These blobs are on disk, not only in the page cache.
+pub(super) async fn make_blobs_durable(store: &BlobStore, ids: Vec<BlobId>) -> ApiResult<()> {
     if ids.iter().all(|id| store.is_durable(*id)) {
         return Ok(());
     }
     let store = store.clone();
     Ok(spawn_blocking(move || store.make_durable(&ids)).await??)
+}
+
+/// Where its output is to be.
+fn output(request: &TaskRequest) -> OutputUse {
+    let lease = request.retention_ms.map_or(RETENTION_DEFAULT, Duration::from_millis);
+    if request.keep_output { OutputUse::Keep(lease) } else { OutputUse::Return }
 }
 
 /// How the answer is made sure of.
@@ -112,13 +123,22 @@ fn expected(ms: Option<f64>) -> ApiResult<Option<Duration>> {
 }
 
 fn check_names(request: &TaskRequest) -> ApiResult<()> {
-    if request.name.len() > NAME_BYTES_MAX {
+    check_name("task", &request.name)?;
+    check_key(request.idempotency_key.as_deref())
+}
+
+pub(super) fn check_name(what: &str, name: &str) -> ApiResult<()> {
+    if name.len() > NAME_BYTES_MAX {
         return Err(ApiError::bad_request(
-            format!("the task's name has {} bytes", request.name.len()),
+            format!("the {what}'s name has {} bytes", name.len()),
             format!("use at most {NAME_BYTES_MAX}"),
         ));
     }
-    match request.idempotency_key.as_deref() {
+    Ok(())
+}
+
+pub(super) fn check_key(key: Option<&str>) -> ApiResult<()> {
+    match key {
         Some(key) if key.is_empty() || key.len() > KEY_BYTES_MAX => Err(ApiError::bad_request(
             format!("the idempotency key has {} bytes", key.len()),
             format!("use 1 to {KEY_BYTES_MAX}"),
@@ -138,7 +158,7 @@ fn variants(store: &BlobStore, request: &TaskRequest) -> ApiResult<Vec<Variant>>
     request.variants.iter().map(with_size).collect()
 }
 
-async fn inputs(api: &Api, requests: Vec<InputRequest>) -> ApiResult<Vec<Payload>> {
+pub(super) async fn inputs(api: &Api, requests: Vec<InputRequest>) -> ApiResult<Vec<Payload>> {
     if requests.len() as u64 > INPUTS_MAX {
         let size = requests.len() as u64;
         return Err(SpecError::TooLarge { what: "number of inputs", size, limit: INPUTS_MAX }.into());
@@ -151,10 +171,14 @@ async fn inputs(api: &Api, requests: Vec<InputRequest>) -> ApiResult<Vec<Payload
                 ApiError::bad_request("an input is not base64", "use the standard alphabet with padding")
                     .because(error.to_string())
             })?),
-            InputRequest::Blob(id) => {
-                let bytes = api.blobs.stat(id).ok_or_else(|| ApiError::no_blob(id, "the input"))?;
-                Payload::Blob(BlobRef { id, bytes, holder: api.me })
-            }
+            InputRequest::Blob(id) => Payload::Blob(match api.blobs.stat(id) {
+                Some(bytes) => BlobRef { id, bytes, holder: api.me },
+                // It may have stayed where another task left it.
+                None => {
+                    let known = api.driver.read(move |driver| driver.peer().blob(id)).await?;
+                    known.ok_or_else(|| ApiError::no_blob(id, "the input"))?
+                }
+            }),
         });
     }
     let inline: u64 = inputs.iter().map(inline_bytes).sum();
@@ -169,7 +193,7 @@ fn inline_bytes(input: &Payload) -> u64 {
 }
 
 /// What does not fit a frame travels as blobs.
-async fn store_inline(api: &Api, inputs: Vec<Payload>) -> ApiResult<Vec<Payload>> {
+pub(super) async fn store_inline(api: &Api, inputs: Vec<Payload>) -> ApiResult<Vec<Payload>> {
     let (store, me) = (api.blobs.clone(), api.me);
     let stored = spawn_blocking(move || {
         let store_one = |input| match input {

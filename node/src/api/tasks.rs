@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use shoal_protocol::api::{Explanation, Listing, OutputView, TaskRequest, TaskView, codes};
+use shoal_protocol::config::RETENTION_MAX;
 use shoal_protocol::task::durable::Durability;
 use shoal_protocol::{FindError, TaskId};
 
@@ -55,7 +56,7 @@ pub(super) async fn submit(State(api): State<Api>, headers: HeaderMap, request: 
             let view = if wait { wait_for(&api, &known.task.to_string(), WAIT_MAX).await? } else { known };
             return Ok((if wait { StatusCode::OK } else { StatusCode::ACCEPTED }, Json(view)).into_response());
         }
-        spec::make_durable(&api.blobs, &spec).await?;
+        spec::make_durable(&api.blobs, api.me, &spec).await?;
     }
     let submission = Submission {
         name: request.name,
@@ -138,11 +139,13 @@ pub(super) async fn result(State(api): State<Api>, Path(id): Path<String>) -> Ap
     let bytes = match view.output {
         Some(OutputView::Text(text)) => text.into_bytes(),
         Some(OutputView::Base64(text)) => STANDARD.decode(text).unwrap_or_default(),
-        Some(OutputView::Blob { id, .. }) => {
+        Some(OutputView::Blob { id, holder, .. }) => {
             if api.blobs.stat(id).is_none() {
-                api.driver.fetch_blob(id, view.executor.map(|executor| executor.peer.to_string())).await?;
+                let holder = holder.filter(|holder| *holder != api.me);
+                let from = holder.or(view.executor.map(|executor| executor.peer));
+                api.driver.fetch_blob(id, from.map(|peer| peer.to_string())).await?;
             }
-            return blobs::send(&api.blobs, id).await;
+            return blobs::send(&api.blobs, id, None).await;
         }
         None => return Err(without_output(view)),
     };
@@ -163,6 +166,25 @@ fn without_output(view: TaskView) -> ApiError {
             ApiError::new(codes::NO_TASK, StatusCode::CONFLICT, title, hint)
         }
     }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct For {
+    ms: u64,
+}
+
+pub(super) async fn hold(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Query(For { ms }): Query<For>,
+) -> ApiResult<StatusCode> {
+    let lease = Duration::from_millis(ms);
+    if lease > RETENTION_MAX {
+        let title = format!("an output cannot be kept for {ms} ms");
+        return Err(ApiError::bad_request(title, format!("use at most {}", RETENTION_MAX.as_millis())));
+    }
+    api.driver.hold(id, lease).await?;
+    Ok(StatusCode::ACCEPTED)
 }
 
 pub(super) async fn logs(State(api): State<Api>, Path(id): Path<String>) -> ApiResult<Response> {

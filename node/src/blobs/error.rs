@@ -38,8 +38,17 @@ pub enum BlobError {
         /// What came.
         found: u64,
     },
+    /// It is being fetched already.
+    #[error("blob {id} is on its way here already")]
+    Arriving {
+        /// Which.
+        id: BlobId,
+    },
     /// Over the quota, even with everything unused gone; nothing was kept.
-    #[error("no room for {needed} bytes: {held} of the quota of {quota} bytes are in use")]
+    #[error(
+        "no room for {needed} bytes: {held} of the quota of {quota} bytes cannot go ({pinned} are pinned, {leased} are outputs \
+         left here, the rest is in use)"
+    )]
     NoRoom {
         /// What was asked for.
         needed: u64,
@@ -47,6 +56,30 @@ pub enum BlobError {
         held: u64,
         /// The most there may be.
         quota: u64,
+        /// Of what is held, what users have pinned.
+        pinned: u64,
+        /// Of what is held, outputs that homes have a lease on.
+        leased: u64,
+    },
+    /// So many are held on purpose that no more may be.
+    #[error("{max} blobs are held here already, and no more can be")]
+    TooManyHeld {
+        /// The most there may be.
+        max: usize,
+    },
+    /// It is needed here.
+    #[error("blob {id} is held: {why}")]
+    InUse {
+        /// Which.
+        id: BlobId,
+        /// By what.
+        why: &'static str,
+    },
+    /// What is pinned cannot be told.
+    #[error("the list of what is pinned, {}, cannot be read", path.display())]
+    HoldsDamaged {
+        /// The file.
+        path: PathBuf,
     },
     /// The disk has no space left; nothing was kept.
     #[error("the disk is full: cannot write to {}", path.display())]
@@ -73,7 +106,13 @@ impl BlobError {
             Self::NotFound { .. } => "store it with `shoal blob put`, or name a peer that holds it",
             Self::Corrupt { .. } => "store it again; if it happens twice, check the disk",
             Self::WrongContent { .. } | Self::WrongSize { .. } => "fetch it again, from another peer",
-            Self::NoRoom { .. } => "raise the blob quota in the configuration, or wait until running tasks end",
+            Self::Arriving { .. } => "wait until it is here: `shoal blob ls` lists what is",
+            Self::NoRoom { .. } => {
+                "`shoal blob ls` shows what is pinned: `shoal blob unpin` what is not needed, or raise capacity.disk"
+            }
+            Self::TooManyHeld { .. } => "`shoal blob unpin` what is not needed any more",
+            Self::InUse { .. } => "`shoal blob unpin` it, or wait until the tasks that need it have ended",
+            Self::HoldsDamaged { .. } => "remove that file, start again, and pin what is to stay",
             Self::DiskFull { .. } => "free space on this disk, or move the data directory to a larger one",
             Self::Io { .. } => "check that the data directory exists and belongs to the user the daemon runs as",
         }

@@ -1,15 +1,15 @@
-//! The store on a real disk, and transfers over an in-memory stream.
+//! The store on a real disk; `transfers` over an in-memory stream.
+
+mod transfers;
 
 use std::io::Read;
-use std::time::Duration;
 
-use shoal_protocol::cbor;
-use shoal_protocol::id::{BlobId, PeerId};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use shoal_protocol::id::BlobId;
 
 use super::*;
 
-const PEER: PeerId = PeerId([3; 32]);
+const HOME: PeerId = PeerId([3; 32]);
+const TASK: TaskId = TaskId([4; 16]);
 
 struct Fixture {
     store: BlobStore,
@@ -68,7 +68,7 @@ fn pinned_blobs_stay_and_the_quota_holds() {
 
     let refused = fixture.store.put(b"cccccccccc").unwrap_err();
 
-    assert!(matches!(refused, BlobError::NoRoom { needed: 10, held: 20, quota: 20 }), "{refused}");
+    assert!(matches!(refused, BlobError::NoRoom { needed: 10, held: 20, quota: 20, .. }), "{refused}");
     assert_eq!((fixture.files("objects"), fixture.files("partial")), (2, 0));
     drop(pins);
     fixture.store.put(b"cccccccccc").unwrap();
@@ -189,206 +189,69 @@ fn an_open_blob_is_read_to_its_end_even_when_room_is_wanted() {
     assert_eq!((bytes, reader.size_bytes()), (vec![7; 15], 15));
 }
 
-#[tokio::test]
-async fn a_blob_comes_over_whole() {
-    for size in [0, 1, CHUNK_BYTES, 3 * CHUNK_BYTES + 17] {
-        let (from, to) = (store(1 << 20), store(1 << 20));
-        let bytes: Vec<u8> = (0..size).map(|i| (i * 31) as u8).collect();
-        let stored = from.store.put(&bytes).unwrap();
-        let server = BlobServer::new(from.store.clone(), ServeLimits::default());
-        let (mut asking, mut holding) = duplex(1 << 14);
+#[test]
+fn what_a_user_pinned_stays_over_a_restart_and_is_named_when_room_is_wanted() {
+    let fixture = store(20);
+    let pinned = fixture.store.put(b"aaaaaaaaaa").unwrap().id;
+    fixture.store.pin_for_user(pinned).unwrap();
+    let again = BlobStore::open(fixture.dir.path(), 20).unwrap();
+    assert_eq!(again.held(pinned), Held { pinned: true, leases: 0 });
 
-        let (served, fetched) =
-            tokio::join!(server.serve(PEER, &mut holding), fetch(&mut asking, stored.id, stored.bytes, &to.store));
+    again.put(b"bbbbbbbbbb").unwrap();
+    again.put(b"cccccccccc").unwrap();
+    let refused = again.put(&[7; 15]).unwrap_err();
 
-        assert_eq!(served.unwrap(), stored.bytes);
-        fetched.unwrap();
-        assert_eq!(to.store.read(stored.id).unwrap(), bytes);
-    }
+    assert!(again.stat(pinned).is_some());
+    assert!(matches!(refused, BlobError::NoRoom { needed: 15, held: 10, quota: 20, pinned: 10, leased: 0 }), "{refused}");
+    assert!(refused.to_string().contains("10 are pinned") && refused.hint().contains("unpin"), "{refused}");
+    assert!(matches!(again.remove(pinned), Err(BlobError::InUse { .. })));
+    assert!(again.unpin_for_user(pinned).unwrap());
+    assert!(!again.unpin_for_user(pinned).unwrap());
+    again.remove(pinned).unwrap();
+    assert!(matches!(again.remove(pinned), Err(BlobError::NotFound { .. })));
+    let last = BlobStore::open(fixture.dir.path(), 20).unwrap();
+    assert!(!last.held(pinned).is_held());
 }
 
-#[tokio::test]
-async fn a_broken_transfer_goes_on_where_it_broke() {
-    let (from, to) = (store(1 << 20), store(1 << 20));
-    let bytes: Vec<u8> = (0..5 * CHUNK_BYTES).map(|i| (i * 7) as u8).collect();
-    let stored = from.store.put(&bytes).unwrap();
-    let server = BlobServer::new(from.store.clone(), ServeLimits::default());
-    let mut download = Download::begin(&to.store, stored.id, stored.bytes).unwrap();
+#[test]
+fn an_output_left_here_stays_until_its_home_or_its_time_lets_it_go() {
+    let fixture = store(40);
+    let output = fixture.store.put(b"aaaaaaaaaa").unwrap().id;
+    fixture.store.lease(HOME, TASK, Some(output), 1_000).unwrap();
+    fixture.store.save_holds().unwrap();
+    let again = BlobStore::open(fixture.dir.path(), 40).unwrap();
+    assert_eq!(again.held(output).leases, 1);
 
-    let (mut asking, mut holding) = duplex(1 << 14);
-    let cut = async {
-        skip_request(&mut holding).await;
-        say(&mut holding, "here", stored.bytes).await;
-        holding.write_all(&bytes[..2 * CHUNK_BYTES + 5]).await.unwrap();
-        drop(holding);
-    };
-    let ((), broken) = tokio::join!(cut, download.run(&mut asking));
-    let broken = broken.unwrap_err();
-    assert!(broken.is_resumable(), "{broken}");
+    assert!(!again.expire_leases(999));
+    again.lease(HOME, TASK, None, 2_000).unwrap();
+    assert!(!again.expire_leases(1_000), "it was renewed");
+    assert!(!again.release_lease(PeerId([9; 32]), TASK), "by another home it is not let go");
+    assert!(again.expire_leases(2_000));
+    assert!(!again.held(output).is_held());
 
-    let (mut asking, mut holding) = duplex(1 << 14);
-    let (served, fetched) = tokio::join!(server.serve(PEER, &mut holding), download.run(&mut asking));
-    assert_eq!(served.unwrap(), (3 * CHUNK_BYTES - 5) as u64);
-    fetched.unwrap();
-    assert_eq!(to.store.read(stored.id).unwrap(), bytes);
+    again.lease(HOME, TASK, Some(output), 3_000).unwrap();
+    assert!(again.release_lease(HOME, TASK));
+    assert!(!again.held(output).is_held());
+    again.lease(HOME, TASK, None, 3_000).unwrap();
+    assert!(!again.held(output).is_held(), "what is not known is not held");
 }
 
-#[tokio::test]
-async fn a_blob_that_is_not_there_or_corrupt_is_refused() {
-    let (from, to) = (store(1_000), store(1_000));
-    let corrupt = from.store.put(b"corrupt").unwrap();
-    std::fs::write(from.file_of(corrupt.id), b"changed").unwrap();
-    let server = BlobServer::new(from.store.clone(), ServeLimits::default());
+#[test]
+fn outputs_left_here_take_half_of_the_quota_at_most() {
+    let fixture = store(30);
+    let first = fixture.store.put(b"aaaaaaaaaa").unwrap().id;
+    let second = fixture.store.put(b"bbbbbbbbbb").unwrap().id;
 
-    for id in [corrupt.id, BlobId::of(b"never")] {
-        let (mut asking, mut holding) = duplex(64);
-        let (served, fetched) = tokio::join!(server.serve(PEER, &mut holding), fetch(&mut asking, id, 7, &to.store));
-        assert!(matches!(served, Err(TransferError::Store(_))));
-        assert!(matches!(fetched, Err(TransferError::NotThere(_))));
-    }
-    assert_eq!((to.files("partial"), to.store.usage().0), (0, 0));
+    fixture.store.lease(HOME, TASK, Some(first), 1).unwrap();
+    let refused = fixture.store.lease(HOME, TaskId([5; 16]), Some(second), 1);
+
+    assert!(matches!(refused, Err(BlobError::NoRoom { leased: 10, .. })), "{refused:?}");
 }
 
-#[tokio::test]
-async fn an_unexpected_size_is_refused_before_the_first_byte() {
-    let (from, to) = (store(1_000), store(1_000));
-    let stored = from.store.put(b"seven b").unwrap();
-    let server = BlobServer::new(from.store.clone(), ServeLimits::default());
-    let (mut asking, mut holding) = duplex(1_024);
+#[test]
+fn a_list_of_pins_that_cannot_be_read_stops_the_store() {
+    let fixture = store(30);
+    std::fs::write(fixture.dir.path().join("holds.cbor"), b"garbage").unwrap();
 
-    let (_, fetched) = tokio::join!(server.serve(PEER, &mut holding), fetch(&mut asking, stored.id, 9, &to.store));
-
-    assert!(matches!(fetched, Err(TransferError::UnexpectedSize { expected: 9, announced: 7 })));
-    assert_eq!(to.store.usage().0, 0);
-}
-
-#[tokio::test]
-async fn wrong_bytes_are_not_kept() {
-    let to = store(1_000);
-    let (mut asking, mut holding) = duplex(1_024);
-    let lie = async {
-        skip_request(&mut holding).await;
-        say(&mut holding, "here", 5).await;
-        holding.write_all(b"wrong").await.unwrap();
-    };
-
-    let ((), fetched) = tokio::join!(lie, fetch(&mut asking, BlobId::of(b"right"), 5, &to.store));
-
-    assert!(matches!(fetched, Err(TransferError::Store(BlobError::WrongContent { .. }))));
-    assert_eq!((to.files("partial"), to.files("objects"), to.store.usage().0), (0, 0, 0));
-}
-
-#[tokio::test]
-async fn an_endless_stream_ends_at_the_announced_size() {
-    let to = store(1_000);
-    let (mut asking, mut holding) = duplex(256);
-    let flood = async move {
-        skip_request(&mut holding).await;
-        say(&mut holding, "here", 5).await;
-        holding.write_all(b"right").await.unwrap();
-        // Until the other side hangs up.
-        while holding.write_all(&[0; 64]).await.is_ok() {}
-    };
-    let fetched = async {
-        let result = fetch(&mut asking, BlobId::of(b"right"), 5, &to.store).await;
-        drop(asking);
-        result
-    };
-
-    let ((), fetched) = tokio::join!(flood, fetched);
-
-    fetched.unwrap();
-    assert_eq!(to.store.read(BlobId::of(b"right")).unwrap(), b"right");
-}
-
-#[tokio::test]
-async fn garbage_and_other_versions_are_refused_on_both_sides() {
-    let fixture = store(1_000);
-    let server = BlobServer::new(fixture.store.clone(), ServeLimits::default());
-    let endless_header = [0xff; 40];
-    let not_cbor = [0, 3, 1, 2, 3];
-    for bytes in [&endless_header[..], &not_cbor] {
-        let (mut asking, mut holding) = duplex(1_024);
-        asking.write_all(bytes).await.unwrap();
-        assert!(matches!(server.serve(PEER, &mut holding).await, Err(TransferError::Protocol(_))));
-
-        let (mut asking, mut holding) = duplex(1_024);
-        holding.write_all(bytes).await.unwrap();
-        let fetched = fetch(&mut asking, BlobId::of(b"x"), 1, &fixture.store).await;
-        assert!(matches!(fetched, Err(TransferError::Protocol(_))));
-    }
-    let (mut asking, mut holding) = duplex(1_024);
-    let body = cbor::encode(&std::collections::BTreeMap::from([("v", 2)]));
-    asking.write_u16(body.len() as u16).await.unwrap();
-    asking.write_all(&body).await.unwrap();
-    assert!(server.serve(PEER, &mut holding).await.is_err());
-}
-
-#[tokio::test]
-async fn a_silent_stream_is_given_up() {
-    let fixture = store(1_000);
-    let server = BlobServer::new(fixture.store.clone(), ServeLimits::default());
-    let (mut asking, mut holding) = duplex(1_024);
-
-    // Neither side of this pair says what the other waits for.
-    let served = server.serve(PEER, &mut holding).await;
-    assert!(matches!(served, Err(TransferError::Stalled { .. })), "{served:?}");
-    let (mut quiet, _holding) = duplex(1_024);
-    let fetched = fetch(&mut quiet, BlobId::of(b"x"), 1, &fixture.store).await;
-    assert!(matches!(fetched, Err(TransferError::Stalled { .. })), "{fetched:?}");
-    drop(asking.shutdown().await);
-}
-
-#[tokio::test]
-async fn transfers_are_capped_per_peer_and_in_all() {
-    let fixture = store(1_000);
-    let server = BlobServer::new(fixture.store.clone(), ServeLimits { per_peer_max: 1, total_max: 2 });
-    let other = PeerId([4; 32]);
-    let third = PeerId([5; 32]);
-    let mut open = Vec::new();
-    for peer in [PEER, other] {
-        let (asking, mut holding) = duplex(1_024);
-        let of_peer = server.clone();
-        let serving = tokio::spawn(async move { of_peer.serve(peer, &mut holding).await });
-        open.push((asking, serving));
-    }
-    // Both are served as soon as their tasks have begun.
-    tokio::time::timeout(Duration::from_secs(30), async {
-        while server.active() < 2 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await
-    .unwrap();
-
-    for peer in [PEER, third] {
-        let (mut asking, mut holding) = duplex(1_024);
-        let (served, fetched) =
-            tokio::join!(server.serve(peer, &mut holding), fetch(&mut asking, BlobId::of(b"x"), 1, &fixture.store));
-        assert!(matches!((served, fetched), (Err(TransferError::Busy), Err(TransferError::Busy))));
-    }
-
-    for (asking, serving) in open {
-        drop(asking);
-        assert!(serving.await.unwrap().is_err());
-    }
-    assert_eq!(server.active(), 0);
-}
-
-async fn skip_request(stream: &mut DuplexStream) {
-    let length = stream.read_u16().await.unwrap();
-    let mut body = vec![0; usize::from(length)];
-    stream.read_exact(&mut body).await.unwrap();
-}
-
-async fn say(stream: &mut DuplexStream, status: &str, bytes: u64) {
-    #[derive(serde::Serialize)]
-    struct Answer<'a> {
-        v: u8,
-        s: &'a str,
-        b: u64,
-    }
-    let body = cbor::encode(&Answer { v: 1, s: status, b: bytes });
-    stream.write_u16(body.len() as u16).await.unwrap();
-    stream.write_all(&body).await.unwrap();
+    assert!(matches!(BlobStore::open(fixture.dir.path(), 30), Err(BlobError::HoldsDamaged { .. })));
 }

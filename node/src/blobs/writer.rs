@@ -8,7 +8,8 @@ use std::io::Write;
 use shoal_protocol::id::BlobId;
 use tempfile::NamedTempFile;
 
-use super::{BlobError, BlobStore, Stored, file_name, fingerprint};
+use super::partial::footprint;
+use super::{BlobError, BlobStore, Stored, fingerprint};
 
 /// Quota taken at a time when the size is not known beforehand.
 const RESERVE_STEP_BYTES: u64 = 1024 * 1024;
@@ -28,7 +29,7 @@ impl BlobWriter {
     pub(super) fn new(store: BlobStore, expected: Option<(BlobId, u64)>) -> Result<Self, BlobError> {
         let partial = &store.0.partial;
         let file = NamedTempFile::new_in(partial).map_err(BlobError::io("create a file in", partial))?;
-        let reserved = expected.map_or(0, |(_, bytes)| bytes);
+        let reserved = expected.map_or(0, |(_, bytes)| footprint(bytes));
         store.reserve(reserved)?;
         Ok(Self { store, file, hasher: blake3::Hasher::new(), expected, written: 0, reserved })
     }
@@ -89,7 +90,10 @@ impl BlobWriter {
                 return Err(BlobError::WrongContent { expected: id, found: stored.id });
             }
         }
-        let path = self.store.0.objects.join(file_name(stored.id));
+        let missing = footprint(stored.bytes).saturating_sub(self.reserved);
+        self.store.reserve(missing)?;
+        self.reserved += missing;
+        let path = self.store.path(stored.id);
         if durable {
             self.file.as_file().sync_all().map_err(BlobError::io("sync", self.file.path()))?;
         }

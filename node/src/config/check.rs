@@ -16,6 +16,8 @@ use crate::network::Congestion;
 
 /// Connections a peer may hold: each costs buffers.
 const PEERS_MAX: i64 = 4_096;
+/// Less would leave blobs behind for good.
+const SHARE_MIN: f64 = 0.05;
 /// Tasks that may wait; more would wait for longer than any answer is worth.
 const QUEUE_MAX: i64 = 65_536;
 /// Weights, prices and λ beyond this are typing errors.
@@ -207,6 +209,12 @@ pub(super) fn check(figment: &Figment, settings: &Settings) -> Result<Config, Co
         ),
         peers_max: at.whole("net.max_peers", net.max_peers, 1, PEERS_MAX) as usize,
         congestion,
+        bulk_bytes_per_s: {
+            let share = at.real("net.uplink_share", net.uplink_share, SHARE_MIN, 1.0);
+            // Of an uplink that nobody has described nothing is known that could be shared.
+            let is_described = sources::origin(figment, "placement.uplink") != sources::DEFAULT;
+            is_described.then_some((uplink_bits_per_s as f64 / 8.0 * share) as u64)
+        },
         socket,
         cores: at.whole("capacity.cores", capacity.cores, 1, 1024) as u16,
         memory_bytes: at.bytes("capacity.memory", &capacity.memory.text(), MEMORY_BYTES_MIN),

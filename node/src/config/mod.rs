@@ -65,6 +65,8 @@ pub struct Config {
     pub peers_max: usize,
     /// How much may be sent on a path.
     pub congestion: Congestion,
+    /// What blobs may take of the uplink, in bytes a second; all of it where `placement.uplink` does not say how much that is.
+    pub bulk_bytes_per_s: Option<u64>,
     /// Unix socket of the API.
     pub socket: PathBuf,
     /// Tasks that run at once.

@@ -29,6 +29,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("net.mdns_interval_s", Kind::Number),
     ("net.max_peers", Kind::Number),
     ("net.congestion", Kind::Text),
+    ("net.uplink_share", Kind::Number),
     ("api.listen", Kind::Text),
     ("capacity.cores", Kind::Number),
     ("capacity.memory", Kind::Text),
@@ -110,6 +111,7 @@ pub(super) struct Net {
     pub(super) mdns_interval_s: f64,
     pub(super) max_peers: i64,
     pub(super) congestion: String,
+    pub(super) uplink_share: f64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -194,6 +196,7 @@ impl Settings {
                 mdns_interval_s: 30.0,
                 max_peers: 64,
                 congestion: "bbr".into(),
+                uplink_share: 0.8,
             },
             api: Api { listen: format!("unix:{}", socket.display()) },
             capacity: Capacity {

@@ -12,6 +12,9 @@ use figment::{Figment, Metadata, Profile, Provider};
 use super::error::{ConfigError, Fault};
 use super::settings::{Host, KEYS, Kind, Settings};
 
+/// The origin of a value that nobody has set.
+pub(super) const DEFAULT: &str = "default";
+
 /// What the command line says.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {
@@ -181,13 +184,13 @@ fn from_flags(flags: &Flags) -> Vec<One> {
 
 /// Where a value came from, as a person would say it.
 pub(super) fn origin(figment: &Figment, key: &str) -> String {
-    let Some(metadata) = figment.find_metadata(key) else { return "default".into() };
+    let Some(metadata) = figment.find_metadata(key) else { return DEFAULT.into() };
     match metadata.source.as_ref().and_then(figment::Source::file_path) {
         Some(path) => match line_of(path, key) {
             Some(line) => format!("{}:{line}", path.display()),
             None => path.display().to_string(),
         },
-        None if metadata.source.as_ref().is_some_and(|source| source.code_location().is_some()) => "default".into(),
+        None if metadata.source.as_ref().is_some_and(|source| source.code_location().is_some()) => DEFAULT.into(),
         None => metadata.name.to_string(),
     }
 }

@@ -1,27 +1,40 @@
-//! Bringing blobs here from the peers that hold them.
+//! Bringing blobs here from the peers that hold them: from the one that was named, and from others that are found.
 //!
-//! **Invariant:** a blob is on its way at most once, however many attempts wait for it; at most [`FETCHES_MAX`] are.
+//! ```text
+//! named holder ─┐
+//! known holders ┼─► up to SOURCES_MAX at a time ─► every group verified ─► here
+//! the view ─────┤     └── lies: struck off, reported · stalls, breaks: tried again, its groups asked elsewhere
+//! providers ────┘
+//! ```
+//!
+//! **Invariant:** a blob is on its way at most once, however many wait for it; at most [`FETCHES_MAX`] are.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use futures::future::{LocalBoxFuture, Shared, try_join_all};
-use shoal_protocol::config::INPUT_BYTES_MAX;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use shoal_protocol::task::spec::BlobRef;
 use shoal_protocol::{BlobId, PeerId};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};
 
-use crate::blobs::{self, BlobStore, Download, TransferError};
+use super::providers;
+use crate::blobs::{Arriving, BlobStore, Download, TransferError};
 use crate::network::{BulkError, BulkStream, Network};
 
 /// Transfers at a time.
 const FETCHES_MAX: usize = 16;
-/// A broken or busy transfer is taken up again this often.
+/// Sources of one blob at a time.
+const SOURCES_MAX: usize = 4;
+/// A blob of fewer bytes comes from one source: it is here before another is found.
+const SEVERAL_BYTES_MIN: u64 = 4 * 1024 * 1024;
+/// A broken or busy source is taken up again this often.
 const TRIES_MAX: u32 = 4;
 /// Pause before the next try, times the number of tries so far.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
@@ -31,8 +44,39 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const CONNECT_POLL: Duration = Duration::from_millis(20);
 /// Peers whose addresses are kept for fetching.
 const ADDRESS_BOOK_MAX: usize = 512;
+/// Transfers of a blob that one waits for in turn.
+const ROUNDS_MAX: usize = 3;
+/// Peers that one blob is looked for at.
+const CANDIDATES_MAX: usize = 32;
 
-type Running = Shared<LocalBoxFuture<'static, Result<(), String>>>;
+pub(crate) type Running = Shared<LocalBoxFuture<'static, Result<(), String>>>;
+
+/// What the driver is asked for, or told.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// Who in the view has this blob?
+    Sought { blob: BlobId, reply: oneshot::Sender<Vec<PeerId>> },
+    /// A peer sent bytes that are not those of the blob they were asked as.
+    Lied { peer: PeerId, blob: BlobId },
+}
+
+/// What is to be brought here.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) id: BlobId,
+    /// Its size, where that is known.
+    pub(crate) bytes: Option<u64>,
+    /// The bytes that are enough; all where none are named.
+    pub(crate) range: Option<Range<u64>>,
+    /// Who is said to hold it, the best first.
+    pub(crate) holders: Vec<PeerId>,
+}
+
+impl Wanted {
+    fn whole(blob: BlobRef) -> Self {
+        Self { id: blob.id, bytes: Some(blob.bytes), range: None, holders: vec![blob.holder] }
+    }
+}
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -42,9 +86,17 @@ struct Inner {
     network: Network,
     store: BlobStore,
     permits: Semaphore,
-    /// What is on its way, and from whom.
-    running: RefCell<BTreeMap<BlobId, (PeerId, Running)>>,
+    /// What is on its way.
+    running: RefCell<BTreeMap<BlobId, Underway>>,
     addresses: RefCell<BTreeMap<PeerId, Vec<String>>>,
+    notices: mpsc::UnboundedSender<Notice>,
+}
+
+#[derive(Clone)]
+struct Underway {
+    holders: Vec<PeerId>,
+    end: Running,
+    begun: watch::Receiver<Option<Arriving>>,
 }
 
 impl fmt::Debug for Fetcher {
@@ -54,9 +106,12 @@ impl fmt::Debug for Fetcher {
 }
 
 impl Fetcher {
-    pub(crate) fn new(network: Network, store: BlobStore) -> Self {
+    /// Notices are bounded by what is on its way.
+    pub(crate) fn new(network: Network, store: BlobStore) -> (Self, mpsc::UnboundedReceiver<Notice>) {
+        let (notices, noticed) = mpsc::unbounded_channel();
         let permits = Semaphore::new(FETCHES_MAX);
-        Self(Rc::new(Inner { network, store, permits, running: RefCell::default(), addresses: RefCell::default() }))
+        let (running, addresses) = (RefCell::default(), RefCell::default());
+        (Self(Rc::new(Inner { network, store, permits, running, addresses, notices })), noticed)
     }
 
     /// A forwarded task's input may be at a peer that is not our neighbour yet.
@@ -74,95 +129,190 @@ impl Fetcher {
 
     /// Brings all of them here, or says why one cannot be had.
     pub(crate) async fn fetch_all(self, wanted: Vec<BlobRef>) -> Result<(), String> {
-        try_join_all(wanted.into_iter().map(|blob| self.fetch(blob))).await.map(|_| ())
+        try_join_all(wanted.into_iter().map(|blob| self.fetch(Wanted::whole(blob)))).await.map(|_| ())
     }
 
-    async fn fetch(&self, blob: BlobRef) -> Result<(), String> {
-        loop {
-            if self.0.store.stat(blob.id) == Some(blob.bytes) {
+    /// Brings a blob here as a whole.
+    pub(crate) async fn fetch(&self, wanted: Wanted) -> Result<(), String> {
+        let mut last = Ok(());
+        // What others began may have other holders than ours, or be of a part that is not enough for us.
+        for _ in 0..ROUNDS_MAX {
+            let here = self.0.store.stat(wanted.id);
+            if here.is_some_and(|here| wanted.bytes.is_none_or(|bytes| bytes == here)) {
                 return Ok(());
             }
-            let (holder, running) = self.join_or_begin(blob);
-            let result = running.await;
-            // What another holder could not give, ours may.
-            if result.is_ok() || holder == blob.holder {
-                return result;
+            let underway = self.join_or_begin(&wanted);
+            last = underway.end.await;
+            if last.is_err() && wanted.holders.iter().all(|holder| underway.holders.contains(holder)) {
+                return last;
             }
+        }
+        last
+    }
+
+    /// A blob that can be read while it comes, and the end of that: whoever reads must see to it that this is awaited.
+    pub(crate) async fn open(&self, wanted: Wanted) -> Result<(Arriving, Running), String> {
+        let Underway { end, mut begun, .. } = self.join_or_begin(&wanted);
+        let begins = async { begun.wait_for(Option::is_some).await.ok().and_then(|arriving| arriving.clone()) };
+        tokio::select! {
+            biased;
+            Some(arriving) = begins => Ok((arriving, end)),
+            ended = end.clone() => Err(ended.err().unwrap_or_else(|| "it came and went".into())),
         }
     }
 
-    fn join_or_begin(&self, blob: BlobRef) -> (PeerId, Running) {
+    fn join_or_begin(&self, wanted: &Wanted) -> Underway {
         let mut running = self.0.running.borrow_mut();
-        if let Some(joined) = running.get(&blob.id) {
+        if let Some(joined) = running.get(&wanted.id) {
             return joined.clone();
         }
-        let inner = Rc::clone(&self.0);
+        let (begins, begun) = watch::channel(None);
+        let (inner, wanted) = (Rc::clone(&self.0), wanted.clone());
+        let (id, holders) = (wanted.id, wanted.holders.clone());
         let transfer = async move {
-            let result = inner.transfer(blob).await;
-            inner.running.borrow_mut().remove(&blob.id);
-            result
+            let result = inner.transfer(wanted, begins).await;
+            inner.running.borrow_mut().remove(&id);
+            result.map_err(|why| format!("{}: {why}", id.short()))
         };
-        let begun = (blob.holder, transfer.boxed_local().shared());
-        running.insert(blob.id, begun.clone());
-        begun
+        let underway = Underway { holders, end: transfer.boxed_local().shared(), begun };
+        running.insert(id, underway.clone());
+        underway
     }
+}
 
-    /// Brings a blob of unknown size from the first of these peers that has it.
-    pub(crate) async fn find(self, id: BlobId, at: Vec<PeerId>) -> Result<(), String> {
-        let mut reasons = Vec::new();
-        for holder in at {
-            match self.find_at(id, holder).await {
-                Ok(()) => return Ok(()),
-                Err(why) => reasons.push(format!("{}: {why}", holder.short())),
+/// Where a blob is looked for next, when those that were named do not have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    InView,
+    AtProviders,
+    Nowhere,
+}
+
+/// Whom to ask for a blob, and what became of asking.
+#[derive(Debug, Default)]
+struct Sources {
+    next: VecDeque<PeerId>,
+    tries: BTreeMap<PeerId, u32>,
+    /// Through with their part; they may be asked for what others do not bring.
+    idle: Vec<PeerId>,
+    reasons: Vec<String>,
+    failures: u32,
+}
+
+impl Sources {
+    fn add(&mut self, me: PeerId, found: impl IntoIterator<Item = PeerId>) {
+        for peer in found {
+            if peer != me && self.tries.len() < CANDIDATES_MAX && !self.tries.contains_key(&peer) {
+                self.tries.insert(peer, 0);
+                self.next.push_back(peer);
             }
         }
-        if reasons.is_empty() {
-            Err("it is not here, and no peer is connected".into())
-        } else {
-            Err(reasons.join("; "))
-        }
     }
 
-    async fn find_at(&self, id: BlobId, holder: PeerId) -> Result<(), String> {
-        let mut stream = self.0.open(holder).await.map_err(|error| error.to_string())?;
-        // The holder announces the size before the first byte; asked for an impossible one, it only does that.
-        let bytes = match blobs::fetch(&mut stream, id, 0, &self.0.store).await {
-            Ok(()) => return Ok(()),
-            Err(TransferError::UnexpectedSize { announced, .. }) => announced,
-            Err(error) => return Err(error.to_string()),
-        };
-        if bytes > INPUT_BYTES_MAX {
-            return Err(format!("its {bytes} bytes are over the limit of {INPUT_BYTES_MAX}"));
+    /// Whether a source that failed gets another try.
+    fn failed(&mut self, peer: PeerId, why: String, may_again: bool) -> bool {
+        // Others have to bring what it was to bring.
+        self.next.extend(self.idle.drain(..));
+        let tries = self.tries.entry(peer).or_default();
+        *tries += 1;
+        let again = may_again && *tries < TRIES_MAX;
+        self.failures += 1;
+        if !again {
+            self.reasons.push(format!("{}: {why}", peer.short()));
         }
-        self.fetch(BlobRef { id, bytes, holder }).await
+        again
+    }
+
+    fn pause(&self, peer: PeerId) -> Duration {
+        RETRY_PAUSE * self.tries.get(&peer).copied().unwrap_or_default()
     }
 }
 
 impl Inner {
-    async fn transfer(&self, blob: BlobRef) -> Result<(), String> {
+    async fn transfer(&self, wanted: Wanted, begins: watch::Sender<Option<Arriving>>) -> Result<(), String> {
         // The semaphore is never closed; an error here would only lift the bound.
         let _permit = self.permits.acquire().await;
-        if blob.holder == self.network.local_peer() {
-            return Err(format!("{} is no longer in this peer's store", blob.id.short()));
-        }
-        let mut download = Download::begin(&self.store, blob.id, blob.bytes)
-            .map_err(|error| format!("{}: {error}", blob.id.short()))?;
-        let mut tries = 0;
-        loop {
-            let why = match self.open(blob.holder).await {
-                Ok(mut stream) => match download.run(&mut stream).await {
-                    Ok(()) => return Ok(()),
-                    Err(error) if error.is_resumable() => error.to_string(),
-                    Err(error) => return Err(format!("{}: {error}", blob.id.short())),
-                },
-                Err(error) => error.to_string(),
-            };
-            tries += 1;
-            if tries >= TRIES_MAX {
-                return Err(format!("{}: {why}", blob.id.short()));
+        let me = self.network.local_peer();
+        let download = Download::begin(&self.store, wanted.id, wanted.bytes, wanted.range.clone()).await;
+        let download = download.map_err(|error| error.to_string())?;
+        let mut sources = Sources::default();
+        sources.add(me, wanted.holders.iter().copied());
+        let mut look = Look::InView;
+        let mut parts = FuturesUnordered::new();
+        let mut search: Option<LocalBoxFuture<'_, Vec<PeerId>>> = None;
+        while !download.is_done() {
+            let is_large = begins.borrow().as_ref().is_some_and(|blob: &Arriving| blob.size_bytes() >= SEVERAL_BYTES_MIN);
+            let room = if is_large { SOURCES_MAX } else { 1 };
+            while parts.len() < room && let Some(peer) = sources.next.pop_front() {
+                let (download, pause) = (&download, sources.pause(peer));
+                parts.push(async move {
+                    sleep(pause).await;
+                    (peer, self.take_part(download, peer).await)
+                });
             }
-            sleep(RETRY_PAUSE * tries).await;
+            // Whoever was named may be out of reach for good: others are looked for while it is tried again.
+            let wants_more = parts.is_empty() || sources.failures > 0 || is_large && parts.len() < SOURCES_MAX;
+            if search.is_none() && wants_more {
+                (search, look) = match look {
+                    Look::InView => (Some(self.in_view(wanted.id).boxed_local()), Look::AtProviders),
+                    Look::AtProviders if parts.is_empty() => {
+                        (Some(providers::find(&self.network, wanted.id).boxed_local()), Look::Nowhere)
+                    }
+                    Look::AtProviders | Look::Nowhere => (None, look),
+                };
+            }
+            if parts.is_empty() && search.is_none() {
+                return Err(why_not(&sources.reasons));
+            }
+            tokio::select! {
+                Some((peer, result)) = parts.next() => match result {
+                    Ok(()) => sources.idle.push(peer),
+                    Err(Ended::Ours(error)) => return Err(error.to_string()),
+                    Err(Ended::Theirs { why, may_again }) => {
+                        if sources.failed(peer, why, may_again) {
+                            sources.next.push_back(peer);
+                        }
+                    }
+                },
+                found = async { match &mut search { Some(search) => search.await, None => futures::future::pending().await } } => {
+                    search = None;
+                    sources.add(me, found);
+                }
+                arriving = download.begun(), if begins.borrow().is_none() => drop(begins.send_replace(Some(arriving))),
+            }
         }
+        drop(parts);
+        if begins.borrow().is_none() {
+            begins.send_replace(Some(download.begun().await));
+        }
+        download.finish().await.map_err(|error| error.to_string())
+    }
+
+    /// Brings what is asked of one source.
+    async fn take_part(&self, download: &Download, peer: PeerId) -> Result<(), Ended> {
+        let mut stream = self.open(peer).await.map_err(|error| Ended::Theirs { why: error.to_string(), may_again: true })?;
+        let result = download.run(&mut stream).await;
+        if let Err(TransferError::Lied { id, at }) = &result {
+            tracing::warn!(?peer, blob = %id, at, "a peer sent bytes that are not those of the blob");
+            // The driver outlives its fetches, but for the end.
+            let _ = self.notices.send(Notice::Lied { peer, blob: *id });
+        }
+        result.map_err(|error| {
+            if error.is_ours() {
+                Ended::Ours(error)
+            } else {
+                Ended::Theirs { why: error.to_string(), may_again: error.is_resumable() }
+            }
+        })
+    }
+
+    /// Who in the view has a blob.
+    async fn in_view(&self, blob: BlobId) -> Vec<PeerId> {
+        let (reply, found) = oneshot::channel();
+        if self.notices.send(Notice::Sought { blob, reply }).is_err() {
+            return Vec::new();
+        }
+        found.await.unwrap_or_default()
     }
 
     /// A stream to a neighbour; a known peer that is none is dialled first.
@@ -183,4 +333,16 @@ impl Inner {
             }
         }
     }
+}
+
+/// Why a source brings nothing more.
+#[derive(Debug)]
+enum Ended {
+    /// No other source could help.
+    Ours(TransferError),
+    Theirs { why: String, may_again: bool },
+}
+
+fn why_not(reasons: &[String]) -> String {
+    if reasons.is_empty() { "no peer that is within reach has it".into() } else { reasons.join("; ") }
 }

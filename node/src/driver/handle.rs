@@ -2,18 +2,21 @@
 //!
 //! **Not here:** HTTP. `crate::api` turns requests and refusals into that.
 
+use std::ops::Range;
 use std::time::Duration;
 
-use shoal_protocol::api::{LabelRequest, LabelView, TaskView};
+use shoal_protocol::api::{LabelRequest, LabelView, PipelineView, TaskView};
 use shoal_protocol::certificate::{CertificateError, SignedRevocations};
 use shoal_protocol::output::TaskError;
+use shoal_protocol::pipeline::PipelineSubmission;
 use shoal_protocol::task::durable::{Found, Keeping};
 use shoal_protocol::{BlobId, FindError, PeerId, TaskId, TaskSpec};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Driver;
 use super::news::Following;
-use super::waiters::{Seeker, TaskReply};
+use super::waiters::{PipelineReply, Seeker, TaskReply};
+use crate::blobs::Arriving;
 use crate::joining::OfficeError;
 
 /// Requests that wait for the driver; beyond this callers wait to hand theirs in.
@@ -61,6 +64,17 @@ pub(crate) struct Submission {
     pub(crate) wait: bool,
 }
 
+/// A pipeline as a user hands it in.
+#[derive(Debug)]
+pub(crate) struct GivenPipeline {
+    pub(crate) submission: PipelineSubmission,
+    /// By stage, the only peer it may run at: a name, an id, or a prefix.
+    pub(crate) pinned: Vec<Option<String>>,
+    pub(crate) idempotency_key: Option<String>,
+    /// Whose key it is; this peer's own where it is not said.
+    pub(crate) submitter: Option<PeerId>,
+}
+
 /// A question that changes nothing.
 type Question = Box<dyn FnOnce(&Driver) + Send>;
 
@@ -72,11 +86,27 @@ pub(crate) enum Request {
     Cancel(String, TaskReply),
     /// Answered by this peer, or by one that knows the task.
     Seek(TaskId, Seeker),
+    SubmitPipeline(Box<GivenPipeline>, PipelineReply),
+    /// Answered when the pipeline has ended.
+    AwaitPipeline(String, PipelineReply),
+    CancelPipeline(String, PipelineReply),
     Ping(String, oneshot::Sender<Result<Pinging, Refusal>>),
     FetchBlob {
         id: BlobId,
         from: Option<String>,
         reply: oneshot::Sender<Result<(), Refusal>>,
+    },
+    /// Answered when its first bytes can be read.
+    /// Answered when neighbours have had time to say that they have it.
+    SeekBlob(BlobId, oneshot::Sender<Vec<PeerId>>),
+    /// Keeps the output of a task where it stayed.
+    Hold(String, Duration, oneshot::Sender<Result<(), Refusal>>),
+    OpenBlob {
+        id: BlobId,
+        from: Option<String>,
+        /// The bytes that are enough.
+        range: Option<Range<u64>>,
+        reply: oneshot::Sender<Result<Opened, Refusal>>,
     },
     Revoke(Box<SignedRevocations>, oneshot::Sender<Result<(), Refusal>>),
     Follow {
@@ -94,6 +124,14 @@ pub(crate) struct Pinging {
     pub(crate) peer: PeerId,
     pub(crate) name: String,
     pub(crate) answer: oneshot::Receiver<Option<Duration>>,
+}
+
+/// A blob that is read while it comes.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) arriving: Arriving,
+    /// The end of the transfer, and why if it failed.
+    pub(crate) is_over: oneshot::Receiver<Result<(), String>>,
 }
 
 /// The API's way to the driver.
@@ -132,6 +170,18 @@ impl Handle {
         self.ask(|reply| Request::Cancel(task, reply)).await?
     }
 
+    pub(crate) async fn submit_pipeline(&self, given: GivenPipeline) -> Result<PipelineView, Refusal> {
+        self.ask(|reply| Request::SubmitPipeline(Box::new(given), reply)).await?
+    }
+
+    pub(crate) async fn await_pipeline(&self, pipeline: String) -> Result<PipelineView, Refusal> {
+        self.ask(|reply| Request::AwaitPipeline(pipeline, reply)).await?
+    }
+
+    pub(crate) async fn cancel_pipeline(&self, pipeline: String) -> Result<PipelineView, Refusal> {
+        self.ask(|reply| Request::CancelPipeline(pipeline, reply)).await?
+    }
+
     pub(crate) async fn seek(&self, task: TaskId) -> Result<Option<Found>, Refusal> {
         Ok(self.ask(|reply| Request::Seek(task, reply)).await?.map(|found| *found))
     }
@@ -142,6 +192,23 @@ impl Handle {
 
     pub(crate) async fn fetch_blob(&self, id: BlobId, from: Option<String>) -> Result<(), Refusal> {
         self.ask(|reply| Request::FetchBlob { id, from, reply }).await?
+    }
+
+    pub(crate) async fn open_blob(
+        &self,
+        id: BlobId,
+        from: Option<String>,
+        range: Option<Range<u64>>,
+    ) -> Result<Opened, Refusal> {
+        self.ask(|reply| Request::OpenBlob { id, from, range, reply }).await?
+    }
+
+    pub(crate) async fn seek_blob(&self, id: BlobId) -> Result<Vec<PeerId>, Refusal> {
+        self.ask(|reply| Request::SeekBlob(id, reply)).await
+    }
+
+    pub(crate) async fn hold(&self, task: String, lease: Duration) -> Result<(), Refusal> {
+        self.ask(|reply| Request::Hold(task, lease, reply)).await?
     }
 
     pub(crate) async fn revoke(&self, list: SignedRevocations) -> Result<(), Refusal> {

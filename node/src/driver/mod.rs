@@ -20,6 +20,8 @@ pub(crate) mod news;
 mod outputs;
 mod papers;
 mod pins;
+mod pipelines;
+mod providers;
 mod records;
 mod requests;
 pub(crate) mod revoked;
@@ -36,7 +38,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::audit::Audit;
-use crate::blobs::{BlobServer, BlobStore, ServeLimits};
+use crate::blobs::{BlobServer, BlobStore, Pace, ServeLimits};
 use crate::config::{Config, Identity};
 use crate::executor::{Executor, ExecutorEvent};
 use crate::joining::Office;
@@ -47,7 +49,7 @@ use crate::store::{Answer, Committer, Records as StoredRecords};
 use beside::Beside;
 use clock::Clock;
 pub(crate) use clock::unix_time;
-use fetch::Fetcher;
+use fetch::{Fetcher, Notice};
 use handle::Request;
 use news::News;
 use pins::Pins;
@@ -117,6 +119,8 @@ pub(crate) struct Driver {
     executor: Executor,
     server: BlobServer,
     fetcher: Fetcher,
+    /// What fetching asks for.
+    notices: mpsc::UnboundedReceiver<Notice>,
     beside: Beside,
     committer: Committer,
     /// What was on disk at the start, until the peer is told.
@@ -160,14 +164,16 @@ impl Driver {
         let member = identity.certificate.member();
         let sandboxed = executor.sandbox().iter().all(|part| part.enforced);
         let peer_config = PeerConfig { sandboxed, ..config.peer(speed) };
+        let (fetcher, notices) = Fetcher::new(network.clone(), blobs.clone());
         let mut news = News::new();
         news.learn_name(member.peer, &member.name);
         Self {
             records: Records::new(member.peer, &config.data_dir),
             blobs: blobs.clone(),
             peer: Peer::new(member, peer_config, seed, clock.now()),
-            server: BlobServer::new(blobs.clone(), ServeLimits::default()),
-            fetcher: Fetcher::new(network.clone(), blobs.clone()),
+            server: BlobServer::new(blobs.clone(), ServeLimits::default(), Pace::new(config.bulk_bytes_per_s)),
+            fetcher,
+            notices,
             pins: Pins::new(blobs),
             beside: Beside::default(),
             committer,
@@ -221,6 +227,7 @@ impl Driver {
                 Some(answers) = sources.store.recv() => self.on_stored(answers),
                 Some(request) = sources.requests.recv() => self.on_request(request),
                 Some(done) = self.beside.next() => self.on_done(done),
+                Some(notice) = self.notices.recv() => self.on_notice(notice),
                 () = &mut wake, if deadline.is_some() => self.handle(Input::TimerFired),
                 _ = every_second.tick() => self.on_second(&mut sampler),
                 Some(()) = sources.stop.recv() => self.stop(),
@@ -378,6 +385,9 @@ impl Driver {
         self.handle(Input::LoadSampled(sample));
         self.keep_unkept_revocations();
         self.look_at_the_age_of_revocations();
+        if self.blobs.expire_leases(unix_time().as_secs()) {
+            self.save_holds();
+        }
         self.renew_if_due();
         self.part_with_the_lapsed();
         if let Some((path, bytes)) = self.records.due(self.clock.now()) {

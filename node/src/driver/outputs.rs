@@ -2,10 +2,12 @@
 
 use shoal_protocol::audit::Happening;
 use shoal_protocol::certificate::SignedRecord;
-use shoal_protocol::message::TaskRef;
+use shoal_protocol::message::{Held, TaskRef};
 use shoal_protocol::output::{Judgement, TaskError, TaskResult};
 use shoal_protocol::task::spec::BlobRef;
 use shoal_protocol::{BlobId, Event, Input, Message, Output, PeerId, TaskId};
+
+use std::time::Duration;
 
 use super::beside::Done;
 use super::handle::Refusal;
@@ -51,6 +53,17 @@ impl Driver {
             Output::Keep { task, blobs } => self.pins.keep(task, blobs),
             Output::Forget { task } => self.pins.forget(task),
             Output::Found { ticket, found } => self.waiters.answer_seeker(ticket, found),
+            Output::PipelineAnswered { pipeline, result } => self.pipeline_answered(pipeline, result),
+            Output::PipelineEnded { pipeline } => self.pipeline_ended(pipeline),
+            Output::BlobFound { ticket, holders } => self.waiters.blob_found(ticket, holders),
+            Output::LookUp { from, blobs } => {
+                let held = |blob| self.blobs.stat(blob).map(|bytes| Held { blob, bytes });
+                let here: Vec<Held> = blobs.into_iter().filter_map(held).collect();
+                if !here.is_empty() {
+                    self.inputs.push_back(Input::LookedUp { to: from, here });
+                }
+            }
+            Output::Hold { home, task, blob, lease } => self.hold(home, task, blob, lease),
             Output::Notify(event) => self.tell(event),
             Output::ShutdownReady => self.stopping = Stopping::Ready,
         }
@@ -146,6 +159,31 @@ impl Driver {
                 };
             }
             Done::Fetched { attempt, blobs, result }
+        });
+    }
+
+    /// An output stays here for its home, or does not any more.
+    fn hold(&self, home: PeerId, task: TaskId, blob: Option<BlobId>, lease: Duration) {
+        if lease.is_zero() {
+            if self.blobs.release_lease(home, task) {
+                self.save_holds();
+            }
+            return;
+        }
+        match self.blobs.lease(home, task, blob, unix_time().saturating_add(lease).as_secs()) {
+            Ok(()) => self.save_holds(),
+            // It is still here, and goes when room is wanted.
+            Err(error) => tracing::warn!(%task, ?home, %error, "an output that is to stay here is not held"),
+        }
+    }
+
+    /// Nobody waits for it: an output may be lost with this peer in any case.
+    pub(super) fn save_holds(&self) {
+        let blobs = self.blobs.clone();
+        let _saved = tokio::task::spawn_blocking(move || {
+            if let Err(error) = blobs.save_holds() {
+                tracing::warn!(%error, "what is held here is held until this peer ends only");
+            }
         });
     }
 

@@ -1,16 +1,14 @@
 //! What users of this peer ask of it.
 
 use shoal_protocol::task::durable::Durability;
-use shoal_protocol::{Input, PeerId, TaskId, TaskSpec};
+use shoal_protocol::{BlobId, Input, PeerId, TaskId, TaskSpec};
 use tokio::sync::oneshot;
 
 use super::Driver;
 use super::beside::Done;
-use super::handle::{Pinging, Refusal, Request, Submission};
+use super::fetch::{Notice, Wanted};
+use super::handle::{Opened, Pinging, Refusal, Request, Submission};
 use super::waiters::TaskReply;
-
-/// Neighbours asked in turn for a blob that nobody was named for.
-const ASKED_MAX: usize = 8;
 
 impl Driver {
     pub(super) fn on_request(&mut self, request: Request) {
@@ -23,14 +21,44 @@ impl Driver {
                 let ticket = self.waiters.seek(reply);
                 self.handle(Input::Sought { task, ticket });
             }
+            Request::SubmitPipeline(given, reply) => self.submit_pipeline(*given, reply),
+            Request::AwaitPipeline(pipeline, reply) => self.await_pipeline(&pipeline, reply),
+            Request::CancelPipeline(pipeline, reply) => self.cancel_pipeline(&pipeline, reply),
             // Whoever asked may have gone, here and below.
             Request::Ping(peer, reply) => drop(reply.send(self.ping(&peer))),
-            Request::FetchBlob { id, from, reply } => match self.holders(from.as_deref()) {
+            Request::FetchBlob { id, from, reply } => match self.holders(id, from.as_deref()) {
                 Ok(holders) => {
                     let fetcher = self.fetcher.clone();
+                    let wanted = Wanted { id, bytes: None, range: None, holders };
                     self.beside.start(async move {
-                        let found = fetcher.find(id, holders).await;
-                        let _ = reply.send(found.map_err(|why| Refusal::NoBlob { id, why }));
+                        let fetched = fetcher.fetch(wanted).await;
+                        let _ = reply.send(fetched.map_err(|why| Refusal::NoBlob { id, why }));
+                        Done::Answered
+                    });
+                }
+                Err(refusal) => drop(reply.send(Err(refusal))),
+            },
+            Request::SeekBlob(blob, reply) => self.on_notice(Notice::Sought { blob, reply }),
+            Request::Hold(task, lease, reply) => {
+                let found = self.peer.find_task(&task);
+                if let Ok(task) = found {
+                    self.handle(Input::HoldWanted { task, lease });
+                }
+                let _ = reply.send(found.map(drop).map_err(Refusal::from));
+            }
+            Request::OpenBlob { id, from, range, reply } => match self.holders(id, from.as_deref()) {
+                Ok(holders) => {
+                    let fetcher = self.fetcher.clone();
+                    let wanted = Wanted { id, bytes: None, range, holders };
+                    self.beside.start(async move {
+                        match fetcher.open(wanted).await {
+                            Ok((arriving, end)) => {
+                                let (ended, is_over) = oneshot::channel();
+                                let _ = reply.send(Ok(Opened { arriving, is_over }));
+                                let _ = ended.send(end.await);
+                            }
+                            Err(why) => drop(reply.send(Err(Refusal::NoBlob { id, why }))),
+                        }
                         Done::Answered
                     });
                 }
@@ -88,7 +116,7 @@ impl Driver {
         Ok(())
     }
 
-    fn task_id(&self, submitter: Option<PeerId>, key: Option<&str>) -> Result<TaskId, Refusal> {
+    pub(super) fn task_id(&self, submitter: Option<PeerId>, key: Option<&str>) -> Result<TaskId, Refusal> {
         let submitter = submitter.unwrap_or(self.identity.certificate.peer);
         match key {
             Some(key) => Ok(TaskId::derive(submitter, key.as_bytes())),
@@ -145,14 +173,19 @@ impl Driver {
         Ok(Pinging { peer, name, answer })
     }
 
-    /// Who to ask for a blob: the one that was named, or a few neighbours, nearest first.
-    fn holders(&self, from: Option<&str>) -> Result<Vec<PeerId>, Refusal> {
-        match from {
-            Some(text) => Ok(vec![self.peer.find_peer(text)?]),
-            None => {
-                let near = self.peer.peers(self.clock.now()).into_iter().map(|view| view.peer);
-                Ok(near.filter(|peer| self.connected.contains_key(peer)).take(ASKED_MAX).collect())
+    /// Who to ask for a blob first: the one that was named; then those that are known to have it.
+    fn holders(&self, id: BlobId, from: Option<&str>) -> Result<Vec<PeerId>, Refusal> {
+        let named = from.map(|text| self.peer.find_peer(text)).transpose()?;
+        Ok(named.into_iter().chain(self.peer.holders_of(id)).collect())
+    }
+
+    pub(super) fn on_notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::Sought { blob, reply } => {
+                let ticket = self.waiters.seek_blob(reply);
+                self.handle(Input::BlobSought { blob, ticket });
             }
+            Notice::Lied { peer, blob } => self.handle(Input::Lied { peer, blob }),
         }
     }
 }

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use shoal_protocol::api::{PeerView, Status, schema};
+use shoal_protocol::api::{PeerView, PlanView, Status, schema};
 use shoal_protocol::output::PeerState;
+use shoal_protocol::pipeline::graph::Graph;
+use shoal_protocol::pipeline::spec::PipelineSpec;
 use shoal_protocol::placement::explain::Decision;
 use shoal_protocol::{BlobId, Peer, PeerId, TaskSpec, Time};
 
@@ -39,6 +41,19 @@ impl Driver {
             spec.policy.peer = Some(self.peer.find_peer(text)?);
         }
         Ok(self.peer.dry_run(self.now(), &spec))
+    }
+
+    pub(crate) fn plan_pipeline(
+        &self,
+        name: &str,
+        mut spec: PipelineSpec,
+        pinned: Vec<Option<String>>,
+        graph: &Graph,
+    ) -> Result<PlanView, Refusal> {
+        for (stage, text) in spec.stages.iter_mut().zip(pinned) {
+            stage.task.policy.peer = text.map(|text| self.peer.find_peer(&text)).transpose()?;
+        }
+        Ok(self.peer.plan_pipeline(self.now(), name, &spec, graph))
     }
 
     pub(crate) fn status(&self) -> Status {

@@ -5,15 +5,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use shoal_protocol::TaskId;
-use shoal_protocol::api::TaskView;
+use shoal_protocol::api::{PipelineView, TaskView};
 use shoal_protocol::task::durable::Found;
+use shoal_protocol::{PeerId, TaskId};
 use tokio::sync::oneshot;
 
 use super::handle::Refusal;
 
 /// Answers one request about a task.
 pub(crate) type TaskReply = oneshot::Sender<Result<TaskView, Refusal>>;
+
+/// Answers one request about a pipeline.
+pub(crate) type PipelineReply = oneshot::Sender<Result<PipelineView, Refusal>>;
 
 /// Answers one question for a task that may be known elsewhere.
 pub(crate) type Seeker = oneshot::Sender<Option<Box<Found>>>;
@@ -26,7 +29,11 @@ pub(crate) struct Waiters {
     tasks: BTreeMap<TaskId, Vec<TaskReply>>,
     /// Those who wait only until it is on disk.
     acknowledgements: BTreeMap<TaskId, Vec<TaskReply>>,
+    /// The same of pipelines.
+    pipelines: BTreeMap<TaskId, Vec<PipelineReply>>,
+    pipelines_answered: BTreeMap<TaskId, Vec<PipelineReply>>,
     seekers: BTreeMap<u64, Seeker>,
+    blobs: BTreeMap<u64, oneshot::Sender<Vec<PeerId>>>,
     pings: BTreeMap<u64, oneshot::Sender<Option<Duration>>>,
     next_ticket: u64,
 }
@@ -47,6 +54,26 @@ impl Waiters {
         self.acknowledgements.remove(&task).unwrap_or_default()
     }
 
+    /// Answers `reply` when the pipeline ends.
+    pub(crate) fn wait_pipeline(&mut self, pipeline: TaskId, reply: PipelineReply) -> Result<(), PipelineReply> {
+        push(self.pipelines.entry(pipeline).or_default(), reply)
+    }
+
+    /// Answers `reply` when the pipeline is on disk, or is refused.
+    pub(crate) fn wait_pipeline_answered(&mut self, id: TaskId, reply: PipelineReply) -> Result<(), PipelineReply> {
+        push(self.pipelines_answered.entry(id).or_default(), reply)
+    }
+
+    /// Those who waited for the end of a pipeline.
+    pub(crate) fn take_pipeline(&mut self, pipeline: TaskId) -> Vec<PipelineReply> {
+        self.pipelines.remove(&pipeline).unwrap_or_default()
+    }
+
+    /// Those who waited for its acknowledgement.
+    pub(crate) fn take_pipeline_answered(&mut self, pipeline: TaskId) -> Vec<PipelineReply> {
+        self.pipelines_answered.remove(&pipeline).unwrap_or_default()
+    }
+
     /// A ticket for a question to other peers.
     pub(crate) fn seek(&mut self, reply: Seeker) -> u64 {
         self.seekers.retain(|_, reply| !reply.is_closed());
@@ -59,6 +86,21 @@ impl Waiters {
         if let Some(reply) = self.seekers.remove(&ticket) {
             // Whoever asked may have given up.
             let _ = reply.send(found);
+        }
+    }
+
+    /// A ticket for a question after a blob.
+    pub(crate) fn seek_blob(&mut self, reply: oneshot::Sender<Vec<PeerId>>) -> u64 {
+        self.blobs.retain(|_, reply| !reply.is_closed());
+        self.next_ticket += 1;
+        self.blobs.insert(self.next_ticket, reply);
+        self.next_ticket
+    }
+
+    pub(crate) fn blob_found(&mut self, ticket: u64, holders: Vec<PeerId>) {
+        if let Some(reply) = self.blobs.remove(&ticket) {
+            // Whoever asked may have found it elsewhere.
+            let _ = reply.send(holders);
         }
     }
 
@@ -83,7 +125,7 @@ impl Waiters {
     }
 }
 
-fn push(waiting: &mut Vec<TaskReply>, reply: TaskReply) -> Result<(), TaskReply> {
+fn push<T>(waiting: &mut Vec<oneshot::Sender<T>>, reply: oneshot::Sender<T>) -> Result<(), oneshot::Sender<T>> {
     waiting.retain(|reply| !reply.is_closed());
     if waiting.len() >= PER_TASK_MAX {
         return Err(reply);

@@ -94,7 +94,7 @@ impl Runner {
         };
         let run = Duration::from_nanos(ended.run_ns).min(started.elapsed());
         match hold(shared, job, started, run) {
-            Some(run) => Ran::Over(report(shared, ended, run, output, &limits)),
+            Some(run) => Ran::Over(report(shared, ended, run, output, &limits, job.execution.keep_output)),
             None => Ran::Aborted,
         }
     }
@@ -235,20 +235,27 @@ impl Inputs {
     }
 }
 
-fn report(shared: &Shared, ended: Ended, run: Duration, output: Vec<u8>, limits: &Limits) -> RunReport {
+fn report(
+    shared: &Shared,
+    ended: Ended,
+    run: Duration,
+    output: Vec<u8>,
+    limits: &Limits,
+    stays: bool,
+) -> RunReport {
     let Ended { ending, mut log, run_ns: _, memory_bytes, output: _ } = ended;
     log.drain(..log.len().saturating_sub(LOG_BYTES_MAX));
     let memory_bytes = memory_bytes.min(limits.memory_bytes);
-    let (ending, output) = match keep_output(shared, output) {
+    let (ending, output) = match keep_output(shared, output, stays) {
         Ok(output) => (shortened(ending), output),
         Err(error) => (Ending::HostFailed(format!("cannot store its output: {error}")), Payload::inline(Vec::new())),
     };
     RunReport { ending, output, log, run, memory_bytes }
 }
 
-/// Small output rides along; larger output is stored here, where whoever wants it can fetch it.
-fn keep_output(shared: &Shared, output: Vec<u8>) -> Result<Payload, BlobError> {
-    if output.len() as u64 <= INLINE_BYTES_MAX {
+/// Small output rides along; larger output, and any that is to stay, is stored here, where whoever wants it can fetch it.
+fn keep_output(shared: &Shared, output: Vec<u8>, stays: bool) -> Result<Payload, BlobError> {
+    if output.len() as u64 <= INLINE_BYTES_MAX && !stays {
         return Ok(Payload::inline(output));
     }
     let stored = shared.blobs.put(&output)?;

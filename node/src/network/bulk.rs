@@ -12,6 +12,9 @@ use shoal_protocol::PeerId;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 
+/// Of a stream: frames of the control stream, at 0, leave before what is here.
+const BEHIND_CONTROL: i32 = -1;
+
 /// Bytes both ways between two members. Dropping it ends both directions; what was written before `shutdown` still
 /// arrives.
 pub struct BulkStream {
@@ -23,6 +26,8 @@ pub struct BulkStream {
 
 impl BulkStream {
     pub(super) fn new(peer: PeerId, (send, receive): (SendStream, RecvStream), slot: OwnedSemaphorePermit) -> Self {
+        // What was closed meanwhile sends nothing.
+        let _ = send.set_priority(BEHIND_CONTROL);
         Self { peer, send, receive, _slot: slot }
     }
 

@@ -57,8 +57,8 @@ impl Class {
             | Message::Declined(_)
             | Message::Forwarded(_)
             | Message::Cancel(_) => Self::Negotiation,
-            Message::Progress(_) | Message::Outcome(_) | Message::OutcomesReceived(_) => Self::Results,
-            Message::Query(_) | Message::Seek(_) | Message::Found(_) => Self::Queries,
+            Message::Progress(_) | Message::Outcome(_) | Message::OutcomesReceived(_) | Message::Hold(_) => Self::Results,
+            Message::Query(_) | Message::Seek(_) | Message::Found(_) | Message::Want(_) | Message::Have(_) | Message::Memo(_) => Self::Queries,
             Message::Council(_) => Self::Councils,
         }
     }
@@ -83,6 +83,8 @@ pub(super) fn while_cooling_off(message: &Message) -> Admission {
         | Message::Load(_)
         | Message::Pull(_)
         | Message::Seek(_)
+        | Message::Memo(_)
+        | Message::Want(_)
         | Message::ProbeRequest(_) => Admission::Dropped,
         Message::Beat(_)
         | Message::Ping(_)
@@ -102,6 +104,8 @@ pub(super) fn while_cooling_off(message: &Message) -> Admission {
         | Message::OutcomesReceived(_)
         | Message::Query(_)
         | Message::Found(_)
+        | Message::Have(_)
+        | Message::Hold(_)
         | Message::Council(_)
         // It proves itself, whoever passes it on.
         | Message::Revocations(_) => Admission::Heard,

@@ -28,6 +28,8 @@ pub enum Strike {
     Nonsense,
     /// Bytes that are no message.
     Unreadable,
+    /// Bytes of a blob that are not those of the blob: whoever serves one checks them first.
+    WrongBytes,
 }
 
 impl Strike {
@@ -35,6 +37,7 @@ impl Strike {
         match self {
             Self::Flood => 0.02,
             Self::Nonsense | Self::Unreadable => 1.0,
+            Self::WrongBytes => STRIKES_MAX,
         }
     }
 }

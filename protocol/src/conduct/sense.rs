@@ -3,6 +3,8 @@
 //! **Invariant:** only what a message says by itself counts. What is late, repeated or about something that is over comes
 //! from honest peers too.
 
+use crate::blobs::BLOBS_PER_MESSAGE_MAX;
+use crate::config::RETENTION_MAX;
 use crate::latency::Coordinate;
 use crate::load::sanity::SPEED_MAX;
 use crate::message::{LoadDigest, Message};
@@ -21,6 +23,10 @@ pub(super) fn has_sense(message: &Message) -> bool {
         Message::Forwarded(forwarded) => load(&forwarded.load),
         Message::Outcome(outcome) => load(&outcome.load) && outcome.speed > 0.0 && outcome.speed <= SPEED_MAX,
         Message::Award(award) => usize::from(award.variant) < award.spec.variants.len() && award.spec.check().is_ok(),
+        Message::Memo(word) => word.is_sane(),
+        Message::Want(want) => !want.blobs.is_empty() && want.blobs.len() <= BLOBS_PER_MESSAGE_MAX,
+        Message::Have(have) => !have.blobs.is_empty() && have.blobs.len() <= BLOBS_PER_MESSAGE_MAX,
+        Message::Hold(hold) => hold.lease <= RETENTION_MAX,
         Message::Records(records) => records.places.iter().all(place),
         Message::Beat(_)
         | Message::ProbeRequest(_)

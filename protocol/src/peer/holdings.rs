@@ -21,7 +21,10 @@ pub struct Holding {
 impl Peer {
     /// Everything bounded that tasks take up here.
     pub fn holdings(&self) -> Vec<Holding> {
-        self.executing.holdings().into_iter().chain(self.requester.holdings()).collect()
+        let (held, max) = self.holders.held_and_max();
+        let blobs = Holding { what: "blobs whose holders are known", held, max };
+        let tasks = self.executing.holdings().into_iter().chain(self.requester.holdings());
+        tasks.chain(self.pipelines.holdings()).chain([blobs]).collect()
     }
 
     /// How long the oldest reservation has outlived its time.

@@ -3,14 +3,14 @@
 use super::{Peer, sites};
 use crate::api::{LoadView as LoadShown, PeerView, RttView, TaskCounts, TaskView};
 use crate::certificate::Member;
-use crate::id::{PeerId, TaskId};
+use crate::id::{BlobId, PeerId, TaskId};
 use crate::membership::{Neighbour, Revocations};
 use crate::message::LoadDigest;
 use crate::output::PeerState;
 use crate::placement::explain::Decision;
 use crate::task::durable::Found;
 use crate::task::requester;
-use crate::task::spec::TaskSpec;
+use crate::task::spec::{BlobRef, TaskSpec};
 use crate::time::{Time, micros, millis};
 
 /// Why a name or prefix does not lead to one thing.
@@ -19,7 +19,7 @@ pub enum FindError {
     /// Nothing fits.
     #[error("no {what} fits `{text}`")]
     None {
-        /// `peer` or `task`.
+        /// `peer`, `task` or `pipeline`.
         what: &'static str,
         /// What was asked for.
         text: String,
@@ -27,7 +27,7 @@ pub enum FindError {
     /// Several fit.
     #[error("`{text}` fits {count} {what}s")]
     Ambiguous {
-        /// `peer` or `task`.
+        /// `peer`, `task` or `pipeline`.
         what: &'static str,
         /// What was asked for.
         text: String,
@@ -37,7 +37,7 @@ pub enum FindError {
 }
 
 /// The one of `items` whose key is `text`, or else the only one that has a key beginning with it.
-fn find<T: Copy>(what: &'static str, text: &str, items: &[(T, Vec<String>)]) -> Result<T, FindError> {
+pub(super) fn find<T: Copy>(what: &'static str, text: &str, items: &[(T, Vec<String>)]) -> Result<T, FindError> {
     if let Some((item, _)) = items.iter().find(|(_, keys)| keys.iter().any(|key| key == text)) {
         return Ok(*item);
     }
@@ -110,6 +110,17 @@ impl Peer {
     pub fn peers(&self, now: Time) -> Vec<PeerView> {
         // Who is known from a record only may be long gone.
         self.views_of(now, |neighbour| neighbour.heard.is_some())
+    }
+
+    /// Peers that are known to hold a blob.
+    pub fn holders_of(&self, blob: BlobId) -> Vec<PeerId> {
+        self.holders.of(blob).to_vec()
+    }
+
+    /// A blob that a peer is known to hold, for a task that reads it.
+    pub fn blob(&self, id: BlobId) -> Option<BlobRef> {
+        let bytes = self.holders.bytes_of(id)?;
+        self.holders.of(id).last().map(|holder| BlobRef { id, bytes, holder: *holder })
     }
 
     /// Those of [`Peer::peers`] that are [`Peer::neighbours`].
@@ -252,6 +263,7 @@ impl Peer {
             is_here: &|_| true,
             address: &|_| None,
             estimates: &self.estimates,
+            holders: &self.holders,
             lambda: self.config.lambda,
             uplink_bits_per_s: self.config.uplink_bits_per_s,
             rng: &mut rng,
@@ -281,6 +293,9 @@ impl Peer {
             ("messages_dropped", self.conduct.dropped),
             ("store_failures", self.requester.durable.store_failures),
             ("takeovers", self.requester.durable.takeovers),
+            ("pipeline_tasks_done", self.pipelines.tasks_done),
+            ("pipeline_tasks_recalled", self.pipelines.recalled),
+            ("pipeline_tasks_made_again", self.pipelines.made_again),
         ]
     }
 }

@@ -1,7 +1,7 @@
 //! The one cost function: what running a task at a peer costs, by term.
 //!
 //! ```text
-//! cost = f(x, y) + λ · (α·t + β·d + δ·c)
+//! cost = f(x, y) + λ · (α·t + β·d + δ·c)                  (+ λ · what a pipeline has ahead of it from there)
 //! ```
 //!
 //! t, d and c are milliseconds, α, β, δ the weights of the executing peer; f turns loss, lateness and price into
@@ -26,8 +26,6 @@ pub const PRICE_MS: f64 = 1_000.0;
 /// The task, as far as cost is concerned.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Job {
-    /// Bytes that must reach the executor.
-    pub input_bytes: u64,
     /// Bytes that come back, as learnt from earlier runs.
     pub output_bytes: u64,
     /// Work on a reference core, as learnt from earlier runs.
@@ -49,6 +47,10 @@ pub struct Terms {
     pub prepare: Duration,
     /// Round trip to it; zero at home.
     pub rtt: Duration,
+    /// Bytes of the input that cross our uplink to get there.
+    pub input_bytes: u64,
+    /// Time that the rest of the input needs, which others send there; zero where it lacks nothing.
+    pub elsewhere: Duration,
     /// What already waits on our uplink; zero at home.
     pub uplink_wait: Duration,
     /// Our uplink, in bits a second; `None` when nothing has to move.
@@ -63,6 +65,8 @@ pub struct Terms {
     pub weights: Weights,
     /// Price of a second of one core.
     pub price: f64,
+    /// What follows in a pipeline if it runs there, in milliseconds.
+    pub ahead_ms: f64,
 }
 
 /// The time `bytes` need on a link.
@@ -95,8 +99,10 @@ fn run_ms(work: Duration, speed: f64) -> f64 {
 
 /// What running `job` in a place on these `terms` costs.
 pub fn cost(job: &Job, terms: &Terms) -> Cost {
-    let way_in =
-        millis(terms.uplink_wait) + transmission_ms(job.input_bytes, terms.uplink_bits_per_s) + millis(terms.rtt) / 2.0;
+    // What nothing is sent of does not wait behind what is.
+    let uplink_wait = if terms.input_bytes > 0 { millis(terms.uplink_wait) } else { 0.0 };
+    let from_us = uplink_wait + transmission_ms(terms.input_bytes, terms.uplink_bits_per_s);
+    let way_in = from_us.max(millis(terms.elsewhere)) + millis(terms.rtt) / 2.0;
     let way_back = transmission_ms(job.output_bytes, terms.downlink_bits_per_s) + millis(terms.rtt) / 2.0;
     // The module is fetched and the queue moves while the input travels: only what is left then is waited for.
     let wait = (millis(terms.start_in).max(millis(terms.prepare)) - way_in).max(0.0);
@@ -110,6 +116,7 @@ pub fn cost(job: &Job, terms: &Terms) -> Cost {
         wait: job.lambda * terms.weights.delay * wait,
         transfer: job.lambda * terms.weights.transfer * (way_in + way_back),
         compute: job.lambda * terms.weights.compute * compute,
+        ahead: job.lambda * terms.ahead_ms,
         completion_ms,
     }
 }
@@ -122,7 +129,6 @@ mod tests {
 
     fn job() -> Job {
         Job {
-            input_bytes: 125_000,
             output_bytes: 0,
             work: Duration::from_millis(100),
             loss: 0.0,
@@ -136,6 +142,8 @@ mod tests {
             start_in: Duration::ZERO,
             prepare: Duration::ZERO,
             rtt: Duration::ZERO,
+            input_bytes: 125_000,
+            elsewhere: Duration::ZERO,
             uplink_wait: Duration::ZERO,
             uplink_bits_per_s: None,
             downlink_bits_per_s: None,
@@ -143,6 +151,7 @@ mod tests {
             quote_error: 1.0,
             weights: Weights { delay: 1.0, transfer: 1.0, compute: 1.0 },
             price: 0.0,
+            ahead_ms: 0.0,
         }
     }
 
@@ -201,8 +210,8 @@ mod tests {
             bytes in 0..1u64 << 40, work_us in 0..1u64 << 40, rtt_us in 0..1u64 << 30, wait_us in 0..1u64 << 30,
             rate in 0..1u64 << 40, speed in 1e-3..1e4f64,
         ) {
-            let job = Job { input_bytes: bytes, work: Duration::from_micros(work_us), ..job() };
-            let near = Terms { rtt: Duration::from_micros(rtt_us), uplink_bits_per_s: Some(rate), speed, ..at_home() };
+            let job = Job { work: Duration::from_micros(work_us), ..job() };
+            let near = Terms { input_bytes: bytes, rtt: Duration::from_micros(rtt_us), uplink_bits_per_s: Some(rate), speed, ..at_home() };
             let far = Terms { start_in: Duration::from_micros(wait_us), ..near };
 
             prop_assert!(cost(&job, &near).total().is_finite());

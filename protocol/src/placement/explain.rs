@@ -96,13 +96,20 @@ pub struct Cost {
     pub transfer: f64,
     /// λ·δ·c: computing.
     pub compute: f64,
+    /// λ times what the rest of its pipeline costs more from there; zero for a task by itself.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ahead: f64,
     /// When the result would be home, in milliseconds; not a term, but what a person compares.
     pub completion_ms: f64,
+}
+
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }
 
 impl Cost {
     /// The value of the objective.
     pub fn total(&self) -> f64 {
-        self.loss + self.wait + self.transfer + self.compute
+        self.loss + self.wait + self.transfer + self.compute + self.ahead
     }
 }

@@ -13,6 +13,7 @@ mod choice;
 pub mod cost;
 pub mod estimates;
 pub mod explain;
+pub mod inputs;
 pub mod policy;
 mod quotes;
 mod ranking;
@@ -25,9 +26,11 @@ use std::collections::BTreeMap;
 use self::cost::{Job, Terms};
 use self::estimates::Estimates;
 use self::explain::Cost;
+use self::inputs::Lacking;
 use self::policy::Exclusion;
 pub use self::ranking::{Ranking, rank};
 pub use self::record::Record;
+use crate::blobs::Holders;
 use crate::certificate::{Member, Role};
 use crate::id::PeerId;
 use crate::message::LoadDigest;
@@ -63,6 +66,8 @@ pub struct HomeLink {
 pub struct Circumstances<'a> {
     /// What was learnt from earlier runs.
     pub estimates: &'a Estimates,
+    /// Who holds which inputs already.
+    pub holders: &'a Holders,
     /// The home as a sender.
     pub link: HomeLink,
     /// λ.
@@ -71,6 +76,8 @@ pub struct Circumstances<'a> {
     pub deadline_in: Option<Duration>,
     /// Peers that failed or declined this task, which are not asked again.
     pub tried: &'a BTreeMap<PeerId, String>,
+    /// What would come after it, by where it runs, in milliseconds; nothing for a task by itself.
+    pub ahead: &'a BTreeMap<PeerId, f64>,
 }
 
 /// One candidate of one decision, as it is acted on and written down.
@@ -92,6 +99,8 @@ pub struct Assessment {
     pub rtt: Duration,
     /// How long the run would take.
     pub run: Duration,
+    /// What it lacks of the input.
+    pub lacking: Lacking,
     /// What one more byte of input costs here.
     pub cost_per_input_byte: f64,
     /// Whether a hard constraint forbids it. In a box: most are admissible, and thousands are remembered.
@@ -154,7 +163,7 @@ mod tests {
     use super::estimates::Run;
     use super::*;
     use crate::id::BlobId;
-    use crate::task::spec::{CloudUse, Payload, TaskSpec, Variant};
+    use crate::task::spec::{BlobRef, CloudUse, Payload, TaskSpec, Variant};
 
     const HOME: PeerId = PeerId([1; 32]);
     const NEAR: PeerId = PeerId([2; 32]);
@@ -165,7 +174,9 @@ mod tests {
         loads: Vec<LoadDigest>,
         rtts_ms: Vec<u64>,
         estimates: Estimates,
+        holders: Holders,
         tried: BTreeMap<PeerId, String>,
+        ahead: BTreeMap<PeerId, f64>,
         deadline_in: Option<Duration>,
     }
 
@@ -182,7 +193,9 @@ mod tests {
                 loads: vec![test_load(), test_load(), cloud],
                 rtts_ms: vec![0, 2, 30],
                 estimates,
+                holders: Holders::default(),
                 tried: BTreeMap::new(),
+                ahead: BTreeMap::new(),
                 deadline_in: None,
             }
         }
@@ -205,10 +218,12 @@ mod tests {
             let link = HomeLink { uplink_bits_per_s: 100_000_000, uplink_wait: Duration::ZERO };
             let circumstances = Circumstances {
                 estimates: &self.estimates,
+                holders: &self.holders,
                 link,
                 lambda: 1.0,
                 deadline_in: self.deadline_in,
                 tried: &self.tried,
+                ahead: &self.ahead,
             };
             ask(&rank(spec, &sites, &circumstances))
         }
@@ -303,6 +318,58 @@ mod tests {
         world.deadline_in = Some(Duration::from_millis(60));
 
         assert_eq!(world.chosen(&spec), Some(CLOUD));
+    }
+
+    /// A task over a blob of 10 MB, which take 800 ms over the uplink of anybody here.
+    fn over_a_blob(holder: PeerId) -> TaskSpec {
+        let blob = BlobRef { id: BlobId([4; 32]), bytes: 10_000_000, holder };
+        TaskSpec { inputs: vec![Payload::Blob(blob)], ..TaskSpec::of_module(BlobId([0; 32]), 1000) }
+    }
+
+    #[test]
+    fn work_goes_to_its_input_where_that_is_cheaper_than_the_other_way_round() {
+        let mut world = World::new();
+        world.loads[0].start_in = Duration::from_millis(400);
+        let spec = over_a_blob(HOME);
+        assert_eq!(world.chosen(&spec), Some(HOME), "to move it takes longer than to wait");
+
+        world.holders.note(NEAR, BlobId([4; 32]), 10_000_000);
+        assert_eq!(world.chosen(&spec), Some(NEAR));
+
+        let best = world.best(&spec);
+        let held = Lacking { held_bytes: 10_000_000, ..Lacking::default() };
+        assert_eq!((best.peer, best.lacking), (NEAR, held));
+    }
+
+    #[test]
+    fn what_home_does_not_hold_crosses_the_uplink_of_who_does() {
+        let mut world = World::new();
+        let lacking = |world: &World, peer| {
+            let all = world.ranked(&over_a_blob(NEAR), |ranking| ranking.recorded());
+            all.into_iter().find(|assessment| assessment.peer == peer).unwrap().lacking
+        };
+        let way = |bits_per_s| Duration::from_millis(2) + cost::transmission(10_000_000, Some(bits_per_s));
+        let from_near = Lacking { elsewhere: way(100_000_000), ..Lacking::default() };
+        assert_eq!([HOME, CLOUD].map(|peer| lacking(&world, peer)), [from_near; 2]);
+
+        world.loads[2].uplink_bits_per_s = 1_000_000_000;
+        world.holders.note(CLOUD, BlobId([4; 32]), 10_000_000);
+        let way = Duration::from_millis(30) + cost::transmission(10_000_000, Some(1_000_000_000));
+        assert_eq!(lacking(&world, HOME), Lacking { elsewhere: way, ..Lacking::default() }, "the faster of the two");
+        assert_eq!(world.chosen(&over_a_blob(NEAR)), Some(NEAR));
+    }
+
+    #[test]
+    fn what_comes_after_a_stage_counts_where_it_runs() {
+        let mut world = World::new();
+        world.ahead = BTreeMap::from([(HOME, 400.0), (NEAR, 0.0), (CLOUD, 400.0)]);
+
+        let best = world.best(&spec());
+
+        assert_eq!(best.peer, NEAR);
+        let there = world.ranked(&spec(), |ranking| ranking.recorded());
+        let home = there.iter().find(|it| it.peer == HOME).unwrap().cost.unwrap();
+        assert_eq!((home.ahead, home.total() - home.ahead < 60.0), (400.0, true));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use super::cost::{self, Job, Terms};
 use super::estimates::Known;
+use super::inputs::{Inputs, Lacking};
 use super::policy::{self, Exclusion};
 use super::{Assessment, Candidate, Circumstances, Site};
 use crate::certificate::Role;
@@ -24,6 +25,7 @@ pub struct Ranking<'a> {
     pub(super) sites: &'a [Site<'a>],
     circumstances: &'a Circumstances<'a>,
     builds: Vec<Build<'a>>,
+    inputs: Inputs<'a>,
     places: Vec<Place>,
     admissible: usize,
 }
@@ -72,6 +74,7 @@ pub fn rank<'a>(spec: &'a TaskSpec, sites: &'a [Site<'a>], circumstances: &'a Ci
         sites,
         circumstances,
         builds: builds(spec, circumstances),
+        inputs: Inputs::of(spec, sites, &circumstances.link, circumstances.holders),
         places: Vec::with_capacity(sites.len()),
         admissible: 0,
     };
@@ -86,15 +89,14 @@ pub fn rank<'a>(spec: &'a TaskSpec, sites: &'a [Site<'a>], circumstances: &'a Ci
 
 fn builds<'a>(spec: &'a TaskSpec, circumstances: &Circumstances<'a>) -> Vec<Build<'a>> {
     let allowed = spec.policy.loss_max.map_or(1.0, f64::from);
-    let input_bytes = spec.input_bytes();
     (0u8..)
         .zip(&spec.variants)
         .filter(|(_, variant)| variant.loss <= allowed)
         .map(|(index, variant)| {
             let known = circumstances.estimates.of(variant.module);
             let job = Job {
-                input_bytes,
-                output_bytes: known.output_bytes(),
+                // What stays there does not come back.
+                output_bytes: if spec.output.lease().is_some() { 0 } else { known.output_bytes() },
                 work: circumstances.estimates.work(spec, variant),
                 loss: variant.loss,
                 deadline_in: circumstances.deadline_in,
@@ -154,9 +156,10 @@ impl<'a> Ranking<'a> {
         }
         let Some(load) = site.load else { return excluded };
         let Some(quote_error) = self.believed_quote_error(site) else { return excluded };
+        let lacking = self.inputs.lacking(site);
         let mut best = excluded;
         for (build, of) in (0u8..).zip(&self.builds) {
-            let cost = cost::cost(&of.job, &self.terms(of, site, load, quote_error));
+            let cost = cost::cost(&of.job, &self.terms(of, site, load, quote_error, &lacking));
             if cost.total() < best.total {
                 best = Place { total: cost.total(), loss: cost.loss, build, standing: Standing::Admissible, ..best };
             }
@@ -192,13 +195,22 @@ impl<'a> Ranking<'a> {
         }
     }
 
-    fn terms(&self, build: &Build<'_>, site: &Site<'_>, load: &LoadDigest, quote_error: f64) -> Terms {
+    fn terms(
+        &self,
+        build: &Build<'_>,
+        site: &Site<'_>,
+        load: &LoadDigest,
+        quote_error: f64,
+        lacking: &Lacking,
+    ) -> Terms {
         let link = &self.circumstances.link;
         let uplink = (!site.is_home).then_some(link.uplink_bits_per_s);
         Terms {
             start_in: site.start_in,
             prepare: build.known.prepare(site.member.peer, build.variant, uplink),
             rtt: site.rtt,
+            input_bytes: lacking.from_home_bytes,
+            elsewhere: lacking.elsewhere,
             uplink_wait: if site.is_home { Duration::ZERO } else { link.uplink_wait },
             uplink_bits_per_s: uplink,
             downlink_bits_per_s: (!site.is_home).then_some(load.uplink_bits_per_s),
@@ -206,6 +218,7 @@ impl<'a> Ranking<'a> {
             quote_error,
             weights: load.weights,
             price: load.price,
+            ahead_ms: self.circumstances.ahead.get(&site.member.peer).copied().unwrap_or_default(),
         }
     }
 
@@ -229,6 +242,7 @@ impl<'a> Ranking<'a> {
             start_in: site.start_in,
             rtt: site.rtt,
             run: Duration::ZERO,
+            lacking: Lacking::default(),
             cost_per_input_byte: 0.0,
             exclusion: self.exclusion(place).map(Box::new),
         };
@@ -243,6 +257,7 @@ impl<'a> Ranking<'a> {
             cost: Some(cost::cost(&build.job, &terms)),
             start_in: terms.start_in.max(terms.prepare),
             run: cost::run_time(build.job.work, terms.speed),
+            lacking: self.inputs.lacking(site),
             cost_per_input_byte: build.job.lambda * terms.weights.transfer * per_byte_ms,
             ..nothing_known
         })
@@ -257,7 +272,8 @@ impl<'a> Ranking<'a> {
         let site = self.site(place)?;
         let build = self.builds.get(usize::from(place.build))?;
         let quote_error = self.circumstances.estimates.quote_error(site.member.peer);
-        Some((build, self.terms(build, site, site.load?, quote_error)))
+        let lacking = self.inputs.lacking(site);
+        Some((build, self.terms(build, site, site.load?, quote_error, &lacking)))
     }
 
     /// `cloud = fallback`: while an edge peer starts the task soon and its answer is worth no less, cloud peers are not asked.

@@ -82,13 +82,18 @@ impl Record {
         if assessment.must_prepare {
             return "must fetch or compile the module".into();
         }
-        if cost.transfer > cost.compute && cost.transfer > cost.wait && self.input_bytes > 0 {
-            return format!("{} would cross the network", bytes(self.input_bytes as f64));
+        let held = assessment.lacking.held_bytes.min(self.input_bytes);
+        if 0 < held && held < self.input_bytes {
+            return format!("holds {} of the input", percent(held, self.input_bytes));
+        }
+        let lacks = self.input_bytes - held;
+        if cost.transfer > cost.compute && cost.transfer > cost.wait && lacks > 0 {
+            return format!("{} would cross the network", bytes(lacks as f64));
         }
         if cost.wait > cost.compute {
             return format!("busy: starts in {:.0} ms", crate::time::millis(assessment.start_in));
         }
-        if cost.transfer == 0.0 { "holds the input".into() } else { String::new() }
+        if held > 0 || cost.transfer == 0.0 { "holds the input".into() } else { String::new() }
     }
 
     /// At which wait or input size the choice would have gone to the runner-up.
@@ -132,6 +137,12 @@ impl Record {
             .map(|a| format!("{} wins with --cloud allow (cost {:.1})", name(a.peer), a.total()))
             .collect()
     }
+}
+
+/// Rounded, but never to all or nothing.
+fn percent(part: u64, whole: u64) -> String {
+    let percent = (100.0 * part as f64 / whole.max(1) as f64).round();
+    format!("{:.0}%", percent.clamp(1.0, 99.0))
 }
 
 fn bytes(count: f64) -> String {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::TaskState;
 use super::durable::{Durability, Keeping, KeptTask};
 use super::epoch;
-use super::requester::Answers;
+use super::requester::{Ahead, Answers};
 use super::spec::{Payload, TaskSpec};
 use crate::api::{ExecutorView, TaskCounts, TaskView};
 use crate::certificate::Member;
@@ -111,6 +111,8 @@ pub(crate) struct HomeTask {
     pub(crate) cancelled: bool,
     /// How often in a row nobody could run it.
     pub(crate) waits: u32,
+    /// What comes after it would cost, by where it runs.
+    pub(crate) ahead: Ahead,
     /// Of its input, in memory.
     bytes: u64,
     turn: u64,
@@ -312,6 +314,7 @@ impl Book {
             cancelled: false,
             waits: 0,
             early: Early::default(),
+            ahead: Ahead::new(),
             bytes,
             turn: self.turns,
         };

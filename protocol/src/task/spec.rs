@@ -54,6 +54,36 @@ pub struct TaskSpec {
     /// How its answer is made sure of.
     #[serde(rename = "f", default, skip_serializing_if = "Verify::is_never")]
     pub verify: Verify,
+    /// What becomes of its output.
+    #[serde(rename = "o", default, skip_serializing_if = "OutputUse::is_return")]
+    pub output: OutputUse,
+}
+
+/// What becomes of a task's standard output.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OutputUse {
+    /// It is brought home.
+    #[default]
+    #[serde(rename = "r")]
+    Return,
+    /// It stays where it was made, as a blob whatever its size, for so long after the run: a task that reads it runs near it.
+    /// It may be lost with that peer, also that of a durable task; what needs it then runs the task again.
+    #[serde(rename = "k", with = "duration_us")]
+    Keep(Duration),
+}
+
+impl OutputUse {
+    fn is_return(&self) -> bool {
+        *self == Self::Return
+    }
+
+    /// How long it is kept where it was made, if it is.
+    pub fn lease(self) -> Option<Duration> {
+        match self {
+            Self::Return => None,
+            Self::Keep(lease) => Some(lease),
+        }
+    }
 }
 
 /// Which tasks go before others where they wait; whoever has waited long goes before all.
@@ -160,6 +190,14 @@ impl Payload {
     /// These bytes, carried along.
     pub fn inline(bytes: impl Into<Bytes>) -> Self {
         Self::Inline(bytes.into())
+    }
+
+    /// The blob, if it is one.
+    pub fn blob(&self) -> Option<BlobRef> {
+        match self {
+            Self::Inline(_) => None,
+            Self::Blob(blob) => Some(*blob),
+        }
     }
 
     /// Size in bytes.
@@ -325,6 +363,7 @@ impl TaskSpec {
             priority: Priority::default(),
             patience: Patience::default(),
             verify: Verify::default(),
+            output: OutputUse::default(),
         }
     }
 
@@ -381,6 +420,11 @@ impl TaskSpec {
             ("memory limit", self.limits.memory_bytes, config::MEMORY_BYTES_MAX),
             ("output limit", self.limits.output_bytes, config::OUTPUT_BYTES_MAX),
             ("wall-time limit in s", self.limits.wall.as_secs(), config::WALL_MAX.as_secs()),
+            (
+                "time its output is kept, in s",
+                self.output.lease().unwrap_or_default().as_secs(),
+                config::RETENTION_MAX.as_secs(),
+            ),
         ] {
             if size > limit {
                 return Err(SpecError::TooLarge { what, size, limit });

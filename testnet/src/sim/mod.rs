@@ -43,6 +43,7 @@ pub mod matrix;
 pub mod membership;
 mod network;
 mod node;
+pub mod pipelines;
 pub mod place;
 pub mod report;
 mod shard;

@@ -63,7 +63,8 @@ fn is_the_same(message: &Message) -> bool {
         | Message::Rumour(_)
         | Message::Records(_)
         | Message::Revocations(_)
-        | Message::Seek(_) => true,
+        | Message::Seek(_)
+        | Message::Memo(_) => true,
         Message::Ping(ping) => ping.load.is_none(),
         Message::Pong(pong) => pong.load.is_none(),
         Message::Load(_)
@@ -82,6 +83,9 @@ fn is_the_same(message: &Message) -> bool {
         | Message::Cancel(_)
         | Message::Council(_)
         | Message::Found(_)
+        | Message::Want(_)
+        | Message::Have(_)
+        | Message::Hold(_)
         | Message::Leaving => false,
     }
 }
@@ -498,8 +502,11 @@ impl Shard {
                 News::TaskChanged { .. }
                 | News::PeerRevoked { .. }
                 | News::RevocationsForked { .. }
-                | News::AnswerNotBelieved { .. },
+                | News::AnswerNotBelieved { .. }
+                | News::PipelineChanged { .. },
             ) => {}
+            // Who hands in pipelines looks at what became of them (`sim/pipelines/`).
+            Output::PipelineAnswered { .. } | Output::PipelineEnded { .. } => {}
             Output::Notify(News::PeerJudged { peer: about, judgement, .. }) => {
                 self.judged.push(Judged { at: self.now, by: index, about, judgement });
                 let is_honest = common.index(about).is_some_and(|about| !common.lied.contains(&about));
@@ -512,7 +519,8 @@ impl Shard {
             Output::Found { ticket, found } => self.tell(index, TaskNews::Found(ticket, found)),
             Output::Notify(News::RecordDamaged { task, .. }) => self.tell(index, TaskNews::Damaged(task)),
             // Blobs are not simulated: who holds one holds it for ever.
-            Output::Keep { .. } | Output::Forget { .. } => {}
+            Output::Keep { .. } | Output::Forget { .. } | Output::Hold { .. } | Output::LookUp { .. } => {}
+            Output::BlobFound { .. } => {}
             // Whoever handed it in is one of those who try again later, or do not.
             Output::NotAcknowledged { .. } => {}
             Output::PingAnswered { .. } | Output::ShutdownReady => {}

@@ -32,11 +32,16 @@ pub(crate) struct Blobs(pub(crate) Listing<BlobView>);
 
 impl fmt::Display for Blobs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = Table::new(["SIZE", "KIND", "BLOB"]);
+        let mut table = Table::new(["SIZE", "KIND", "KEPT", "BLOB"]);
         for blob in &self.0.items {
             table.row([
                 Cell::from(format::bytes(blob.bytes)),
-                Cell::from(if blob.is_module { "module" } else { "data" }),
+                Cell::from(match (blob.complete, blob.is_module) {
+                    (false, _) => "partial",
+                    (true, true) => "module",
+                    (true, false) => "data",
+                }),
+                Cell::from(if blob.pinned { "pinned" } else { "" }),
                 Cell::from(blob.id.to_string()),
             ]);
         }

@@ -1,4 +1,4 @@
-//! `shoal bench`: what a task costs when it does nothing, here and at the nearest neighbour.
+//! `shoal bench`: what a task costs when it does nothing, here and at the nearest neighbour, and as a stage of a pipeline.
 //!
 //! **Invariant:** only whole tasks are counted, from before the request is written to after its answer is read.
 
@@ -7,7 +7,7 @@ use core::time::Duration;
 use std::time::Instant;
 
 use serde::Serialize;
-use shoal_protocol::api::{PeerView, TaskRequest, VariantRequest, schema};
+use shoal_protocol::api::{PeerView, PipelineRequest, StageRequest, TaskRequest, VariantRequest, schema};
 use shoal_protocol::id::BlobId;
 use shoal_protocol::output::PeerState;
 use tokio::task::JoinSet;
@@ -21,6 +21,12 @@ use crate::table::{Cell, Table};
 const NOOP: &[u8] = include_bytes!("../../../assets/noop.wasm");
 /// Tasks in flight when throughput is measured.
 const IN_FLIGHT: usize = 64;
+/// Stages of the pipeline, each after the one before.
+const CHAIN: usize = 1_000;
+/// Times it is run; the first is not counted.
+const CHAINS: usize = 4;
+/// A pipeline that takes longer is given up.
+const CHAIN_PATIENCE: Duration = Duration::from_secs(120);
 /// Tasks run before anything is measured: the module is compiled, connections are open, estimates have settled.
 const WARM_UP_TASKS: usize = 200;
 
@@ -57,7 +63,8 @@ impl Bench {
                 None
             }
         };
-        printer.show(&Measured { schema: schema(), local, neighbour })
+        let stage_us = chain(client, printer, stored.id).await?;
+        printer.show(&Measured { schema: schema(), local, neighbour, stage_us })
     }
 }
 
@@ -70,6 +77,34 @@ fn noop(module: BlobId) -> TaskRequest {
         start_within_ms: Some(u64::MAX),
         ..TaskRequest::default()
     }
+}
+
+/// What a stage costs in a chain of such that do nothing, in microseconds: the mean of each pipeline.
+async fn chain(client: &Client, printer: Printer, module: BlobId) -> Result<Vec<f64>, Failure> {
+    let spinner = printer.spinner("measuring a pipeline");
+    let stage = |n: usize| StageRequest {
+        name: format!("s{n}"),
+        task: TaskRequest { local_only: true, ..TaskRequest { wait: false, start_within_ms: None, ..noop(module) } },
+        inputs: n.checked_sub(1).map(|before| format!("s{before}")).into_iter().collect(),
+        ..StageRequest::default()
+    };
+    let stages = (0..CHAIN).map(stage).collect();
+    let request = PipelineRequest { name: "chain".to_owned(), stages, ..PipelineRequest::default() };
+    let mut took_us = Vec::new();
+    for _ in 0..CHAINS {
+        let accepted = client.submit_pipeline(&request).await?;
+        let view = client.pipeline(&accepted.pipeline.to_string(), CHAIN_PATIENCE).await?;
+        match (view.problem, view.total_us) {
+            (None, Some(us)) => took_us.push(rounded(us as f64 / CHAIN as f64)),
+            (Some(problem), _) => return Err(problem.into()),
+            (None, None) => {
+                let title = format!("a chain of {CHAIN} stages took longer than {} s", CHAIN_PATIENCE.as_secs());
+                return Err(Failure::new(Exit::TimedOut, own::TIMEOUT, title));
+            }
+        }
+    }
+    spinner.finish_and_clear();
+    Ok(took_us.split_off(1))
 }
 
 fn nearest(peers: Vec<PeerView>) -> Option<PeerView> {
@@ -174,6 +209,8 @@ struct Measured {
     schema: String,
     local: Figures,
     neighbour: Option<Figures>,
+    /// A stage of a chain of no-op stages here, a figure each pipeline.
+    stage_us: Vec<f64>,
 }
 
 impl fmt::Display for Measured {
@@ -189,7 +226,9 @@ impl fmt::Display for Measured {
                 Cell::from(format!("{:.0}/s", figures.per_s_64)),
             ]);
         }
-        table.fmt(f)
+        table.fmt(f)?;
+        let each: Vec<String> = self.stage_us.iter().map(|us| format!("{us:.0}")).collect();
+        writeln!(f, "a stage of a pipeline of {CHAIN}, each after the one before: {} µs", each.join(", "))
     }
 }
 

@@ -73,6 +73,12 @@ impl fmt::Display for Line {
                 }
                 note.as_ref().map_or(Ok(()), |note| write!(f, "  {note}"))
             }
+            Event::PipelineChanged { pipeline, stage, state, note } => {
+                write!(f, "pipeline {}", format::task(*pipeline))?;
+                stage.as_ref().map_or(Ok(()), |stage| write!(f, " stage {stage}"))?;
+                write!(f, "  {state}")?;
+                note.as_ref().map_or(Ok(()), |note| write!(f, "  {note}"))
+            }
             Event::PeerChanged { peer, name, state } => {
                 let name = if name.is_empty() { self.name(peer) } else { name.clone() };
                 write!(f, "peer {name}  {}", format::peer_state(*state).style(state_style(*state)))

@@ -120,6 +120,12 @@ impl Explained {
                 note if note.is_empty() => format!("build {}", self.subject.build(candidate.variant)),
                 note => format!("build {}; {note}", self.subject.build(candidate.variant)),
             };
+            let ahead = candidate.cost.map(|cost| cost.ahead).filter(|ahead| *ahead > 0.0);
+            let note = match ahead.map(|ahead| format!("+ {} for what follows in its pipeline", number(ahead))) {
+                None => note,
+                Some(ahead) if note.is_empty() => ahead,
+                Some(ahead) => format!("{ahead}; {note}"),
+            };
             let term = |sign: &str, value: Option<f64>| {
                 Cell::from(value.map_or(String::new(), |value| format!("{sign} {}", number(value))))
             };

@@ -20,8 +20,8 @@ use crate::format;
 
 /// Bytes here that the daemon may need.
 #[derive(Debug, Clone)]
-pub(super) struct LocalBlob {
-    pub(super) id: BlobId,
+pub(crate) struct LocalBlob {
+    pub(crate) id: BlobId,
     name: String,
     source: Source,
 }
@@ -33,7 +33,7 @@ enum Source {
 }
 
 impl LocalBlob {
-    pub(super) fn in_memory(name: String, bytes: Vec<u8>) -> Self {
+    pub(crate) fn in_memory(name: String, bytes: Vec<u8>) -> Self {
         Self { id: BlobId::of(&bytes), name, source: Source::Memory(bytes.into()) }
     }
 
@@ -52,7 +52,7 @@ impl LocalBlob {
 
 /// One `-i`, or the standard input that is read without one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum InputArgument {
+pub(crate) enum InputArgument {
     Standard,
     File(PathBuf),
     Blob(BlobId),
@@ -60,7 +60,7 @@ pub(super) enum InputArgument {
 
 impl InputArgument {
     /// Reads the form on the command line: `-`, `b3:HASH` or a path.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         match text {
             "-" => Ok(Self::Standard),
             hash if hash.starts_with("b3:") => hash.parse().map(Self::Blob).map_err(|error| format!("{error}")),
@@ -69,22 +69,22 @@ impl InputArgument {
     }
 
     /// What is read when no `-i` is given: nothing from a terminal, which nobody types into by intent.
-    pub(super) fn implied() -> Vec<Self> {
+    pub(crate) fn implied() -> Vec<Self> {
         if std::io::stdin().is_terminal() { Vec::new() } else { vec![Self::Standard] }
     }
 }
 
 /// The inputs of a task, in order, and the blobs among them that are here.
 #[derive(Debug, Default)]
-pub(super) struct Inputs {
-    pub(super) requests: Vec<InputRequest>,
-    pub(super) blobs: Vec<LocalBlob>,
+pub(crate) struct Inputs {
+    pub(crate) requests: Vec<InputRequest>,
+    pub(crate) blobs: Vec<LocalBlob>,
     inline_bytes: u64,
     total_bytes: u64,
 }
 
 impl Inputs {
-    pub(super) fn read(arguments: &[InputArgument]) -> Result<Self, Failure> {
+    pub(crate) fn read(arguments: &[InputArgument]) -> Result<Self, Failure> {
         let mut inputs = Self::default();
         for argument in arguments {
             match argument {
@@ -160,7 +160,7 @@ fn read_bounded(from: impl Read, name: &str) -> std::io::Result<Vec<u8>> {
 }
 
 /// Makes a request that names blobs, uploading those the daemon turns out not to have.
-pub(super) async fn with_uploads<T>(
+pub(crate) async fn with_uploads<T>(
     client: &Client,
     printer: Printer,
     blobs: &[LocalBlob],

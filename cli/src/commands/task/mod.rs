@@ -2,10 +2,10 @@
 
 pub(crate) mod cancel;
 pub(crate) mod explain;
-mod inputs;
+pub(crate) mod inputs;
 pub(crate) mod list;
 pub(crate) mod logs;
-mod module;
+pub(crate) mod module;
 mod output;
 mod request;
 pub(crate) mod result;

@@ -12,17 +12,17 @@ use crate::{format, home};
 
 /// A module that a task names.
 #[derive(Debug)]
-pub(super) struct Module {
+pub(crate) struct Module {
     /// For listings: `wordcount.wasm`.
-    pub(super) name: String,
-    pub(super) id: BlobId,
+    pub(crate) name: String,
+    pub(crate) id: BlobId,
     /// Its bytes, unless only the hash is known.
-    pub(super) blob: Option<LocalBlob>,
+    pub(crate) blob: Option<LocalBlob>,
 }
 
 impl Module {
     /// `b3:HASH` is itself, something with a `/` or `.wasm` is a path, anything else a name.
-    pub(super) fn find(text: &str) -> Result<Self, Failure> {
+    pub(crate) fn find(text: &str) -> Result<Self, Failure> {
         if text.starts_with("b3:") {
             let id: BlobId = text.parse().map_err(|error| Failure::usage(format!("{error}")))?;
             return Ok(Self { name: id.short(), id, blob: None });

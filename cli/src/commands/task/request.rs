@@ -70,6 +70,9 @@ pub(super) struct TaskArguments {
     /// Run it again elsewhere and compare the answers: auto (by what is known of who ran it), sample:P, or quorum:K/N
     #[arg(long, value_name = "HOW", conflicts_with = "variants")]
     verify: Option<Verify>,
+    /// Leave the output where it was made, as a blob, and print its name: what reads it next runs near it
+    #[arg(long)]
+    keep_output: bool,
     /// Another build of the module with its declared loss (0 to 1); the peers choose
     #[arg(long = "variant", value_name = "NAME=FILE:LOSS", value_parser = VariantArgument::parse)]
     variants: Vec<VariantArgument>,
@@ -187,6 +190,7 @@ impl TaskArguments {
             priority: self.priority,
             start_within_ms: self.start_within.map(whole_millis),
             verify: self.verify.map(|verify| verify.to_string()),
+            keep_output: self.keep_output,
             durable: 0,
             retention_ms: None,
             idempotency_key: self.idempotency_key,

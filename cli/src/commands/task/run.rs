@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::path::PathBuf;
 
 use indicatif::ProgressBar;
-use shoal_protocol::api::TaskView;
+use shoal_protocol::api::{OutputView, TaskView};
 use shoal_protocol::output::Event;
 use shoal_protocol::task::TaskState;
 
@@ -108,7 +108,7 @@ impl Run {
             }
             accepted = client.submit_patiently(&request, self.patience).await?;
         };
-        report(client, printer, view, self.output).await
+        report(client, printer, view, self.output, request.keep_output).await
     }
 }
 
@@ -166,11 +166,21 @@ async fn wait(client: &Client, printer: Printer, id: &str) -> Result<TaskView, F
 }
 
 /// Hands over what the task wrote, and says how it went.
-async fn report(client: &Client, printer: Printer, view: TaskView, file: Option<PathBuf>) -> Result<(), Failure> {
+async fn report(
+    client: &Client,
+    printer: Printer,
+    view: TaskView,
+    file: Option<PathBuf>,
+    stays: bool,
+) -> Result<(), Failure> {
     let mut failure = Failure::of_task(&view);
     // A module that exits with an error has still written what it wrote.
     if view.state == TaskState::Done && !(printer.is_json() && file.is_none()) {
-        deliver(client, printer, &view, file.as_deref()).await?;
+        match &view.output {
+            // Whoever leaves an output where it is wants its name.
+            Some(OutputView::Blob { id, .. }) if stays && file.is_none() => printer.data(format!("{id}\n").as_bytes())?,
+            Some(_) | None => deliver(client, printer, &view, file.as_deref()).await?,
+        }
     }
     if !view.log.is_empty() && !printer.is_json() {
         let log = view.log.trim_end();

@@ -54,7 +54,7 @@ impl fmt::Display for TaskDetails {
         match &task.output {
             Some(OutputView::Text(text)) => line("output", format::bytes(text.len() as u64))?,
             Some(OutputView::Base64(text)) => line("output", format::bytes(text.len() as u64 / 4 * 3))?,
-            Some(OutputView::Blob { id, bytes }) => line("output", format!("{} {id}", format::bytes(*bytes)))?,
+            Some(OutputView::Blob { id, bytes, .. }) => line("output", format!("{} {id}", format::bytes(*bytes)))?,
             None => {}
         }
         line("age", format::micros(task.age_us))?;

@@ -10,6 +10,7 @@ use super::wire::{Case, Counsel};
 use crate::id::{PeerId, TaskId};
 use crate::message::Message;
 use crate::output::{Outbox, Output};
+use crate::pipeline::Written;
 use crate::sabotage::{self, Bug};
 use crate::store::{Change, Ticket};
 use crate::time::Time;
@@ -23,6 +24,8 @@ pub(super) enum After {
     Copied { case: Case, to: PeerId, fresh: bool },
     /// This may be said: it is true for ever.
     Say(PeerId, Box<Counsel>),
+    /// A record of a pipeline is on disk.
+    Pipeline(Written),
     /// Nobody waits.
     Nothing,
 }

@@ -193,7 +193,7 @@ impl Durable {
         if kept.resolved && from != self.me {
             return self.tell_end(from, task, lent.out);
         }
-        let is_guardian = kept.copy.is_some() && from != self.me;
+        let is_guardian = kept.copy.as_deref().is_some_and(brings_output_home) && from != self.me;
         match output_of(&propose.vote.resolution).filter(|_| is_guardian && ballot >= kept.acceptor.promised) {
             // Its output is to survive as well as its end.
             Some(blob) => {
@@ -315,7 +315,8 @@ impl Durable {
         let Some(resolution) = resolution.or_else(|| voted.map(|vote| vote.resolution.clone())) else {
             return say(lent.out, from, Counsel::Inquire(vec![case]));
         };
-        if let Some(blob) = output_of(&resolution).filter(|_| kept.retention > Duration::ZERO) {
+        let is_copied = kept.retention > Duration::ZERO && kept.copy.as_deref().is_none_or(brings_output_home);
+        if let Some(blob) = output_of(&resolution).filter(|_| is_copied) {
             let blobs = vec![BlobRef { holder: from, ..blob }];
             self.fetching.insert(task, (from, Waiting::Nothing));
             lent.out.push(Output::Fetch { attempt: TaskRef { task, epoch: FETCH_EPOCH }, blobs });
@@ -333,4 +334,9 @@ impl Durable {
 fn refuse_copy(from: PeerId, guard: &Guard, why: String, lent: &mut Lent<'_>) {
     let case = Case { task: guard.task, term: guard.council.term };
     say(lent.out, from, Counsel::Guarded(Guarded { case, refusal: Some(why) }));
+}
+
+/// Whether the output of a task is kept with its end: one that stays where it was made may be lost with its peer.
+fn brings_output_home(copy: &KeptTask) -> bool {
+    copy.spec.output.lease().is_none()
 }

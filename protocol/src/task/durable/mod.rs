@@ -52,7 +52,8 @@ use crate::message::{Contact, TaskRef};
 use crate::output::{Outbox, Output, TaskError, TaskResult};
 use crate::peer::Holding;
 use crate::sabotage::{self, Bug};
-use crate::store::Ticket;
+use crate::pipeline::Written;
+use crate::store::{Change, Ticket};
 use crate::time::{Time, duration_us, micros};
 
 use acceptor::Acceptor;
@@ -364,6 +365,8 @@ pub(crate) struct Durable {
     wanted: Vec<Contact>,
     terms: u32,
     /// Batches that the store refused.
+    /// What of pipelines was written.
+    pipelines_written: Vec<(Written, Result<(), String>)>,
     pub(crate) store_failures: u64,
     /// Tasks led from here after their leader was lost.
     pub(crate) takeovers: u64,
@@ -385,6 +388,7 @@ impl Durable {
             happened: Vec::new(),
             wanted: Vec::new(),
             terms: 0,
+            pipelines_written: Vec::new(),
             store_failures: 0,
             takeovers: 0,
         }
@@ -469,6 +473,7 @@ impl Durable {
                 say(lent.out, to, Counsel::Guarded(Guarded { case, refusal: None }));
             }
             Some(After::Say(to, counsel)) => say(lent.out, to, *counsel),
+            Some(After::Pipeline(what)) => self.pipelines_written.push((what, Ok(()))),
             Some(After::Nothing) | None => {}
         }
     }
@@ -488,9 +493,32 @@ impl Durable {
                 }
                 say(lent.out, to, Counsel::Guarded(Guarded { case, refusal: Some(reason) }));
             }
+            Some(After::Pipeline(what)) => self.pipelines_written.push((what, Err(reason))),
             Some(After::Say(..)) => {}
             Some(After::Nothing) | None => {}
         }
+    }
+
+    /// Writes records of pipelines, in one order with those of tasks.
+    pub(crate) fn write_of_pipeline(&mut self, changes: Vec<Change>, what: Written, out: &mut Outbox) {
+        if self.journal.boot().is_some() {
+            self.journal.write(changes, After::Pipeline(what), out);
+        }
+    }
+
+    /// What is on disk of pipelines, or is not, since the last call.
+    pub(crate) fn take_pipelines_written(&mut self) -> Vec<(Written, Result<(), String>)> {
+        core::mem::take(&mut self.pipelines_written)
+    }
+
+    /// Whether anything can be kept here.
+    pub(crate) fn has_store(&self) -> bool {
+        self.journal.boot().is_some()
+    }
+
+    /// The date of a moment of this run, in milliseconds since 1970.
+    pub(crate) fn unix_ms(&self, at: Time) -> u64 {
+        self.journal.unix_ms(at)
     }
 
     /// Does what is due.

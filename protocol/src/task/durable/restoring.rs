@@ -21,7 +21,8 @@ impl Durable {
     pub(crate) fn restored(&mut self, records: &[(Vec<u8>, Vec<u8>)], boot: u32, unix_ms: u64, lent: &mut Lent<'_>) {
         self.open(records, boot, unix_ms, lent);
         let mut tasks: BTreeMap<TaskId, Records> = BTreeMap::new();
-        for (key, bytes) in records.iter().filter(|(key, _)| !record::is_of_the_store(key)) {
+        let is_of_a_task = |key: &[u8]| !record::is_of_the_store(key) && !crate::pipeline::is_of_a_pipeline(key);
+        for (key, bytes) in records.iter().filter(|(key, _)| is_of_a_task(key)) {
             let Some((kind, task)) = read_key(key) else {
                 let why = format!("nothing is known by a key of {} bytes", key.len());
                 lent.out.notify(Event::RecordDamaged { task: None, why });

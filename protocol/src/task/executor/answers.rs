@@ -1,6 +1,7 @@
 //! What homes say: asks, awards, and what becomes of them.
 
 use super::*;
+use crate::message;
 use crate::task::spec::Patience;
 
 impl Executing {
@@ -198,6 +199,11 @@ impl Executing {
         if self.jobs.get(&attempt).is_some_and(|job| is_home(job.award.home)) {
             self.drop_job(now, attempt, out);
         }
+    }
+
+    /// An output that stayed here is to stay on, or is not needed any more. Whose it is, the store knows.
+    pub fn handle_hold(&self, from: PeerId, hold: message::Hold, out: &mut Outbox) {
+        out.push(Output::Hold { home: from, task: hold.task, blob: None, lease: hold.lease });
     }
 
     /// Says what has become of an attempt.

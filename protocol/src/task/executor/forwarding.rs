@@ -24,7 +24,6 @@ impl Executing {
             return false;
         }
         let job = Job {
-            input_bytes: award.spec.input_bytes(),
             output_bytes: 0,
             work: award.work,
             loss: 0.0,
@@ -35,6 +34,8 @@ impl Executing {
             start_in,
             prepare: Duration::ZERO,
             rtt: Duration::ZERO,
+            input_bytes: 0,
+            elsewhere: Duration::ZERO,
             uplink_wait: Duration::ZERO,
             uplink_bits_per_s: None,
             downlink_bits_per_s: None,
@@ -42,10 +43,12 @@ impl Executing {
             quote_error: 1.0,
             weights: self.config.weights,
             price: self.config.price,
+            ahead_ms: 0.0,
         };
         let there = |elsewhere: &Elsewhere<'_>| Terms {
             start_in: elsewhere.start_in,
             rtt: elsewhere.rtt,
+            input_bytes: award.spec.input_bytes(),
             uplink_bits_per_s: Some(self.config.uplink_bits_per_s),
             speed: elsewhere.load.speed,
             weights: elsewhere.load.weights,

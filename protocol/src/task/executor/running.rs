@@ -76,6 +76,10 @@ impl Executing {
         self.start_ready(now, out);
         self.usual.ran(report.run);
         self.usual.changed(now, self.start_for_new(now));
+        if let (Some(lease), Payload::Blob(blob)) = (job.award.spec.output.lease(), &report.output) {
+            let (home, task) = (job.award.home, attempt.task);
+            out.push(Output::Hold { home, task, blob: Some(blob.id), lease });
+        }
         let outcome = Outcome {
             attempt,
             variant: job.award.variant,
@@ -162,6 +166,7 @@ impl Executing {
             args,
             inputs,
             limits: spec.limits,
+            keep_output: spec.output.lease().is_some(),
             is_compared: !spec.verify.is_never(),
         })));
     }

@@ -45,7 +45,13 @@ impl Requester {
         let kept = kept(now, entry, &outcome);
         let learnt = Learnt::from_run(now, entry, from, &outcome).filter(|_| kept == Kept::Well || !elsewhere);
         let word = (elsewhere && !adopted && !entry.promise.is_broken).then_some((from, kept));
+        let stays = entry.spec.output.lease().is_some();
+        let mut held: Vec<BlobRef> = entry.spec.inputs.iter().filter_map(Payload::blob).collect();
         match outcome.report.output {
+            Payload::Blob(blob) if stays => {
+                held.push(blob);
+                self.ended_well(now, from, outcome, around, out);
+            }
             Payload::Blob(blob) if elsewhere => {
                 entry.phase = Phase::Collecting { from, outcome: Box::new(outcome) };
                 self.deadlines.clear(&attempt.task);
@@ -53,6 +59,7 @@ impl Requester {
             }
             Payload::Blob(_) | Payload::Inline(_) => self.ended_well(now, from, outcome, around, out),
         }
+        self.seen.extend(held.into_iter().map(|blob| (from, blob)));
         self.words.extend(word);
         learnt.filter(|_| !adopted)
     }
@@ -111,7 +118,7 @@ impl Requester {
         };
         let mut report = outcome.report;
         if let Payload::Blob(blob) = &mut report.output {
-            blob.holder = self.me;
+            blob.holder = if entry.spec.output.lease().is_some() { from } else { self.me };
         }
         let result = TaskResult {
             report,
@@ -149,7 +156,7 @@ impl Requester {
         }
         let note = result.as_ref().err().map(ToString::to_string);
         self.tell(task, state, note, out);
-        out.push(Output::Finish { task, result: result.clone() });
+        self.finish(task, result.clone(), out);
         self.book.close(task, state, result);
     }
 

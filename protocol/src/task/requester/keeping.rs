@@ -44,7 +44,7 @@ impl Requester {
         around: &mut Around<'_>,
         out: &mut Outbox,
     ) {
-        let Submission { name, spec, mut keeping } = submission;
+        let Submission { name, spec, mut keeping, ahead: _ } = submission;
         keeping.retention = keeping.retention.clamp(RETENTION_MIN, RETENTION_MAX);
         let council = self.durable.can_keep(task, &spec).and_then(|()| self.council(now, keeping.durability, around));
         let council = match council {
@@ -227,6 +227,7 @@ impl Requester {
         self.withdraw(task, out);
         self.clear(task);
         let Some(entry) = self.book.open(task) else { return };
+        let stays = entry.spec.output.lease().is_some();
         let (ours, release) = (entry.ours, core::mem::take(&mut entry.release));
         for (peer, attempt) in release {
             self.acknowledge(now, peer, attempt, out);
@@ -236,7 +237,7 @@ impl Requester {
         if let Ok(result) = &mut result
             && let Payload::Blob(blob) = &mut result.report.output
         {
-            blob.holder = if ours { self.me } else { blob.holder };
+            blob.holder = if ours && !stays { self.me } else { blob.holder };
         }
         self.tell(task, state, result.as_ref().err().map(ToString::to_string), out);
         if ours {
@@ -422,7 +423,9 @@ impl Requester {
         let (copy, end) = self.durable.copy_of(task)?;
         let state = end.map_or(TaskState::Accepted, |end| end.state);
         let mut result = end.map(|end| end.result.clone());
-        if let Some(Ok(TaskResult { report: RunReport { output: Payload::Blob(blob), .. }, .. })) = &mut result {
+        if let Some(Ok(TaskResult { report: RunReport { output: Payload::Blob(blob), .. }, .. })) = &mut result
+            && copy.spec.output.lease().is_none()
+        {
             blob.holder = self.me;
         }
         let (name, age) = (copy.name.clone(), copy.age(now));

@@ -24,7 +24,7 @@ mod tests;
 mod verifying;
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::TaskState;
 use super::deadlines::Deadlines;
@@ -34,14 +34,15 @@ use super::durable::{
 };
 use super::epoch;
 use super::home::{ALTERNATIVES_MAX, Book, Early, HomeTask, Phase};
-use super::spec::{Ending, Payload, RunReport, TaskSpec};
+use super::spec::{BlobRef, Ending, Payload, RunReport, TaskSpec};
 use super::verification::Trust;
+use crate::blobs::Holders;
 use crate::certificate::Member;
 use crate::config::{FAILURES_MAX, HOME_TASKS_MAX, RETENTION_MAX};
 use crate::id::{BlobId, PeerId, TaskId};
 use crate::message::{
-    Accepted, Ask, AskVariant, Award, Contact, DeclineReason, Declined, Forwarded, Marks, Message, Offer, Outcome,
-    Progress, TaskRef,
+    Accepted, Ask, AskVariant, Award, Contact, DeclineReason, Declined, Forwarded, Hold, Marks, Message, Offer,
+    Outcome, Progress, TaskRef,
 };
 use crate::output::{Event, Outbox, Output, TaskError, TaskResult, Timings};
 use crate::peer::Holding;
@@ -91,6 +92,8 @@ pub struct Around<'a> {
     pub is_here: &'a dyn Fn(PeerId) -> bool,
     /// What was learnt from earlier runs.
     pub estimates: &'a Estimates,
+    /// Who holds which blobs.
+    pub holders: &'a Holders,
     /// The mesh's λ.
     pub lambda: f64,
     /// This peer's uplink, in bits a second.
@@ -116,7 +119,12 @@ pub struct Submission {
     pub spec: TaskSpec,
     /// How it is kept.
     pub keeping: Keeping,
+    /// What comes after it would cost if it ran there, in milliseconds; for a stage of a pipeline.
+    pub ahead: Ahead,
 }
+
+/// What a pipeline would cost after a stage, by where that runs, in milliseconds.
+pub type Ahead = BTreeMap<PeerId, f64>;
 
 /// An award that the load view must reckon with until its receiver's digest does, or that is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,6 +158,9 @@ pub struct Requester {
     /// When what was sent so far has left our uplink.
     uplink_free: Time,
     assignments: Vec<Assignment>,
+    /// Tasks of pipelines that are under way, whose ends go to those; bounded by what pipelines have out.
+    watched: BTreeSet<TaskId>,
+    ends: Vec<(TaskId, Result<TaskResult, TaskError>)>,
     /// How executors kept their word, since the last call of [`Requester::take_words`].
     words: Vec<(PeerId, Kept)>,
     acknowledgements: Acknowledgements,
@@ -173,6 +184,8 @@ pub struct Requester {
     pub stale_outcomes: u64,
     /// Attempts made anew because an executor died, was silent or lost the task.
     pub replacements: u64,
+    /// Blobs that peers were seen to hold.
+    seen: Vec<(PeerId, BlobRef)>,
     /// Messages sent to place tasks: asks, awards and releases.
     pub negotiation_messages: u64,
 }
@@ -186,6 +199,8 @@ impl Requester {
             deadlines: Deadlines::default(),
             uplink_free: Time::ZERO,
             assignments: Vec::new(),
+            watched: BTreeSet::new(),
+            ends: Vec::new(),
             words: Vec::new(),
             acknowledgements: Acknowledgements::default(),
             leaving: false,
@@ -199,6 +214,7 @@ impl Requester {
             wrong_answers: 0,
             stale_outcomes: 0,
             replacements: 0,
+            seen: Vec::new(),
             negotiation_messages: 0,
         }
     }
@@ -217,6 +233,19 @@ impl Requester {
     /// How executors kept their word since the last call, for what is known of them.
     pub fn take_words(&mut self) -> Vec<(PeerId, Kept)> {
         core::mem::take(&mut self.words)
+    }
+
+    /// Blobs that peers were seen to hold since the last call.
+    pub fn take_seen(&mut self) -> Vec<(PeerId, BlobRef)> {
+        core::mem::take(&mut self.seen)
+    }
+
+    /// A user needs the output of a finished task where it stayed for so long from now, or no longer.
+    pub fn hold(&self, task: TaskId, lease: Duration, out: &mut Outbox) {
+        let Some(Phase::Ended(Ok(result))) = self.book.get(task).map(|entry| &entry.phase) else { return };
+        if let Payload::Blob(blob) = &result.report.output {
+            out.send(blob.holder, Message::Hold(Hold { task, lease }));
+        }
     }
 
     fn note_word(&mut self, peer: PeerId, kept: Kept) {
@@ -256,7 +285,7 @@ impl Requester {
         around: &mut Around<'_>,
         out: &mut Outbox,
     ) {
-        let Submission { name, mut spec, keeping } = submission;
+        let Submission { name, mut spec, keeping, ahead } = submission;
         if sabotage::is(Bug::ForgetKey) && self.book.get(task).is_some_and(|known| known.state.is_final()) {
             self.durable.drop_kept(task, out);
             self.book.forget(task);
@@ -281,24 +310,26 @@ impl Requester {
             }
             return;
         }
-        let refused = |error| Output::Finish { task, result: Err(error) };
         if let Err(error) = self.has_room(&spec) {
-            return out.push(refused(error));
+            return self.finish(task, Err(error), out);
         }
         let tried = BTreeMap::new();
-        let circumstances = self.circumstances(now, &spec, spec.deadline, &tried, around);
+        let circumstances = self.circumstances(now, &spec, spec.deadline, (&tried, &ahead), around);
         let ranking = placement::rank(&spec, (around.sites)(), &circumstances);
         let patience = match self.admit(now, spec.patience, &ranking) {
             Ok(patience) => patience,
-            Err(error) => return out.push(refused(error)),
+            Err(error) => return self.finish(task, Err(error), out),
         };
         if keeping.durability != Durability::Memory {
             spec.patience = patience;
-            return self.submit_kept(now, task, Submission { name, spec, keeping }, around, out);
+            return self.submit_kept(now, task, Submission { name, spec, keeping, ahead }, around, out);
         }
         let decided = self.decide(&spec, &ranking, around);
         spec.patience = patience;
         self.book.enter(now, task, name, spec);
+        if let Some(entry) = self.book.open(task).filter(|_| !ahead.is_empty()) {
+            entry.ahead = ahead;
+        }
         self.tell(task, TaskState::Accepted, None, out);
         self.act_on(now, task, decided, around, out);
     }
@@ -336,8 +367,8 @@ impl Requester {
         member: impl Fn(PeerId) -> Option<Member>,
     ) -> Decision {
         let task = TaskId([0; 16]);
-        let (sites, tried) = ((around.sites)(), BTreeMap::new());
-        let circumstances = self.circumstances(now, spec, spec.deadline, &tried, around);
+        let (sites, tried, ahead) = ((around.sites)(), BTreeMap::new(), Ahead::new());
+        let circumstances = self.circumstances(now, spec, spec.deadline, (&tried, &ahead), around);
         let ranking = placement::rank(spec, sites, &circumstances);
         let executor = ranking.best().map(|best| best.member.peer);
         let mut record = self.new_record(0, self.method(spec, &ranking), spec, around, &ranking);
@@ -382,6 +413,25 @@ impl Requester {
             | Phase::Ended(_) => false,
         };
         holds.then_some(entry)
+    }
+
+    /// The end of this task is wanted by a pipeline.
+    pub(crate) fn watch(&mut self, task: TaskId) {
+        self.watched.insert(task);
+    }
+
+    /// Ends of watched tasks since the last call.
+    pub(crate) fn take_ends(&mut self) -> Vec<(TaskId, Result<TaskResult, TaskError>)> {
+        core::mem::take(&mut self.ends)
+    }
+
+    /// Hands over the end of a task that is in memory only.
+    fn finish(&mut self, task: TaskId, result: Result<TaskResult, TaskError>, out: &mut Outbox) {
+        if self.watched.remove(&task) {
+            self.ends.push((task, result));
+        } else {
+            out.push(Output::Finish { task, result });
+        }
     }
 
     fn tell(&self, task: TaskId, state: TaskState, note: Option<String>, out: &mut Outbox) {

@@ -2,6 +2,7 @@
 
 use super::answers::BUSY;
 use super::*;
+use crate::placement::inputs::Inputs;
 use crate::placement::policy;
 use crate::task::home::Promise;
 use crate::task::spec::Patience;
@@ -75,12 +76,13 @@ impl Requester {
         now: Time,
         spec: &TaskSpec,
         deadline_in: Option<Duration>,
-        tried: &'a BTreeMap<PeerId, String>,
+        (tried, ahead): (&'a BTreeMap<PeerId, String>, &'a Ahead),
         around: &Around<'b>,
     ) -> Circumstances<'a> {
         let link = HomeLink { uplink_bits_per_s: around.uplink_bits_per_s, uplink_wait: self.uplink_free.since(now) };
         let lambda = spec.lambda.unwrap_or(around.lambda);
-        Circumstances { estimates: around.estimates, link, lambda, deadline_in, tried }
+        let (estimates, holders) = (around.estimates, around.holders);
+        Circumstances { estimates, holders, link, lambda, deadline_in, tried, ahead }
     }
 
     pub(super) fn method(&self, spec: &TaskSpec, ranking: &Ranking<'_>) -> Method {
@@ -141,7 +143,7 @@ impl Requester {
         self.choose_checker(task, around);
         let Some(entry) = self.book.get(task) else { return };
         let deadline_in = entry.deadline_in(now);
-        let circumstances = self.circumstances(now, &entry.spec, deadline_in, &entry.tried, around);
+        let circumstances = self.circumstances(now, &entry.spec, deadline_in, (&entry.tried, &entry.ahead), around);
         let ranking = placement::rank(&entry.spec, (around.sites)(), &circumstances);
         let decided = self.decide(&entry.spec, &ranking, around);
         self.act_on(now, task, decided, around, out);
@@ -261,12 +263,14 @@ impl Requester {
         let attempt = TaskRef { task, epoch: entry.epoch };
         let work = entry.spec.variants.get(usize::from(to.variant)).map(|v| around.estimates.work(&entry.spec, v));
         let rtt = to.rtt;
-        let input_bytes = entry.spec.input_bytes();
+        let link = HomeLink { uplink_bits_per_s: around.uplink_bits_per_s, uplink_wait: self.uplink_free.since(now) };
+        let mut spec = entry.spec.clone();
+        name_sources(&mut spec, to.peer, self.me, &Inputs::of(&entry.spec, (around.sites)(), &link, around.holders));
         let award = Award {
             attempt,
             home: self.me,
             variant: to.variant,
-            spec: entry.spec.clone(),
+            spec,
             work: work.unwrap_or_default(),
             expected_start: to.start_in,
             // With nobody else to turn to, a later start is better than another round of talk.
@@ -303,12 +307,13 @@ impl Requester {
         // Who accepts in silence answers with the result.
         let mut patience = AWARD_PATIENCE + rtt * 3 + to.start_in + to.run * 2;
         if to.peer != me {
-            let sending = transmission(input_bytes, Some(around.uplink_bits_per_s));
-            self.uplink_free = self.uplink_free.max(now) + sending;
-            patience += self.uplink_free.since(now);
-            entry.promise.way += self.uplink_free.since(now);
+            let bytes = to.lacking.from_home_bytes;
+            self.uplink_free = self.uplink_free.max(now) + transmission(bytes, Some(around.uplink_bits_per_s));
+            let way = if bytes > 0 { self.uplink_free.since(now) } else { Duration::ZERO };
+            patience += way.max(to.lacking.elsewhere);
+            entry.promise.way += way.max(to.lacking.elsewhere);
             self.negotiation_messages += 1;
-            let known_after = self.uplink_free.since(now) + rtt;
+            let known_after = way + rtt;
             self.assignments.push(Assignment::Given { to: to.peer, attempt, run: to.run, known_after });
         }
         self.deadlines.set(task, now + patience);
@@ -316,5 +321,17 @@ impl Requester {
         self.tell(task, TaskState::Placing, None, out);
         let to = to.peer;
         out.send(to, Message::Award(Box::new(award)));
+    }
+}
+
+/// Tells an executor from whom to fetch what it lacks: the cheapest holder there is, not the one that was named first.
+fn name_sources(spec: &mut TaskSpec, executor: PeerId, home: PeerId, inputs: &Inputs<'_>) {
+    for input in &mut spec.inputs {
+        if let Payload::Blob(blob) = input
+            && blob.holder != executor
+            && let Some(source) = inputs.source_of(blob.id, home)
+        {
+            blob.holder = source;
+        }
     }
 }

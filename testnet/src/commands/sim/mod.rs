@@ -5,6 +5,7 @@ mod chaos;
 mod coordinates;
 mod liars;
 mod membership;
+mod pipelines;
 mod place;
 mod report;
 mod sabotage;
@@ -27,6 +28,7 @@ pub(crate) enum Sim {
     Chaos(chaos::Chaos),
     Coordinates(coordinates::Coordinates),
     Liars(liars::Liars),
+    Pipelines(pipelines::Pipelines),
     Verify(verify::VerifyAnswers),
     Report(report::WriteReport),
     Membership(membership::Membership),
@@ -40,6 +42,7 @@ impl Sim {
             Self::Chaos(chaos) => chaos.run(),
             Self::Coordinates(coordinates) => coordinates.run(),
             Self::Liars(liars) => liars.run(),
+            Self::Pipelines(pipelines) => pipelines.run(),
             Self::Verify(verify) => verify.run(),
             Self::Report(report) => report.run(),
             Self::Membership(membership) => membership.run(),

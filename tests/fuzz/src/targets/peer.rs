@@ -6,14 +6,15 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use shoal_protocol::config::PeerConfig;
+use shoal_protocol::blobs::BLOBS_PER_MESSAGE_MAX;
+use shoal_protocol::config::{PeerConfig, RETENTION_MAX};
 use shoal_protocol::id::{BlobId, PeerId, TaskId};
 use shoal_protocol::input::HostLoad;
-use shoal_protocol::message::TaskRef;
+use shoal_protocol::message::{Held, TaskRef};
 use shoal_protocol::output::Output;
 use shoal_protocol::store::{Change, Ticket};
 use shoal_protocol::task::durable::{Durability, Keeping};
-use shoal_protocol::task::spec::TaskSpec;
+use shoal_protocol::task::spec::{BlobRef, OutputUse, Payload, TaskSpec};
 use shoal_protocol::{Input, Member, Message, Peer, Role, Time};
 
 use super::words;
@@ -74,6 +75,8 @@ struct Stage {
     running: BTreeSet<TaskRef>,
     preparing: VecDeque<BlobId>,
     fetching: VecDeque<TaskRef>,
+    /// Blobs that others look for here, as if all were here.
+    looking: VecDeque<(PeerId, Vec<Held>)>,
     asked: BTreeSet<TaskId>,
 }
 
@@ -88,6 +91,7 @@ impl Stage {
             running: BTreeSet::new(),
             preparing: VecDeque::new(),
             fetching: VecDeque::new(),
+            looking: VecDeque::new(),
             asked: BTreeSet::new(),
         };
         if source.byte() > 32 {
@@ -110,13 +114,14 @@ impl Stage {
         self.running.clear();
         self.preparing.clear();
         self.fetching.clear();
+        self.looking.clear();
         let records = self.disk.clone().into_iter().collect();
         let unix_ms = 1_700_000_000_000 + u64::from(self.boot) * 10_000;
         self.tell(Input::Restored { records, boot: self.boot, unix_ms });
     }
 
     fn next(&mut self, source: &mut Source<'_>, word: &impl Fn(&mut Source<'_>) -> Message) -> Option<Input> {
-        Some(match source.below(24) {
+        Some(match source.below(30) {
             0 | 1 => {
                 self.now += Duration::from_millis(source.number() % 30_000);
                 Input::TimerFired
@@ -132,6 +137,13 @@ impl Stage {
                 let mut spec = TaskSpec::of_module(words::MODULE, 1_000);
                 spec.policy.local_only = source.byte() < 32;
                 spec.deadline = source.flag().then(|| words::duration(source));
+                if source.flag() {
+                    let (id, bytes, holder) = (words::blob(source), source.number() % 1_000_000, words::peer(source));
+                    spec.inputs.push(Payload::Blob(BlobRef { id, bytes, holder }));
+                }
+                if source.flag() {
+                    spec.output = OutputUse::Keep(words::duration(source).min(RETENTION_MAX));
+                }
                 Input::Submitted { task, name: String::new(), spec, keeping }
             }
             7 => Input::Cancelled(words::task(source)),
@@ -168,6 +180,17 @@ impl Stage {
                 let attempt = self.running.iter().nth(usize::from(source.byte()) % count).copied()?;
                 Input::Finished { attempt, report: words::report(source) }
             }
+            18 => Input::BlobSought { blob: words::blob(source), ticket: source.number() },
+            19 => {
+                let (to, here) = self.looking.pop_front()?;
+                Input::LookedUp { to, here }
+            }
+            20 => match source.flag() {
+                true => Input::Lied { peer: words::peer(source), blob: words::blob(source) },
+                false => Input::HoldWanted { task: words::task(source), lease: words::duration(source) },
+            },
+            28 => Input::PipelineSubmitted { pipeline: words::task(source), given: Box::new(words::pipeline(source)) },
+            29 => Input::PipelineCancelled(words::task(source)),
             17 if source.byte() < 64 => {
                 self.restart();
                 return None;
@@ -210,10 +233,18 @@ impl Stage {
             Output::Abort(attempt) => drop(self.running.remove(&attempt)),
             Output::Prepare { module } => self.preparing.push_back(module),
             Output::Fetch { attempt, .. } => self.fetching.push_back(attempt),
+            Output::LookUp { from, blobs } => {
+                assert!(blobs.len() <= BLOBS_PER_MESSAGE_MAX, "more is looked up than may be asked for");
+                let here = blobs.into_iter().map(|blob| Held { blob, bytes: 1 }).collect();
+                self.looking.push_back((from, here));
+            }
             Output::Persist { ticket, changes } => self.writing.push_back((ticket, changes)),
+            // Ends of stages are told too, by ids that nobody chose.
+            Output::Finish { task, .. } if !words::is_asked_for(task) => {}
             Output::Finish { task, .. } | Output::Acknowledged { task } | Output::NotAcknowledged { task, .. } => {
                 assert!(self.asked.contains(&task), "{task} is answered, and nobody asked");
             }
+            Output::PipelineAnswered { .. } | Output::PipelineEnded { .. } => {}
             _ => {}
         }
     }

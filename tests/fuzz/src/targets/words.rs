@@ -5,16 +5,19 @@ use core::time::Duration;
 use shoal_protocol::config::Weights;
 use shoal_protocol::id::{BlobId, PeerId, TaskId};
 use shoal_protocol::message::{
-    Accepted, Ask, AskVariant, Award, Contact, DeclineReason, Declined, Forwarded, LoadDigest, Marks, Message, Offer,
-    Outcome, Ping, Pong, ProbeRequest, Progress, Rumour, RumourState, TaskRef,
+    Accepted, Ask, AskVariant, Award, Contact, DeclineReason, Declined, Forwarded, Have, Held, Hold, LoadDigest, Marks,
+    Message, Offer, Outcome, Ping, Pong, ProbeRequest, Progress, Rumour, RumourState, TaskRef, Want,
 };
 use shoal_protocol::output::TaskError;
+use shoal_protocol::pipeline::PipelineSubmission;
+use shoal_protocol::pipeline::memo::{Known, MemoKey, MemoWord};
+use shoal_protocol::pipeline::spec::{PipelineInput, PipelineSpec, Stage, StageKind, When};
 use shoal_protocol::task::TaskState;
 use shoal_protocol::task::durable::{
     Ballot, Case, Council, Counsel, Durability, Guard, Guarded, Keeping, Prepare, Promised, Propose, Refused,
     Resolution, Resolved, Standing, Vote, Voted,
 };
-use shoal_protocol::task::spec::{Ending, Payload, RunReport, TaskSpec};
+use shoal_protocol::task::spec::{Ending, Payload, Priority, RunReport, TaskSpec};
 
 use crate::source::Source;
 
@@ -32,10 +35,59 @@ pub(super) fn task(source: &mut Source<'_>) -> TaskId {
     TaskId([source.below(TASKS); 16])
 }
 
+/// Whether a task is one that [`task`] names.
+pub(super) fn is_asked_for(task: TaskId) -> bool {
+    task.0[0] < TASKS && task.0 == [task.0[0]; 16]
+}
+
+/// Some stages that take from each other, or from nothing.
+pub(super) fn pipeline(source: &mut Source<'_>) -> PipelineSubmission {
+    let elements = vec![Payload::inline(vec![1]); usize::from(source.below(3))];
+    let inputs = vec![PipelineInput { name: "in".into(), elements }];
+    let names = ["a", "b", "c", "in", "d"];
+    let stage = |name: &str, source: &mut Source<'_>| {
+        let mut pick = || names[usize::from(source.below(5))].to_owned();
+        let (first, second) = (pick(), pick());
+        let when = When { stage: first.clone(), exit_code: Some(0), output_starts_with: None, not: source.flag() };
+        Stage {
+            name: name.into(),
+            kind: StageKind::default(),
+            task: TaskSpec::of_module(MODULE, 1_000),
+            map: source.flag().then(|| second.clone()),
+            inputs: if source.flag() { vec![first] } else { Vec::new() },
+            when: (source.below(4) == 0).then_some(when),
+            near: (source.below(4) == 0).then_some(second),
+            retries: source.below(3),
+            deterministic: source.flag(),
+            expected_output_bytes: source.flag().then(|| source.number()),
+        }
+    };
+    let count = usize::from(source.below(4));
+    let stages = names.iter().take(count).map(|name| stage(name, source)).collect();
+    let deadline = source.flag().then(|| duration(source));
+    let spec = PipelineSpec { inputs, stages, deadline, priority: Priority::Normal };
+    PipelineSubmission { name: String::new(), spec, retention: duration(source) }
+}
+
+fn memo(source: &mut Source<'_>) -> MemoWord {
+    let key = MemoKey([source.below(3); 32]);
+    let report = report(source);
+    let known = Known { output: report.output, executor: peer(source), run: duration(source) };
+    match source.below(3) {
+        0 => MemoWord::Recall(key),
+        1 => MemoWord::Recalled(key, source.flag().then_some(known)),
+        _ => MemoWord::Remember(key, known),
+    }
+}
+
 pub(super) fn attempt(source: &mut Source<'_>) -> TaskRef {
     // Of a kept task the epochs begin with the start of its home.
     let base = if source.flag() { 1 << 20 } else { 0 };
     TaskRef { task: task(source), epoch: base + source.number() % 8 }
+}
+
+pub(super) fn blob(source: &mut Source<'_>) -> BlobId {
+    BlobId([source.below(4); 32])
 }
 
 pub(super) fn duration(source: &mut Source<'_>) -> Duration {
@@ -121,7 +173,7 @@ fn declined(source: &mut Source<'_>) -> Declined {
 }
 
 pub(super) fn message(source: &mut Source<'_>) -> Message {
-    match source.below(22) {
+    match source.below(26) {
         0 => Message::Ping(Ping {
             sequence: source.number() as u32,
             incarnation: 0,
@@ -187,6 +239,12 @@ pub(super) fn message(source: &mut Source<'_>) -> Message {
         })),
         19 => Message::OutcomesReceived(vec![attempt(source); 2]),
         20 => Message::Cancel(attempt(source)),
+        21 => Message::Want(Want { blobs: vec![blob(source); usize::from(source.below(40))] }),
+        22 => Message::Have(Have {
+            blobs: vec![Held { blob: blob(source), bytes: source.number() }; usize::from(source.below(40))],
+        }),
+        24 => Message::Memo(Box::new(memo(source))),
+        23 => Message::Hold(Hold { task: task(source), lease: duration(source) }),
         _ => Message::Leaving,
     }
 }

@@ -546,6 +546,11 @@ impl World {
             | Output::Keep { .. }
             | Output::Forget { .. }
             | Output::NotAcknowledged { .. }
+            | Output::PipelineAnswered { .. }
+            | Output::PipelineEnded { .. }
+            | Output::BlobFound { .. }
+            | Output::LookUp { .. }
+            | Output::Hold { .. }
             | Output::Notify(_)
             | Output::ShutdownReady => {}
         }

@@ -65,6 +65,7 @@ pub(super) struct Home {
     pub(super) places: Vec<Neighbour>,
     pub(super) gone: BTreeSet<PeerId>,
     pub(super) estimates: Estimates,
+    pub(super) holders: Holders,
     /// What it said to itself, councils apart.
     pub(super) to_self: Vec<Message>,
     /// Whether its disk takes what is to be written.
@@ -98,6 +99,7 @@ impl Home {
             places: core::iter::once(place((ME, 0, 0), &[])).chain(away).collect(),
             gone: BTreeSet::new(),
             estimates,
+            holders: Holders::default(),
             to_self: Vec::new(),
             writes: true,
             rng: Rng::seed_from_u64(7),
@@ -131,6 +133,7 @@ impl Home {
             sites: &|| &sites,
             is_here: &|peer| !gone.contains(&peer),
             estimates: &self.estimates,
+            holders: &self.holders,
             lambda: 1.0,
             uplink_bits_per_s: 100_000_000,
             address: &|peer| Some(format!("at {}", peer.0[0])),
@@ -166,7 +169,7 @@ impl Home {
 
     pub(super) fn submit_as(&mut self, n: u8, spec: TaskSpec, durability: Durability) -> Vec<Output> {
         let keeping = Keeping { durability, retention: Duration::from_secs(3_600) };
-        let submission = Submission { name: "a task".into(), spec, keeping };
+        let submission = Submission { name: "a task".into(), spec, keeping, ahead: Ahead::new() };
         self.act(|home, now, around, out| home.submit(now, task(n), submission, around, out))
     }
 

@@ -1,0 +1,181 @@
+//! Pipelines: handed in, planned, followed, withdrawn.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use shoal_protocol::api::{Listing, PipelineRequest, PipelineView, StageRequest, codes};
+use shoal_protocol::config::{INLINE_BYTES_MAX, INPUTS_MAX, NAME_BYTES_MAX, RETENTION_DEFAULT, RETENTION_MAX};
+use shoal_protocol::pipeline::graph::{ELEMENTS_MAX, Graph, GraphError};
+use shoal_protocol::pipeline::spec::{PipelineInput, PipelineSpec, Stage};
+use shoal_protocol::pipeline::{PipelineSubmission, blobs_of};
+use shoal_protocol::task::spec::Payload;
+
+use super::body::{self, Json};
+use super::problem::{ApiError, ApiResult};
+use super::{Api, spec};
+use crate::driver::handle::{GivenPipeline, Refusal};
+
+/// A request with its inputs; larger inputs are put as blobs first.
+const REQUEST_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Pipelines in a listing when nobody says how many.
+const LISTED_DEFAULT: usize = 50;
+/// Longest that one request waits for the end of a pipeline.
+const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Inputs that are carried along in the pipeline's record; what is larger together is stored as blobs.
+const CARRIED_BYTES_MAX: u64 = 1024 * 1024;
+
+pub(super) async fn submit(State(api): State<Api>, headers: HeaderMap, request: Request) -> ApiResult<Response> {
+    body::check_announced(&headers, REQUEST_BYTES_MAX as u64)?;
+    let mut request = request;
+    DefaultBodyLimit::max(REQUEST_BYTES_MAX).apply(&mut request);
+    let body: Result<Bytes, BytesRejection> = Bytes::from_request(request, &()).await;
+    let mut request: PipelineRequest = body::read(body, REQUEST_BYTES_MAX)?;
+    let (spec, pinned) = build(&api, &mut request).await?;
+    let graph = Graph::of(&spec).map_err(|error| bad_graph(&error))?;
+    if request.dry_run {
+        let name = request.name;
+        let plan = api.driver.read(move |driver| driver.plan_pipeline(&name, spec, pinned, &graph)).await??;
+        return Ok(Json(plan).into_response());
+    }
+    spec::make_blobs_durable(&api.blobs, blobs_of(&spec, api.me)).await?;
+    let retention = request.retention_ms.map_or(RETENTION_DEFAULT, Duration::from_millis);
+    if retention > RETENTION_MAX {
+        let title = format!("results cannot be kept for {} ms", retention.as_millis());
+        return Err(ApiError::bad_request(title, format!("use at most {}", RETENTION_MAX.as_millis())));
+    }
+    let given = GivenPipeline {
+        submission: PipelineSubmission { name: request.name, spec, retention },
+        pinned,
+        idempotency_key: request.idempotency_key,
+        submitter: request.submitter,
+    };
+    let view = api.driver.submit_pipeline(given).await?;
+    Ok((StatusCode::ACCEPTED, Json(view)).into_response())
+}
+
+fn bad_graph(error: &GraphError) -> ApiError {
+    ApiError::new(codes::BAD_PIPELINE, StatusCode::BAD_REQUEST, error.to_string(), error.hint())
+}
+
+/// The pipeline that is asked for, and the peers its stages are pinned to.
+async fn build(api: &Api, request: &mut PipelineRequest) -> ApiResult<(PipelineSpec, Vec<Option<String>>)> {
+    spec::check_name("pipeline", &request.name)?;
+    spec::check_key(request.idempotency_key.as_deref())?;
+    let mut inputs = Vec::new();
+    let mut left = CARRIED_BYTES_MAX;
+    for (name, elements) in std::mem::take(&mut request.inputs) {
+        if elements.len() > ELEMENTS_MAX {
+            let (count, limit) = (elements.len(), ELEMENTS_MAX);
+            return Err(bad_graph(&GraphError::TooMany { what: "elements of inputs", count, limit, stage: None }));
+        }
+        let mut payloads = Vec::with_capacity(elements.len());
+        // In pieces of what a task reads: the limits of one task are not those of a list.
+        let mut elements = elements.into_iter().peekable();
+        while elements.peek().is_some() {
+            let piece: Vec<_> = elements.by_ref().take(INPUTS_MAX as usize).collect();
+            let piece = spec::inputs(api, piece).await.map_err(|error| error.at(&format!("input `{name}`")))?;
+            payloads.extend(piece);
+        }
+        let inline: u64 = payloads.iter().map(inline_bytes).sum();
+        if inline > left {
+            payloads = store_inline(api, payloads).await?;
+        } else {
+            left -= inline;
+        }
+        inputs.push(PipelineInput { name, elements: payloads });
+    }
+    let (mut stages, mut pinned) = (Vec::with_capacity(request.stages.len()), Vec::new());
+    for stage in std::mem::take(&mut request.stages) {
+        let (stage, peer) = build_stage(api, stage, request.priority).await?;
+        stages.push(stage);
+        pinned.push(peer);
+    }
+    let deadline = request.deadline_ms.map(Duration::from_millis);
+    Ok((PipelineSpec { inputs, stages, deadline, priority: request.priority.unwrap_or_default() }, pinned))
+}
+
+async fn build_stage(
+    api: &Api,
+    request: StageRequest,
+    priority: Option<shoal_protocol::task::spec::Priority>,
+) -> ApiResult<(Stage, Option<String>)> {
+    let StageRequest { name, kind, mut task, map, inputs, when, near, retries, deterministic, expected_output_bytes } =
+        request;
+    if name.len() > NAME_BYTES_MAX {
+        return Err(ApiError::bad_request("the name of a stage is too long", format!("use at most {NAME_BYTES_MAX} bytes")));
+    }
+    let place = format!("stage `{name}`");
+    if !task.inputs.is_empty() {
+        let error = ApiError::bad_request("a stage has no `task.inputs` of its own", "name what it reads in `inputs` or `map`");
+        return Err(error.at(&place));
+    }
+    task.deadline_ms = None;
+    task.priority = task.priority.or(priority);
+    let peer = task.peer.take();
+    let task = spec::build(api, &mut task).await.map_err(|error| error.at(&place))?;
+    Ok((Stage { name, kind, task, map, inputs, when, near, retries, deterministic, expected_output_bytes }, peer))
+}
+
+fn inline_bytes(payload: &Payload) -> u64 {
+    match payload {
+        Payload::Inline(bytes) => bytes.len() as u64,
+        Payload::Blob(_) => 0,
+    }
+}
+
+async fn store_inline(api: &Api, payloads: Vec<Payload>) -> ApiResult<Vec<Payload>> {
+    if payloads.iter().all(|payload| inline_bytes(payload) <= INLINE_BYTES_MAX / 64) {
+        // Many small elements: a blob each would cost more than the record.
+        return Ok(payloads);
+    }
+    spec::store_inline(api, payloads).await
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Page {
+    limit: Option<usize>,
+}
+
+pub(super) async fn list(State(api): State<Api>, Query(page): Query<Page>) -> ApiResult<Json<Listing<PipelineView>>> {
+    let limit = page.limit.unwrap_or(LISTED_DEFAULT);
+    let found = api.driver.read(move |driver| driver.peer().pipelines(driver.now(), limit)).await?;
+    Ok(Json(Listing::new(found)))
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Patience {
+    #[serde(default)]
+    wait_ms: u64,
+}
+
+pub(super) async fn show(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Query(patience): Query<Patience>,
+) -> ApiResult<Json<PipelineView>> {
+    let patience = Duration::from_millis(patience.wait_ms).min(WAIT_MAX);
+    if patience.is_zero() {
+        return Ok(Json(view(&api, id).await?));
+    }
+    match tokio::time::timeout(patience, api.driver.await_pipeline(id.clone())).await {
+        Ok(ended) => Ok(Json(ended?)),
+        Err(_) => Ok(Json(view(&api, id).await?)),
+    }
+}
+
+async fn view(api: &Api, id: String) -> ApiResult<PipelineView> {
+    let found = api.driver.read(move |driver| {
+        let pipeline = driver.peer().find_pipeline(&id)?;
+        driver.peer().pipeline(driver.now(), pipeline, true).ok_or(Refusal::Forgotten)
+    });
+    Ok(found.await??)
+}
+
+pub(super) async fn cancel(State(api): State<Api>, Path(id): Path<String>) -> ApiResult<Json<PipelineView>> {
+    Ok(Json(api.driver.cancel_pipeline(id).await?))
+}

@@ -1,0 +1,169 @@
+//! Blobs that stay on purpose: users have pinned them, or homes of tasks have a lease on an output that was left here.
+//!
+//! ```text
+//! pin ─────────────────────────► until it is unpinned
+//! output kept here ─► lease ───► until its home lets it go, or its time is over
+//! ```
+//!
+//! **Invariant:** what a user pinned is on disk before the user is told; what is on disk is held again after a restart; leases
+//! together take at most half of the quota, so that no home fills another peer's disk.
+//! **Not here:** pins of this process alone, for what it reads or runs just now. Those are in the index.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use shoal_protocol::cbor;
+use shoal_protocol::id::{BlobId, PeerId, TaskId};
+
+use super::BlobError;
+use crate::joining::replace;
+
+/// Version of the file.
+const VERSION: u8 = 1;
+/// Blobs that users may pin.
+const PINS_MAX: usize = 16_384;
+/// Outputs that may be left here.
+const LEASES_MAX: usize = 4_096;
+
+/// Why a blob stays.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Held {
+    /// A user has pinned it.
+    pub pinned: bool,
+    /// Tasks whose homes have a lease on it.
+    pub leases: usize,
+}
+
+impl Held {
+    /// Whether anything keeps it.
+    pub fn is_held(self) -> bool {
+        self.pinned || self.leases > 0
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Lease {
+    #[serde(rename = "h")]
+    home: PeerId,
+    #[serde(rename = "t")]
+    task: TaskId,
+    #[serde(rename = "b")]
+    blob: BlobId,
+    /// The date of its end.
+    #[serde(rename = "u")]
+    until_unix_s: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    #[serde(rename = "v")]
+    version: u8,
+    #[serde(rename = "p", default)]
+    pins: Vec<BlobId>,
+    #[serde(rename = "l", default)]
+    leases: Vec<Lease>,
+}
+
+/// What is held.
+#[derive(Debug)]
+pub(super) struct Holds {
+    pins: BTreeSet<BlobId>,
+    leases: BTreeMap<(PeerId, TaskId), Lease>,
+}
+
+impl Holds {
+    /// What was held when the daemon ended. A file that cannot be read is an error: what a person pinned must not go unnoticed.
+    pub(super) fn open(path: &Path) -> Result<Self, BlobError> {
+        let record = match std::fs::read(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(BlobError::io("read", path)(error)),
+            Ok(bytes) => {
+                let record: Result<Record, _> = cbor::decode(&bytes);
+                let known = record.ok().filter(|record| record.version == VERSION);
+                Some(known.ok_or_else(|| BlobError::HoldsDamaged { path: path.to_owned() })?)
+            }
+        };
+        let Record { pins, leases, .. } =
+            record.unwrap_or(Record { version: VERSION, pins: Vec::new(), leases: Vec::new() });
+        let leases = leases.into_iter().take(LEASES_MAX).map(|lease| ((lease.home, lease.task), lease)).collect();
+        Ok(Self { pins: pins.into_iter().take(PINS_MAX).collect(), leases })
+    }
+
+    /// Why each blob stays that does.
+    pub(super) fn all(&self) -> BTreeMap<BlobId, Held> {
+        let mut all: BTreeMap<BlobId, Held> = BTreeMap::new();
+        for blob in &self.pins {
+            all.entry(*blob).or_default().pinned = true;
+        }
+        for lease in self.leases.values() {
+            all.entry(lease.blob).or_default().leases += 1;
+        }
+        all
+    }
+
+    /// A user wants it to stay.
+    pub(super) fn pin(&mut self, blob: BlobId) -> Result<(), BlobError> {
+        if self.pins.len() >= PINS_MAX && !self.pins.contains(&blob) {
+            return Err(BlobError::TooManyHeld { max: PINS_MAX });
+        }
+        self.pins.insert(blob);
+        Ok(())
+    }
+
+    /// A user does not need it any more; whether it was pinned.
+    pub(super) fn unpin(&mut self, blob: BlobId) -> bool {
+        self.pins.remove(&blob)
+    }
+
+    /// The home of a task needs its output until then.
+    pub(super) fn lease(
+        &mut self,
+        home: PeerId,
+        task: TaskId,
+        blob: BlobId,
+        until_unix_s: u64,
+    ) -> Result<(), BlobError> {
+        if self.leases.len() >= LEASES_MAX && !self.leases.contains_key(&(home, task)) {
+            return Err(BlobError::TooManyHeld { max: LEASES_MAX });
+        }
+        self.leases.insert((home, task), Lease { home, task, blob, until_unix_s });
+        Ok(())
+    }
+
+    /// The blob that the home of a task has a lease on.
+    pub(super) fn leased(&self, home: PeerId, task: TaskId) -> Option<BlobId> {
+        self.leases.get(&(home, task)).map(|lease| lease.blob)
+    }
+
+    /// Its home does not need it any more; whether it had it.
+    pub(super) fn release(&mut self, home: PeerId, task: TaskId) -> bool {
+        self.leases.remove(&(home, task)).is_some()
+    }
+
+    /// Lets go what has been held long enough; whether there was any.
+    pub(super) fn expire(&mut self, now_unix_s: u64) -> bool {
+        let before = self.leases.len();
+        self.leases.retain(|_, lease| lease.until_unix_s > now_unix_s);
+        self.leases.len() < before
+    }
+
+    /// As it is written.
+    pub(super) fn record(&self) -> Vec<u8> {
+        cbor::encode(&Record {
+            version: VERSION,
+            pins: self.pins.iter().copied().collect(),
+            leases: self.leases.values().copied().collect(),
+        })
+    }
+}
+
+/// Where it is kept.
+#[derive(Debug)]
+pub(super) struct HoldsFile(pub(super) PathBuf);
+
+impl HoldsFile {
+    pub(super) fn write(&self, record: &[u8]) -> Result<(), BlobError> {
+        replace(&self.0, record, 0o600).map_err(BlobError::io("write", &self.0))
+    }
+}

@@ -1,0 +1,206 @@
+//! A blob that is here in part: what has come is verified and on disk, and outlives streams and the daemon.
+//!
+//! ```text
+//! size proved ─► file of that size, full of holes ─► slices, each verified before it is written ─► renamed into place
+//!                  └── left behind by a cut or a crash: hashed again when it is wanted again, and gone on with
+//! ```
+//!
+//! Which groups are there is not written down: what hashes to the tree beside it is there, whatever a power cut did.
+//!
+//! **Invariant:** a group counts as here only after it was verified; nobody reads one that does not.
+//! **Not here:** where groups come from. That is `transfer/`.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use shoal_protocol::id::BlobId;
+use tokio::sync::watch;
+
+use super::tree::{self, Decoded, GROUPS_MAX, InFile, Shape, Tree};
+use super::{BlobError, BlobStore, Stored, file_name, fingerprint};
+
+/// Which groups are here.
+#[derive(Debug)]
+struct Groups {
+    here: Vec<bool>,
+    missing: u64,
+}
+
+impl Groups {
+    fn none_of(shape: Shape) -> Self {
+        let count = shape.groups().min(GROUPS_MAX);
+        Self { here: vec![false; usize::try_from(count).unwrap_or(0)], missing: count }
+    }
+
+    fn add(&mut self, groups: Range<u64>) {
+        for group in groups {
+            if let Some(here) = usize::try_from(group).ok().and_then(|group| self.here.get_mut(group))
+                && !std::mem::replace(here, true)
+            {
+                self.missing -= 1;
+            }
+        }
+    }
+
+    fn has(&self, group: u64) -> bool {
+        usize::try_from(group).ok().and_then(|group| self.here.get(group)).is_some_and(|here| *here)
+    }
+}
+
+/// What came of a slice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Added {
+    /// Groups that were verified and are kept.
+    pub(super) groups: u64,
+    /// Whether what followed them is not what this blob has there.
+    pub(super) is_wrong: bool,
+}
+
+/// A blob of proved size that is on its way here; one at a time of each blob.
+#[derive(Debug)]
+pub(super) struct Partial {
+    store: BlobStore,
+    id: BlobId,
+    shape: Shape,
+    content: File,
+    hashes: File,
+    groups: Mutex<Groups>,
+    /// Counts what comes, for those who wait for it.
+    progress: watch::Sender<u64>,
+    is_finished: AtomicBool,
+}
+
+impl Partial {
+    /// Takes up what is here of a blob, if there is something; as much as hashes to what it should.
+    pub(super) fn resume(store: &BlobStore, id: BlobId, bytes: u64) -> Result<Option<Self>, BlobError> {
+        let Some(kept) = store.take_up(id)? else { return Ok(None) };
+        let shape = Shape::of(bytes);
+        if kept != bytes {
+            // The size was proved when the file was made: it is another blob that is asked for now, or none.
+            store.lay_down(id);
+            return Ok(None);
+        }
+        let partial = Self::open(store, id, shape, false).inspect_err(|_| store.discard(id))?;
+        let mut groups = Groups::none_of(shape);
+        tree::sound(&Tree::new(id, shape, InFile(&partial.hashes)), &partial.content, 0..shape.groups(), |found| groups.add(found));
+        *partial.groups() = groups;
+        Ok(Some(partial))
+    }
+
+    /// Makes room for a blob whose size is proved by its last group, which is the first to be kept.
+    pub(super) fn create(store: &BlobStore, id: BlobId, shape: Shape, proof: &[u8]) -> Result<Self, BlobError> {
+        store.begin(id, shape.bytes())?;
+        let partial = Self::open(store, id, shape, true).inspect_err(|_| store.discard(id))?;
+        partial.add(&shape.last(), proof)?;
+        Ok(partial)
+    }
+
+    fn open(store: &BlobStore, id: BlobId, shape: Shape, is_new: bool) -> Result<Self, BlobError> {
+        let (content_path, hashes_path) = paths(store, id);
+        let open = |path: &PathBuf, bytes| {
+            let file = OpenOptions::new().read(true).write(true).create(is_new).truncate(is_new).open(path)?;
+            file.set_len(bytes)?;
+            Ok::<_, io::Error>(file)
+        };
+        let content = open(&content_path, shape.bytes()).map_err(BlobError::io("open", &content_path))?;
+        let hashes = open(&hashes_path, shape.tree_bytes()).map_err(BlobError::io("open", &hashes_path))?;
+        let groups = Mutex::new(Groups::none_of(shape));
+        Ok(Self { store: store.clone(), id, shape, content, hashes, groups, progress: watch::Sender::new(0), is_finished: AtomicBool::new(false) })
+    }
+
+    pub(super) fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Verifies a slice, or what has come of it, and keeps what is right.
+    pub(super) fn add(&self, slice: &Range<u64>, encoded: &[u8]) -> Result<Added, BlobError> {
+        let (content_path, hashes_path) = paths(&self.store, self.id);
+        let mut tree = Tree::new(self.id, self.shape, InFile(&self.hashes));
+        let Decoded { groups, content, is_wrong } =
+            tree::decode(&mut tree, slice, encoded).map_err(BlobError::io("write to", &hashes_path))?;
+        let at = self.shape.span(slice).start;
+        self.content.write_all_at(&content, at).map_err(BlobError::io("write to", &content_path))?;
+        self.groups().add(slice.start..slice.start + groups);
+        if groups > 0 {
+            self.progress.send_modify(|count| *count += groups);
+        }
+        Ok(Added { groups, is_wrong })
+    }
+
+    /// Whether a group is here.
+    pub(super) fn has(&self, group: u64) -> bool {
+        self.groups().has(group)
+    }
+
+    /// Groups that are not here.
+    pub(super) fn missing(&self) -> u64 {
+        self.groups().missing
+    }
+
+    /// The groups that are not here, of these.
+    pub(super) fn missing_of(&self, among: Range<u64>) -> Vec<u64> {
+        let groups = self.groups();
+        among.filter(|group| !groups.has(*group)).collect()
+    }
+
+    /// Bytes of groups that are here.
+    pub(super) fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
+        self.content.read_exact_at(into, at)
+    }
+
+    /// Told whenever something has come.
+    pub(super) fn watch(&self) -> watch::Receiver<u64> {
+        self.progress.subscribe()
+    }
+
+    /// Makes it a blob like any other, if all of it is here.
+    pub(super) fn finish(&self) -> Result<Stored, BlobError> {
+        let bytes = self.shape.bytes();
+        if self.missing() > 0 {
+            let found = bytes.saturating_sub(self.missing() * tree::GROUP_BYTES);
+            return Err(BlobError::WrongSize { expected: bytes, found });
+        }
+        let (content_path, hashes_path) = paths(&self.store, self.id);
+        let [to, tree_to] = [self.store.path(self.id), self.store.tree_path(self.id)];
+        let fingerprint = fingerprint(&self.content).map_err(BlobError::io("examine", &content_path))?;
+        let mut index = self.store.index();
+        if self.shape.tree_bytes() > 0 {
+            fs::rename(&hashes_path, &tree_to).map_err(BlobError::io("write", &tree_to))?;
+        } else {
+            let _ = fs::remove_file(&hashes_path);
+        }
+        fs::rename(&content_path, &to).map_err(BlobError::io("write", &to))?;
+        index.arrived(self.id, bytes, fingerprint);
+        self.is_finished.store(true, Ordering::Relaxed);
+        Ok(Stored { id: self.id, bytes })
+    }
+
+    fn groups(&self) -> MutexGuard<'_, Groups> {
+        // Each change is complete before anything that could panic.
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if !self.is_finished.load(Ordering::Relaxed) {
+            self.store.lay_down(self.id);
+        }
+    }
+}
+
+/// Room that a blob takes with its tree.
+pub(super) fn footprint(bytes: u64) -> u64 {
+    bytes.saturating_add(Shape::of(bytes).tree_bytes())
+}
+
+/// Its content and its tree, while it is not whole.
+pub(super) fn paths(store: &BlobStore, id: BlobId) -> (PathBuf, PathBuf) {
+    let incoming = &store.0.incoming;
+    (incoming.join(file_name(id)), incoming.join(format!("{}.tree", file_name(id))))
+}

@@ -1,0 +1,199 @@
+//! The holding side: answers requests for blobs of one store.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use shoal_protocol::id::PeerId;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
+
+use super::super::{BlobError, BlobStore, Slices};
+use super::pace::{PIECE_BYTES, Pace};
+use super::wire::{self, Answer, Request, Status};
+use super::{TransferError, moved, time_for, unexpected_end};
+
+/// Transfers served at a time.
+#[derive(Debug, Clone, Copy)]
+pub struct ServeLimits {
+    /// To one peer.
+    pub per_peer_max: usize,
+    /// In all; each takes two slices and the tree of a blob, 1 MiB for the largest, and a thread now and then.
+    pub total_max: usize,
+}
+
+impl Default for ServeLimits {
+    fn default() -> Self {
+        Self { per_peer_max: 4, total_max: 32 }
+    }
+}
+
+/// Answers requests for blobs of one store; clones share the limits.
+#[derive(Debug, Clone)]
+pub struct BlobServer {
+    store: BlobStore,
+    limits: ServeLimits,
+    pace: Pace,
+    active: Arc<Mutex<BTreeMap<PeerId, usize>>>,
+}
+
+impl BlobServer {
+    /// A server of everything in the store.
+    pub fn new(store: BlobStore, limits: ServeLimits, pace: Pace) -> Self {
+        Self { store, limits, pace, active: Arc::default() }
+    }
+
+    /// Answers the requests of a stream until it ends; returns the bytes sent.
+    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        to: PeerId,
+        stream: &mut S,
+    ) -> Result<u64, TransferError> {
+        let Some(_slot) = self.admit(to) else {
+            refuse(stream, Status::Busy).await?;
+            return Err(TransferError::Busy);
+        };
+        let mut sent = 0;
+        let mut open: Option<Box<Slices>> = None;
+        loop {
+            let request: Request = match wire::read_next(stream, sent).await {
+                Ok(Some(request)) => request,
+                Ok(None) => break,
+                Err(error) => {
+                    if matches!(error, TransferError::Protocol(_)) {
+                        refuse(stream, Status::Refused).await?;
+                    }
+                    return Err(error);
+                }
+            };
+            let slices = match self.open(request.clone(), open.take()).await {
+                Ok(slices) => slices,
+                Err(error) => {
+                    refuse(stream, status_of(&error)).await?;
+                    return Err(error);
+                }
+            };
+            let bytes = slices.shape().span(&request.groups(slices.shape()));
+            let sending = timeout(time_for(bytes.end - bytes.start), send(stream, slices, &request, sent, &self.pace));
+            let (slices, now_sent) = sending.await.unwrap_or(Err(TransferError::Stalled { at: sent }))?;
+            sent = now_sent;
+            open = Some(slices);
+        }
+        moved(stream.shutdown(), sent).await?;
+        Ok(sent)
+    }
+
+    /// The blob that is asked for; the one of the request before may be it.
+    async fn open(&self, request: Request, before: Option<Box<Slices>>) -> Result<Box<Slices>, TransferError> {
+        request.check()?;
+        if let Some(before) = before.filter(|before| before.id == request.id) {
+            return Ok(before);
+        }
+        let (store, id) = (self.store.clone(), request.id);
+        Ok(Box::new(blocking(move || store.open_slices(id)).await??))
+    }
+
+    /// Transfers being served.
+    pub fn active(&self) -> usize {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    }
+
+    fn admit(&self, peer: PeerId) -> Option<Slot> {
+        let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+        if active.values().sum::<usize>() >= self.limits.total_max {
+            return None;
+        }
+        let count = active.entry(peer).or_insert(0);
+        if *count >= self.limits.per_peer_max {
+            return None;
+        }
+        *count += 1;
+        Some(Slot { active: Arc::clone(&self.active), peer })
+    }
+}
+
+struct Slot {
+    active: Arc<Mutex<BTreeMap<PeerId, usize>>>,
+    peer: PeerId,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = active.get_mut(&self.peer) {
+            *count -= 1;
+            if *count == 0 {
+                active.remove(&self.peer);
+            }
+        }
+    }
+}
+
+type Encoding = JoinHandle<(Result<Vec<u8>, BlobError>, Box<Slices>)>;
+
+/// Sends what is asked for; the next slice is read while one leaves.
+async fn send<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    slices: Box<Slices>,
+    request: &Request,
+    mut sent: u64,
+    pace: &Pace,
+) -> Result<(Box<Slices>, u64), TransferError> {
+    let shape = slices.shape();
+    wire::write(stream, &Answer::new(Status::Here, shape.bytes()), sent).await?;
+    let encode = |mut slices: Box<Slices>, slice| -> Encoding {
+        spawn_blocking(move || {
+            let encoded = slices.encode(&slice);
+            (encoded, slices)
+        })
+    };
+    let mut wanted = request.slices(shape);
+    let Some(first) = wanted.next() else { return Ok((slices, sent)) };
+    let mut under_way = encode(slices, first);
+    loop {
+        let (encoded, slices) = under_way.await.map_err(|_| TransferError::Stopping)?;
+        let encoded = encoded?;
+        let next = wanted.next();
+        let is_last = next.is_none();
+        let (idle, encoding) = match next {
+            Some(next) => (None, Some(encode(slices, next))),
+            None => (Some(slices), None),
+        };
+        for mut rest in encoded.chunks(PIECE_BYTES) {
+            pace.admit(rest.len()).await;
+            while !rest.is_empty() {
+                let count = moved(stream.write(rest), sent).await?;
+                if count == 0 {
+                    return Err(TransferError::Broken { at: sent, source: unexpected_end() });
+                }
+                rest = &rest[count..];
+                sent += count as u64;
+            }
+        }
+        if is_last {
+            moved(stream.flush(), sent).await?;
+        }
+        match (idle, encoding) {
+            (Some(slices), _) => return Ok((slices, sent)),
+            (None, Some(encoding)) => under_way = encoding,
+            (None, None) => return Err(TransferError::Stopping),
+        }
+    }
+}
+
+async fn refuse<S: AsyncWrite + Unpin>(stream: &mut S, status: Status) -> Result<(), TransferError> {
+    wire::write(stream, &Answer::new(status, 0), 0).await?;
+    moved(stream.shutdown(), 0).await
+}
+
+fn status_of(error: &TransferError) -> Status {
+    match error {
+        TransferError::Store(BlobError::NotFound { .. } | BlobError::Corrupt { .. }) => Status::NotHere,
+        _ => Status::Refused,
+    }
+}
+
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, TransferError> {
+    spawn_blocking(work).await.map_err(|_| TransferError::Stopping)
+}
+

@@ -1,0 +1,335 @@
+//! Pipelines at a whole peer: what is acknowledged ends, whenever its process dies, and nothing that is on disk is run again.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::run::tests::{input, stage};
+use super::spec::{Stage, When};
+use super::*;
+use crate::certificate::Member;
+use crate::config::PeerConfig;
+use crate::message::TaskRef;
+use crate::output::Execution;
+use crate::store::Ticket;
+use crate::task::spec::{Ending, RunReport};
+use crate::{Input, Peer, Role};
+
+const PIPELINE: PipelineId = TaskId([3; 16]);
+
+/// A peer with a disk and a sandbox, by itself.
+struct Desk {
+    peer: Peer,
+    now: Time,
+    boot: u32,
+    disk: BTreeMap<Vec<u8>, Vec<u8>>,
+    writing: VecDeque<(Ticket, Vec<Change>)>,
+    running: VecDeque<Execution>,
+    /// What was run, by its input; and what was when the process died last.
+    ran: Vec<String>,
+    answers: Vec<Result<(), TaskError>>,
+    ended: usize,
+    kept: BTreeMap<TaskId, Vec<BlobId>>,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let mut desk = Self {
+            peer: Self::born(),
+            now: Time::ZERO,
+            boot: 0,
+            disk: BTreeMap::new(),
+            writing: VecDeque::new(),
+            running: VecDeque::new(),
+            ran: Vec::new(),
+            answers: Vec::new(),
+            ended: 0,
+            kept: BTreeMap::new(),
+        };
+        desk.start();
+        desk
+    }
+
+    fn born() -> Peer {
+        let me = Member { peer: PeerId([1; 32]), name: "me".into(), role: Role::Edge, labels: BTreeMap::new() };
+        Peer::new(me, PeerConfig { cores: 2, host_cores: 2.0, ..PeerConfig::default() }, 7, Time::ZERO)
+    }
+
+    /// Another process, with what is on the disk.
+    fn start(&mut self) {
+        self.peer = Self::born();
+        self.now = Time::ZERO;
+        self.boot += 1;
+        self.writing.clear();
+        self.running.clear();
+        self.kept.clear();
+        let records = self.disk.clone().into_iter().collect();
+        let unix_ms = 1_700_000_000_000 + u64::from(self.boot) * 1_000;
+        self.tell(Input::Restored { records, boot: self.boot, unix_ms });
+    }
+
+    fn tell(&mut self, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            self.peer.handle(self.now, input);
+            while let Some(output) = self.peer.poll_output() {
+                match output {
+                    Output::Prepare { module } => {
+                        inputs.push_back(Input::Prepared { module, result: Ok(Duration::ZERO) });
+                    }
+                    Output::Execute(execution) => self.running.push_back(*execution),
+                    Output::Abort(attempt) => self.running.retain(|execution| execution.attempt != attempt),
+                    Output::Persist { ticket, changes } => self.writing.push_back((ticket, changes)),
+                    Output::Fetch { attempt, .. } => inputs.push_back(Input::Fetched { attempt, result: Ok(()) }),
+                    Output::PipelineAnswered { result, .. } => self.answers.push(result),
+                    Output::PipelineEnded { .. } => self.ended += 1,
+                    Output::Keep { task, blobs } => drop(self.kept.insert(task, blobs)),
+                    Output::Forget { task } => drop(self.kept.remove(&task)),
+                    _ => {}
+                }
+            }
+            assert!(self.peer.holdings().iter().all(|it| it.held <= it.max), "{:?}", self.peer.holdings());
+        }
+    }
+
+    fn submit(&mut self, spec: PipelineSpec) {
+        let given = PipelineSubmission { name: "p".into(), spec, retention: Duration::from_secs(3_600) };
+        self.tell(Input::PipelineSubmitted { pipeline: PIPELINE, given: Box::new(given) });
+    }
+
+    fn write(&mut self) -> bool {
+        let Some((ticket, changes)) = self.writing.pop_front() else { return false };
+        for change in changes {
+            match change {
+                Change::Put { key, bytes } => drop(self.disk.insert(key, bytes)),
+                Change::Delete { key } => drop(self.disk.remove(&key)),
+            }
+        }
+        self.tell(Input::Persisted { ticket });
+        true
+    }
+
+    /// Ends the oldest run: each module writes its input, in brackets.
+    fn finish(&mut self, code: u32) -> bool {
+        let Some(execution) = self.running.pop_front() else { return false };
+        let read = execution.inputs.iter().flat_map(|input| match input {
+            Payload::Inline(bytes) => bytes.to_vec(),
+            Payload::Blob(_) => b"<blob>".to_vec(),
+        });
+        let read = String::from_utf8(read.collect()).unwrap();
+        self.ran.push(format!("{}:{read}", execution.args.join(" ")));
+        let output = Payload::inline(format!("{}({read})", execution.args.join(" ")).into_bytes());
+        let attempt: TaskRef = execution.attempt;
+        let report = RunReport { output, ..RunReport::without_run(Ending::Exited(code)) };
+        self.tell(Input::Finished { attempt, report });
+        true
+    }
+
+    fn settle(&mut self) {
+        for _ in 0..10_000 {
+            if !self.write() && !self.finish(0) {
+                match self.peer.poll_timeout() {
+                    Some((at, _)) if self.ended == 0 && at.as_micros() < 3_000_000_000 => {
+                        self.now = self.now.max(at);
+                        self.tell(Input::TimerFired);
+                    }
+                    _ => return,
+                }
+            }
+        }
+    }
+
+    fn view(&self) -> crate::api::PipelineView {
+        self.peer.pipeline(self.now, PIPELINE, true).expect("it is known")
+    }
+
+    fn result(&self) -> String {
+        match &self.view().results["last"][0].output {
+            crate::api::OutputView::Text(text) => text.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn named(name: &str, inputs: &[&str]) -> Stage {
+    let mut it = stage(name);
+    it.task.args = vec![name.into()];
+    it.inputs = inputs.iter().map(ToString::to_string).collect();
+    it
+}
+
+fn words(elements: &[&str]) -> PipelineSpec {
+    PipelineSpec {
+        inputs: vec![input("in", elements)],
+        stages: vec![
+            Stage { map: Some("in".into()), ..named("one", &[]) },
+            Stage { map: Some("one".into()), ..named("two", &[]) },
+            named("last", &["two", "in"]),
+        ],
+        ..PipelineSpec::default()
+    }
+}
+
+#[test]
+fn a_pipeline_is_acknowledged_on_disk_runs_and_is_forgotten_after_its_retention() {
+    let mut desk = Desk::new();
+    desk.write();
+    desk.submit(words(&["a", "b"]));
+    assert_eq!((desk.answers.len(), desk.running.len()), (0, 0), "nothing is said or begun before it is on disk");
+    desk.write();
+    assert_eq!((&desk.answers[..], desk.running.len()), (&[Ok(())][..], 2));
+
+    desk.settle();
+
+    assert_eq!((desk.ended, desk.view().state), (1, PipelineState::Done));
+    assert_eq!(desk.result(), "last(two(one(a))two(one(b))ab)");
+    assert_eq!(desk.disk.keys().filter(|key| key[0] == b'n').count(), 1, "only the result is kept");
+    desk.now = desk.now + Duration::from_secs(3_700);
+    desk.tell(Input::TimerFired);
+    while desk.write() {}
+    assert!(desk.peer.pipeline(desk.now, PIPELINE, true).is_none());
+    assert!(desk.disk.keys().all(|key| !is_of_a_pipeline(key)) && desk.kept.is_empty(), "{:?}", desk.kept);
+}
+
+#[test]
+fn the_same_key_again_is_the_same_pipeline() {
+    let mut desk = Desk::new();
+    desk.submit(words(&["a"]));
+    desk.submit(words(&["a"]));
+    desk.settle();
+    desk.submit(words(&["a"]));
+
+    assert_eq!((desk.answers.len(), desk.ended, desk.ran.len()), (2, 1, 3));
+}
+
+#[test]
+fn a_stage_that_fails_ends_the_pipeline_with_its_name_and_what_runs_is_stopped() {
+    let mut desk = Desk::new();
+    desk.submit(words(&["a", "b", "c"]));
+    while desk.running.is_empty() {
+        desk.write();
+    }
+    desk.finish(7);
+    assert_eq!(desk.view().state, PipelineState::Running, "nobody is told before it is on disk");
+    while desk.write() {}
+
+    let view = desk.view();
+    assert_eq!(view.state, PipelineState::Failed);
+    assert_eq!(view.problem.unwrap().title, "stage `one#0` exited with code 7");
+    assert_eq!(view.stages[0].state, StageState::Failed);
+    desk.settle();
+    assert_eq!(desk.ran.len(), 1, "{:?}", desk.ran);
+}
+
+#[test]
+fn a_pipeline_that_misses_its_deadline_fails_by_it_and_stages_are_told_what_is_left() {
+    let mut desk = Desk::new();
+    let spec = PipelineSpec { deadline: Some(Duration::from_secs(5)), ..words(&["a"]) };
+    desk.submit(spec);
+    while desk.running.is_empty() {
+        desk.write();
+    }
+    desk.now = desk.now + Duration::from_secs(6);
+    desk.tell(Input::TimerFired);
+    while desk.write() {}
+
+    let view = desk.view();
+    assert_eq!(view.state, PipelineState::Failed);
+    let title = view.problem.unwrap().title;
+    assert!(title.contains("within 5s") && title.contains("one, two, last"), "{title}");
+}
+
+#[test]
+fn a_cancelled_pipeline_is_over_after_a_restart_too() {
+    let mut desk = Desk::new();
+    desk.submit(words(&["a"]));
+    while desk.running.is_empty() {
+        desk.write();
+    }
+    desk.tell(Input::PipelineCancelled(PIPELINE));
+    while desk.write() {}
+    desk.start();
+
+    assert_eq!(desk.view().state, PipelineState::Cancelled);
+    desk.settle();
+    assert!(desk.ran.is_empty());
+}
+
+#[test]
+fn a_shutdown_is_no_failure() {
+    let mut desk = Desk::new();
+    desk.submit(words(&["a"]));
+    while desk.running.is_empty() {
+        desk.write();
+    }
+    desk.tell(Input::ShutdownRequested);
+    while desk.write() {}
+    assert_eq!(desk.view().state, PipelineState::Running);
+
+    desk.start();
+    desk.settle();
+
+    assert_eq!((desk.view().state, desk.result().as_str()), (PipelineState::Done, "last(two(one(a))a)"));
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_reported_and_its_task_run_again() {
+    let mut desk = Desk::new();
+    desk.submit(words(&["a"]));
+    while desk.ran.is_empty() || !desk.writing.is_empty() {
+        assert!(desk.write() || desk.finish(0));
+    }
+    let node = desk.disk.iter_mut().find(|(key, _)| key[0] == b'n').unwrap();
+    node.1[5] ^= 1;
+
+    desk.start();
+    desk.settle();
+
+    assert_eq!(desk.result(), "last(two(one(a))a)");
+    assert_eq!(desk.ran.iter().filter(|it| it.as_str() == "one:a").count(), 2);
+}
+
+proptest! {
+    /// The process dies at any moments; what was written then is there afterwards.
+    #[test]
+    fn whenever_the_process_dies_the_result_is_right_and_nothing_recorded_is_run_again(
+        width in 1..4usize, steps in proptest::collection::vec(0..10u8, 0..60),
+    ) {
+        let mut desk = Desk::new();
+        let texts = ["a", "b", "c"];
+        let mut spec = words(&texts[..width]);
+        let when = When { stage: "two".into(), exit_code: Some(0), output_starts_with: None, not: false };
+        spec.stages[2].when = Some(when);
+        desk.submit(spec);
+        while desk.answers.is_empty() {
+            desk.write();
+        }
+        let recorded = |desk: &Desk| desk.view().stages.iter().map(|stage| stage.done).sum::<u32>();
+        let (mut restarts, mut told) = (0u32, 0);
+        for step in steps {
+            match step {
+                0 => {
+                    told = recorded(&desk);
+                    restarts += 1;
+                    desk.start();
+                    prop_assert!(recorded(&desk) >= told, "a task that had ended has not");
+                }
+                1..=5 => drop(desk.write()),
+                _ => drop(desk.finish(0)),
+            }
+        }
+        let _ = told;
+        desk.settle();
+        let tasks = 2 * width + 1;
+        prop_assert_eq!(desk.view().state, PipelineState::Done);
+        let each: String = texts[..width].iter().map(|text| format!("two(one({text}))")).collect();
+        prop_assert_eq!(desk.result(), format!("last({each}{})", texts[..width].concat()));
+        // Two cores: no more than two ends can be lost by a death, beside those that were not written yet.
+        if restarts == 0 {
+            prop_assert_eq!(desk.ran.len(), tasks);
+        }
+        for stage in desk.view().stages {
+            prop_assert_eq!((stage.done, stage.skipped), (stage.tasks, 0));
+        }
+    }
+}
