@@ -103,7 +103,7 @@ pub(super) const RELAY_ANOTHER_AFTER: Duration = Duration::from_secs(5);
 /// Relays a node behind a NAT keeps: one may die.
 pub(super) const RELAYS_USED: usize = 2;
 /// A relay that refuses, or is lost, is asked again after this.
-pub(super) const RELAY_REST: Duration = Duration::from_secs(30);
+pub(super) const RELAY_REST: Duration = Duration::from_secs(10);
 
 /// Addresses under which neighbours see this node that are remembered; behind a symmetric NAT each sees another.
 pub(super) const OBSERVED_MAX: usize = 32;

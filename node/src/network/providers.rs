@@ -127,7 +127,9 @@ impl Providers {
         if is_enough && let Some(mut query) = table.query_mut(&id) {
             query.finish();
         }
-        if (is_last || is_enough) && let Some(search) = self.searches.remove(&id) {
+        if (is_last || is_enough)
+            && let Some(search) = self.searches.remove(&id)
+        {
             let holders = search.holders.into_iter().take(PROVIDERS_PER_BLOB_MAX).collect();
             // Nobody may wait any more.
             let _ = search.found.send(holders);

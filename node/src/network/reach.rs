@@ -5,6 +5,9 @@
 //!                                                                └─ it did not: hidden, by a NAT or a firewall
 //! ```
 //!
+//! An address that is none of ours is that of a NAT: most let nobody through, so that we are taken for hidden until the call
+//! has come, and not only when it has not.
+//!
 //! **Invariant:** what is remembered is bounded, and an address counts only while a neighbour sees us there.
 //! **Not here:** how a neighbour calls (`quic/callback.rs`), and who is asked to relay (`relays.rs`).
 
@@ -20,7 +23,9 @@ use super::limits::{OBSERVED_MAX, REACH_GOOD_FOR};
 #[derive(Debug, Clone, Copy)]
 enum Verdict {
     /// A neighbour is asked to call.
-    Asking,
+    Asking {
+        is_own: bool,
+    },
     Reached(Instant),
     Missed(Instant),
 }
@@ -49,13 +54,13 @@ impl Reach {
         self.seen.insert(connection, observed);
         let due = match self.verdicts.get(&observed) {
             None => true,
-            Some(Verdict::Asking) => false,
+            Some(Verdict::Asking { .. }) => false,
             Some(Verdict::Reached(at) | Verdict::Missed(at)) => now.duration_since(*at) >= REACH_GOOD_FOR,
         };
         let due = due && self.make_room();
         // What was known stands until something else is.
         if due && !self.verdicts.contains_key(&observed) {
-            self.verdicts.insert(observed, Verdict::Asking);
+            self.verdicts.insert(observed, Verdict::Asking { is_own: own.contains(&observed) });
         }
         due
     }
@@ -65,7 +70,7 @@ impl Reach {
         let verdict = match came {
             Some(true) => Verdict::Reached(now),
             Some(false) => Verdict::Missed(now),
-            None if matches!(self.verdicts.get(&observed), Some(Verdict::Asking)) => {
+            None if matches!(self.verdicts.get(&observed), Some(Verdict::Asking { .. })) => {
                 self.verdicts.remove(&observed);
                 return;
             }
@@ -86,7 +91,9 @@ impl Reach {
 
     /// Whether strangers do not reach it: a neighbour sees it where nobody else gets through, and none where others do.
     pub(super) fn is_hidden(&self) -> bool {
-        let is_missed = |address: &SocketAddr| matches!(self.verdicts.get(address), Some(Verdict::Missed(_)));
+        let is_missed = |address: &SocketAddr| {
+            matches!(self.verdicts.get(address), Some(Verdict::Missed(_) | Verdict::Asking { is_own: false }))
+        };
         self.seen.values().any(is_missed) && self.reachable().is_empty()
     }
 
@@ -94,7 +101,8 @@ impl Reach {
     fn make_room(&mut self) -> bool {
         if self.verdicts.len() >= OBSERVED_MAX {
             let seen: BTreeSet<SocketAddr> = self.seen.values().copied().collect();
-            self.verdicts.retain(|address, verdict| seen.contains(address) || matches!(verdict, Verdict::Asking));
+            self.verdicts
+                .retain(|address, verdict| seen.contains(address) || matches!(verdict, Verdict::Asking { .. }));
         }
         self.verdicts.len() < OBSERVED_MAX
     }
@@ -141,6 +149,7 @@ mod tests {
 
         assert!(is_asked(&mut reach, now));
         assert!(!is_asked(&mut reach, now), "it is being asked");
+        assert!(reach.is_hidden(), "there is a NAT");
         reach.answered(now, at(MAPPED), Some(false));
         assert!(!is_asked(&mut reach, now));
         assert!(is_asked(&mut reach, now + REACH_GOOD_FOR));

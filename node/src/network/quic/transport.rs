@@ -116,8 +116,7 @@ impl Transport for Quic {
         let (socket_address, _) = address::parse(&at).ok_or(TransportError::MultiaddrNotSupported(at))?;
         let io = |error: std::io::Error| TransportError::Other(error.into());
         let (endpoint, socket) = self.settings.endpoint(socket_address, true).map_err(io)?;
-        self.listeners
-            .push(Listener::new(id, endpoint, socket, self.finish.clone(), &self.settings).map_err(io)?);
+        self.listeners.push(Listener::new(id, endpoint, socket, self.finish.clone(), &self.settings).map_err(io)?);
         // From now on others are dialled from the port where they can answer.
         self.dialers.remove(&socket_address.is_ipv4());
         self.wake();
@@ -142,7 +141,8 @@ impl Transport for Quic {
         }
         let endpoint = self.endpoint_for(remote, options.port_use).map_err(TransportError::Other)?;
         let (client, finish) = (self.settings.client.clone(), self.finish.clone());
-        Ok(async move { finish.finish(endpoint.connect_with(client, remote, NO_NAME)?, true, Some(remote)).await }.boxed())
+        Ok(async move { finish.finish(endpoint.connect_with(client, remote, NO_NAME)?, true, Some(remote)).await }
+            .boxed())
     }
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Event> {

@@ -9,8 +9,8 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::ConnectionId;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, dcutr, identify, kad, relay};
 use tokio::time::Instant;
 
