@@ -29,7 +29,7 @@ pub(super) struct Behaviour {
     pub(super) relayed: relay::client::Behaviour,
     /// Makes direct connections of relayed ones.
     pub(super) punching: dcutr::Behaviour,
-    pub(super) observed: Observed,
+    pub(super) own: Own,
     pub(super) providers: kad::Behaviour<MemoryStore>,
 }
 
@@ -56,15 +56,15 @@ pub(super) fn relay_limits() -> relay::Config {
 
 /// The record of who has which blob, kept by the peers whose ids are nearest to the blob's (Kademlia).
 ///
-/// It is asked and told seldom, so that it keeps no order of its own while nobody does: no periodic look-ups, which would
-/// dial peers all over the mesh for nothing.
+/// It is asked and told seldom, so that it keeps no order of its own while nobody does (see [`Own`]).
 pub(super) fn providers(local: PeerId) -> kad::Behaviour<MemoryStore> {
     let mut config = kad::Config::new(StreamProtocol::new("/shoal/providers/1"));
     config
         .set_query_timeout(PROVIDERS_QUERY_MAX)
         .set_replication_factor(PROVIDERS_REPLICAS)
         .set_provider_record_ttl(Some(PROVIDERS_TTL))
-        .set_provider_publication_interval(Some(PROVIDERS_AGAIN_AFTER))
+        // `Providers` says it again.
+        .set_provider_publication_interval(None)
         // Values are not kept: only providers.
         .set_record_filtering(kad::StoreInserts::FilterBoth)
         .set_replication_interval(None)
@@ -83,26 +83,46 @@ pub(super) fn providers(local: PeerId) -> kad::Behaviour<MemoryStore> {
     kad::Behaviour::with_config(local, MemoryStore::with_config(local, bounds), config)
 }
 
-/// Tells the behaviours under which addresses neighbours see this node, as they say it: identify alone would put the
-/// listening port in place of the one that a NAT has chosen.
+/// What this node adds to libp2p's rules.
 #[derive(Default)]
-pub(super) struct Observed {
-    news: VecDeque<Multiaddr>,
+pub(super) struct Own {
+    observed: VecDeque<Multiaddr>,
     waker: Option<Waker>,
+    /// Whether the table of providers may call peers that are not connected: while something is asked of it. By itself it
+    /// would look around whenever a neighbour comes, and connect what the protocol has not chosen to.
+    pub(super) table_may_call: bool,
 }
 
-impl Observed {
-    pub(super) fn add(&mut self, address: Multiaddr) {
-        if self.news.len() < OBSERVED_MAX {
-            self.news.push_back(address);
+impl Own {
+    /// A neighbour sees this node there. Identify alone would put the listening port in place of the one that a NAT has
+    /// chosen, and no hole would be punched.
+    pub(super) fn is_seen_at(&mut self, address: Multiaddr) {
+        if self.observed.len() < OBSERVED_MAX {
+            self.observed.push_back(address);
             self.waker.take().into_iter().for_each(Waker::wake);
         }
     }
 }
 
-impl NetworkBehaviour for Observed {
+/// Why a dial of the table's is not made.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing is asked of the table of providers")]
+struct NotAsked;
+
+impl NetworkBehaviour for Own {
     type ConnectionHandler = dummy::ConnectionHandler;
     type ToSwarm = Infallible;
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: Option<PeerId>,
+        addresses: &[Multiaddr],
+        _: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        // Everybody else says where to call.
+        if addresses.is_empty() && !self.table_may_call { Err(ConnectionDenied::new(NotAsked)) } else { Ok(Vec::new()) }
+    }
 
     fn handle_established_inbound_connection(
         &mut self,
@@ -132,7 +152,7 @@ impl NetworkBehaviour for Observed {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<ToSwarm<Infallible, THandlerInEvent<Self>>> {
-        match self.news.pop_front() {
+        match self.observed.pop_front() {
             Some(address) => Poll::Ready(ToSwarm::NewExternalAddrCandidate(address)),
             None => {
                 self.waker = Some(context.waker().clone());

@@ -114,8 +114,10 @@ pub(super) const REACH_LOOK: Duration = Duration::from_secs(5);
 
 /// Time that a search for a blob takes at most.
 pub(super) const PROVIDERS_QUERY_MAX: Duration = Duration::from_secs(5);
-/// Searches, and announcements, under way.
+/// Searches under way.
 pub(super) const PROVIDERS_QUERIES_MAX: usize = 32;
+/// Blobs of which it is said at once that they are here.
+pub(super) const PROVIDERS_SAYING_MAX: usize = 4;
 /// Holders of one blob that are called because they were found.
 pub(super) const PROVIDERS_DIALS_MAX: usize = 2;
 /// Blobs whose holders are remembered for the mesh, and this node's own.

@@ -8,7 +8,7 @@
 //! **Invariant:** what members make this peer keep is bounded, by blobs and by holders of each.
 //! **Not here:** whether a holder may give a blob away, and fetching it. A record is a hint, like gossip.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use libp2p::kad::store::{MemoryStore, RecordStore};
 use libp2p::kad::{self, GetProvidersOk, InboundRequest, ProviderRecord, QueryId, QueryResult, RecordKey};
@@ -16,14 +16,17 @@ use libp2p::{Multiaddr, StreamProtocol};
 use shoal_protocol::config::{ADDRESS_BYTES_MAX, ADDRESSES_MAX};
 use shoal_protocol::{BlobId, PeerId};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::identity::from_libp2p;
-use super::limits::{PROVIDED_MAX, PROVIDERS_PER_BLOB_MAX, PROVIDERS_QUERIES_MAX, PROVIDERS_QUERY_MAX};
+use super::limits::{
+    PROVIDED_MAX, PROVIDERS_AGAIN_AFTER, PROVIDERS_PER_BLOB_MAX, PROVIDERS_QUERIES_MAX, PROVIDERS_QUERY_MAX,
+    PROVIDERS_SAYING_MAX,
+};
 use super::swarm::Command;
 use super::{Network, ProvideError};
 
-type Table = kad::Behaviour<MemoryStore>;
+pub(super) type Table = kad::Behaviour<MemoryStore>;
 
 /// What is asked for here.
 #[derive(Debug)]
@@ -70,13 +73,20 @@ struct Search {
 #[derive(Default)]
 pub(super) struct Providers {
     searches: HashMap<QueryId, Search>,
-    provided: BTreeSet<BlobId>,
+    /// Blobs that are here, and when that was last said.
+    provided: BTreeMap<BlobId, Option<Instant>>,
+    /// Sayings under way.
+    saying: HashSet<QueryId>,
 }
 
 impl Providers {
-    pub(super) fn on_asked(&mut self, asked: Asked, table: &mut Table) {
+    pub(super) fn on_asked(&mut self, now: Instant, asked: Asked, table: &mut Table) {
         match asked {
-            Asked::Provide(blob) => self.provide(blob, table),
+            Asked::Provide(blob) if self.provided.len() < PROVIDED_MAX => {
+                self.provided.entry(blob).or_default();
+                self.say_due(now, table);
+            }
+            Asked::Provide(blob) => tracing::debug!(%blob, "the mesh is told of no more blobs"),
             Asked::Unprovide(blob) => {
                 self.provided.remove(&blob);
                 table.stop_providing(&key(blob));
@@ -90,18 +100,30 @@ impl Providers {
         }
     }
 
-    fn provide(&mut self, blob: BlobId, table: &mut Table) {
-        if self.provided.len() >= PROVIDED_MAX && !self.provided.contains(&blob) {
-            return tracing::debug!(%blob, "this peer says of no more blobs that it has them");
-        }
-        match table.start_providing(key(blob)) {
-            Ok(_) => drop(self.provided.insert(blob)),
-            Err(error) => tracing::debug!(%blob, %error, "the mesh is not told of a blob"),
+    /// Whether something is asked of the table.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.searches.is_empty() || !self.saying.is_empty()
+    }
+
+    /// Says of the blobs that are due that they are here; a few at once.
+    pub(super) fn say_due(&mut self, now: Instant, table: &mut Table) {
+        for (blob, said) in &mut self.provided {
+            if self.saying.len() >= PROVIDERS_SAYING_MAX {
+                return;
+            }
+            if said.is_some_and(|said| now.duration_since(said) < PROVIDERS_AGAIN_AFTER) {
+                continue;
+            }
+            *said = Some(now);
+            match table.start_providing(key(*blob)) {
+                Ok(query) => drop(self.saying.insert(query)),
+                Err(error) => tracing::debug!(%blob, %error, "the mesh is not told of a blob"),
+            }
         }
     }
 
     /// Takes what the table has found; the holders that came with it.
-    pub(super) fn on_event(&mut self, event: kad::Event, table: &mut Table) -> Vec<libp2p::PeerId> {
+    pub(super) fn on_event(&mut self, now: Instant, event: kad::Event, table: &mut Table) -> Vec<libp2p::PeerId> {
         match event {
             kad::Event::InboundRequest { request: InboundRequest::AddProvider { record: Some(record) } } => {
                 keep(record, table);
@@ -115,7 +137,12 @@ impl Providers {
                 self.on_found(id, &found, step.last, table);
                 found
             }
-            // Announcements come to nothing where nobody is; they are repeated.
+            kad::Event::OutboundQueryProgressed { id, result: QueryResult::StartProviding(_), .. } => {
+                // Where nobody was told, somebody will be the next time.
+                self.saying.remove(&id);
+                self.say_due(now, table);
+                Vec::new()
+            }
             _ => Vec::new(),
         }
     }

@@ -15,7 +15,6 @@ use std::time::Duration;
 use futures::StreamExt;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{ListenerId, TransportError};
-use libp2p::core::upgrade::Version;
 use libp2p::core::{ConnectedPoint, Endpoint};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::behaviour::toggle::Toggle;
@@ -30,7 +29,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use super::behaviour::{Behaviour, BehaviourEvent, Observed, providers, relay_limits};
+use super::behaviour::{Behaviour, BehaviourEvent, Own, providers, relay_limits};
 use super::error::NetworkError;
 use super::identity::{from_libp2p, keypair, to_libp2p};
 use super::limits::*;
@@ -186,7 +185,7 @@ impl Task {
                 },
                 Some(Ok((observed, came))) = self.callbacks.join_next() => self.on_called_back(observed, came),
                 // A relay may have rested, or a hidden peer have a choice again.
-                _ = look.tick() => self.settle(),
+                _ = look.tick() => self.look(),
                 Some(Ok(looked_up)) = self.lookups.join_next() => self.on_looked_up(looked_up),
                 Ok(room) = events.reserve(), if !self.backlog.is_empty() => {
                     if let Some(event) = self.backlog.pop_front() {
@@ -553,12 +552,12 @@ fn build(config: &NetworkConfig, settings: Settings, arrivals: Arrivals) -> Resu
         relay: relay::Behaviour::new(local, relay_limits()),
         relayed,
         punching: dcutr::Behaviour::new(local),
-        observed: Observed::default(),
+        own: Own::default(),
         providers: providers(local),
     };
     let swarm = swarm::Config::with_tokio_executor()
-        // Saves a round trip for each stream: both sides know what will be agreed on.
-        .with_substream_upgrade_protocol_override(Version::V1Lazy)
+        // Streams of libp2p's are few, so that each may take a round trip to agree on what it is for. Without waiting for that
+        // (`V1Lazy`), what is written and let go of at once, as identify's news is, is lost where the other side agrees too late.
         .with_max_negotiating_inbound_streams(NEGOTIATING_MAX)
         // Links decide how long a connection lives, not libp2p's streams.
         .with_idle_connection_timeout(Duration::MAX);

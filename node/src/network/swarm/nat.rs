@@ -15,7 +15,7 @@ use libp2p::{Multiaddr, dcutr, identify, kad, relay};
 use tokio::time::Instant;
 
 use super::super::limits::PROVIDERS_DIALS_MAX;
-use super::super::providers::{self, Asked};
+use super::super::providers::{self, Asked, Providers, Table};
 use super::super::quic::{multiaddress, socket_of};
 use super::super::relays::Offer;
 use super::Task;
@@ -31,7 +31,7 @@ impl Task {
         let offer = Offer { relay: peer, is_cloud: at.is_cloud, address: multiaddress(neighbour) };
         self.relays.offered(id, relays.then_some(offer));
         if let Some(observed) = socket_of(&info.observed_addr) {
-            self.swarm.behaviour_mut().observed.add(multiaddress(observed));
+            self.swarm.behaviour_mut().own.is_seen_at(multiaddress(observed));
             let own = self.swarm.listeners().filter_map(socket_of).collect();
             if self.reach.observed(Instant::now(), id, observed, neighbour, &own) {
                 let asking = self.shared.callbacks.clone().ask(connection);
@@ -135,13 +135,26 @@ impl Task {
         }
     }
 
+    /// Now and then: what has become due.
+    pub(super) fn look(&mut self) {
+        self.settle();
+        self.ask_table(|providers, table| providers.say_due(Instant::now(), table));
+    }
+
     pub(super) fn on_asked(&mut self, asked: Asked) {
-        self.providers.on_asked(asked, &mut self.swarm.behaviour_mut().providers);
+        self.ask_table(|providers, table| providers.on_asked(Instant::now(), asked, table));
+    }
+
+    fn ask_table<T>(&mut self, ask: impl FnOnce(&mut Providers, &mut Table) -> T) -> T {
+        let behaviours = self.swarm.behaviour_mut();
+        let answer = ask(&mut self.providers, &mut behaviours.providers);
+        behaviours.own.table_may_call = self.providers.is_busy();
+        answer
     }
 
     /// Holders of a blob that nobody here knows are called: the table has their addresses as long as the search lasts.
     pub(super) fn on_table(&mut self, event: kad::Event) {
-        let found = self.providers.on_event(event, &mut self.swarm.behaviour_mut().providers);
+        let found = self.ask_table(|providers, table| providers.on_event(Instant::now(), event, table));
         let unconnected: Vec<_> = found.into_iter().filter(|peer| !self.swarm.is_connected(peer)).collect();
         for peer in unconnected.into_iter().take(PROVIDERS_DIALS_MAX) {
             let dial = DialOpts::peer_id(peer).condition(PeerCondition::DisconnectedAndNotDialing).build();

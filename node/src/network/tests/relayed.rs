@@ -51,8 +51,9 @@ async fn a_hidden_member_is_called_through_a_relay_and_the_link_moves_to_a_direc
     caller.dial(&relay);
     caller.connected(relay.id()).await;
     relay.connected(caller.id()).await;
-    caller.pause(Duration::from_millis(200)).await;
+    caller.pause(Duration::from_millis(1_000)).await;
 
+    assert_eq!(caller.network.is_relayed(hidden.id()), None, "nobody has chosen to connect them");
     caller.network.dial(Some(hidden.id()), vec![circuit]);
     caller.connected(hidden.id()).await;
     hidden.connected(caller.id()).await;
