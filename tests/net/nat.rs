@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use shoal_protocol::TaskState;
-use shoal_protocol::api::{PathView, Status};
+use shoal_protocol::api::{PathView, PeerView, Status};
 use shoal_testnet::{Link, Links, NatKind, Where};
 
 use super::*;
@@ -50,6 +50,8 @@ async fn until(mesh: &Cluster, of: usize, what: &str, is_so: impl Fn(&Status) ->
 
 /// A task of one peer that only another may run.
 async fn runs_at(mesh: &Cluster, home: usize, there: &str) {
+    let is_known = |peer: &PeerView| peer.name == there && peer.load.is_some();
+    until(mesh, home, "the load of the other", |status| status.peers.iter().any(is_known)).await;
     let client = mesh.client(home).unwrap();
     let mut request = task_of(&client, example("wordcount"), &[], WORDS).await;
     request.peer = Some(there.into());
@@ -58,6 +60,10 @@ async fn runs_at(mesh: &Cluster, home: usize, there: &str) {
 
     assert_eq!((view.state, executor(&view)), (TaskState::Done, there), "{view:?}");
     assert_eq!(text(&view), native("wordcount", &[], WORDS));
+}
+
+fn is_circuit(address: &str) -> bool {
+    address.contains("/p2p-circuit")
 }
 
 fn counter(counters: &BTreeMap<String, u64>, name: &str) -> u64 {
@@ -131,9 +137,9 @@ fn a_peer_behind_a_full_cone_is_reachable_and_needs_no_relay() {
             let mesh = behind(1, &[NatKind::FullCone, NatKind::Symmetric]).await;
 
             let told = |status: &Status| {
-                let is_outside = |address: &String| address.starts_with("/ip4/198.18.0.2/udp/4");
-                let is_circuit = |address: &String| address.contains("/p2p-circuit");
-                status.addresses.iter().any(is_outside) && !status.addresses.iter().any(is_circuit)
+                let is_outside =
+                    |address: &String| address.starts_with("/ip4/198.18.0.2/udp/4") && !is_circuit(address);
+                status.addresses.iter().any(is_outside)
             };
             until(&mesh, 1, "an address outside", told).await;
             let direct = |status: &Status| path(status, "edge-1") == Some(PathView::Direct);
@@ -149,21 +155,21 @@ fn a_relay_that_dies_is_replaced_by_another() {
         run(async {
             let mesh = behind(3, &[NatKind::Symmetric; 2]).await;
             let relays = |status: &Status| -> Vec<String> {
-                let circuits = status.addresses.iter().filter(|address| address.contains("/p2p-circuit"));
+                let circuits = status.addresses.iter().filter(|address| is_circuit(address));
                 circuits.filter_map(|address| address.split('/').nth(2)).map(str::to_owned).collect()
             };
-            let before = until(&mesh, 1, "two relays", |status| relays(status).len() == 2).await;
-            runs_at(&mesh, 1, "edge-2").await;
+            let before = until(&mesh, 3, "two relays", |status| relays(status).len() == 2).await;
+            runs_at(&mesh, 3, "edge-2").await;
 
             let dies = relays(&before).swap_remove(0);
             let index = (0..3).find(|cloud| mesh.peers()[*cloud].address.ip().to_string() == dies).unwrap();
             mesh.kill(index).unwrap();
 
             let replaced = |status: &Status| relays(status).len() == 2 && !relays(status).contains(&dies);
-            until(&mesh, 1, "another relay", replaced).await;
+            until(&mesh, 3, "another relay", replaced).await;
             let connected = |status: &Status| path(status, "edge-2") == Some(PathView::Relayed);
-            until(&mesh, 1, "a connection through another relay", connected).await;
-            runs_at(&mesh, 1, "edge-2").await;
+            until(&mesh, 3, "a connection through another relay", connected).await;
+            runs_at(&mesh, 3, "edge-2").await;
         });
     });
 }

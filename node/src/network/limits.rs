@@ -109,8 +109,10 @@ pub(super) const RELAY_REST: Duration = Duration::from_secs(10);
 pub(super) const OBSERVED_MAX: usize = 32;
 /// What was found out of one is asked again after this; NATs and their owners change their minds.
 pub(super) const REACH_GOOD_FOR: Duration = Duration::from_secs(600);
+/// A call that has not come after this will hardly come; another second or four are waited nevertheless.
+pub(super) const REACH_PATIENCE: Duration = Duration::from_millis(500);
 /// How often what follows from it is looked after.
-pub(super) const REACH_LOOK: Duration = Duration::from_secs(5);
+pub(super) const REACH_LOOK: Duration = Duration::from_secs(1);
 
 /// Time that a search for a blob takes at most.
 pub(super) const PROVIDERS_QUERY_MAX: Duration = Duration::from_secs(5);

@@ -5,8 +5,8 @@
 //!                                                                └─ it did not: hidden, by a NAT or a firewall
 //! ```
 //!
-//! An address that is none of ours is that of a NAT: most let nobody through, so that we are taken for hidden until the call
-//! has come, and not only when it has not.
+//! An address that is none of ours is that of a NAT: most let nobody through, so that we are taken for hidden when the call
+//! does not come at once, and until it does.
 //!
 //! **Invariant:** what is remembered is bounded, and an address counts only while a neighbour sees us there.
 //! **Not here:** how a neighbour calls (`quic/callback.rs`), and who is asked to relay (`relays.rs`).
@@ -17,7 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 use libp2p::swarm::ConnectionId;
 use tokio::time::Instant;
 
-use super::limits::{OBSERVED_MAX, REACH_GOOD_FOR};
+use super::limits::{OBSERVED_MAX, REACH_GOOD_FOR, REACH_PATIENCE};
 
 /// What is known of an address.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +25,7 @@ enum Verdict {
     /// A neighbour is asked to call.
     Asking {
         is_own: bool,
+        since: Instant,
     },
     Reached(Instant),
     Missed(Instant),
@@ -60,7 +61,7 @@ impl Reach {
         let due = due && self.make_room();
         // What was known stands until something else is.
         if due && !self.verdicts.contains_key(&observed) {
-            self.verdicts.insert(observed, Verdict::Asking { is_own: own.contains(&observed) });
+            self.verdicts.insert(observed, Verdict::Asking { is_own: own.contains(&observed), since: now });
         }
         due
     }
@@ -90,9 +91,11 @@ impl Reach {
     }
 
     /// Whether strangers do not reach it: a neighbour sees it where nobody else gets through, and none where others do.
-    pub(super) fn is_hidden(&self) -> bool {
-        let is_missed = |address: &SocketAddr| {
-            matches!(self.verdicts.get(address), Some(Verdict::Missed(_) | Verdict::Asking { is_own: false }))
+    pub(super) fn is_hidden(&self, now: Instant) -> bool {
+        let is_missed = |address: &SocketAddr| match self.verdicts.get(address) {
+            Some(Verdict::Missed(_)) => true,
+            Some(Verdict::Asking { is_own: false, since }) => now.duration_since(*since) >= REACH_PATIENCE,
+            Some(Verdict::Asking { .. } | Verdict::Reached(_)) | None => false,
         };
         self.seen.values().any(is_missed) && self.reachable().is_empty()
     }
@@ -149,14 +152,14 @@ mod tests {
 
         assert!(is_asked(&mut reach, now));
         assert!(!is_asked(&mut reach, now), "it is being asked");
-        assert!(reach.is_hidden(), "there is a NAT");
+        assert!(!reach.is_hidden(now) && reach.is_hidden(now + REACH_PATIENCE), "there is a NAT");
         reach.answered(now, at(MAPPED), Some(false));
         assert!(!is_asked(&mut reach, now));
         assert!(is_asked(&mut reach, now + REACH_GOOD_FOR));
-        assert!(reach.is_hidden(), "what was known stands until something else is");
+        assert!(reach.is_hidden(now), "what was known stands until something else is");
         reach.answered(now + REACH_GOOD_FOR, at(MAPPED), Some(true));
 
-        assert!(!reach.is_hidden());
+        assert!(!reach.is_hidden(now));
         assert_eq!(reach.reachable(), BTreeSet::from([at(MAPPED)]));
     }
 
@@ -167,7 +170,7 @@ mod tests {
         assert!(!reach.observed(now, connection(1), at(OURS), at("192.168.1.8:7600"), &own()));
         assert!(!reach.observed(now, connection(2), at("127.0.0.1:7600"), at("127.0.0.1:7601"), &own()));
         assert!(reach.observed(now, connection(3), at(OURS), at(CLOUD), &own()), "no NAT between, perhaps a firewall");
-        assert!(!reach.is_hidden() && reach.reachable().is_empty(), "nothing is known yet");
+        assert!(!reach.is_hidden(now) && reach.reachable().is_empty(), "nothing is known yet");
     }
 
     #[test]
@@ -190,7 +193,7 @@ mod tests {
 
         reach.answered(now, at(MAPPED), None);
 
-        assert!(!reach.is_hidden());
+        assert!(!reach.is_hidden(now));
         assert!(reach.observed(now, connection(1), at(MAPPED), at(CLOUD), &own()));
     }
 

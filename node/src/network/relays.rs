@@ -6,7 +6,10 @@
 //!             └───────── another, or after a rest ◄─┘
 //! ```
 //!
-//! **Invariant:** at most [`RELAYS_USED`] are asked at once, and none while this peer is reachable.
+//! A peer that turns out to be reachable keeps the relays it has, until their connections end: a reservation that is let go of
+//! while an answer is on its way makes libp2p-relay 0.22 panic, and an address more is tried last and does no harm.
+//!
+//! **Invariant:** at most [`RELAYS_USED`] are asked at once.
 //! **Not here:** the protocol of reservations. That is libp2p's (circuit relay, version 2).
 
 use std::collections::BTreeMap;
@@ -73,11 +76,6 @@ impl Relays {
         let (_, relay) = self.used.swap_remove(at);
         self.resting.insert(relay, now);
         true
-    }
-
-    /// None is needed any more: their listeners.
-    pub(super) fn let_go(&mut self) -> Vec<ListenerId> {
-        self.used.iter().map(|(listener, _)| *listener).collect()
     }
 }
 

@@ -14,7 +14,9 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, dcutr, identify, kad, relay};
 use tokio::time::Instant;
 
+use super::super::identity::from_libp2p;
 use super::super::limits::PROVIDERS_DIALS_MAX;
+use super::super::links::Path;
 use super::super::providers::{self, Asked, Providers, Table};
 use super::super::quic::{multiaddress, socket_of};
 use super::super::relays::Offer;
@@ -26,7 +28,7 @@ impl Task {
         self.feed_table(peer, info);
         let Some(at) = self.at.get(&id) else { return };
         // Through a relay a neighbour sees the relay.
-        let Some((neighbour, connection)) = at.direct.clone() else { return };
+        let Some((neighbour, connection)) = at.direct.clone() else { return self.call_directly(peer, info) };
         let relays = info.protocols.contains(&relay::HOP_PROTOCOL_NAME);
         let offer = Offer { relay: peer, is_cloud: at.is_cloud, address: multiaddress(neighbour) };
         self.relays.offered(id, relays.then_some(offer));
@@ -41,6 +43,21 @@ impl Task {
         self.settle();
     }
 
+    /// A neighbour that called through a relay may be reachable itself, from here if not from everywhere; libp2p only tries the
+    /// way from it to us.
+    fn call_directly(&mut self, peer: libp2p::PeerId, info: &identify::Info) {
+        let is_known = from_libp2p(&peer).is_some_and(|peer| self.shared.links().is_fresh(peer, Path::Direct));
+        let direct: Vec<_> = info.listen_addrs.iter().filter(|address| socket_of(address).is_some()).cloned().collect();
+        if is_known || direct.is_empty() {
+            return;
+        }
+        // While it is being called already, that call will do.
+        let dial = DialOpts::peer_id(peer).condition(PeerCondition::NotDialing).addresses(direct).build();
+        if let Err(error) = self.swarm.dial(dial) {
+            tracing::debug!(%peer, %error, "a neighbour behind a relay is not called directly");
+        }
+    }
+
     pub(super) fn on_called_back(&mut self, observed: SocketAddr, came: Option<bool>) {
         tracing::debug!(%observed, came, "a neighbour was asked to call back");
         self.reach.answered(Instant::now(), observed, came);
@@ -49,7 +66,7 @@ impl Task {
 
     /// Whether this peer is behind a NAT that nobody gets through uninvited, as far as is known.
     fn is_hidden(&self) -> bool {
-        self.announced.is_empty() && (self.is_hidden_by_choice || self.reach.is_hidden())
+        self.announced.is_empty() && (self.is_hidden_by_choice || self.reach.is_hidden(Instant::now()))
     }
 
     /// Does what follows from what is known now.
@@ -65,10 +82,6 @@ impl Task {
         }
         if is_hidden {
             self.take_relays();
-        } else {
-            for listener in self.relays.let_go() {
-                self.swarm.remove_listener(listener);
-            }
         }
     }
 
