@@ -248,6 +248,9 @@ async fn start(
         serial: 1,
     };
     let config = NetworkConfig {
+        announce: Vec::new(),
+        reachable: true,
+        relay: false,
         listen: vec![format!("/ip4/{at}/udp/{port}/quic-v1")],
         mdns: false,
         mdns_interval: Duration::from_secs(5),

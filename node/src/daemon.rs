@@ -173,6 +173,9 @@ async fn serve(
     let seed = getrandom::u64().map_err(|error| StartError::NoEntropy(error.to_string()))?;
     let (network, network_events) = Network::start(NetworkConfig {
         listen: config.listen.clone(),
+        announce: config.announce.clone(),
+        reachable: config.reachable,
+        relay: config.relay,
         mdns: config.mdns,
         mdns_interval: config.mdns_interval,
         peers_max: config.peers_max,

@@ -291,6 +291,28 @@ pub struct PeerView {
     pub heard_us_ago: Option<u64>,
     /// Address of the connection, when we dialled it.
     pub address: Option<String>,
+    /// How the connection gets there; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathView>,
+}
+
+/// How a connection gets to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PathView {
+    /// From machine to machine.
+    Direct,
+    /// Through another member, which cannot read it.
+    Relayed,
+}
+
+impl core::fmt::Display for PathView {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Direct => "direct",
+            Self::Relayed => "relayed",
+        })
+    }
 }
 
 /// Load of a peer.
@@ -649,6 +671,9 @@ pub struct PingView {
     pub name: String,
     /// How long, in milliseconds; absent when there was no answer within a second.
     pub rtt_ms: Option<f64>,
+    /// How the connection gets there; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathView>,
 }
 
 /// Who is a member of the mesh no more.

@@ -23,7 +23,7 @@ pub mod sandbox;
 pub mod sim;
 
 pub use cluster::{Cluster, ClusterConfig, ClusterError, Discovery, Network, Peer, PeerPlan, Where};
-pub use emulator::{Emulator, EmulatorError, Link, Links, LinksError, Node};
+pub use emulator::{Emulator, EmulatorError, Link, Links, LinksError, NatKind, Node};
 pub use shoal_protocol::output::PeerState;
 
 /// In the directory of a mesh whose tool runs detached: what the tool says.

@@ -8,11 +8,14 @@ mod command_line;
 mod durable;
 mod faults;
 mod joining;
+mod nat;
 mod pipelines;
 mod restart;
 mod revocation;
 mod running;
 mod store;
+#[path = "../../testnet/tests/support/mod.rs"]
+mod support;
 
 use std::time::Duration;
 

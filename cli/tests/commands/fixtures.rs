@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use shoal_protocol::api::{
-    ExecutorView, Listing, LoadView, OutputView, PeerView, Problem, SandboxPart, Status, TaskCounts, TaskView, schema,
+    ExecutorView, Listing, LoadView, OutputView, PathView, PeerView, Problem, SandboxPart, Status, TaskCounts,
+    TaskView, schema,
 };
 use shoal_protocol::certificate::Role;
 use shoal_protocol::id::{MeshId, PeerId, TaskId};
@@ -45,6 +46,7 @@ fn peer(peer: PeerId, name: &str, role: Role) -> PeerView {
         ok_percent: None,
         heard_us_ago: None,
         address: None,
+        path: None,
     }
 }
 
@@ -62,6 +64,7 @@ pub(crate) fn others() -> Vec<PeerView> {
         rtt_p50_ms: Some(24.0),
         rtt_p99_ms: Some(31.2),
         load: load(5, 16, 0, 32 << 10, 29 << 10),
+        path: Some(PathView::Relayed),
         ..peer(FRA, "fra-1", Role::Cloud)
     };
     let nas = PeerView {
@@ -70,6 +73,7 @@ pub(crate) fn others() -> Vec<PeerView> {
         rtt_p99_ms: Some(2.1),
         load: load(12, 4, 0, 4 << 10, 2970),
         ok_percent: Some(99.8),
+        path: Some(PathView::Direct),
         ..peer(NAS, "nas", Role::Edge)
     };
     let gone = PeerView {

@@ -2,8 +2,8 @@
 
 use insta::assert_snapshot;
 use shoal_protocol::api::{
-    BlobView, Check, ConfigValue, ConfigView, EventView, Listing, OutputView, PeerView, PingView, RttView, SCHEMA,
-    Status, TaskView, schema,
+    BlobView, Check, ConfigValue, ConfigView, EventView, Listing, OutputView, PathView, PeerView, PingView, RttView,
+    SCHEMA, Status, TaskView, schema,
 };
 use shoal_protocol::config::{FINISHED_TASKS_MAX, HOME_TASKS_MAX};
 use shoal_protocol::id::BlobId;
@@ -28,11 +28,11 @@ fn status_shows_mesh_peers_and_warnings() {
     assert_snapshot!(ran.out, @r"
     mesh home-lab (b7b7…)   peers 3 alive · 1 suspect   you: cam-17 edge   tasks 2 running · 1 waiting · 311 done · 0 failed
     sandbox whole: parent, limits, privileges, files, syscalls
-    PEER     ROLE   STATE    RTT(p50/p99)  CPU        MEM       QUEUE  OK%   LABELS               ID
-    cam-17*  edge   alive    -             37% of 2   210/512M  1/128  100   site=a               cacacaca
-    fra-1    cloud  alive    24/31.2ms      5% of 16  3/32G     0/128  -     -                    f4f4f4f4
-    nas      edge   alive    0.8/2.1ms     12% of 4   1.1/4G    0/128  99.8  residency=eu,site=a  4a4a4a4a
-    cam-18   edge   suspect  ~3.4ms        -          -         -      -     -                    09090909
+    PEER     ROLE   STATE    RTT(p50/p99)  PATH     CPU        MEM       QUEUE  OK%   LABELS               ID
+    cam-17*  edge   alive    -             -        37% of 2   210/512M  1/128  100   site=a               cacacaca
+    fra-1    cloud  alive    24/31.2ms     relayed   5% of 16  3/32G     0/128  -     -                    f4f4f4f4
+    nas      edge   alive    0.8/2.1ms     direct   12% of 4   1.1/4G    0/128  99.8  residency=eu,site=a  4a4a4a4a
+    cam-18   edge   suspect  ~3.4ms        -        -          -         -      -     -                    09090909
     ! cam-18 last seen 4m ago   → shoal ping cam-18
     ");
 }
@@ -227,7 +227,7 @@ fn blobs_configuration_and_distances_are_listed() {
 
 #[test]
 fn pings_are_summed_up() {
-    let answer = |rtt_ms| Reply::json(&PingView { schema: schema(), peer: NAS, name: "nas".into(), rtt_ms });
+    let answer = |rtt_ms| pong(rtt_ms, None);
     let fake =
         || Fake::new().on("POST /v1/peers/nas/ping", answer(Some(1.0))).on("POST /v1/peers/nas/ping", answer(None));
 
@@ -238,6 +238,22 @@ fn pings_are_summed_up() {
     let silent = Fake::new().on("POST /v1/peers/nas/ping", answer(None)).run(&["ping", "nas", "-c", "1", "--json"]);
     assert_eq!(silent.code, 124);
     assert!(silent.out.contains("\"answered\": 0"), "{}", silent.out);
+}
+
+fn pong(rtt_ms: Option<f64>, path: Option<PathView>) -> Reply {
+    Reply::json(&PingView { schema: schema(), peer: NAS, name: "nas".into(), rtt_ms, path })
+}
+
+#[test]
+fn pings_may_go_on_until_the_connection_is_direct() {
+    let fake = Fake::new()
+        .on("POST /v1/peers/nas/ping", pong(Some(40.0), Some(PathView::Relayed)))
+        .on("POST /v1/peers/nas/ping", pong(Some(20.0), Some(PathView::Direct)));
+
+    let ran = fake.run(&["ping", "nas", "--until-direct"]);
+
+    assert_eq!((ran.code, ran.err.as_str()), (0, "nas: 40.00 ms (relayed)\nnas: 20.00 ms (direct)\n"));
+    assert_snapshot!(ran.out, @"nas  2 of 2 answered   min 20 · median 40 · max 40 ms");
 }
 
 #[test]

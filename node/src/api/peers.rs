@@ -16,7 +16,7 @@ use crate::driver::handle::Refusal;
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) async fn list(State(api): State<Api>) -> ApiResult<Json<Listing<PeerView>>> {
-    let peers = api.driver.read(|driver| driver.peer().peers(driver.now())).await?;
+    let peers = api.driver.read(|driver| driver.peers()).await?;
     Ok(Json(Listing::new(peers)))
 }
 
@@ -26,7 +26,8 @@ pub(super) async fn ping(State(api): State<Api>, Path(peer): Path<String>) -> Ap
         Ok(Ok(rtt)) => rtt,
         Ok(Err(_)) | Err(_) => None,
     };
-    Ok(Json(PingView { schema: schema(), peer: pinging.peer, name: pinging.name, rtt_ms: rtt.map(millis) }))
+    let path = api.driver.read(move |driver| driver.path_to(pinging.peer)).await?;
+    Ok(Json(PingView { schema: schema(), peer: pinging.peer, name: pinging.name, rtt_ms: rtt.map(millis), path }))
 }
 
 #[derive(Debug, Deserialize)]

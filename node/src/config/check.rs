@@ -105,6 +105,16 @@ impl Checker<'_> {
         }
     }
 
+    /// False for never.
+    fn auto_or_never(&mut self, key: &str, text: &str) -> bool {
+        match text {
+            "auto" => {}
+            "never" => return false,
+            other => self.fault(key, format!("is `{other}`"), "write \"auto\" or \"never\""),
+        }
+        true
+    }
+
     fn path(&mut self, key: &str, text: &str) -> PathBuf {
         if text.is_empty() {
             self.fault(key, "is empty".into(), "write a path");
@@ -142,6 +152,12 @@ pub(super) fn check(figment: &Figment, settings: &Settings) -> Result<Config, Co
     for address in &net.bootstrap {
         at.address("net.bootstrap", address, false);
     }
+    for address in &net.announce {
+        // Others take it as it is; a name they would have to look up.
+        at.address("net.announce", address, true);
+    }
+    let reachable = at.auto_or_never("net.reachable", &net.reachable);
+    let relay = at.auto_or_never("net.relay", &net.relay);
     let socket = match (api.listen.strip_prefix("unix:"), api.listen.starts_with('/')) {
         (Some(path), _) if !path.is_empty() => PathBuf::from(path),
         (None, true) => PathBuf::from(&api.listen),
@@ -203,6 +219,9 @@ pub(super) fn check(figment: &Figment, settings: &Settings) -> Result<Config, Co
         certificate: in_data_dir(&mesh.certificate, "member.cert"),
         listen: net.listen.clone(),
         bootstrap: net.bootstrap.clone(),
+        announce: net.announce.clone(),
+        reachable,
+        relay,
         mdns: net.mdns,
         mdns_interval: Duration::from_secs_f64(
             at.real("net.mdns_interval_s", net.mdns_interval_s, 0.1, 3600.0).clamp(0.1, 3600.0),

@@ -57,6 +57,12 @@ pub struct Config {
     pub listen: Vec<String>,
     /// Multiaddresses of peers that are tried for ever.
     pub bootstrap: Vec<String>,
+    /// Multiaddresses where others reach this peer, which it cannot find out by itself.
+    pub announce: Vec<String>,
+    /// Whether it may be reachable from outside at all.
+    pub reachable: bool,
+    /// Whether it relays for other members where it is reachable.
+    pub relay: bool,
     /// Whether to look for peers on the local network.
     pub mdns: bool,
     /// How often.

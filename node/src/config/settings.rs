@@ -25,6 +25,9 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("mesh.certificate", Kind::Text),
     ("net.listen", Kind::List),
     ("net.bootstrap", Kind::List),
+    ("net.announce", Kind::List),
+    ("net.reachable", Kind::Text),
+    ("net.relay", Kind::Text),
     ("net.mdns", Kind::Switch),
     ("net.mdns_interval_s", Kind::Number),
     ("net.max_peers", Kind::Number),
@@ -107,6 +110,10 @@ pub(super) struct Mesh {
 pub(super) struct Net {
     pub(super) listen: Vec<String>,
     pub(super) bootstrap: Vec<String>,
+    /// Where others reach this peer and it cannot see it itself: behind a port that is forwarded.
+    pub(super) announce: Vec<String>,
+    pub(super) reachable: String,
+    pub(super) relay: String,
     pub(super) mdns: bool,
     pub(super) mdns_interval_s: f64,
     pub(super) max_peers: i64,
@@ -192,6 +199,9 @@ impl Settings {
             net: Net {
                 listen: vec!["/ip4/0.0.0.0/udp/7600/quic-v1".into()],
                 bootstrap: Vec::new(),
+                announce: Vec::new(),
+                reachable: "auto".into(),
+                relay: "auto".into(),
                 mdns: true,
                 mdns_interval_s: 30.0,
                 max_peers: 64,

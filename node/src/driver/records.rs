@@ -181,11 +181,16 @@ fn read(path: &Path) -> Result<Vec<SignedRecord>, String> {
     Ok(records)
 }
 
-/// A peer elsewhere can use any address before it can use a loopback one.
-fn best_first(mut addresses: Vec<String>) -> Vec<String> {
+/// A peer elsewhere can use any address before it can use a loopback one; those through relays come last, and all of them
+/// are told: who has them is reached by nothing else.
+fn best_first(addresses: Vec<String>) -> Vec<String> {
+    let (relayed, mut addresses): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| address.contains("/p2p-circuit"));
     let is_loopback = |address: &String| address.starts_with("/ip4/127.") || address.starts_with("/ip6/::1/");
     let is_link_local = |address: &String| address.starts_with("/ip4/169.254.") || address.starts_with("/ip6/fe80:");
     addresses.sort_by_key(|address| (is_link_local(address), is_loopback(address), address.starts_with("/ip6/")));
+    addresses.truncate(ADDRESSES_MAX.saturating_sub(relayed.len()));
+    addresses.extend(relayed);
     addresses.truncate(ADDRESSES_MAX);
     addresses
 }
@@ -286,5 +291,17 @@ mod tests {
         let (second, _) = second.verify(me.mesh, NOW).unwrap();
         assert!(second.sequence > first.sequence && first.sequence >= NOW * 1_000);
         assert!(first.addresses[0].contains("192.0.2.9"), "{:?}", first.addresses);
+    }
+
+    #[test]
+    fn ways_through_relays_are_told_however_many_addresses_there_are() {
+        let circuit = "/ip4/198.51.100.1/udp/7600/quic-v1/p2p/12D3KooW/p2p-circuit".to_owned();
+        let mut addresses = vec![circuit.clone()];
+        addresses.extend((0..20).map(|n| format!("/ip4/192.0.2.{n}/udp/1/quic-v1")));
+
+        let told = best_first(addresses);
+
+        assert_eq!(told.len(), ADDRESSES_MAX);
+        assert_eq!(told.last(), Some(&circuit));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use shoal_protocol::api::{PeerView, PlanView, Status, schema};
+use shoal_protocol::api::{PathView, PeerView, PlanView, Status, schema};
 use shoal_protocol::output::PeerState;
 use shoal_protocol::pipeline::graph::Graph;
 use shoal_protocol::pipeline::spec::PipelineSpec;
@@ -58,7 +58,7 @@ impl Driver {
 
     pub(crate) fn status(&self) -> Status {
         let now = self.now();
-        let peers = self.peer.peers(now);
+        let peers = self.peers();
         let addresses = self.network.local_addresses();
         Status {
             schema: schema(),
@@ -74,6 +74,17 @@ impl Driver {
             tasks: self.peer.task_counts(),
             counters: self.counters(),
         }
+    }
+
+    /// Those it knows, and how it gets to them.
+    pub(crate) fn peers(&self) -> Vec<PeerView> {
+        let known = self.peer.peers(self.now()).into_iter();
+        known.map(|view| PeerView { path: self.path_to(view.peer), ..view }).collect()
+    }
+
+    pub(crate) fn path_to(&self, peer: PeerId) -> Option<PathView> {
+        let is_relayed = self.network.is_relayed(peer)?;
+        Some(if is_relayed { PathView::Relayed } else { PathView::Direct })
     }
 
     fn counters(&self) -> BTreeMap<String, u64> {

@@ -58,6 +58,14 @@ counters! {
     cut_off,
     /// Second connections of one pair that were retired.
     duplicates,
+    /// Connections with members through relays.
+    relayed,
+    /// Direct connections that took the place of relayed ones.
+    punched,
+    /// Relayed connections for which there is no direct way.
+    punches_failed,
+    /// Connections of others that this node has relayed.
+    circuits,
     /// Events and orders dropped because a queue was full.
     dropped,
 }

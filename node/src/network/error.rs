@@ -108,6 +108,23 @@ impl BulkError {
     }
 }
 
+/// Why the mesh was not told, or not asked, of a blob.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProvideError {
+    /// As much is asked for already, or the network is closing.
+    #[error("too much is asked of the mesh at once")]
+    Busy,
+}
+
+impl ProvideError {
+    /// What a person can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Busy => "try again in some seconds",
+        }
+    }
+}
+
 /// Why the node key file is not used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {

@@ -13,6 +13,8 @@ pub(super) enum Kind {
     Long = 0xA1,
     /// What members say of their certificates.
     Papers = 0xA2,
+    /// One name: a request to be called back.
+    Callback = 0xA3,
 }
 
 impl Kind {
@@ -25,6 +27,6 @@ impl Kind {
     /// Of a stream that the other side has opened; none that there is.
     pub(super) async fn of(stream: &mut RecvStream) -> io::Result<Option<Self>> {
         let first = stream.read_u8().await?;
-        Ok([Self::Control, Self::Long, Self::Papers].into_iter().find(|kind| *kind as u8 == first))
+        Ok([Self::Control, Self::Long, Self::Papers, Self::Callback].into_iter().find(|kind| *kind as u8 == first))
     }
 }

@@ -1,5 +1,6 @@
 //! Bounds of what peers and strangers can make this node hold, and the patience it has with them.
 
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use shoal_protocol::config::MESSAGE_BYTES_MAX;
@@ -56,11 +57,13 @@ pub(super) const LONG_TIMEOUT: Duration = Duration::from_secs(16);
 
 /// Unread bytes of one stream: 70 Mbit/s at 60 ms.
 pub(super) const STREAM_WINDOW_BYTES: u32 = 512 * 1024;
-/// Unread bytes of one connection: when every stream of two honest peers stalls, control frames still pass.
+/// Unread bytes of one connection: when every stream of two honest peers stalls, control frames still pass, and when every
+/// circuit does.
 pub(super) const CONNECTION_WINDOW_BYTES: u32 =
-    STREAM_WINDOW_BYTES * (2 * BULK_OUT_MAX as u32 + 2) + (LONG_MAX * MESSAGE_BYTES_MAX) as u32;
-/// Streams of both directions that a peer may hold open: bulk, and those of libp2p.
-pub(super) const STREAMS_MAX: u32 = 32;
+    STREAM_WINDOW_BYTES * (2 * BULK_OUT_MAX + CIRCUITS_PER_PEER_MAX + 2) as u32 + (LONG_MAX * MESSAGE_BYTES_MAX) as u32;
+/// Streams of both directions that a peer may hold open: bulk, those of libp2p, and a circuit each that one of the two
+/// relays for the other.
+pub(super) const STREAMS_MAX: u32 = 24 + 2 * CIRCUITS_PER_PEER_MAX as u32;
 /// Streams of one direction that a peer may hold open: the control stream, and long messages. Twice as many of those as
 /// it sends at once, since it may be done with one before this side is.
 pub(super) const UNI_STREAMS_MAX: u32 = 1 + 2 * LONG_MAX as u32;
@@ -79,3 +82,57 @@ pub(super) const DRAIN_MAX: Duration = Duration::from_secs(1);
 pub(super) const LINGER: Duration = Duration::from_secs(2);
 /// Time that bulk streams on a retired duplicate have to finish.
 pub(super) const BULK_FINISH_MAX: Duration = Duration::from_secs(30);
+
+/// Members that may wait to be called through this node.
+pub(super) const RESERVATIONS_MAX: usize = 128;
+/// Of one member: a second while one connection replaces another.
+pub(super) const RESERVATIONS_PER_PEER_MAX: usize = 2;
+/// They are renewed by themselves; one that is not is forgotten after this.
+pub(super) const RESERVATION_DURATION: Duration = Duration::from_secs(3_600);
+/// Connections that pass through this node at once; each holds at most two stream windows, 64 MiB altogether.
+pub(super) const CIRCUITS_MAX: usize = 64;
+/// Of them those of one member.
+pub(super) const CIRCUITS_PER_PEER_MAX: usize = 16;
+/// How long one may last. It is made anew then, at the price of one broken link a day.
+pub(super) const CIRCUIT_DURATION_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// What one may carry, both ways: a day at 400 kbit/s. Blobs that are cut off are resumed.
+pub(super) const CIRCUIT_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+/// Reservations, and circuits, that a member may ask for at once; and then one more each…
+pub(super) const RELAY_BURST: NonZeroU32 = NonZeroU32::new(32).unwrap();
+pub(super) const RELAY_ANOTHER_AFTER: Duration = Duration::from_secs(5);
+/// Relays a node behind a NAT keeps: one may die.
+pub(super) const RELAYS_USED: usize = 2;
+/// A relay that refuses, or is lost, is asked again after this.
+pub(super) const RELAY_REST: Duration = Duration::from_secs(10);
+
+/// Addresses under which neighbours see this node that are remembered; behind a symmetric NAT each sees another.
+pub(super) const OBSERVED_MAX: usize = 32;
+/// What was found out of one is asked again after this; NATs and their owners change their minds.
+pub(super) const REACH_GOOD_FOR: Duration = Duration::from_secs(600);
+/// A call that has not come after this will hardly come; another second or four are waited nevertheless.
+pub(super) const REACH_PATIENCE: Duration = Duration::from_millis(500);
+/// How often what follows from it is looked after.
+pub(super) const REACH_LOOK: Duration = Duration::from_secs(1);
+
+/// Time that a search for a blob takes at most.
+pub(super) const PROVIDERS_QUERY_MAX: Duration = Duration::from_secs(5);
+/// Searches under way.
+pub(super) const PROVIDERS_QUERIES_MAX: usize = 32;
+/// Blobs of which it is said at once that they are here.
+pub(super) const PROVIDERS_SAYING_MAX: usize = 4;
+/// Holders of one blob that are called because they were found.
+pub(super) const PROVIDERS_DIALS_MAX: usize = 2;
+/// Blobs whose holders are remembered for the mesh, and this node's own.
+pub(super) const PROVIDERS_BLOBS_MAX: usize = 8 * PROVIDED_MAX;
+/// Peers that are told who has a blob; the answers of any one of them suffice.
+pub(super) const PROVIDERS_REPLICAS: NonZeroUsize = NonZeroUsize::new(8).unwrap();
+/// Holders that are remembered of one blob, and named to whoever asks.
+pub(super) const PROVIDERS_PER_BLOB_MAX: usize = 16;
+/// Blobs that this node says it has.
+pub(super) const PROVIDED_MAX: usize = 1_024;
+/// Who does not say so again after this has it no more.
+pub(super) const PROVIDERS_TTL: Duration = Duration::from_secs(5 * 3_600);
+/// Said again twice in that time.
+pub(super) const PROVIDERS_AGAIN_AFTER: Duration = Duration::from_secs(2 * 3_600);
+/// An answer names up to 16 holders and 20 nearer peers.
+pub(super) const PROVIDERS_PACKET_BYTES_MAX: usize = 16 * 1024;

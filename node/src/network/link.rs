@@ -32,7 +32,7 @@ use super::frame::{FrameReader, FrameTooLong};
 use super::greeting::{self, Run};
 use super::kinds::Kind;
 use super::limits::{BULK_FINISH_MAX, DRAIN_MAX, GREETING_BYTES_MAX, GREETING_TIMEOUT, LINGER, RETIRE_AFTER};
-use super::links::{Arrival, Link, LinkId};
+use super::links::{Arrival, Link, LinkId, Path};
 use super::long;
 use super::outbox::{Taken, frame_length};
 use super::quic::{Proven, QuicError};
@@ -42,6 +42,7 @@ use super::{BulkStream, NetworkEvent, Shared};
 pub(super) struct Opened {
     pub(super) id: LinkId,
     pub(super) connection: quinn::Connection,
+    pub(super) path: Path,
     /// Checked in the handshake.
     pub(super) proven: Proven,
     /// The address we dialled, when it was us.
@@ -79,9 +80,9 @@ pub(super) async fn run(opened: Opened, shared: Arc<Shared>) -> End {
 }
 
 async fn live(opened: Opened, shared: Arc<Shared>) -> End {
-    let Opened { id, connection, proven, dialled, mut bulk } = opened;
+    let Opened { id, connection, path, proven, dialled, mut bulk } = opened;
     let peer = proven.certificate.peer;
-    if dialled.is_some() && shared.links().is_fresh(peer) {
+    if dialled.is_some() && shared.links().is_fresh(peer, path) {
         return End::Redundant;
     }
     let greeting = greet(&connection, &shared, dialled.is_some());
@@ -93,7 +94,7 @@ async fn live(opened: Opened, shared: Arc<Shared>) -> End {
             return End::Refused { reason, garbage: false };
         }
     };
-    let link = Arc::new(Link::new(id, connection));
+    let link = Arc::new(Link::new(id, connection, path));
     if dialled.is_none() && link.outbox.push(&shared.greeting).is_err() {
         return End::Closed;
     }

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! One decider needs no agreement on which came first. The newest wins, because only a new connection proves that
-//! its peer is alive: the older one may lead to a process that has crashed.
+//! its peer is alive: the older one may lead to a process that has crashed. Only a new one through a relay loses to a direct
+//! one that was just heard; so a link moves to the direct connection as soon as a hole is punched, and never back for nothing.
 //!
 //! **Invariant:** between `Connected` and `Disconnected` of a peer there is one run of that peer, and at least one link.
 
@@ -33,11 +34,20 @@ const LINKS_PER_PEER_MAX: usize = 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LinkId(pub(super) u64);
 
+/// How a connection gets to a neighbour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Path {
+    Direct,
+    /// Through a third peer.
+    Relayed,
+}
+
 /// One connection with a neighbour. What carries it is of no importance to the rules here.
 #[derive(Debug)]
 pub(super) struct Link<C = quinn::Connection> {
     pub(super) id: LinkId,
     pub(super) connection: C,
+    pub(super) path: Path,
     pub(super) outbox: Outbox,
     pub(super) slots: Slots,
     started: Instant,
@@ -46,10 +56,11 @@ pub(super) struct Link<C = quinn::Connection> {
 }
 
 impl<C> Link<C> {
-    pub(super) fn new(id: LinkId, connection: C) -> Self {
+    pub(super) fn new(id: LinkId, connection: C, path: Path) -> Self {
         Self {
             id,
             connection,
+            path,
             outbox: Outbox::default(),
             slots: Slots::default(),
             started: Instant::now(),
@@ -66,6 +77,10 @@ impl<C> Link<C> {
     fn is_fresh(&self) -> bool {
         let heard = Duration::from_millis(self.heard_ms.load(Ordering::Relaxed));
         self.outbox.is_open() && self.started.elapsed().saturating_sub(heard) < FRESH
+    }
+
+    fn is_fresh_direct(&self) -> bool {
+        self.path == Path::Direct && self.is_fresh()
     }
 
     /// What it still receives is not delivered.
@@ -132,8 +147,12 @@ impl<C> Links<C> {
             *neighbour = Neighbour { run, links: vec![link] };
             return Arrival::Reconnected;
         }
-        let retire = (self.local < peer).then(|| neighbour.links.last().map(|old| old.id)).flatten();
-        neighbour.links.push(link);
+        // A way around is no better than a direct one that works, however new it is.
+        let keeps = link.path == Path::Relayed && neighbour.links.last().is_some_and(|old| old.is_fresh_direct());
+        let loser = if keeps { Some(link.id) } else { neighbour.links.last().map(|old| old.id) };
+        let retire = loser.filter(|_| self.local < peer);
+        let at = neighbour.links.len() - usize::from(keeps);
+        neighbour.links.insert(at, link);
         while neighbour.links.len() > LINKS_PER_PEER_MAX {
             neighbour.links.remove(0).outbox.cut();
         }
@@ -158,9 +177,12 @@ impl<C> Links<C> {
         self.neighbours.get(&peer)?.links.last()
     }
 
-    /// Whether the peer was heard so recently that a new connection to it would be one too many.
-    pub(super) fn is_fresh(&self, peer: PeerId) -> bool {
-        self.newest(peer).is_some_and(|link| link.is_fresh())
+    /// Whether the peer was heard so recently that a new connection by this path would be one too many.
+    pub(super) fn is_fresh(&self, peer: PeerId, path: Path) -> bool {
+        self.newest(peer).is_some_and(|link| match path {
+            Path::Relayed => link.is_fresh(),
+            Path::Direct => link.is_fresh_direct(),
+        })
     }
 
     pub(super) fn of(&self, peer: PeerId) -> &[Arc<Link<C>>] {
@@ -184,7 +206,11 @@ mod tests {
     const HIGH: PeerId = PeerId([2; 32]);
 
     fn link(id: u64) -> Arc<Link<()>> {
-        Arc::new(Link::new(LinkId(id), ()))
+        relayed_or_not(id, Path::Direct)
+    }
+
+    fn relayed_or_not(id: u64, path: Path) -> Arc<Link<()>> {
+        Arc::new(Link::new(LinkId(id), (), path))
     }
 
     fn newest(links: &Links<()>, peer: PeerId) -> Option<LinkId> {
@@ -205,6 +231,22 @@ mod tests {
 
         assert!(!low.depart(HIGH, LinkId(1)));
         assert!(low.depart(HIGH, LinkId(2)), "the last one");
+    }
+
+    #[test]
+    fn a_direct_connection_takes_over_from_a_relayed_one_and_not_the_other_way_round() {
+        let mut links = Links::new(LOW, 8);
+        links.arrive(HIGH, Run(1), relayed_or_not(1, Path::Relayed));
+        assert!(links.is_fresh(HIGH, Path::Relayed) && !links.is_fresh(HIGH, Path::Direct));
+
+        let direct = links.arrive(HIGH, Run(1), relayed_or_not(2, Path::Direct));
+        assert_eq!(direct, Arrival::Duplicate { retire: Some(LinkId(1)) });
+        links.depart(HIGH, LinkId(1));
+        let relayed = links.arrive(HIGH, Run(1), relayed_or_not(3, Path::Relayed));
+
+        assert_eq!(relayed, Arrival::Duplicate { retire: Some(LinkId(3)) });
+        assert_eq!(newest(&links, HIGH), Some(LinkId(2)));
+        assert!(links.is_fresh(HIGH, Path::Direct));
     }
 
     #[test]

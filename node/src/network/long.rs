@@ -25,7 +25,8 @@ use tokio::time::timeout;
 use super::frame::FrameTooLong;
 use super::kinds::Kind;
 use super::limits::{DRAIN_MAX, LONG_MAX, LONG_TIMEOUT};
-use super::links::Link;
+use super::links::{Link, Path};
+use super::quic::CALLBACK_BYTES;
 use super::{NetworkEvent, Shared};
 
 /// Long messages of one neighbour that are read, or wait for the driver: the sender waits when it has as many.
@@ -115,14 +116,15 @@ impl Incoming {
     }
 
     fn take(&mut self, stream: RecvStream) {
-        self.coming.spawn(receive(stream, self.from, Arc::clone(&self.shared)));
+        self.coming.spawn(receive(stream, self.from, Arc::clone(&self.link), Arc::clone(&self.shared)));
     }
 }
 
 /// Reads one and hands it to the driver.
-async fn receive(stream: RecvStream, from: PeerId, shared: Arc<Shared>) {
+async fn receive(stream: RecvStream, from: PeerId, link: Arc<Link>, shared: Arc<Shared>) {
     let (kind, body) = match timeout(LONG_TIMEOUT, read(stream)).await {
-        Ok(Ok(read)) => read,
+        Ok(Ok(Said::Body(kind, body))) => (kind, body),
+        Ok(Ok(Said::CallBack(name, stream))) => return call_back(&shared, &link, name, stream).await,
         Ok(Err(ReadError::NotLong)) => return cut_off(from, &"it opened a stream of no kind", &shared),
         Ok(Err(ReadError::TooLong(error))) => return cut_off(from, &error, &shared),
         Ok(Err(ReadError::Io(error))) => {
@@ -136,7 +138,7 @@ async fn receive(stream: RecvStream, from: PeerId, shared: Arc<Shared>) {
     if links.newest(from).is_some_and(|link| !link.is_muted()) {
         room.send(match kind {
             Kind::Papers => NetworkEvent::Papers { from, body },
-            Kind::Long | Kind::Control => {
+            Kind::Long | Kind::Control | Kind::Callback => {
                 shared.counters.long_in.one();
                 NetworkEvent::Frame { from, body }
             }
@@ -156,10 +158,22 @@ impl From<io::Error> for ReadError {
     }
 }
 
-async fn read(mut stream: RecvStream) -> Result<(Kind, Vec<u8>), ReadError> {
+/// What a stream of one direction had to say.
+enum Said {
+    Body(Kind, Vec<u8>),
+    /// The stream is not at its end: what becomes of it is the answer.
+    CallBack([u8; CALLBACK_BYTES], RecvStream),
+}
+
+async fn read(mut stream: RecvStream) -> Result<Said, ReadError> {
     let (kind, limit) = match Kind::of(&mut stream).await? {
         Some(kind @ Kind::Long) => (kind, MESSAGE_BYTES_MAX),
         Some(kind @ Kind::Papers) => (kind, PAPERS_BYTES_MAX),
+        Some(Kind::Callback) => {
+            let mut name = [0; CALLBACK_BYTES];
+            stream.read_exact(&mut name).await.map_err(io::Error::other)?;
+            return Ok(Said::CallBack(name, stream));
+        }
         Some(Kind::Control) | None => return Err(ReadError::NotLong),
     };
     let announced = usize::try_from(stream.read_u32().await?).unwrap_or(usize::MAX);
@@ -168,7 +182,24 @@ async fn read(mut stream: RecvStream) -> Result<(Kind, Vec<u8>), ReadError> {
     }
     let mut body = vec![0; announced];
     stream.read_exact(&mut body).await.map_err(io::Error::other)?;
-    Ok((kind, body))
+    Ok(Said::Body(kind, body))
+}
+
+/// Does a neighbour the favour, or stops its stream to say that it is none.
+async fn call_back(shared: &Shared, link: &Link, name: [u8; CALLBACK_BYTES], mut stream: RecvStream) {
+    // Through a relay there is no address to call.
+    let called = match link.path {
+        Path::Direct => shared.callbacks.call(&link.connection, name).await,
+        Path::Relayed => Ok(false),
+    };
+    match called {
+        Ok(true) => drop(stream.read_to_end(0).await),
+        Ok(false) => drop(stream.stop(0_u32.into())),
+        Err(error) => {
+            tracing::debug!(%error, "a neighbour could not be called back");
+            let _ = stream.stop(0_u32.into());
+        }
+    }
 }
 
 /// No honest peer does that.

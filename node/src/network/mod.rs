@@ -24,7 +24,10 @@ mod long;
 mod lookup;
 mod outbox;
 mod papers;
+mod providers;
 mod quic;
+mod reach;
+mod relays;
 mod revoked;
 mod slots;
 mod swarm;
@@ -43,7 +46,7 @@ use tokio::time::timeout;
 use counters::Counters;
 use greeting::{Run, greeting};
 use limits::{COMMANDS_MAX, EVENTS_MAX, LONG_BYTES_MIN, STREAM_OPEN_TIMEOUT};
-use links::{Link, Links};
+use links::{Link, Links, Path};
 use outbox::Rejected;
 use revoked::Revoked;
 use swarm::{Command, Task};
@@ -51,7 +54,7 @@ use swarm::{Command, Task};
 use crate::joining::Office;
 
 pub use bulk::BulkStream;
-pub use error::{BulkError, KeyError, KeyLogError, NetworkError, SendError};
+pub use error::{BulkError, KeyError, KeyLogError, NetworkError, ProvideError, SendError};
 pub use identity::{NodeKey, forget_tls_key_log, load_or_create_node_key};
 pub use quic::{Congestion, Probe, Visit, VisitError, Visited};
 pub(crate) use quic::{SOCKET_BUFFER_BYTES, multiaddresses, sockets_of};
@@ -64,6 +67,12 @@ pub struct NetworkConfig {
     pub mdns: bool,
     /// How often to ask the local network.
     pub mdns_interval: Duration,
+    /// Multiaddresses where this peer is reachable from outside, which it cannot find out by itself.
+    pub announce: Vec<String>,
+    /// Whether it may be reachable from outside at all: else it is called through relays, whatever it finds out.
+    pub reachable: bool,
+    /// Whether it relays for other members, if it is reachable.
+    pub relay: bool,
     /// Neighbours at once.
     pub peers_max: usize,
     /// How this peer finds out how much it may send.
@@ -185,6 +194,7 @@ struct Shared {
     addresses: Mutex<Vec<String>>,
     counters: Arc<Counters>,
     revoked: Revoked,
+    callbacks: quic::Callbacks,
     events: mpsc::Sender<NetworkEvent>,
 }
 
@@ -205,18 +215,21 @@ impl Network {
         let local = SecretKey::from_bytes(&config.node_key).peer();
         let (events, received) = mpsc::channel(EVENTS_MAX);
         let (commands, orders) = mpsc::channel(COMMANDS_MAX);
+        let revoked = Revoked::default();
+        let settings = swarm::settings(&config, &revoked)?;
+        let shown = Arc::clone(&settings.shown);
         let shared = Arc::new(Shared {
             local,
             greeting: greeting(Run(run)),
             links: Mutex::new(Links::new(local, config.peers_max)),
             addresses: Mutex::default(),
             counters: Arc::default(),
-            revoked: Revoked::default(),
+            revoked,
+            callbacks: settings.callbacks.clone(),
             events,
         });
-        let mut task = Task::new(&config, Arc::clone(&shared), orders)?;
+        let mut task = Task::new(&config, settings, Arc::clone(&shared), orders)?;
         task.listen(&config.listen).await?;
-        let shown = task.shown();
         tokio::spawn(task.run());
         Ok((Self { shared, commands, shown }, received))
     }
@@ -303,6 +316,11 @@ impl Network {
             Ok(Err(error)) => Err(BulkError::Refused { peer, why: error.to_string() }),
             Err(_) => Err(BulkError::TimedOut(peer)),
         }
+    }
+
+    /// Whether the connection with a neighbour goes through a relay; none with who is no neighbour.
+    pub fn is_relayed(&self, peer: PeerId) -> Option<bool> {
+        self.shared.links().newest(peer).map(|link| link.path == Path::Relayed)
     }
 
     /// Where this node can be reached, as far as it knows.

@@ -3,40 +3,45 @@
 //! **Invariant:** it never waits for the driver, so the driver may wait for it.
 //! **Not here:** frames. Those pass between `link.rs` and the driver directly.
 
+mod nat;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::error::Error;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use libp2p::core::ConnectedPoint;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{ListenerId, TransportError};
-use libp2p::core::upgrade::Version;
+use libp2p::core::{ConnectedPoint, Endpoint};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, ListenError, SwarmEvent};
-use libp2p::{Multiaddr, Swarm, Transport, connection_limits, identify, mdns, swarm};
+use libp2p::{Multiaddr, Swarm, Transport, connection_limits, dcutr, identify, mdns, relay, swarm};
 use nix::errno::Errno;
-use shoal_protocol::PeerId;
 use shoal_protocol::certificate::SecretKey;
 use shoal_protocol::config::ADDRESSES_MAX;
+use shoal_protocol::{PeerId, Role};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use super::behaviour::{Behaviour, BehaviourEvent};
+use super::behaviour::{Behaviour, BehaviourEvent, Own, providers, relay_limits};
 use super::error::NetworkError;
 use super::identity::{from_libp2p, keypair, to_libp2p};
 use super::limits::*;
 use super::link::{self, End, Opened};
-use super::links::LinkId;
+use super::links::{LinkId, Path};
 use super::lookup::{self, LookedUp};
-use super::quic::{Arrivals, Quic, QuicError, Settings, Shown};
+use super::providers::{Asked, Providers};
+use super::quic::{Arrivals, Circuits, Finish, Quic, QuicError, Settings};
+use super::reach::Reach;
+use super::relays::Relays;
 use super::revoked::Revoked;
-use super::{NetworkConfig, NetworkEvent, Shared};
+use super::{NetworkConfig, NetworkEvent, Shared, quic};
 
 /// Time for the system to name the addresses of a wildcard listener.
 const FIRST_ADDRESS_MAX: Duration = Duration::from_secs(1);
@@ -47,7 +52,18 @@ const NEGOTIATING_MAX: usize = 16;
 #[derive(Debug)]
 pub(super) enum Command {
     Dial { peer: Option<PeerId>, addresses: Vec<String> },
+    Providers(Asked),
     Close { done: oneshot::Sender<()> },
+}
+
+/// The other end of a connection.
+#[derive(Debug)]
+struct At {
+    /// As dialled, or where it came from.
+    address: String,
+    /// Where it is, and the connection itself, when no relay is between.
+    direct: Option<(SocketAddr, quinn::Connection)>,
+    is_cloud: bool,
 }
 
 /// Who is at the other end of a link, and where.
@@ -63,14 +79,23 @@ pub(super) struct Task {
     shared: Arc<Shared>,
     commands: mpsc::Receiver<Command>,
     arrivals: Arrivals,
-    shown: Arc<Shown>,
     links: JoinSet<(Whom, End)>,
     links_begun: u64,
     /// As many as dials the protocol has under way.
     lookups: JoinSet<LookedUp>,
     dials: BTreeMap<ConnectionId, (Option<PeerId>, Option<String>)>,
-    /// Where the other end of each connection is.
-    addresses: BTreeMap<ConnectionId, String>,
+    at: BTreeMap<ConnectionId, At>,
+    /// Where this peer is reachable, as its configuration says.
+    announced: BTreeSet<Multiaddr>,
+    /// The same, as far as is known by now.
+    external: BTreeSet<Multiaddr>,
+    is_hidden_by_choice: bool,
+    may_relay: bool,
+    reach: Reach,
+    relays: Relays,
+    /// Calls that neighbours were asked for: one for each address they see us at.
+    callbacks: JoinSet<(SocketAddr, Option<bool>)>,
+    providers: Providers,
     discovered: BTreeSet<(PeerId, String)>,
     /// Events for which the driver's queue had no room.
     backlog: VecDeque<NetworkEvent>,
@@ -79,14 +104,20 @@ pub(super) struct Task {
 impl Task {
     pub(super) fn new(
         config: &NetworkConfig,
+        settings: Settings,
         shared: Arc<Shared>,
         commands: mpsc::Receiver<Command>,
     ) -> Result<Self, NetworkError> {
+        let announced = config.announce.iter().map(|address| {
+            let bad = |why| NetworkError::BadAddress { address: address.clone(), why };
+            let parsed: Multiaddr = address.parse().map_err(|error| bad(format!(": {error}")))?;
+            quic::socket_of(&parsed).map(|_| parsed).ok_or_else(|| bad(String::new()))
+        });
+        let announced = announced.collect::<Result<_, _>>()?;
         let arrivals = Arrivals::default();
-        let (swarm, shown) = build(config, arrivals.clone(), &shared.revoked)?;
-        Ok(Self {
+        let swarm = build(config, settings, arrivals.clone())?;
+        let mut task = Self {
             swarm,
-            shown,
             shared,
             commands,
             arrivals,
@@ -94,15 +125,20 @@ impl Task {
             links_begun: 0,
             lookups: JoinSet::new(),
             dials: BTreeMap::new(),
-            addresses: BTreeMap::new(),
+            at: BTreeMap::new(),
+            announced,
+            external: BTreeSet::new(),
+            is_hidden_by_choice: !config.reachable,
+            may_relay: config.relay,
+            reach: Reach::default(),
+            relays: Relays::default(),
+            callbacks: JoinSet::new(),
+            providers: Providers::default(),
             discovered: BTreeSet::new(),
             backlog: VecDeque::new(),
-        })
-    }
-
-    /// What handshakes show of this peer.
-    pub(super) fn shown(&self) -> Arc<Shown> {
-        Arc::clone(&self.shown)
+        };
+        task.settle();
+        Ok(task)
     }
 
     /// Opens the configured listeners, and waits until each has an address.
@@ -138,6 +174,8 @@ impl Task {
     /// Runs until it is told to close, or every handle is gone.
     pub(super) async fn run(mut self) {
         let events = self.shared.events.clone();
+        let mut look = interval(REACH_LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 event = self.swarm.select_next_some() => self.on_swarm_event(event),
@@ -145,6 +183,9 @@ impl Task {
                     Ok((whom, end)) => self.on_link_end(&whom, end),
                     Err(error) => tracing::error!(%error, "a link ended by a fault of this program"),
                 },
+                Some(Ok((observed, came))) = self.callbacks.join_next() => self.on_called_back(observed, came),
+                // A relay may have rested, or a hidden peer have a choice again.
+                _ = look.tick() => self.look(),
                 Some(Ok(looked_up)) = self.lookups.join_next() => self.on_looked_up(looked_up),
                 Ok(room) = events.reserve(), if !self.backlog.is_empty() => {
                     if let Some(event) = self.backlog.pop_front() {
@@ -153,6 +194,7 @@ impl Task {
                 }
                 command = self.commands.recv() => match command {
                     Some(Command::Dial { peer, addresses }) => self.dial(peer, addresses),
+                    Some(Command::Providers(asked)) => self.on_asked(asked),
                     Some(Command::Close { done }) => {
                         self.close().await;
                         let _ = done.send(());
@@ -177,7 +219,7 @@ impl Task {
             }
         }
         self.links.abort_all();
-        let connected: Vec<_> = self.addresses.keys().copied().collect();
+        let connected: Vec<_> = self.at.keys().copied().collect();
         for connection in connected {
             self.swarm.close_connection(connection);
         }
@@ -237,7 +279,7 @@ impl Task {
     }
 
     fn dial_peer(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
-        if self.shared.links().is_fresh(peer) {
+        if self.shared.links().is_fresh(peer, Path::Relayed) {
             return;
         }
         let only = match addresses.as_slice() {
@@ -277,26 +319,36 @@ impl Task {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_established(peer_id, connection_id, &endpoint);
             }
-            SwarmEvent::ConnectionClosed { connection_id, .. } => drop(self.addresses.remove(&connection_id)),
+            SwarmEvent::Behaviour(BehaviourEvent::Punching(event)) => self.on_punched(&event),
+            SwarmEvent::Behaviour(BehaviourEvent::Relay(event)) => self.on_relay(&event),
+            SwarmEvent::Behaviour(BehaviourEvent::Providers(event)) => self.on_table(event),
+            SwarmEvent::ConnectionClosed { connection_id, .. } => {
+                self.at.remove(&connection_id);
+                self.reach.closed(connection_id);
+                self.relays.offered(connection_id, None);
+                self.settle();
+            }
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
-                let (peer, address) = self.dials.remove(&connection_id).unwrap_or_default();
+                let Some((peer, address)) = self.dials.remove(&connection_id) else {
+                    return tracing::debug!(peer = ?peer_id, error = dial_reason(&error), "a dial of libp2p's failed");
+                };
                 let peer = peer.or_else(|| peer_id.as_ref().and_then(from_libp2p));
                 self.on_dial_failed(peer, address, &error);
             }
             SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
                 self.on_incoming_failed(send_back_addr.to_string(), &error);
             }
-            SwarmEvent::NewListenAddr { address, .. } => {
-                let address = address.to_string();
-                self.shared.addresses().push(address.clone());
-                self.emit(NetworkEvent::Listening { address });
-            }
+            SwarmEvent::NewListenAddr { address, .. } => self.on_address(&address),
             SwarmEvent::ExpiredListenAddr { address, .. } => self.on_address_gone(&address),
-            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
-                if let Err(error) = reason {
-                    tracing::warn!(error = root(&error), "a listener has failed");
+            SwarmEvent::ListenerClosed { listener_id, addresses, reason } => {
+                let was_relay = self.relays.closed(Instant::now(), listener_id);
+                match reason {
+                    Err(error) if was_relay => tracing::debug!(error = root(&error), "a relay has let go of this peer"),
+                    Err(error) => tracing::warn!(error = root(&error), "a listener has failed"),
+                    Ok(()) => {}
                 }
                 addresses.iter().for_each(|address| self.on_address_gone(address));
+                self.settle();
             }
             SwarmEvent::ListenerError { error, .. } => tracing::debug!(error = root(&error), "listener"),
             // The rest repeats what other events say, or is about behaviours this node does not have.
@@ -308,16 +360,27 @@ impl Task {
         let given = self.dials.remove(&connection).and_then(|(_, address)| address);
         let remote = endpoint.get_remote_address();
         let address = given.unwrap_or_else(|| remote.to_string());
-        self.addresses.insert(connection, address.clone());
-        let arrived = from_libp2p(&peer).and_then(|peer| self.arrivals.take(peer, remote, endpoint.is_dialer()));
-        // One that came through a relay is libp2p's alone: it serves to open a direct one.
+        // Whoever punched a hole has dialled too, but the other side began the handshake.
+        let dialled = matches!(endpoint, ConnectedPoint::Dialer { role_override: Endpoint::Dialer, .. });
+        let arrived = from_libp2p(&peer).and_then(|peer| self.arrivals.take(peer, remote, dialled));
+        // Every connection comes with its arrival, unless it has ended already.
         let Some(arrived) = arrived else { return };
-        let dialled = endpoint.is_dialer();
+        let path = if arrived.remote.is_some() { Path::Direct } else { Path::Relayed };
+        if path == Path::Relayed {
+            self.shared.counters.relayed.one();
+        }
+        let at = At {
+            address: address.clone(),
+            direct: arrived.remote.map(|remote| (remote, arrived.connection.clone())),
+            is_cloud: arrived.proven.certificate.role == Role::Cloud,
+        };
+        self.at.insert(connection, at);
         let whom = Whom { peer: arrived.proven.certificate.peer, address, dialled };
         self.links_begun += 1;
         let opened = Opened {
             id: LinkId(self.links_begun),
             connection: arrived.connection,
+            path,
             proven: arrived.proven,
             dialled: dialled.then(|| whom.address.clone()),
             bulk: arrived.bulk,
@@ -385,6 +448,12 @@ impl Task {
         tracing::debug!(address, error = root(error), "a handshake has failed");
     }
 
+    fn on_address(&mut self, address: &Multiaddr) {
+        let address = address.to_string();
+        self.shared.addresses().push(address.clone());
+        self.emit(NetworkEvent::Listening { address });
+    }
+
     fn on_address_gone(&mut self, address: &Multiaddr) {
         let address = address.to_string();
         self.shared.addresses().retain(|known| *known != address);
@@ -405,16 +474,16 @@ impl Task {
     }
 
     fn on_identify(&mut self, event: identify::Event) {
-        let identify::Event::Received { connection_id, peer_id, info } = event else { return };
-        let (Some(address), Some(peer)) = (self.addresses.get(&connection_id), from_libp2p(&peer_id)) else { return };
-        let near = is_loopback(address);
-        for address in info.listen_addrs.into_iter().take(ADDRESSES_MAX) {
-            let address = address.to_string();
-            // Another machine's loopback is not ours.
-            if near || !is_loopback(&address) {
-                self.discover(peer, address);
-            }
+        let identify::Event::Received { connection_id, peer_id, mut info } = event else { return };
+        let (Some(at), Some(peer)) = (self.at.get(&connection_id), from_libp2p(&peer_id)) else { return };
+        // Another machine's loopback is not ours.
+        let near = is_loopback(&at.address);
+        info.listen_addrs.retain(|address| near || !is_loopback(&address.to_string()));
+        info.listen_addrs.truncate(ADDRESSES_MAX);
+        for address in &info.listen_addrs {
+            self.discover(peer, address.to_string());
         }
+        self.on_identified(connection_id, peer_id, &info);
     }
 
     fn discover(&mut self, peer: PeerId, address: String) {
@@ -448,12 +517,20 @@ impl Task {
     }
 }
 
-fn build(
-    config: &NetworkConfig,
-    arrivals: Arrivals,
-    revoked: &Revoked,
-) -> Result<(Swarm<Behaviour>, Arc<Shown>), NetworkError> {
+/// How this peer begins and answers handshakes.
+pub(super) fn settings(config: &NetworkConfig, revoked: &Revoked) -> Result<Settings, NetworkError> {
+    let key = Arc::new(SecretKey::from_bytes(&config.node_key));
+    let settings = Settings::new(&key, config.mesh, &config.certificate, config.congestion, revoked);
+    let settings = settings.and_then(|settings| match config.office.clone() {
+        Some(office) => settings.with_office(office),
+        None => Ok(settings),
+    });
+    settings.map_err(|error| NetworkError::Transport(error.to_string()))
+}
+
+fn build(config: &NetworkConfig, settings: Settings, arrivals: Arrivals) -> Result<Swarm<Behaviour>, NetworkError> {
     let keypair = keypair(&config.node_key)?;
+    let local = keypair.public().to_peer_id();
     let neighbours = u32::try_from(config.peers_max).unwrap_or(u32::MAX);
     // Twice: while one connection of a pair replaces another, both exist.
     let connections = neighbours.saturating_mul(2).saturating_add(CONNECTIONS_TO_SPARE);
@@ -461,34 +538,41 @@ fn build(
         .with_max_pending_outgoing(Some(PENDING_OUTGOING_MAX))
         .with_max_established(Some(connections))
         .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX));
-    let mdns = config.mdns.then(|| discovery(config, keypair.public().to_peer_id())).flatten();
+    let mdns = config.mdns.then(|| discovery(config, local)).flatten();
     let identify = identify::Config::new("shoal/1".into(), keypair.public())
         .with_agent_version(concat!("shoald ", env!("CARGO_PKG_VERSION")).into())
         .with_interval(IDENTIFY_INTERVAL)
         .with_push_listen_addr_updates(true)
         // It would offer what it knows for every dial; whom to dial where is the protocol's to say.
         .with_cache_size(0);
+    let (circuits, relayed) = relay::client::new(local);
     let behaviour = Behaviour {
         limits: connection_limits::Behaviour::new(limits),
         identify: identify::Behaviour::new(identify),
         mdns: Toggle::from(mdns),
+        relay: relay::Behaviour::new(local, relay_limits()),
+        relayed,
+        punching: dcutr::Behaviour::new(local),
+        own: Own::default(),
+        providers: providers(local),
     };
-    let key = Arc::new(SecretKey::from_bytes(&config.node_key));
-    let settings = Settings::new(&key, config.mesh, &config.certificate, config.congestion, revoked);
-    let settings = settings.and_then(|settings| match config.office.clone() {
-        Some(office) => settings.with_office(office),
-        None => Ok(settings),
-    });
-    let settings = settings.map_err(|error| NetworkError::Transport(error.to_string()))?;
-    let shown = Arc::clone(&settings.shown);
     let swarm = swarm::Config::with_tokio_executor()
-        // Saves a round trip for each stream: both sides know what will be agreed on.
-        .with_substream_upgrade_protocol_override(Version::V1Lazy)
+        // Streams of libp2p's are few, so that each may take a round trip to agree on what it is for. Without waiting for that
+        // (`V1Lazy`), what is written and let go of at once, as identify's news is, is lost where the other side agrees too late.
         .with_max_negotiating_inbound_streams(NEGOTIATING_MAX)
         // Links decide how long a connection lives, not libp2p's streams.
         .with_idle_connection_timeout(Duration::MAX);
-    let transport = Quic::new(settings, arrivals).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed();
-    Ok((Swarm::new(transport, behaviour, keypair.public().to_peer_id(), swarm), shown))
+    let finish = Finish::new(&settings, arrivals);
+    let circuits = Circuits::new(circuits, settings.clone(), finish.clone());
+    let transport = circuits
+        .or_transport(Quic::new(settings, finish))
+        .map(|either, _| {
+            let (peer, muxer) = either.into_inner();
+            (peer, StreamMuxerBox::new(muxer))
+        })
+        .map_err(|either| either.into_inner())
+        .boxed();
+    Ok(Swarm::new(transport, behaviour, local, swarm))
 }
 
 /// A machine without multicast is reached by its addresses; it must start nevertheless.

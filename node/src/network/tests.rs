@@ -1,5 +1,7 @@
 //! Several networks in one process, over real sockets on loopback.
 
+mod relayed;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 
@@ -755,6 +757,9 @@ fn config(seed: u8, certificate: Chain) -> NetworkConfig {
         listen: vec![LOOPBACK.into()],
         mdns: false,
         mdns_interval: Duration::from_secs(2),
+        announce: Vec::new(),
+        reachable: true,
+        relay: true,
         peers_max: 8,
         congestion: Congestion::default(),
         node_key: Zeroizing::new([seed; 32]),

@@ -82,6 +82,7 @@ impl Peer {
             ok_percent: self.requester.ok_percent(self.me.peer),
             heard_us_ago: None,
             address: None,
+            path: None,
         }
     }
 
@@ -157,6 +158,7 @@ impl Peer {
             ok_percent: self.requester.ok_percent(member.peer),
             heard_us_ago: neighbour.heard.map(|heard| micros(now.since(heard))),
             address: neighbour.address.clone(),
+            path: None,
         }
     }
 

@@ -8,7 +8,7 @@ use shoal_protocol::certificate::Role;
 use shoal_protocol::config::{NAME_BYTES_MAX, Weights};
 
 use super::error::ClusterError;
-use crate::emulator::{Links, Node};
+use crate::emulator::{Links, NatKind, Node};
 
 const MIB: u64 = 1024 * 1024;
 /// A mesh forms within a few seconds; a machine that is busy compiling takes longer.
@@ -64,6 +64,8 @@ pub enum Discovery {
 pub struct PeerPlan {
     pub name: String,
     pub role: Role,
+    /// What is between it and the others; only on an emulated network.
+    pub nat: NatKind,
     /// Signed into its certificate.
     pub labels: BTreeMap<String, String>,
     /// Tasks that run at once.
@@ -88,6 +90,7 @@ impl PeerPlan {
         Self {
             name: name.into(),
             role: Role::Edge,
+            nat: NatKind::None,
             labels: BTreeMap::new(),
             cores: 1,
             memory_bytes: 512 * MIB,
@@ -112,7 +115,7 @@ impl PeerPlan {
     }
 
     pub(super) fn node(&self) -> Node {
-        Node { name: self.name.clone(), role: self.role }
+        Node { name: self.name.clone(), role: self.role, nat: self.nat }
     }
 }
 
@@ -156,7 +159,11 @@ impl ClusterConfig {
                 return Err(ClusterError::DuplicateName { name: name.clone() });
             }
         }
+        let behind_nat = self.peers.iter().any(|plan| plan.nat != NatKind::None);
         match (&self.network, self.discovery) {
+            (Where::Loopback | Where::EmulatedIfPossible(_), _) if behind_nat => {
+                Err(ClusterError::NotEmulated { what: "a NAT" })
+            }
             (Where::Loopback, Discovery::Mdns) => Err(ClusterError::NotEmulated { what: "discovery by multicast" }),
             (Where::Loopback | Where::Emulated(_) | Where::EmulatedIfPossible(_), _) => Ok(()),
         }

@@ -26,6 +26,7 @@ use super::config::{ClusterConfig, Discovery, PeerPlan};
 use super::disk::Disk;
 use super::error::ClusterError;
 use super::place::Place;
+use crate::emulator::NatKind;
 
 /// `sun_path` holds 108 bytes with its terminator.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -277,7 +278,10 @@ impl<'a> DaemonConfig<'a> {
         addresses: &[SocketAddr],
     ) -> Self {
         let mdns = config.discovery == Discovery::Mdns;
-        let others = addresses.iter().filter(|address| **address != peer.address).take(BOOTSTRAP_MAX);
+        // Who is behind a NAT cannot be called.
+        let callable = config.peers.iter().zip(addresses).filter(|(plan, _)| plan.nat == NatKind::None);
+        let others =
+            callable.map(|(_, address)| address).filter(|address| **address != peer.address).take(BOOTSTRAP_MAX);
         let emulated_uplink = place.links().and_then(|links| links.uplink(&plan.node()).bits_per_s);
         Self {
             node: NodeSection { name: &plan.name, role: plan.role.to_string(), data_dir: &peer.data_dir },

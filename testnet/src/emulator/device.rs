@@ -17,6 +17,8 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::sys::stat::Mode;
 
+use super::nat::OUTSIDE;
+
 pub(crate) const MTU: i32 = 1_500;
 /// Packets the kernel keeps for the router to read; past it the node's own sends are dropped.
 const TRANSMIT_QUEUE_PACKETS: i32 = 4_096;
@@ -78,19 +80,22 @@ fn configure(control: &OwnedFd, address: Ipv4Addr) -> nix::Result<()> {
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING | libc::IFF_MULTICAST) as libc::c_short;
     ioctl(control, libc::SIOCSIFFLAGS, &request)?;
 
-    route_multicast(control)
+    // mDNS would find no route otherwise, nor would anybody to those behind a NAT.
+    route(control, Ipv4Addr::new(224, 0, 0, 0), Ipv4Addr::new(240, 0, 0, 0))?;
+    let [a, b] = OUTSIDE;
+    route(control, Ipv4Addr::new(a, b, 0, 0), Ipv4Addr::new(255, 255, 0, 0))
 }
 
-/// Sends 224.0.0.0/4 out by the TUN device; mDNS would find no route otherwise.
-fn route_multicast(control: &OwnedFd) -> nix::Result<()> {
+/// Sends what is for this network out by the TUN device.
+fn route(control: &OwnedFd, network: Ipv4Addr, mask: Ipv4Addr) -> nix::Result<()> {
     let mut device = [0; libc::IFNAMSIZ];
     for (to, from) in device.iter_mut().zip(NAME) {
         *to = *from as libc::c_char;
     }
     #[allow(unsafe_code)] // plain C numbers and a pointer, for which zero is a value
     let mut route: libc::rtentry = unsafe { std::mem::zeroed() };
-    route.rt_dst = socket_address(Ipv4Addr::new(224, 0, 0, 0));
-    route.rt_genmask = socket_address(Ipv4Addr::new(240, 0, 0, 0));
+    route.rt_dst = socket_address(network);
+    route.rt_genmask = socket_address(mask);
     route.rt_flags = libc::RTF_UP;
     route.rt_dev = device.as_mut_ptr();
     ioctl(control, libc::SIOCADDRT, &route)

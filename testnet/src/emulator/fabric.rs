@@ -1,15 +1,17 @@
 //! What the emulated wires do to packets, with time handed in and no sockets.
 //!
 //! ```text
-//! accept ─► sender's uplink ─► link (sender, receiver) ─► delay ± jitter ─► due
-//!             queue, rate        loss, queue, rate          FIFO per pair
+//! accept ─► sender's NAT ─► sender's uplink ─► link (sender, receiver) ─► delay ± jitter ─► receiver's NAT ─► due
+//!                             queue, rate        loss, queue, rate          FIFO per pair
 //! ```
+//!
+//! A node behind a NAT is at its outside address, and nowhere else; multicast does not reach it.
 //!
 //! Both queues serialise: a packet starts when the one before it has left, and one that finds more than `queue_bytes` waiting is
 //! dropped at the tail. A multicast packet pays the uplink once and each link on its own.
 //!
 //! **Invariant:** packets of one directed pair leave in the order they came, and a packet is counted exactly once: delivered,
-//! lost, overflowed, cut, or still under way.
+//! lost, overflowed, cut, filtered, or still under way. What its sender's NAT drops, only that counts.
 //! **Not here:** TUN devices, clocks, threads; those are `router.rs`.
 
 use std::cmp::Reverse;
@@ -22,6 +24,7 @@ use rand_pcg::Pcg32;
 use serde::Serialize;
 
 use super::links::{Link, Links, Node, Uplink};
+use super::nat::{Nat, NatCounts, NatKind, OUTSIDE};
 
 /// Packets under way in the whole mesh; at full size about 100 MB.
 const UNDER_WAY_MAX: usize = 65_536;
@@ -32,8 +35,17 @@ pub(crate) const NODES_MAX: usize = 4_096;
 
 /// The address of the node at this place in the list.
 pub(crate) fn address(node: usize) -> Ipv4Addr {
+    within(SUBNET, node)
+}
+
+/// Where the NAT of that node is, if it is behind one.
+pub(crate) fn outside_address(node: usize) -> Ipv4Addr {
+    within(OUTSIDE, node)
+}
+
+fn within(subnet: [u8; 2], node: usize) -> Ipv4Addr {
     let host = node + 1;
-    Ipv4Addr::new(SUBNET[0], SUBNET[1], (host >> 8) as u8, host as u8)
+    Ipv4Addr::new(subnet[0], subnet[1], (host >> 8) as u8, host as u8)
 }
 
 /// What became of the packets of one directed link.
@@ -49,6 +61,8 @@ pub struct Counts {
     pub packets_overflowed: u64,
     /// Dropped because the link was cut or its ends were partitioned.
     pub packets_cut: u64,
+    /// Dropped by the receiver's NAT.
+    pub packets_filtered: u64,
 }
 
 /// A packet that has reached its receiver's end of the wire.
@@ -65,6 +79,7 @@ pub(crate) struct Fabric {
     /// Row by sender, column by receiver.
     wires: Vec<Wire>,
     uplinks: Vec<Limiter>,
+    nats: Vec<Option<Nat>>,
     under_way: BinaryHeap<Reverse<UnderWay>>,
     accepted: u64,
     unroutable: u64,
@@ -112,6 +127,11 @@ impl Fabric {
             nodes: nodes.len(),
             wires,
             uplinks: nodes.iter().map(|node| limiter(links.uplink(node))).collect(),
+            nats: nodes
+                .iter()
+                .enumerate()
+                .map(|(index, node)| (node.nat != NatKind::None).then(|| Nat::new(node.nat, outside_address(index))))
+                .collect(),
             under_way: BinaryHeap::new(),
             accepted: 0,
             unroutable: 0,
@@ -119,16 +139,26 @@ impl Fabric {
     }
 
     /// Takes one IP packet from a node onto the wire.
-    pub(crate) fn accept(&mut self, now: Duration, from: usize, packet: &[u8]) {
-        match self.destination(packet) {
+    pub(crate) fn accept(&mut self, now: Duration, from: usize, packet: &mut [u8]) {
+        let destination = self.destination(packet);
+        if let (Some(nat), Destination::One(_)) = (&mut self.nats[from], &destination)
+            && !nat.leave(now, packet)
+        {
+            return;
+        }
+        match destination {
             Destination::One(to) if to != from => {
                 let left_uplink = self.uplinks[from].pass(now, packet.len());
                 self.carry(left_uplink, from, to, packet);
             }
+            // A network behind a NAT is one of its own.
+            Destination::All if self.nats[from].is_some() => {}
             Destination::All => {
                 let left_uplink = self.uplinks[from].pass(now, packet.len());
                 for to in (0..self.nodes).filter(|to| *to != from) {
-                    self.carry(left_uplink, from, to, packet);
+                    if self.nats[to].is_none() {
+                        self.carry(left_uplink, from, to, packet);
+                    }
                 }
             }
             Destination::One(_) | Destination::Nowhere => self.unroutable += 1,
@@ -143,13 +173,17 @@ impl Fabric {
     /// The next packet that is due by now. The caller reports what became of it with [`Fabric::delivered`] or [`Fabric::refused`].
     pub(crate) fn pop_due(&mut self, now: Duration) -> Option<Arrival> {
         while self.next_due()? <= now {
-            let Reverse(UnderWay { from, to, packet, .. }) = self.under_way.pop()?;
+            let Reverse(UnderWay { due, from, to, mut packet, .. }) = self.under_way.pop()?;
             let wire = &mut self.wires[from * self.nodes + to];
-            if !wire.cut {
+            if wire.cut {
+                // What was on the wire when it was cut is gone as well.
+                wire.counts.packets_cut += 1;
+                continue;
+            }
+            if self.nats[to].as_mut().is_none_or(|nat| nat.enter(due, &mut packet)) {
                 return Some(Arrival { from, to, packet });
             }
-            // What was on the wire when it was cut is gone as well.
-            wire.counts.packets_cut += 1;
+            wire.counts.packets_filtered += 1;
         }
         None
     }
@@ -199,6 +233,11 @@ impl Fabric {
         self.wires[from * self.nodes + to].counts
     }
 
+    /// What the NAT of a node has done, if it is behind one.
+    pub(crate) fn nat_counts(&self, node: usize) -> Option<NatCounts> {
+        self.nats[node].as_ref().map(Nat::counts)
+    }
+
     /// Packets to addresses that are nobody's.
     pub(crate) fn unroutable(&self) -> u64 {
         self.unroutable
@@ -213,15 +252,17 @@ impl Fabric {
             return Destination::Nowhere;
         }
         let to = Ipv4Addr::new(packet[16], packet[17], packet[18], packet[19]);
-        let subnet = [to.octets()[0], to.octets()[1]] == SUBNET;
-        if to.is_multicast() || to.is_broadcast() || (subnet && to.octets()[2..] == [255, 255]) {
+        let subnet = [to.octets()[0], to.octets()[1]];
+        if to.is_multicast() || to.is_broadcast() || (subnet == SUBNET && to.octets()[2..] == [255, 255]) {
             return Destination::All;
         }
         let host = usize::from(to.octets()[2]) << 8 | usize::from(to.octets()[3]);
-        match host.checked_sub(1) {
-            Some(node) if subnet && node < self.nodes => Destination::One(node),
-            Some(_) | None => Destination::Nowhere,
-        }
+        let at = |node: &usize| match self.nats.get(*node) {
+            Some(Some(_)) => subnet == OUTSIDE,
+            Some(None) => subnet == SUBNET,
+            None => false,
+        };
+        host.checked_sub(1).filter(at).map_or(Destination::Nowhere, Destination::One)
     }
 
     /// Puts a packet that has left the sender's uplink, or overflowed it, onto one wire.

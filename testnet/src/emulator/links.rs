@@ -9,6 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use shoal_protocol::certificate::Role;
 
+use super::nat::NatKind;
+
 /// The links file used when none is given.
 pub const DEFAULT_LINKS_TOML: &str = include_str!("../../links.toml");
 
@@ -24,15 +26,24 @@ const QUEUE_KIB_DEFAULT: u32 = 256;
 pub struct Node {
     pub name: String,
     pub role: Role,
+    pub nat: NatKind,
 }
 
 impl Node {
     pub fn edge(name: impl Into<String>) -> Self {
-        Self { name: name.into(), role: Role::Edge }
+        Self { name: name.into(), role: Role::Edge, nat: NatKind::None }
     }
 
     pub fn cloud(name: impl Into<String>) -> Self {
-        Self { name: name.into(), role: Role::Cloud }
+        Self { name: name.into(), role: Role::Cloud, nat: NatKind::None }
+    }
+}
+
+impl Node {
+    /// The same behind a NAT.
+    #[must_use]
+    pub fn behind(self, nat: NatKind) -> Self {
+        Self { nat, ..self }
     }
 }
 

@@ -15,6 +15,7 @@
 mod device;
 mod fabric;
 mod links;
+mod nat;
 mod router;
 
 use std::collections::BTreeSet;
@@ -24,13 +25,14 @@ use std::process::{Child, Command};
 
 use serde::Serialize;
 
-use self::fabric::{Fabric, NODES_MAX, address};
+use self::fabric::{Fabric, NODES_MAX, address, outside_address};
 use self::router::Router;
 use crate::keeper::Keeper;
 
 pub use self::device::SetupError;
 pub use self::fabric::Counts;
 pub use self::links::{DEFAULT_LINKS_TOML, Link, Links, LinksError, Node, Uplink};
+pub use self::nat::{NatCounts, NatKind};
 
 /// A mesh of emulated machines. Nodes are named by their place in the list it was started with.
 #[derive(Debug)]
@@ -128,9 +130,21 @@ impl Emulator {
         &self.nodes
     }
 
-    /// Where the other nodes reach this one.
+    /// The address that this node has itself; where the others reach it, unless it is behind a NAT.
     pub fn address(&self, node: usize) -> Result<Ipv4Addr, EmulatorError> {
         self.check(node).map(|()| address(node))
+    }
+
+    /// Where the others see this node.
+    pub fn outside_address(&self, node: usize) -> Result<Ipv4Addr, EmulatorError> {
+        self.check(node)?;
+        Ok(if self.nodes[node].nat == NatKind::None { address(node) } else { outside_address(node) })
+    }
+
+    /// What the NAT of a node has done, if it is behind one.
+    pub fn nat_counts(&self, node: usize) -> Result<Option<NatCounts>, EmulatorError> {
+        self.check(node)?;
+        Ok(self.router.fabric().nat_counts(node))
     }
 
     /// Starts a process on a node. It is killed when the emulator ends.

@@ -107,7 +107,7 @@ impl Forwarder {
         let mut buffer = [0; PACKET_BYTES_MAX];
         for _ in 0..BATCH {
             match read(&self.tuns[node], &mut buffer) {
-                Ok(bytes) => fabric.accept(self.start.elapsed(), node, &buffer[..bytes]),
+                Ok(bytes) => fabric.accept(self.start.elapsed(), node, &mut buffer[..bytes]),
                 Err(Errno::EAGAIN | Errno::EINTR) => break,
                 Err(errno) => {
                     // One node's broken device is no reason to cut off the others.

@@ -88,7 +88,7 @@ impl Peers {
 
 impl fmt::Display for Peers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let header = ["PEER", "ROLE", "STATE", "RTT(p50/p99)", "CPU", "MEM", "QUEUE", "OK%", "LABELS", "ID"];
+        let header = ["PEER", "ROLE", "STATE", "RTT(p50/p99)", "PATH", "CPU", "MEM", "QUEUE", "OK%", "LABELS", "ID"];
         let mut table = Table::new(header);
         for peer in &self.listing.items {
             let mine = peer.peer == self.me;
@@ -102,6 +102,7 @@ impl fmt::Display for Peers {
                 Cell::from(peer.role.to_string()),
                 Cell::styled(format::peer_state(peer.state), state_style(peer.state)),
                 Cell::from(rtt(peer)),
+                Cell::from(peer.path.map_or(dash(), |path| path.to_string())),
                 Cell::from(load.map_or(dash(), |load| format!("{:>2}% of {}", load.cpu_percent, load.cores))),
                 Cell::from(load.map_or(dash(), |load| {
                     format::used_of(load.memory_bytes.saturating_sub(load.memory_free_bytes), load.memory_bytes)

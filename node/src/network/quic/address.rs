@@ -25,6 +25,11 @@ pub(super) fn parse(address: &Multiaddr) -> Option<(SocketAddr, Option<PeerId>)>
     }
 }
 
+/// The socket address in a multiaddress; none in one of another form.
+pub(in crate::network) fn socket_of(address: &Multiaddr) -> Option<SocketAddr> {
+    parse(address).map(|(socket, _)| socket)
+}
+
 /// The socket addresses of these multiaddresses, without those of another form.
 pub(crate) fn sockets_of(addresses: &[String]) -> Vec<SocketAddr> {
     let socket = |text: &String| text.parse().ok().and_then(|address| parse(&address)).map(|(socket, _)| socket);
@@ -36,7 +41,7 @@ pub(crate) fn multiaddresses(addresses: &[SocketAddr]) -> Vec<String> {
     addresses.iter().map(|address| format(*address).to_string()).collect()
 }
 
-pub(super) fn format(address: SocketAddr) -> Multiaddr {
+pub(in crate::network) fn format(address: SocketAddr) -> Multiaddr {
     Multiaddr::empty().with(address.ip().into()).with(Protocol::Udp(address.port())).with(Protocol::QuicV1)
 }
 

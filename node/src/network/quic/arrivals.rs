@@ -20,7 +20,8 @@ pub(in crate::network) struct Arrival {
     /// Streams it opens for bulk.
     pub(in crate::network) bulk: mpsc::Receiver<(SendStream, RecvStream)>,
     pub(super) dialled: bool,
-    pub(super) remote: SocketAddr,
+    /// Where it is; none when a relay is between.
+    pub(in crate::network) remote: Option<SocketAddr>,
 }
 
 /// Those that libp2p has not reported yet.
@@ -35,9 +36,9 @@ impl Arrivals {
         waiting.push(arrival);
     }
 
-    /// The one that libp2p reports: the oldest with this peer, at this address, that was dialled or was not.
+    /// The one that libp2p reports: the oldest with this peer, at this address or through a relay, that was dialled or was not.
     pub(in crate::network) fn take(&self, peer: PeerId, remote: &Multiaddr, dialled: bool) -> Option<Arrival> {
-        let (remote, _) = address::parse(remote)?;
+        let remote = address::parse(remote).map(|(remote, _)| remote);
         let is_it = |other: &Arrival| {
             other.proven.certificate.peer == peer && other.remote == remote && other.dialled == dialled
         };

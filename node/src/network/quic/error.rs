@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use libp2p::relay;
+
 /// What can go wrong below the streams.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::network) enum QuicError {
@@ -25,6 +27,10 @@ pub(in crate::network) enum QuicError {
     Connect(#[from] quinn::ConnectError),
     #[error("no listener of this kind to be reached through")]
     NoListener,
+    #[error("the relay: {0}")]
+    Relay(#[from] relay::client::transport::Error),
+    #[error("too many connections through relays are being made")]
+    TooManyCircuits,
     #[error("a way to {0} is being opened already")]
     PunchingAlready(SocketAddr),
 }

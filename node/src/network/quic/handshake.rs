@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::arrivals::{Arrival, Arrivals};
 use super::error::QuicError;
 use super::muxer::Muxer;
-use super::settings::HANDSHAKE_MAX;
+use super::settings::{HANDSHAKE_MAX, Settings};
 use super::tls::{Membership, Proven};
 use crate::network::identity::to_libp2p;
 use crate::network::limits::BULK_IN_MAX;
@@ -29,23 +29,33 @@ use crate::network::limits::BULK_IN_MAX;
 pub(super) const UNDER_WAY_MAX: usize = 64;
 
 /// A connection with a member, or why there is none.
-pub(super) type Outcome = Result<(PeerId, Muxer), QuicError>;
+pub(in crate::network) type Outcome = Result<(PeerId, Muxer), QuicError>;
 
 /// Waits for handshakes to end, and looks once more at who is there.
 #[derive(Clone)]
-pub(super) struct Finish {
+pub(in crate::network) struct Finish {
     pub(super) membership: Arc<Membership>,
     pub(super) arrivals: Arrivals,
 }
 
 impl Finish {
-    pub(super) async fn finish(self, connecting: quinn::Connecting, dialled: bool) -> Outcome {
+    /// Connections are announced in `arrivals` as well.
+    pub(in crate::network) fn new(settings: &Settings, arrivals: Arrivals) -> Self {
+        Self { membership: Arc::clone(&settings.membership), arrivals }
+    }
+
+    /// `remote` is where the other side is, unless it is behind a relay.
+    pub(super) async fn finish(
+        self,
+        connecting: quinn::Connecting,
+        dialled: bool,
+        remote: Option<SocketAddr>,
+    ) -> Outcome {
         let connection = timeout(HANDSHAKE_MAX, connecting).await.map_err(|_| QuicError::Slow)??;
         let proven = self.member(&connection).map_err(QuicError::Refused)?;
         let peer =
             to_libp2p(proven.certificate.peer).ok_or_else(|| QuicError::Refused("its key is no Ed25519 key".into()))?;
         let (for_link, bulk) = mpsc::channel(BULK_IN_MAX);
-        let remote = connection.remote_address();
         self.arrivals.add(Arrival { connection: connection.clone(), proven, bulk, dialled, remote });
         Ok((peer, Muxer::new(connection, for_link)))
     }
@@ -84,7 +94,7 @@ impl UnderWay {
         let number = self.next;
         self.next += 1;
         self.begun.insert(number, (from.ip(), handle));
-        let finishing = Abortable::new(self.finish.clone().finish(connecting, false), registration);
+        let finishing = Abortable::new(self.finish.clone().finish(connecting, false, Some(from)), registration);
         self.running
             .push(finishing.map(move |outcome| (number, from, outcome.unwrap_or(Err(QuicError::GivenUp)))).boxed());
     }

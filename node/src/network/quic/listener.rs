@@ -14,10 +14,12 @@ use if_watch::tokio::IfWatcher;
 use libp2p::core::transport::{ListenerId, TransportEvent};
 
 use super::address;
+use super::callback::Callbacks;
 use super::door::{Answer, Door};
 use super::error::QuicError;
 use super::handshake::{Finish, Outcome, UnderWay};
 use super::join::Desk;
+use super::settings::Settings;
 
 /// First datagrams that are looked at before others get their turn.
 const KNOCKS_A_TURN: usize = 64;
@@ -36,6 +38,7 @@ pub(super) struct Listener {
     door: Door,
     under_way: UnderWay,
     desk: Option<Desk>,
+    callbacks: Callbacks,
     /// The last thing it says.
     closing: Option<Event>,
     is_closed: bool,
@@ -48,7 +51,7 @@ impl Listener {
         endpoint: quinn::Endpoint,
         socket: UdpSocket,
         finish: Finish,
-        desk: Option<Desk>,
+        settings: &Settings,
     ) -> io::Result<Self> {
         let at = socket.local_addr()?;
         let interfaces = at.ip().is_unspecified().then(IfWatcher::new).transpose()?;
@@ -63,7 +66,8 @@ impl Listener {
             next,
             door: Door::default(),
             under_way: UnderWay::new(finish),
-            desk,
+            desk: settings.desk.clone(),
+            callbacks: settings.callbacks.clone(),
             closing: None,
             is_closed: false,
             waker: None,
@@ -134,6 +138,9 @@ impl Listener {
     }
 
     fn answer(&mut self, incoming: quinn::Incoming) {
+        if self.callbacks.heard(&incoming) {
+            return incoming.refuse();
+        }
         let from = incoming.remote_address();
         let proven = incoming.remote_address_validated();
         match self.door.knock(Instant::now(), from.ip(), proven, self.under_way.len()) {

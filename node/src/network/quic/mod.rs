@@ -13,7 +13,9 @@
 
 mod address;
 mod arrivals;
+mod callback;
 mod card;
+mod circuit;
 mod door;
 mod error;
 mod handshake;
@@ -27,9 +29,13 @@ mod tls;
 mod transport;
 mod veil;
 
+pub(super) use address::{format as multiaddress, socket_of};
 pub(crate) use address::{multiaddresses, sockets_of};
 pub(super) use arrivals::Arrivals;
+pub(super) use callback::{CALLBACK_BYTES, Callbacks};
+pub(super) use circuit::Circuits;
 pub(super) use error::QuicError;
+pub(super) use handshake::Finish;
 pub use join::{Visit, VisitError, Visited};
 pub(super) use muxer::open_bulk;
 pub use probe::Probe;

@@ -53,6 +53,10 @@ impl Muxer {
         Self { connection, remote, inbound: None, unsorted, bulk, outbound: None, closing: None }
     }
 
+    pub(super) fn connection(&self) -> quinn::Connection {
+        self.connection.clone()
+    }
+
     fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<Result<Pair, ConnectionError>> {
         let connection = &self.connection;
         let opening = self.inbound.get_or_insert_with(|| {

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use quinn::AsyncUdpSocket;
 use quinn::congestion::{BbrConfig, CubicConfig};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::crypto::{CryptoError, HmacKey};
@@ -13,6 +14,8 @@ use shoal_protocol::MeshId;
 use shoal_protocol::certificate::{Chain, SecretKey};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::callback::Callbacks;
+use super::circuit::DATAGRAM_BYTES_MAX;
 use super::join::Desk;
 use super::tls::{Membership, Shown, Tls, TlsError};
 use crate::joining::Office;
@@ -52,6 +55,7 @@ pub(in crate::network) struct Settings {
     pub(in crate::network) shown: Arc<Shown>,
     /// Where those with a ticket are received, if they are.
     pub(super) desk: Option<Desk>,
+    pub(in crate::network) callbacks: Callbacks,
 }
 
 impl Settings {
@@ -77,7 +81,8 @@ impl Settings {
         let reset_key = Arc::new(ResetKey(blake3::derive_key("shoal 2026-11 quic stateless reset", &*secret)));
         let id_key = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
         let Tls { membership, shown, .. } = tls;
-        Ok(Self { reset_key, id_key, server, client, membership, shown, desk: None })
+        let callbacks = Callbacks::new(client.clone());
+        Ok(Self { reset_key, id_key, server, client, membership, shown, desk: None, callbacks })
     }
 
     /// The same, receiving those with a ticket.
@@ -89,15 +94,27 @@ impl Settings {
     pub(super) fn endpoint(&self, at: SocketAddr, listens: bool) -> io::Result<(quinn::Endpoint, UdpSocket)> {
         let socket = socket(at)?;
         let own = socket.try_clone()?;
+        let server = listens.then(|| self.server.clone());
+        let endpoint = quinn::Endpoint::new(self.endpoint_config(), server, socket, Arc::new(quinn::TokioRuntime))?;
+        Ok((endpoint, own))
+    }
+
+    /// An endpoint on something that is no socket of the system's.
+    pub(super) fn endpoint_over(&self, socket: Arc<dyn AsyncUdpSocket>, listens: bool) -> io::Result<quinn::Endpoint> {
+        let mut config = self.endpoint_config();
+        config.max_udp_payload_size(DATAGRAM_BYTES_MAX).map_err(io::Error::other)?;
+        let server = listens.then(|| self.server.clone());
+        quinn::Endpoint::new_with_abstract_socket(config, server, socket, Arc::new(quinn::TokioRuntime))
+    }
+
+    fn endpoint_config(&self) -> quinn::EndpointConfig {
         // The keys outlive this process: a peer that was restarted tells those who still believe in its old connections
         // at their next datagram, instead of leaving them to a timeout (RFC 9000, 10.3).
         let mut config = quinn::EndpointConfig::new(Arc::clone(&self.reset_key) as Arc<dyn HmacKey>);
         let id_key = self.id_key;
         config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)));
         config.supported_versions(vec![VERSION]);
-        let server = listens.then(|| self.server.clone());
-        let endpoint = quinn::Endpoint::new(config, server, socket, Arc::new(quinn::TokioRuntime))?;
-        Ok((endpoint, own))
+        config
     }
 }
 

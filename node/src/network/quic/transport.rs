@@ -5,7 +5,6 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use futures::future::{BoxFuture, Ready};
@@ -18,7 +17,6 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::address;
-use super::arrivals::Arrivals;
 use super::error::QuicError;
 use super::handshake::{Finish, Outcome};
 use super::listener::{Event, Listener};
@@ -42,9 +40,8 @@ pub(in crate::network) struct Quic {
 }
 
 impl Quic {
-    /// Endpoints whose connections are announced in `arrivals` as well.
-    pub(in crate::network) fn new(settings: Settings, arrivals: Arrivals) -> Self {
-        let finish = Finish { membership: Arc::clone(&settings.membership), arrivals };
+    /// Endpoints whose handshakes are finished by `finish`.
+    pub(in crate::network) fn new(settings: Settings, finish: Finish) -> Self {
         let (listeners, dialers, awaited) = (SelectAll::new(), BTreeMap::new(), BTreeMap::new());
         Self { settings, finish, listeners, dialers, awaited, waker: None }
     }
@@ -119,8 +116,7 @@ impl Transport for Quic {
         let (socket_address, _) = address::parse(&at).ok_or(TransportError::MultiaddrNotSupported(at))?;
         let io = |error: std::io::Error| TransportError::Other(error.into());
         let (endpoint, socket) = self.settings.endpoint(socket_address, true).map_err(io)?;
-        self.listeners
-            .push(Listener::new(id, endpoint, socket, self.finish.clone(), self.settings.desk.clone()).map_err(io)?);
+        self.listeners.push(Listener::new(id, endpoint, socket, self.finish.clone(), &self.settings).map_err(io)?);
         // From now on others are dialled from the port where they can answer.
         self.dialers.remove(&socket_address.is_ipv4());
         self.wake();
@@ -137,13 +133,16 @@ impl Transport for Quic {
         let Some((remote, peer)) = address::parse(&to).filter(|(remote, _)| is_somewhere(remote)) else {
             return Err(TransportError::MultiaddrNotSupported(to));
         };
-        if options.role == Endpoint::Listener && options.port_use == PortUse::New {
+        // Whoever dials as a listener punches a hole: the other side begins the handshake (libp2p's DCUtR). Beginning one from
+        // here as well would open the way too, and leave two connections.
+        if options.role == Endpoint::Listener {
             let Some(peer) = peer else { return Err(TransportError::MultiaddrNotSupported(to)) };
             return self.await_from(remote, peer).map_err(TransportError::Other);
         }
         let endpoint = self.endpoint_for(remote, options.port_use).map_err(TransportError::Other)?;
         let (client, finish) = (self.settings.client.clone(), self.finish.clone());
-        Ok(async move { finish.finish(endpoint.connect_with(client, remote, NO_NAME)?, true).await }.boxed())
+        Ok(async move { finish.finish(endpoint.connect_with(client, remote, NO_NAME)?, true, Some(remote)).await }
+            .boxed())
     }
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Event> {

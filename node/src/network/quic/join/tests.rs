@@ -47,6 +47,9 @@ impl Inviter {
         let certificate = crate::network::tests::certificate_for(&mesh, &key);
         let office = Office::open(dir.path(), mesh.mesh(), "lab", key.peer()).unwrap();
         let config = NetworkConfig {
+            announce: Vec::new(),
+            reachable: true,
+            relay: false,
             listen: vec!["/ip4/127.0.0.1/udp/0/quic-v1".into()],
             mdns: false,
             mdns_interval: Duration::from_secs(2),

@@ -1,0 +1,183 @@
+//! Who has which blob, beyond those this peer knows: records of holders, kept by members all over the mesh (Kademlia).
+//!
+//! ```text
+//! provide(blob) ─► the peers with the ids nearest to the blob's keep: "this peer has it", until it is not said again
+//! find_providers(blob) ─► they are asked; at most some seconds later: who has it
+//! ```
+//!
+//! **Invariant:** what members make this peer keep is bounded, by blobs and by holders of each.
+//! **Not here:** whether a holder may give a blob away, and fetching it. A record is a hint, like gossip.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use libp2p::kad::store::{MemoryStore, RecordStore};
+use libp2p::kad::{self, GetProvidersOk, InboundRequest, ProviderRecord, QueryId, QueryResult, RecordKey};
+use libp2p::{Multiaddr, StreamProtocol};
+use shoal_protocol::config::{ADDRESS_BYTES_MAX, ADDRESSES_MAX};
+use shoal_protocol::{BlobId, PeerId};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+
+use super::identity::from_libp2p;
+use super::limits::{
+    PROVIDED_MAX, PROVIDERS_AGAIN_AFTER, PROVIDERS_PER_BLOB_MAX, PROVIDERS_QUERIES_MAX, PROVIDERS_QUERY_MAX,
+    PROVIDERS_SAYING_MAX,
+};
+use super::swarm::Command;
+use super::{Network, ProvideError};
+
+pub(super) type Table = kad::Behaviour<MemoryStore>;
+
+/// What is asked for here.
+#[derive(Debug)]
+pub(super) enum Asked {
+    Provide(BlobId),
+    Unprovide(BlobId),
+    Find { blob: BlobId, found: oneshot::Sender<Vec<PeerId>> },
+}
+
+impl Network {
+    /// Tells the mesh that this peer has a blob, now and again until [`Network::unprovide`]; of at most
+    /// [`PROVIDED_MAX`] blobs.
+    pub fn provide(&self, blob: BlobId) -> Result<(), ProvideError> {
+        self.ask(Asked::Provide(blob))
+    }
+
+    /// Stops telling; what was told is forgotten in some hours.
+    pub fn unprovide(&self, blob: BlobId) -> Result<(), ProvideError> {
+        self.ask(Asked::Unprovide(blob))
+    }
+
+    /// Members that have said to have a blob, this one not among them; within seconds, whatever the mesh does.
+    ///
+    /// Those that are not connected are being dialled when this returns.
+    pub async fn find_providers(&self, blob: BlobId) -> Result<Vec<PeerId>, ProvideError> {
+        let (found, answer) = oneshot::channel();
+        self.ask(Asked::Find { blob, found })?;
+        // The search itself ends in time; this is for a network that closes meanwhile.
+        let answer = timeout(2 * PROVIDERS_QUERY_MAX, answer).await;
+        answer.ok().and_then(Result::ok).ok_or(ProvideError::Busy)
+    }
+
+    fn ask(&self, asked: Asked) -> Result<(), ProvideError> {
+        self.commands.try_send(Command::Providers(asked)).map_err(|_| ProvideError::Busy)
+    }
+}
+
+struct Search {
+    found: oneshot::Sender<Vec<PeerId>>,
+    holders: BTreeSet<PeerId>,
+}
+
+/// Searches under way, and what is said again and again.
+#[derive(Default)]
+pub(super) struct Providers {
+    searches: HashMap<QueryId, Search>,
+    /// Blobs that are here, and when that was last said.
+    provided: BTreeMap<BlobId, Option<Instant>>,
+    /// Sayings under way.
+    saying: HashSet<QueryId>,
+}
+
+impl Providers {
+    pub(super) fn on_asked(&mut self, now: Instant, asked: Asked, table: &mut Table) {
+        match asked {
+            Asked::Provide(blob) if self.provided.len() < PROVIDED_MAX => {
+                self.provided.entry(blob).or_default();
+                self.say_due(now, table);
+            }
+            Asked::Provide(blob) => tracing::debug!(%blob, "the mesh is told of no more blobs"),
+            Asked::Unprovide(blob) => {
+                self.provided.remove(&blob);
+                table.stop_providing(&key(blob));
+            }
+            // Dropping the sender says that it could not be done.
+            Asked::Find { .. } if self.searches.len() >= PROVIDERS_QUERIES_MAX => {}
+            Asked::Find { blob, found } => {
+                let search = Search { found, holders: BTreeSet::new() };
+                self.searches.insert(table.get_providers(key(blob)), search);
+            }
+        }
+    }
+
+    /// Whether something is asked of the table.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.searches.is_empty() || !self.saying.is_empty()
+    }
+
+    /// Says of the blobs that are due that they are here; a few at once.
+    pub(super) fn say_due(&mut self, now: Instant, table: &mut Table) {
+        for (blob, said) in &mut self.provided {
+            if self.saying.len() >= PROVIDERS_SAYING_MAX {
+                return;
+            }
+            if said.is_some_and(|said| now.duration_since(said) < PROVIDERS_AGAIN_AFTER) {
+                continue;
+            }
+            *said = Some(now);
+            match table.start_providing(key(*blob)) {
+                Ok(query) => drop(self.saying.insert(query)),
+                Err(error) => tracing::debug!(%blob, %error, "the mesh is not told of a blob"),
+            }
+        }
+    }
+
+    /// Takes what the table has found; the holders that came with it.
+    pub(super) fn on_event(&mut self, now: Instant, event: kad::Event, table: &mut Table) -> Vec<libp2p::PeerId> {
+        match event {
+            kad::Event::InboundRequest { request: InboundRequest::AddProvider { record: Some(record) } } => {
+                keep(record, table);
+                Vec::new()
+            }
+            kad::Event::OutboundQueryProgressed { id, result: QueryResult::GetProviders(result), step, .. } => {
+                let found = match result {
+                    Ok(GetProvidersOk::FoundProviders { providers, .. }) => providers.into_iter().collect(),
+                    Ok(GetProvidersOk::FinishedWithNoAdditionalRecord { .. }) | Err(_) => Vec::new(),
+                };
+                self.on_found(id, &found, step.last, table);
+                found
+            }
+            kad::Event::OutboundQueryProgressed { id, result: QueryResult::StartProviding(_), .. } => {
+                // Where nobody was told, somebody will be the next time.
+                self.saying.remove(&id);
+                self.say_due(now, table);
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn on_found(&mut self, id: QueryId, found: &[libp2p::PeerId], is_last: bool, table: &mut Table) {
+        let Some(search) = self.searches.get_mut(&id) else { return };
+        search.holders.extend(found.iter().filter_map(from_libp2p));
+        let is_enough = search.holders.len() >= PROVIDERS_PER_BLOB_MAX || search.found.is_closed();
+        if is_enough && let Some(mut query) = table.query_mut(&id) {
+            query.finish();
+        }
+        if (is_last || is_enough)
+            && let Some(search) = self.searches.remove(&id)
+        {
+            let holders = search.holders.into_iter().take(PROVIDERS_PER_BLOB_MAX).collect();
+            // Nobody may wait any more.
+            let _ = search.found.send(holders);
+        }
+    }
+}
+
+/// Whether a member keeps such records, by the protocols it names.
+pub(super) fn keeps_records(table: &Table, protocols: &[StreamProtocol]) -> bool {
+    table.protocol_names().iter().any(|ours| protocols.contains(ours))
+}
+
+/// A member says of itself that it has a blob.
+fn keep(mut record: ProviderRecord, table: &mut Table) {
+    record.addresses.retain(|address: &Multiaddr| address.len() <= ADDRESS_BYTES_MAX);
+    record.addresses.truncate(ADDRESSES_MAX);
+    if let Err(error) = table.store_mut().add_provider(record) {
+        tracing::debug!(%error, "no room for another holder of a blob");
+    }
+}
+
+fn key(blob: BlobId) -> RecordKey {
+    RecordKey::new(&blob.0)
+}
