@@ -91,11 +91,15 @@ pub fn run(args: &[String], input: &[u8]) -> Result<Vec<u8>, String> {
     })
 }
 
-/// Reads a table with a heading that names `timestamp` (`2013-12-02 21:15:00`) and `value`, oldest reading first.
+/// Reads a table with a heading that names `timestamp` (`2013-12-02 21:15:00`) and `value`, oldest reading first. What
+/// [`crate::anomaly`] reads, with `time` and `temperature`, is understood as well.
 pub fn read(input: &[u8]) -> Result<Vec<Reading<'_>>, String> {
     let lines = text::lines(input)?;
     let (heading, rows) = lines.split_first().ok_or("the input is empty; give a table with a heading")?;
-    let [time, value] = text::columns(heading.1, ["timestamp", "value"])?;
+    let [time, value] = match text::columns(heading.1, ["timestamp", "value"]) {
+        Ok(columns) => columns,
+        Err(missing) => text::columns(heading.1, ["time", "temperature"]).map_err(|_| missing)?,
+    };
     if rows.is_empty() || rows.len() > READINGS_MAX {
         return Err(format!("the table has {} rows; wanted: 1 to {READINGS_MAX}", rows.len()));
     }

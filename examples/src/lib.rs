@@ -25,6 +25,8 @@ pub mod trees;
 pub mod wordcount;
 
 #[cfg(not(target_family = "wasm"))]
+pub mod held_back;
+#[cfg(not(target_family = "wasm"))]
 pub mod modules;
 #[cfg(not(target_family = "wasm"))]
 pub mod workload;

@@ -30,8 +30,7 @@ pub const LOW: [f64; 5] = [
     4.787528592860326, 7.976770827954169, 15.008317636369611, 25.53733171627391, 23.0,
 ];
 
-pub const LIFE: Trees<'_> =
-    Trees { base: 82.043396, depth: 4, questions: &LIFE_QUESTIONS, answers: &LIFE_ANSWERS };
+pub const LIFE: Trees<'_> = Trees { base: 82.043396, depth: 4, questions: &LIFE_QUESTIONS, answers: &LIFE_ANSWERS };
 
 #[rustfmt::skip]
 pub const LIFE_QUESTIONS: [(u8, f32); 640] = [
