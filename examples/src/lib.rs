@@ -9,17 +9,23 @@
 //! **Invariant:** everything outside [`modules`] and [`workload`] compiles with Rust 1.63 and the standard library alone.
 //! **Not here:** placing, sending or sandboxing tasks.
 
+pub mod alarms;
 pub mod anomaly;
 pub mod congestion;
 pub mod digit;
+pub mod engine;
+pub mod forecast;
 pub mod guest;
 pub mod math;
 pub mod occupancy;
 pub mod options;
 pub mod spin;
 pub mod text;
+pub mod trees;
 pub mod wordcount;
 
+#[cfg(not(target_family = "wasm"))]
+pub mod held_back;
 #[cfg(not(target_family = "wasm"))]
 pub mod modules;
 #[cfg(not(target_family = "wasm"))]

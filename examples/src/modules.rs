@@ -1,10 +1,22 @@
 //! The committed modules and the native functions they were built from, by name.
 
 use crate::guest::Run;
-use crate::{anomaly, congestion, digit, occupancy, spin, wordcount};
+use crate::{alarms, anomaly, congestion, digit, engine, forecast, occupancy, spin, wordcount};
 
-pub const NAMES: [&str; 8] =
-    ["occupancy", "digit", "digit_small", "congestion", "anomaly", "wordcount", "spin", "noop"];
+pub const NAMES: [&str; 12] = [
+    "occupancy",
+    "digit",
+    "digit_small",
+    "congestion",
+    "forecast",
+    "anomaly",
+    "alarms",
+    "health",
+    "rul",
+    "wordcount",
+    "spin",
+    "noop",
+];
 
 /// The WebAssembly of the module `name`, one of [`NAMES`].
 pub fn module_bytes(name: &str) -> Option<&'static [u8]> {
@@ -13,6 +25,10 @@ pub fn module_bytes(name: &str) -> Option<&'static [u8]> {
         "digit" => include_bytes!("../modules/digit.wasm"),
         "digit_small" => include_bytes!("../modules/digit_small.wasm"),
         "congestion" => include_bytes!("../modules/congestion.wasm"),
+        "forecast" => include_bytes!("../modules/forecast.wasm"),
+        "alarms" => include_bytes!("../modules/alarms.wasm"),
+        "health" => include_bytes!("../modules/health.wasm"),
+        "rul" => include_bytes!("../modules/rul.wasm"),
         "anomaly" => include_bytes!("../modules/anomaly.wasm"),
         "wordcount" => include_bytes!("../modules/wordcount.wasm"),
         "spin" => include_bytes!("../modules/spin.wasm"),
@@ -28,7 +44,11 @@ pub fn native(name: &str) -> Option<Run> {
         "digit" => digit::run_full,
         "digit_small" => digit::run_small,
         "congestion" => congestion::run,
+        "forecast" => forecast::run,
         "anomaly" => anomaly::run,
+        "alarms" => alarms::run,
+        "health" => engine::health::run,
+        "rul" => engine::rul::run,
         "wordcount" => wordcount::run,
         "spin" => spin::run,
         "noop" => |_, _| Ok(Vec::new()),

@@ -20,6 +20,28 @@ pub fn number(args: &[String], name: &str, default: u64, max: u64) -> Result<u64
     Ok(value)
 }
 
+/// Takes `--name` out of `args` and tells whether it was there.
+pub fn flag(args: &[String], name: &str) -> (bool, Vec<String>) {
+    let rest: Vec<String> = args.iter().filter(|arg| *arg != name).cloned().collect();
+    (rest.len() < args.len(), rest)
+}
+
+/// Takes `--name N` (0 to `max`) out of `args`, if it is there; the other arguments stay.
+pub fn split(args: &[String], name: &str, max: u64) -> Result<(Option<u64>, Vec<String>), String> {
+    // The guest compiler knows no `let … else`.
+    let place = match args.iter().position(|arg| arg == name) {
+        Some(place) => place,
+        None => return Ok((None, args.to_vec())),
+    };
+    let text = args.get(place + 1).ok_or_else(|| format!("`{name}` needs a number after it"))?;
+    let value = match text.parse::<u64>() {
+        Ok(number) if number <= max => number,
+        _ => return Err(format!("`{name} {text}`: give a whole number from 0 to {max}")),
+    };
+    let rest = args.iter().enumerate().filter(|(at, _)| *at != place && *at != place + 1);
+    Ok((Some(value), rest.map(|(_, arg)| arg.clone()).collect()))
+}
+
 /// Does the whole computation `--passes N` times (default 1) and answers with the first result.
 ///
 /// The passes are compared, so repeating costs real work and also shows a machine that miscomputes.
@@ -50,6 +72,16 @@ mod tests {
         {
             assert!(number(&args(wrong), "--passes", 1, 10).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn an_argument_is_taken_out_and_the_others_stay() {
+        let all = args(&["--passes", "3", "--from", "0"]);
+
+        assert_eq!(split(&all, "--from", 10), Ok((Some(0), args(&["--passes", "3"]))));
+        assert_eq!(split(&args(&["--passes", "3"]), "--from", 10), Ok((None, args(&["--passes", "3"]))));
+        assert!(split(&args(&["--from"]), "--from", 10).is_err());
+        assert!(split(&args(&["--from", "11"]), "--from", 10).is_err());
     }
 
     #[test]

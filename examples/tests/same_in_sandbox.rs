@@ -3,11 +3,15 @@
 
 mod sandbox;
 
+use std::io::Read;
+
 use sandbox::Sandbox;
+use shoal_examples::held_back;
 use shoal_examples::modules::{self, module_bytes, native, NAMES};
 use shoal_examples::workload::{five_users, Plan, WorkItem};
 
-const MODULE_BYTES_MAX: usize = 100_000;
+/// The largest brings a map of usual days.
+const MODULE_BYTES_MAX: usize = 200_000;
 
 fn words(args: &[&str]) -> Vec<String> {
     args.iter().map(|arg| arg.to_string()).collect()
@@ -65,6 +69,42 @@ fn five_users_get_the_same_pinned_bytes_natively_and_in_the_sandbox() {
 }
 
 #[test]
+fn the_stages_of_the_use_cases_agree_on_held_back_data() {
+    let check = |name: &str, args: &[&str], input: &[u8]| {
+        check_same(&Sandbox::new(module_bytes(name).unwrap()), name, &words(args), input)
+    };
+
+    let recordings: Vec<u8> = held_back::digits().iter().flat_map(|(_, _, wav)| wav.iter().copied()).collect();
+    for name in ["digit", "digit_small"] {
+        for args in [&[][..], &["--held-back"]] {
+            let output = check(name, args, &recordings);
+            assert_eq!(output.iter().filter(|byte| **byte == b'\n').count(), held_back::digits().len());
+        }
+    }
+
+    let day = held_back::CITY_DAYS[held_back::CITY_DAYS_SEEN];
+    let morning: String = day.lines().take(100).map(|line| format!("{line}\n")).collect();
+    check("congestion", &["--each"], morning.as_bytes());
+    check("forecast", &["--from", "80"], morning.as_bytes());
+    check("forecast", &["--from", "99"], morning.as_bytes());
+    check("forecast", &[], morning.replacen(":", "-", 3).as_bytes());
+
+    let mut engines = String::new();
+    flate2::read::GzDecoder::new(held_back::ENGINES_GZ).read_to_string(&mut engines).unwrap();
+    let three: String = engines.lines().take(500).map(|line| format!("{line}\n")).collect();
+    let conditions = check("health", &[], three.as_bytes());
+    let lives = check("rul", &[], &conditions);
+    assert!(String::from_utf8(lives).unwrap().contains("# engines=3 "));
+    check("rul", &[], &conditions[..conditions.len() / 2]);
+    check("health", &[], three.replacen("1 7 ", "1 9 ", 1).as_bytes());
+
+    for (_, series) in held_back::SERIES {
+        check("alarms", &[], series.as_bytes());
+        check("alarms", &["--passes", "2"], &series.as_bytes()[..40_000]);
+    }
+}
+
+#[test]
 fn the_modules_without_data_agree_too() {
     let spin = Sandbox::new(module_bytes("spin").unwrap());
     let output = check_same(&spin, "spin", &words(&["1000000"]), b"");
@@ -93,7 +133,7 @@ fn repeating_changes_nothing_but_the_work() {
 
 #[test]
 fn wrong_input_and_arguments_end_with_a_message_and_code_2() {
-    for name in ["occupancy", "digit", "digit_small", "congestion", "anomaly"] {
+    for name in ["occupancy", "digit", "digit_small", "congestion", "forecast", "anomaly", "alarms", "health", "rul"] {
         let sandbox = Sandbox::new(module_bytes(name).unwrap());
         for (args, input) in [
             (&[][..], &b""[..]),

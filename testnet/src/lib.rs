@@ -8,6 +8,7 @@
 //! - [`promises`]: what is promised about tasks, checked on what users were told.
 //! - [`overload`]: what such a mesh makes of several times the work that it can do.
 //! - [`recovery`]: how long an answer takes whose executor vanishes.
+//! - [`usecase`]: a home, a city and a factory on such a mesh, judged on data their models have not seen.
 //! - [`sandbox`]: nothing the tool starts outlives it.
 
 pub mod chaos;
@@ -17,10 +18,12 @@ pub mod demo;
 pub mod emulator;
 mod keeper;
 pub mod overload;
+mod plot;
 pub mod promises;
 pub mod recovery;
 pub mod sandbox;
 pub mod sim;
+pub mod usecase;
 
 pub use cluster::{Cluster, ClusterConfig, ClusterError, Discovery, Network, Peer, PeerPlan, Where};
 pub use emulator::{Emulator, EmulatorError, Link, Links, LinksError, NatKind, Node};

@@ -1,4 +1,5 @@
-//! `congestion [--passes N]`: five-minute speeds of a city's road sensors in; a map of its congestion out.
+//! `congestion [--each] [--passes N]`: five-minute speeds of a city's road sensors in; a map of its congestion out.
+//! With `--each` instead one line for every interval of the window: how many sensors are at each level.
 //!
 //! For every interval of the window: recent speeds are averaged, compared with the sensor's free flow, gaps are filled
 //! from neighbouring sensors, and each value leans towards its neighbours'. The newest interval becomes the map; the
@@ -36,9 +37,11 @@ const CONGESTED: f64 = 0.35;
 pub type Values = Vec<Option<f64>>;
 
 pub fn run(args: &[String], input: &[u8]) -> Result<Vec<u8>, String> {
-    options::repeat(args, || {
+    let (each, args) = options::flag(args, "--each");
+    options::repeat(&args, || {
         let window = read(input)?;
-        Ok(report(&window).into_bytes())
+        let maps = maps(&window);
+        Ok(if each { levels(&window, &maps) } else { report(&window, &maps) }.into_bytes())
     })
 }
 
@@ -171,9 +174,36 @@ fn level(lost: f64) -> &'static str {
     LEVELS.iter().rev().find(|(from, _)| lost >= *from).map_or("free", |(_, name)| name)
 }
 
-fn report(window: &Window<'_>) -> String {
-    let history: Vec<Values> =
-        (1..=window.times.len()).map(|end| smoothed(&filled(&lost(&recent(&window.speeds_mph[..end]))))).collect();
+/// What each sensor has lost, at every interval of the window.
+fn maps(window: &Window<'_>) -> Vec<Values> {
+    (1..=window.times.len()).map(|end| smoothed(&filled(&lost(&recent(&window.speeds_mph[..end]))))).collect()
+}
+
+fn levels(window: &Window<'_>, maps: &[Values]) -> String {
+    let mut output = String::from("time,hot_spots");
+    LEVELS.iter().for_each(|(_, name)| output.push_str(&format!(",{name}")));
+    output.push_str(",unknown\n");
+    for (time, lost) in window.times.iter().zip(maps) {
+        output.push_str(&format!("{time},{}", hot_spots(lost).len()));
+        for count in counts(lost) {
+            output.push_str(&format!(",{count}"));
+        }
+        output.push('\n');
+    }
+    output
+}
+
+/// How many sensors are at each level, and how many are not known.
+fn counts(lost: &Values) -> [usize; LEVELS.len() + 1] {
+    let mut counts = [0; LEVELS.len() + 1];
+    for lost in lost {
+        let at = lost.map_or(LEVELS.len(), |lost| LEVELS.iter().rposition(|(from, _)| lost >= *from).unwrap_or(0));
+        counts[at] += 1;
+    }
+    counts
+}
+
+fn report(window: &Window<'_>, history: &[Values]) -> String {
     let newest = &history[history.len() - 1];
     let earlier = &history[history.len().saturating_sub(1 + TREND)];
     let speeds = recent(&window.speeds_mph);
@@ -185,7 +215,7 @@ fn report(window: &Window<'_>) -> String {
         match (newest[sensor], earlier[sensor]) {
             (Some(lost), Some(before)) => {
                 let trend = trend(lost - before);
-                let minutes = INTERVAL_MINUTES * congested_intervals(&history, sensor);
+                let minutes = INTERVAL_MINUTES * congested_intervals(history, sensor);
                 let shown = text::fixed(lost, 3);
                 output.push_str(&format!("{head},{shown},{},{trend},{minutes}\n", level(lost)));
             }
@@ -220,12 +250,10 @@ fn push_summary(output: &mut String, time: &str, lost: &Values) {
         output.push_str(&format!("# hot_spot={} lost={mean} sensors={}\n", number + 1, ids.join(" ")));
     }
     output.push_str(&format!("# time={time} hot_spots={}", hot_spots.len()));
-    for (_, name) in LEVELS {
-        let count = lost.iter().flatten().filter(|&&lost| level(lost) == name).count();
+    for (name, count) in LEVELS.iter().map(|(_, name)| *name).chain(["unknown"]).zip(counts(lost)) {
         output.push_str(&format!(" {name}={count}"));
     }
-    let unknown = lost.iter().filter(|lost| lost.is_none()).count();
-    output.push_str(&format!(" unknown={unknown}\n"));
+    output.push('\n');
 }
 
 /// Groups of near congested sensors with the sum of what they lose, the worst group first.
@@ -290,6 +318,18 @@ mod tests {
 
         assert!(output.contains(" free=0 slow=0 heavy=0 jam=207 unknown=0\n"), "{output}");
         assert_eq!(output.lines().filter(|line| line.ends_with(",jam,same,60")).count(), SENSORS);
+    }
+
+    #[test]
+    fn each_interval_has_a_line_that_counts_every_sensor() {
+        let table = table(|row, _| if row < 2 { 3.0 } else { 100.0 }, 40);
+
+        let output = String::from_utf8(run(&["--each".to_owned()], &table).unwrap()).unwrap();
+
+        let lines: Vec<&str> = output.lines().collect();
+        assert_eq!((lines.len(), lines[0]), (41, "time,hot_spots,free,slow,heavy,jam,unknown"));
+        assert!(lines[1].starts_with("t0,") && lines[1].ends_with(",0,0,0,207,0"), "{}", lines[1]);
+        assert_eq!(lines[40], "t39,0,207,0,0,0,0");
     }
 
     #[test]

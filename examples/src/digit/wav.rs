@@ -6,6 +6,30 @@ pub const SAMPLES_MAX: usize = 80_000;
 /// A tenth of a second: nothing shorter is a word.
 pub const SAMPLES_MIN: usize = 800;
 
+/// More recordings are asked about in several tasks.
+pub const FILES_MAX: usize = 10_000;
+
+/// Parts WAV files that stand one after another; what is not followed by another file is left whole.
+pub fn files(input: &[u8]) -> Result<Vec<&[u8]>, String> {
+    let mut files = Vec::new();
+    let mut rest = input;
+    loop {
+        let end = u32_at(rest, 4).map_or(rest.len(), |length| (length as usize).saturating_add(8));
+        // A recorder that was cut short never wrote its length.
+        let followed = rest.get(end..).map_or(false, |next| next.starts_with(b"RIFF"));
+        if files.len() == FILES_MAX {
+            return Err(format!("more than {FILES_MAX} recordings"));
+        }
+        if !followed || end < 12 {
+            files.push(rest);
+            return Ok(files);
+        }
+        let (file, next) = rest.split_at(end);
+        files.push(file);
+        rest = next;
+    }
+}
+
 /// The samples as -1..1.
 pub fn read(file: &[u8]) -> Result<Vec<f64>, String> {
     if file.get(..4) != Some(b"RIFF".as_slice()) || file.get(8..12) != Some(b"WAVE".as_slice()) {
@@ -94,6 +118,19 @@ mod tests {
         assert!(read(&recording(16000, &[0; 900])).unwrap_err().contains("16000 Hz"));
         assert!(read(&recording(8000, &[0; 10])).unwrap_err().contains("10 samples"));
         assert!(read(&recording(8000, &[0; 80_001])).unwrap_err().contains("80001 samples"));
+    }
+
+    #[test]
+    fn files_one_after_another_are_parted() {
+        let mut file = recording(8000, &[1000; 900]);
+        let length = file.len() as u32 - 8;
+        file[4..8].copy_from_slice(&length.to_le_bytes());
+        let three = file.repeat(3);
+
+        assert_eq!(files(&three).unwrap(), [file.as_slice(); 3]);
+        assert_eq!(files(&three[..three.len() - 1]).unwrap().len(), 3);
+        assert_eq!(files(b"").unwrap(), [b"".as_slice()]);
+        assert_eq!(files(b"RIFF\0\0\0\0RIFF").unwrap().len(), 1);
     }
 
     #[test]

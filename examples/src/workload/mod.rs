@@ -107,7 +107,7 @@ const USERS: [User; 5] = [
     User {
         name: "voice",
         kind: "spoken digit",
-        variants: &[Variant { module: "digit", loss: 0.0 }, Variant { module: "digit_small", loss: 0.0333 }],
+        variants: &[Variant { module: "digit", loss: 0.0 }, Variant { module: "digit_small", loss: 0.0125 }],
         every_ms: 700,
         arrivals: Arrivals::Irregular,
         passes: 200,

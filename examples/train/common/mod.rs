@@ -1,5 +1,10 @@
 //! What the training programs share: where the crate's files are, and writing a model as Rust source.
 
+#![allow(dead_code)] // each training program includes this folder and uses what it needs
+
+pub(crate) mod boosting;
+pub(crate) mod random;
+
 use std::path::PathBuf;
 
 pub(crate) fn file(path: &str) -> PathBuf {
@@ -22,7 +27,6 @@ pub(crate) fn write(path: &str, generator: &str, body: &str) {
 }
 
 /// `pub const NAME: [TYPE; N] = [...];`, laid out as rustfmt leaves it.
-#[allow(dead_code)] // each training program includes this file and uses what it needs
 pub(crate) fn array<T: std::fmt::Debug>(name: &str, item: &str, values: &[T]) -> String {
     let mut text = format!("#[rustfmt::skip]\npub const {name}: [{item}; {}] = [", values.len());
     for (index, value) in values.iter().enumerate() {
@@ -31,4 +35,22 @@ pub(crate) fn array<T: std::fmt::Debug>(name: &str, item: &str, values: &[T]) ->
     }
     text.push_str("\n];\n");
     text
+}
+
+/// Solves linear equations by elimination with pivots; each row is its coefficients and its right side.
+pub(crate) fn solved(mut rows: Vec<Vec<f64>>) -> Vec<f64> {
+    let width = rows.len();
+    for column in 0..width {
+        let largest = |&one: &usize, &other: &usize| rows[one][column].abs().total_cmp(&rows[other][column].abs());
+        let pivot = (column..width).max_by(largest).unwrap_or(column);
+        rows.swap(column, pivot);
+        let lead = rows[column].clone();
+        for (number, row) in rows.iter_mut().enumerate() {
+            if number != column {
+                let factor = row[column] / lead[column];
+                row.iter_mut().zip(&lead).for_each(|(value, lead)| *value -= factor * lead);
+            }
+        }
+    }
+    (0..width).map(|column| rows[column][width] / rows[column][column]).collect()
 }

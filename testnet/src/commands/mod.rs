@@ -12,6 +12,7 @@ mod recovery;
 mod running;
 mod sim;
 mod up;
+mod usecase;
 
 use std::io;
 use std::path::Path;
@@ -41,6 +42,7 @@ pub(crate) enum Command {
     Recovery(recovery::Recovery),
     #[command(subcommand)]
     Sim(sim::Sim),
+    Usecase(usecase::Usecase),
 }
 
 impl Command {
@@ -57,6 +59,7 @@ impl Command {
             Self::Overload(overload) => overload.run(),
             Self::Recovery(recovery) => recovery.run(),
             Self::Sim(sim) => sim.run(),
+            Self::Usecase(usecase) => usecase.run(),
         }
     }
 }

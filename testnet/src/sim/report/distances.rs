@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use super::page::{Section, Table};
-use super::plot::{Axis, Chart, Series};
 use super::{Matrix, Plan};
+use crate::plot::{Axis, Chart, Series};
 use crate::sim::coordinates::{Report, Settings, Spread, run};
 
 const MINUTES: u64 = 10;

@@ -5,8 +5,8 @@
 
 use super::load::{case_plan, colour};
 use super::page::{Section, Table};
-use super::plot::{Axis, Chart, Series, number};
 use super::{Matrix, Plan, ReportError};
+use crate::plot::{Axis, Chart, Series, number};
 use crate::sim::place::{Case, Faults, Policy, Run, generate, place};
 
 const LOAD: f64 = 0.8;

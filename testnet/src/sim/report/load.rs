@@ -1,8 +1,8 @@
 //! How long tasks take as the load grows, under each policy.
 
 use super::page::{Section, Table};
-use super::plot::{Axis, Chart, Series, number};
 use super::{Matrix, Plan, ReportError};
+use crate::plot::{Axis, Chart, Series, number};
 use crate::sim::place::{Faults, Policy, Summary, generate, place};
 
 const LOADS: [f64; 6] = [0.3, 0.5, 0.65, 0.8, 0.9, 0.95];

@@ -2,7 +2,7 @@
 
 use super::Plan;
 use super::page::{Section, Table};
-use super::plot::{Axis, Chart, Series, number};
+use crate::plot::{Axis, Chart, Series, number};
 use crate::sim::membership::{Experiment, Report, run};
 
 const SIZES: [usize; 5] = [100, 300, 1_000, 3_000, 10_000];

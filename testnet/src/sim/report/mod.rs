@@ -7,7 +7,7 @@
 //! | `size.rs` | what does asking cost as the mesh grows? |
 //! | `membership.rs` | what does it cost to know who is here, and how soon is a peer missed? |
 //! | `distances.rs` | how wrong are peers about distances? |
-//! | `plot.rs`, `page.rs` | how is it shown? |
+//! | `page.rs`, with `crate::plot` | how is it shown? |
 //!
 //! **Invariant:** every number on the page was measured by this run; the same plan gives the same page.
 //! **Not here:** the experiments themselves. Those are `place`, `membership` and `coordinates`.
@@ -17,7 +17,6 @@ mod herd;
 mod load;
 mod membership;
 mod page;
-mod plot;
 mod size;
 
 pub use self::page::{PageError, Section, write};

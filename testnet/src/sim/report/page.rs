@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::plot::{Chart, PlotError};
+use crate::plot::{Chart, PlotError};
 
 /// A table; every row is as long as the header.
 #[derive(Debug, Clone)]
@@ -88,8 +88,8 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::plot::{Axis, Series};
     use super::*;
+    use crate::plot::{Axis, Series};
 
     #[test]
     fn a_page_holds_its_charts_and_tables() {

@@ -3,8 +3,8 @@
 use super::herd::waits_ms;
 use super::load::{case_plan, colour};
 use super::page::{Section, Table};
-use super::plot::{Axis, Chart, Series, number};
 use super::{Matrix, Plan, ReportError, resized};
+use crate::plot::{Axis, Chart, Series, number};
 use crate::sim::place::{Faults, Policy, Summary, generate, place};
 
 const LOAD: f64 = 0.5;

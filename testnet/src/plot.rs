@@ -24,17 +24,17 @@ const COLOURS: [RGBColor; 10] = [
 
 /// An axis: what it says, with its unit, and how it grows.
 #[derive(Debug, Clone)]
-pub(super) struct Axis {
-    pub(super) label: &'static str,
-    pub(super) log: bool,
+pub(crate) struct Axis {
+    pub(crate) label: &'static str,
+    pub(crate) log: bool,
 }
 
 impl Axis {
-    pub(super) fn linear(label: &'static str) -> Self {
+    pub(crate) fn linear(label: &'static str) -> Self {
         Self { label, log: false }
     }
 
-    pub(super) fn log(label: &'static str) -> Self {
+    pub(crate) fn log(label: &'static str) -> Self {
         Self { label, log: true }
     }
 
@@ -56,24 +56,24 @@ impl Axis {
 
 /// One line.
 #[derive(Debug, Clone)]
-pub(super) struct Series {
-    pub(super) name: String,
+pub(crate) struct Series {
+    pub(crate) name: String,
     /// Which colour; the same thing has the same in every chart.
-    pub(super) colour: usize,
-    pub(super) points: Vec<(f64, f64)>,
+    pub(crate) colour: usize,
+    pub(crate) points: Vec<(f64, f64)>,
 }
 
 /// What is drawn.
 #[derive(Debug, Clone)]
-pub(super) struct Chart {
+pub(crate) struct Chart {
     /// Of the file.
-    pub(super) name: &'static str,
-    pub(super) title: String,
-    pub(super) x: Axis,
-    pub(super) y: Axis,
-    pub(super) series: Vec<Series>,
+    pub(crate) name: &'static str,
+    pub(crate) title: String,
+    pub(crate) x: Axis,
+    pub(crate) y: Axis,
+    pub(crate) series: Vec<Series>,
     /// Whether each point was measured apart, and is marked; a curve through many is not.
-    pub(super) marked: bool,
+    pub(crate) marked: bool,
 }
 
 /// A chart could not be drawn.
@@ -85,7 +85,7 @@ pub struct PlotError {
 }
 
 impl Chart {
-    pub(super) fn svg(&self) -> Result<String, PlotError> {
+    pub(crate) fn svg(&self) -> Result<String, PlotError> {
         let points = || self.series.iter().flat_map(|series| &series.points);
         let x = self.x.range(points().map(|(x, _)| *x));
         let y = self.y.range(points().map(|(_, y)| *y));
@@ -170,7 +170,7 @@ const LEGEND_PX: u32 = 190;
 const LIGHT_LINES: usize = 2;
 
 /// A number as short as it can be said without loss to the eye: 0.05, 0.5, 12, 1200, 10k, 2M.
-pub(super) fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let size = value.abs();
     if size >= 1e6 {
         return format!("{}M", trimmed(value / 1e6, 1));
