@@ -94,6 +94,27 @@ fn idle_cores_take_the_first_awards_without_a_wait() {
 }
 
 #[test]
+fn what_was_given_since_is_known_however_old_the_last_word_is() {
+    let mut view = LoadView::new();
+    let idle = LoadDigest { cores: 2, running: 0, queued: 0, turnover: ms(30), ..digest(1, 0) };
+    view.heard(Time::ZERO, A, idle);
+    let now = Time::from_millis(2_000);
+    let rtt = ms(40);
+    let start_in = |view: &LoadView, at| view.expected(at, A, rtt).map(|expected| expected.start_in);
+    view.assigned(now, A, attempt(1), ms(100), rtt);
+    assert_eq!(start_in(&view, now), Some(ms(0)), "a core is left over");
+
+    view.assigned(now, A, attempt(2), ms(50), rtt + ms(10));
+
+    assert_eq!(start_in(&view, now), Some(ms(80)), "half a round trip, 10 ms on the uplink, and 50 ms of run");
+    assert_eq!(start_in(&view, Time::from_millis(2_030)), Some(ms(50)));
+    view.assigned(now, A, attempt(3), ms(200), rtt + ms(10));
+    assert_eq!(start_in(&view, now), Some(ms(120)), "the third waits for the second, and the next one for the first");
+    (1..=3).for_each(|n| view.settled(A, attempt(n)));
+    assert_eq!(start_in(&view, now), Some(ms(0)));
+}
+
+#[test]
 fn an_award_given_twice_counts_once() {
     let mut view = LoadView::new();
     view.heard(Time::ZERO, A, digest(1, 0));

@@ -251,7 +251,8 @@ impl Peer {
     /// The decisions on a task, one an attempt.
     pub fn explain(&self, task: TaskId) -> Vec<Decision> {
         let Some(entry) = self.requester.book.get(task) else { return Vec::new() };
-        entry.records.iter().map(|record| record.explain(task, |peer| self.member(peer))).collect()
+        let variants = &entry.spec.variants;
+        entry.records.iter().map(|record| record.explain(task, variants, |peer| self.member(peer))).collect()
     }
 
     /// Where a task would run if it were submitted now.

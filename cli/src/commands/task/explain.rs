@@ -5,7 +5,7 @@ use core::fmt;
 use owo_colors::{OwoColorize, Style};
 use serde::Serialize;
 use shoal_protocol::api::{Explanation, Listing, TaskRequest, TaskView};
-use shoal_protocol::placement::explain::{Candidate, Decision, Method, Verdict};
+use shoal_protocol::placement::explain::{BuildCost, Candidate, Decision, Method, Verdict};
 
 use super::inputs::with_uploads;
 use super::request::{Prepared, TaskArguments};
@@ -146,6 +146,20 @@ impl Explained {
     }
 }
 
+/// What each build would have cost at one peer: `builds at nas: full 208.1 = 0 + 208.1 (chosen) · int8 395.2 = 333.0 + 62.2`.
+fn builds(candidate: &Candidate) -> Option<String> {
+    if candidate.builds.is_empty() {
+        return None;
+    }
+    let build = |of: &BuildCost| {
+        let chosen = if of.variant == candidate.variant { " (chosen)" } else { "" };
+        let (total, loss, time) = (of.cost.total(), of.cost.loss, of.cost.time());
+        format!("{} {total:.1} = {loss:.1} + {time:.1}{chosen}", of.name)
+    };
+    let builds = candidate.builds.iter().map(build).collect::<Vec<_>>().join(" · ");
+    Some(format!("builds at {} (cost = loss + time): {builds}", candidate.name))
+}
+
 impl fmt::Display for Explained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, decision) in self.decisions.items.iter().enumerate() {
@@ -167,6 +181,9 @@ impl fmt::Display for Explained {
                 short_number(decision.lambda),
             )?;
             write!(f, "{}", self.candidates(decision))?;
+            for line in decision.candidates.iter().filter_map(builds) {
+                writeln!(f, "  {line}")?;
+            }
             for (index, sentence) in decision.counterfactuals.iter().enumerate() {
                 let lead = if index == 0 { "what would change it: " } else { "                      " };
                 writeln!(f, "{lead}{sentence}")?;

@@ -23,12 +23,14 @@ impl Executing {
         if award.hops >= HOPS_MAX {
             return false;
         }
+        // Of the time to the deadline the way here, and that back, are not ours.
+        let ways = (around.elsewhere)(award.home).map_or(Duration::ZERO, |home| home.rtt);
         let job = Job {
             output_bytes: 0,
             work: award.work,
             loss: 0.0,
-            deadline_in: award.spec.deadline,
-            lambda: 1.0,
+            deadline_in: award.spec.deadline.map(|deadline| deadline.saturating_sub(ways)),
+            lambda: award.spec.lambda.unwrap_or(self.config.lambda),
         };
         let here = Terms {
             start_in,

@@ -74,8 +74,10 @@ const AWARD_PATIENCE: Duration = Duration::from_millis(400);
 const LEASE: Duration = Duration::from_secs(2);
 /// Questions without an answer before a peer is taken to have lost the task.
 const UNANSWERED_MAX: u8 = 3;
-/// Alternatives cost at most this many times the best.
+/// Alternatives cost at most this many times the best…
 const ALTERNATIVE_COST: f64 = 1.5;
+/// …but for the first few: a wait that nobody foresaw may cost more than any of them, and its executor is the first to know.
+const ALTERNATIVES_ANYWAY: usize = 3;
 /// A task whose executor was lost and that nobody may run now is tried again this often…
 const RETRY: Duration = Duration::from_millis(300);
 /// …and given up after this long.
@@ -373,7 +375,7 @@ impl Requester {
         let executor = ranking.best().map(|best| best.member.peer);
         let mut record = self.new_record(0, self.method(spec, &ranking), spec, around, &ranking);
         record.executor = executor;
-        record.explain(task, member)
+        record.explain(task, &spec.variants, member)
     }
 
     // ── Shared ───────────────────────────────────────────────────────────────────────────────────────────────────

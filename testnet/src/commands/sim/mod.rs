@@ -1,5 +1,6 @@
 //! `shoal-testnet sim`: experiments under a virtual clock, without a network. One file per verb.
 
+mod brief;
 mod case;
 mod chaos;
 mod coordinates;
@@ -9,6 +10,7 @@ mod pipelines;
 mod place;
 mod report;
 mod sabotage;
+mod variants;
 mod verify;
 
 use std::process::ExitCode;
@@ -23,12 +25,14 @@ const NOT_RIGHT: u8 = 1;
 /// Experiments under a virtual clock: the peers that shoald ships, and what they are compared with
 #[derive(clap::Subcommand)]
 pub(crate) enum Sim {
+    Brief(brief::Brief),
     Place(place::PlaceTasks),
     Case(case::MakeCase),
     Chaos(chaos::Chaos),
     Coordinates(coordinates::Coordinates),
     Liars(liars::Liars),
     Pipelines(pipelines::Pipelines),
+    Variants(variants::Variants),
     Verify(verify::VerifyAnswers),
     Report(report::WriteReport),
     Membership(membership::Membership),
@@ -37,12 +41,14 @@ pub(crate) enum Sim {
 impl Sim {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         match self {
+            Self::Brief(brief) => brief.run(),
             Self::Place(place) => place.run(),
             Self::Case(case) => case.run(),
             Self::Chaos(chaos) => chaos.run(),
             Self::Coordinates(coordinates) => coordinates.run(),
             Self::Liars(liars) => liars.run(),
             Self::Pipelines(pipelines) => pipelines.run(),
+            Self::Variants(variants) => variants.run(),
             Self::Verify(verify) => verify.run(),
             Self::Report(report) => report.run(),
             Self::Membership(membership) => membership.run(),

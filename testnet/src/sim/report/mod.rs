@@ -20,6 +20,7 @@ mod page;
 mod size;
 
 pub use self::page::{PageError, Section, write};
+pub use self::plot::PlotError;
 use super::matrix::Matrix;
 use super::place::PlaceError;
 use super::place::generate::PlanError;
