@@ -1,10 +1,22 @@
 //! The committed modules and the native functions they were built from, by name.
 
 use crate::guest::Run;
+use crate::tabular::{classify, compact, standardise};
 use crate::{anomaly, congestion, digit, occupancy, spin, wordcount};
 
-pub const NAMES: [&str; 8] =
-    ["occupancy", "digit", "digit_small", "congestion", "anomaly", "wordcount", "spin", "noop"];
+pub const NAMES: [&str; 11] = [
+    "occupancy",
+    "digit",
+    "digit_small",
+    "congestion",
+    "anomaly",
+    "wordcount",
+    "spin",
+    "noop",
+    "standardise",
+    "compact",
+    "classify",
+];
 
 /// The WebAssembly of the module `name`, one of [`NAMES`].
 pub fn module_bytes(name: &str) -> Option<&'static [u8]> {
@@ -17,6 +29,9 @@ pub fn module_bytes(name: &str) -> Option<&'static [u8]> {
         "wordcount" => include_bytes!("../modules/wordcount.wasm"),
         "spin" => include_bytes!("../modules/spin.wasm"),
         "noop" => include_bytes!("../modules/noop.wasm"),
+        "standardise" => include_bytes!("../modules/standardise.wasm"),
+        "compact" => include_bytes!("../modules/compact.wasm"),
+        "classify" => include_bytes!("../modules/classify.wasm"),
         _ => return None,
     })
 }
@@ -32,6 +47,9 @@ pub fn native(name: &str) -> Option<Run> {
         "wordcount" => wordcount::run,
         "spin" => spin::run,
         "noop" => |_, _| Ok(Vec::new()),
+        "standardise" => standardise::run,
+        "compact" => compact::run,
+        "classify" => classify::run,
         _ => return None,
     })
 }
