@@ -1,0 +1,57 @@
+"""Shoal from Python: run WebAssembly tasks on a mesh of peers.
+
+>>> import shoal
+>>> client = shoal.Client()                     # the peer of this user; or Client("unix:PATH"), or SHOAL_API
+>>> client.run("wordcount", input="to be or not to be").text
+
+Nothing but the standard library is needed; arrays of numpy are taken where a program has them. :mod:`shoal.compat` has `LeptonAI`: process,
+transfer, compute on a mesh of cloud and edge peers that it starts and ends by itself.
+"""
+
+from ._modules import bundled
+from ._requests import Blob, Options
+from .aio import AsyncClient, AsyncTask
+from .client import Client, Task
+from .errors import (
+    AllDeclined,
+    Ambiguous,
+    AttemptsExhausted,
+    BadAddress,
+    BadInput,
+    BadRequest,
+    Cancelled,
+    ConnectionBroke,
+    DeadlinePassed,
+    Denied,
+    InvalidModule,
+    LimitHit,
+    MeshNotStarted,
+    NoCandidate,
+    NoGuardian,
+    NoSuchBlob,
+    NoSuchModule,
+    NoSuchPeer,
+    NoSuchTask,
+    NotFound,
+    Overloaded,
+    Problem,
+    ProgramMissing,
+    ShoalError,
+    ShuttingDown,
+    StoreFailed,
+    TaskError,
+    TaskFailed,
+    TimedOut,
+    TooLarge,
+    Trapped,
+    Unreachable,
+    Unverified,
+    WrongVersion,
+)
+from .events import AsyncEvents, Events
+from .mesh import Mesh
+from .results import Result, View, total
+
+__version__ = "0.1.0"
+
+__all__ = [name for name in dir() if not name.startswith("_")]
