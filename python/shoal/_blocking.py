@@ -51,6 +51,10 @@ class Blocking:
             except IndexError:
                 return
 
+    def __del__(self) -> None:
+        # A client that was not closed is no leak.
+        self.close()
+
     def _do(self, step: Any) -> Any:
         if isinstance(step, Request):
             return self.request(step)

@@ -348,7 +348,7 @@ class Methods:
                 return _read((yield from self._send(Request("POST", "/v1/tasks", body, timeout=timeout))))
             except errors.NoSuchBlob:
                 # Asking first would cost every run a round trip; nearly always what is named is there already.
-                if send_all:
+                if send_all or not prepared.has_bytes:
                     raise
                 send_all = True
 

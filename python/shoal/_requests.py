@@ -112,6 +112,11 @@ class Prepared:
     #: Bytes that do not ride in the request, and the place of each among the inputs.
     uploads: List[Tuple[int, bytes]] = field(default_factory=list)
 
+    @property
+    def has_bytes(self) -> bool:
+        """Whether anything that it names could be sent."""
+        return bool(self.uploads) or any(module.data or module.path for _, module, _ in self.modules)
+
 
 def prepare(module: ModuleLike, input: Inputs, options: Options) -> Prepared:
     """States the task, or says what is wrong with it."""

@@ -92,7 +92,7 @@ class Table:
     def _decoded(self) -> "array[float]":
         count = self.rows * self.columns
         start = HEAD.size + (16 * self.columns if self._encoding == 2 else 0)
-        numbers = array("dfh"[self._encoding], self.frame[start : start + count * VALUE_BYTES[self._encoding]])
+        numbers: Any = array("dfh"[self._encoding], self.frame[start : start + count * VALUE_BYTES[self._encoding]])
         if sys.byteorder == "big":
             numbers.byteswap()
         if self._encoding == 0:
@@ -197,7 +197,7 @@ def _of_rows(data: Any, allow_missing: bool) -> Tuple[int, int, bytes]:
             raise BadInput(f"row {rows - 1} has {len(numbers)} columns", detail=f"row 0 has {columns}", hint="give rows of equal length")
         for column, number in enumerate(numbers):
             try:
-                value = float(number)
+                value = math.nan if number is None and allow_missing else float(number)
             except (TypeError, ValueError):
                 raise BadInput(f"row {rows - 1}, column {column} is {number!r}, not a number", hint="give numbers only") from None
             if not allow_missing and not math.isfinite(value):
