@@ -18,7 +18,7 @@ def program(name: str) -> Path:
     given = os.environ.get("SHOAL_BIN", "")
     if given:
         place = Path(given).absolute()
-        path = (place if place.is_dir() else place.parent) / name
+        path = (place.parent if place.is_file() else place) / name
         if path.is_file() and os.access(path, os.X_OK):
             return path
         raise ProgramMissing(
