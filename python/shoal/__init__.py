@@ -9,9 +9,10 @@ transfer, compute on a mesh of cloud and edge peers that it starts and ends by i
 """
 
 from ._modules import bundled
+from ._pipelines import Stage
 from ._requests import Blob, Options
-from .aio import AsyncClient, AsyncTask
-from .client import Client, Task
+from .aio import AsyncClient, AsyncPipeline, AsyncTask
+from .client import Client, Pipeline, Task
 from .errors import (
     AllDeclined,
     Ambiguous,
@@ -31,6 +32,7 @@ from .errors import (
     NoSuchBlob,
     NoSuchModule,
     NoSuchPeer,
+    NoSuchPipeline,
     NoSuchTask,
     NotFound,
     Overloaded,

@@ -9,13 +9,14 @@ import base64
 import json
 import os
 import urllib.parse
-from typing import IO, TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Union
+from typing import IO, TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Sequence, Union
 
-from . import _requests, errors
+from . import _pipelines, _requests, errors
 from ._exchange import Answer, Flow, Pause, Request, Together, exchange
 from ._modules import Module, ModuleLike
 from ._patience import Patience
-from ._requests import Blob, Inputs, Options
+from ._pipelines import Stage
+from ._requests import Blob, InputLike, Inputs, Options
 from .results import Result, View, result_of
 
 if TYPE_CHECKING:
@@ -68,6 +69,9 @@ class Methods:
         raise NotImplementedError
 
     def _handle(self, view: View) -> Any:
+        raise NotImplementedError
+
+    def _pipeline_handle(self, view: View) -> Any:
         raise NotImplementedError
 
     # The mesh.
@@ -165,7 +169,7 @@ class Methods:
         prepared = _requests.prepare(module, input, options)
         extra: Dict[str, Any] = {"durable": durable}
         if retention is not None:
-            extra["retention_ms"] = int(retention * 1_000)
+            extra["retention_ms"] = _requests.millis("retention", retention)
         waits = Patience(patience)
         while True:
             try:
@@ -242,6 +246,51 @@ class Methods:
         """Withdraws a task."""
         return (yield from self._ask("POST", f"/v1/tasks/{_quoted(task)}/cancel"))
 
+    # Pipelines.
+
+    @exchange
+    def pipeline(
+        self,
+        stages: Sequence[Stage],
+        inputs: Optional[Mapping[str, Sequence[InputLike]]] = None,
+        *,
+        name: str = "",
+        deadline: Optional[float] = None,
+        priority: Optional[str] = None,
+        retention: Optional[float] = None,
+        idempotency_key: Optional[str] = None,
+        submitter: Optional[str] = None,
+    ) -> Flow["Pipeline"]:
+        """Hands in a graph of stages over named lists of inputs and returns its handle once it is on disk.
+
+        >>> pipeline = client.pipeline(
+        ...     [shoal.Stage("count", "wordcount", map="texts"), shoal.Stage("total", "wordcount", inputs=["count"])],
+        ...     {"texts": ["a b", "b c"]},
+        ... )
+        >>> pipeline.results()["total"][0]
+        """
+        said = _pipeline_options(name, deadline, priority, retention, idempotency_key, submitter)
+        return self._pipeline_handle((yield from self._post_pipeline(stages, inputs, said)))
+
+    @exchange
+    def plan(
+        self,
+        stages: Sequence[Stage],
+        inputs: Optional[Mapping[str, Sequence[InputLike]]] = None,
+        *,
+        name: str = "",
+        deadline: Optional[float] = None,
+        priority: Optional[str] = None,
+    ) -> Flow[View]:
+        """Where the tasks of a pipeline would run if it were handed in now, and when they would end."""
+        said = _pipeline_options(name, deadline, priority, None, None, None)
+        return (yield from self._post_pipeline(stages, inputs, {**said, "dry_run": True}))
+
+    @exchange
+    def pipelines(self, limit: int = 50) -> Flow[List[View]]:
+        """The newest pipelines of this peer, newest first, without results."""
+        return (yield from self._list(f"/v1/pipelines?limit={int(limit)}"))
+
     # Blobs.
 
     @exchange
@@ -279,7 +328,7 @@ class Methods:
 
     @exchange
     def stat(self, blob: Union[Blob, str]) -> Flow[View]:
-        """What the peer's store has of a blob; :class:`shoal.NoSuchBlob` where it has nothing."""
+        """What the peer knows of a blob: ``bytes`` and more; :class:`shoal.NoSuchBlob` where it does not have it."""
         for view in (yield from self._list("/v1/blobs")):
             if view.id == str(blob):
                 return view
@@ -336,19 +385,31 @@ class Methods:
 
     def _post_task(self, prepared: _requests.Prepared, extra: Dict[str, Any]) -> "Flow[View]":
         timeout = None if extra.get("wait") else self.timeout
-        document = {**prepared.document, **extra}
+        prepared.document.update(extra)
+        return (yield from self._post("/v1/tasks", prepared.document, [prepared], timeout))
+
+    def _post_pipeline(self, stages: Any, inputs: Any, said: Dict[str, Any]) -> "Flow[View]":
+        prepared = _pipelines.prepare(stages, inputs)
+        return (yield from self._post("/v1/pipelines", {**prepared.document, **said}, prepared.parts, self.timeout))
+
+    def _post(
+        self, path: str, document: Dict[str, Any], parts: List[_requests.Prepared], timeout: Optional[float]
+    ) -> "Flow[View]":
+        """Asks for something made of parts that name blobs, sending those that the daemon turns out not to have."""
         send_all = False
         while True:
-            document["variants"] = yield from self._identify(prepared, send_all)
-            for place, data in prepared.uploads:
-                if send_all or not document["inputs"][place]:
-                    document["inputs"][place] = {"blob": (yield from self._put(data, None)).id}
+            for part in parts:
+                if part.modules:
+                    part.document["variants"] = yield from self._identify(part, send_all)
+                for place, data in part.uploads:
+                    if send_all or not part.document["inputs"][place]:
+                        part.document["inputs"][place] = {"blob": (yield from self._put(data, None)).id}
             body = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
             try:
-                return _read((yield from self._send(Request("POST", "/v1/tasks", body, timeout=timeout))))
+                return _read((yield from self._send(Request("POST", path, body, timeout=timeout))))
             except errors.NoSuchBlob:
                 # Asking first would cost every run a round trip; nearly always what is named is there already.
-                if send_all or not prepared.has_bytes:
+                if send_all or not any(part.has_bytes for part in parts):
                     raise
                 send_all = True
 
@@ -369,11 +430,11 @@ class Methods:
                     continue
             if view is None:
                 raise error or AssertionError("a refusal is an error")
-            return (yield from self._ended(view, check))
+            return (yield from self._ended(view, check, bool(options.get("keep_output"))))
 
-    def _ended(self, view: View, check: bool) -> "Flow[Result]":
+    def _ended(self, view: View, check: bool, keep: bool = False) -> "Flow[Result]":
         """The result of a task that has ended, or its error."""
-        result = result_of(view, (yield from self._output(view)))
+        result = result_of(view, (yield from self._output(view, f"/v1/tasks/{view.task}/result", keep)))
         problem = view.get("problem")
         if problem and (check or result.exit_code is None):
             error = errors.of_problem(problem)
@@ -383,28 +444,30 @@ class Methods:
             raise error
         return result
 
-    def _output(self, view: View) -> "Flow[bytes]":
+    def _output(self, view: View, path: str, keep: bool = False) -> "Flow[bytes]":
+        """The bytes of what was written, fetched from ``path`` where they are a blob that is not to stay where it is."""
         output = view.get("output") or {}
         if "text" in output:
             return output["text"].encode("utf-8")
         if "base64" in output:
             return base64.b64decode(output["base64"])
-        if "blob" in output:
-            return (yield from self._send(Request("GET", f"/v1/tasks/{view.task}/result", timeout=None))).body
+        if "blob" in output and not keep:
+            return (yield from self._send(Request("GET", path, timeout=None))).body
         return b""
 
-    def _wait(self, task: str, timeout: Optional[float]) -> "Flow[View]":
+    def _wait(self, path: str, timeout: Optional[float]) -> "Flow[View]":
+        """A task or a pipeline when it has ended."""
         left = timeout
         while True:
             wait = WAIT_SLICE if left is None else min(left, WAIT_SLICE)
-            path = f"/v1/tasks/{_quoted(task)}?wait_ms={int(wait * 1_000)}"
-            view = _read((yield from self._send(Request("GET", path, timeout=self.timeout + wait))))
+            request = Request("GET", f"{path}?wait_ms={int(wait * 1_000)}", timeout=self.timeout + wait)
+            view = _read((yield from self._send(request)))
             if view.state in FINAL_STATES:
                 return view
             left = None if left is None else left - wait
             if left is not None and left <= 0:
                 raise errors.TimedOut(
-                    f"task {task} has not ended after {timeout} s", detail=f"it is {view.state}", hint="wait longer", retryable=True
+                    f"it has not ended after {timeout} s", detail=f"it is {view.state}", hint="wait longer", retryable=True
                 )
 
 
@@ -432,12 +495,12 @@ class TaskMethods:
     @exchange
     def wait(self, timeout: Optional[float] = None) -> Flow[View]:
         """The task when it has ended, well or not; :class:`shoal.TimedOut` after so many seconds."""
-        return (yield from self._client._wait(self.id, timeout))
+        return (yield from self._client._wait(f"/v1/tasks/{self.id}", timeout))
 
     @exchange
     def result(self, timeout: Optional[float] = None, *, check: bool = True) -> Flow[Result]:
         """Its result when it has ended, as of :meth:`shoal.Client.run`."""
-        view = yield from self._client._wait(self.id, timeout)
+        view = yield from self._client._wait(f"/v1/tasks/{self.id}", timeout)
         return (yield from self._client._ended(view, check))
 
     @exchange
@@ -457,8 +520,77 @@ class TaskMethods:
         return answer.body.decode("utf-8", "replace")
 
 
+class PipelineMethods:
+    """A pipeline that was submitted. The methods of an :class:`shoal.AsyncClient`'s pipeline are awaited."""
+
+    def __init__(self, client: Methods, view: View) -> None:
+        self._client = client
+        #: Its id.
+        self.id: str = view["pipeline"]
+        #: What was known of it when it was submitted.
+        self.view = view
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.id!r})"
+
+    def _drive(self, flow: "Flow[Any]") -> Any:
+        return self._client._drive(flow)
+
+    @exchange
+    def show(self) -> Flow[View]:
+        """The pipeline as it is now, with each of its stages."""
+        return (yield from self._client._get(f"/v1/pipelines/{self.id}"))
+
+    @exchange
+    def wait(self, timeout: Optional[float] = None) -> Flow[View]:
+        """The pipeline when it has ended, well or not; :class:`shoal.TimedOut` after so many seconds."""
+        return (yield from self._client._wait(f"/v1/pipelines/{self.id}", timeout))
+
+    @exchange
+    def results(self, timeout: Optional[float] = None) -> Flow[Dict[str, List[bytes]]]:
+        """What those stages wrote that no other takes from, when it has ended: a list by stage, one entry an element.
+
+        A pipeline without a good end raises its :class:`shoal.Problem`.
+        """
+        view = yield from self._client._wait(f"/v1/pipelines/{self.id}", timeout)
+        if view.get("problem"):
+            raise errors.of_problem(view.problem)
+        found: Dict[str, List[bytes]] = {}
+        for stage, outputs in view.get("results", {}).items():
+            found[stage] = []
+            for one in outputs:
+                blob = one.output.get("blob")
+                path = _blob_path(blob.id, one.get("holder")) if blob else ""
+                found[stage].append((yield from self._client._output(one, path)))
+        return found
+
+    @exchange
+    def cancel(self) -> Flow[View]:
+        """Withdraws it."""
+        return (yield from self._client._ask("POST", f"/v1/pipelines/{self.id}/cancel"))
+
+
 if TYPE_CHECKING:
-    from .client import Task
+    from .client import Pipeline, Task
+
+
+def _pipeline_options(
+    name: str,
+    deadline: Optional[float],
+    priority: Optional[str],
+    retention: Optional[float],
+    idempotency_key: Optional[str],
+    submitter: Optional[str],
+) -> Dict[str, Any]:
+    given = {
+        "name": name,
+        "deadline_ms": _requests.millis("deadline", deadline),
+        "priority": priority,
+        "retention_ms": _requests.millis("retention", retention),
+        "idempotency_key": idempotency_key,
+        "submitter": submitter,
+    }
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def _read(answer: Answer) -> View:

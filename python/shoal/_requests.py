@@ -55,8 +55,6 @@ class Options(TypedDict, total=False):
     args: Sequence[object]
     #: Labels the executor must have (``{"site": "a"}`` or ``"site=a"``), or the name of the one peer it may be.
     on: On
-    #: What it should run near, where the daemon knows that: ``data``, ``me``, or a peer.
-    near: str
     #: Only at the peer that is asked.
     local_only: bool
     #: Not at a cloud peer; short for ``cloud="never"``.
@@ -77,6 +75,8 @@ class Options(TypedDict, total=False):
     memory: Union[int, str]
     #: Standard output: the same.
     output_limit: Union[int, str]
+    #: Its output stays as a blob where it was made, so that a task that reads it runs near it: ``result.blob``.
+    keep_output: bool
     #: Other builds of the module with their declared losses, 0 to 1; the peers choose: ``{"int8": ("digit_small", 0.0333)}``.
     variants: Variants
     #: No build with a greater declared loss.
@@ -145,26 +145,32 @@ def prepare(module: ModuleLike, input: Inputs, options: Options) -> Prepared:
     expect = options.get("expect")
     optional = {
         "peer": peer,
-        "near": options.get("near"),
         "cloud": "never" if options.get("no_cloud") else options.get("cloud"),
         "role": options.get("role"),
         "restricted": options.get("restricted") or None,
-        "deadline_ms": _millis("deadline", options.get("deadline")),
-        "wall_ms": _millis("timeout", options.get("timeout")),
+        "deadline_ms": millis("deadline", options.get("deadline")),
+        "wall_ms": millis("timeout", options.get("timeout")),
         "memory_bytes": size("memory", options.get("memory")),
         "output_bytes": size("output_limit", options.get("output_limit")),
+        "keep_output": options.get("keep_output") or None,
         "loss_max": _loss_max(options),
         "verify": options.get("verify"),
         "expected_ms": None if expect is None else expect * 1_000,
         "retries": options.get("retries"),
         "priority": options.get("priority"),
-        "start_within_ms": _millis("start_within", options.get("start_within")),
+        "start_within_ms": millis("start_within", options.get("start_within")),
         "lambda": options.get("weight"),
         "idempotency_key": options.get("idempotency_key"),
         "submitter": options.get("submitter"),
     }
     document.update((key, value) for key, value in optional.items() if value is not None)
     return Prepared(document, modules, uploads)
+
+
+def prepare_inputs(given: List[InputLike]) -> Prepared:
+    """Inputs by themselves, those of a pipeline."""
+    inputs, uploads = _inputs(given)
+    return Prepared({"inputs": inputs}, [], uploads)
 
 
 def _builds(variants: Optional[Variants]) -> Iterable[Tuple[str, Module, float]]:
@@ -299,7 +305,7 @@ def size(what: str, given: Union[int, str, None]) -> Optional[int]:
     return int(match[1]) * _UNITS[match[2]]
 
 
-def _millis(what: str, seconds: Optional[float]) -> Optional[int]:
+def millis(what: str, seconds: Optional[float]) -> Optional[int]:
     if seconds is None:
         return None
     if not (isinstance(seconds, (int, float)) and 0 < seconds < float("inf")):

@@ -10,13 +10,17 @@ from typing import Any, Optional, Union
 
 from ._asynchronous import Asynchronous
 from ._exchange import REQUEST_TIMEOUT, Flow
-from ._methods import Methods, TaskMethods
+from ._methods import Methods, PipelineMethods, TaskMethods
 from .events import AsyncEvents
 from .results import View
 
 
 class AsyncTask(TaskMethods):
     """A task that was submitted; its methods are awaited."""
+
+
+class AsyncPipeline(PipelineMethods):
+    """A pipeline that was submitted; its methods are awaited."""
 
 
 class AsyncClient(Methods):
@@ -35,6 +39,9 @@ class AsyncClient(Methods):
 
     def _handle(self, view: View) -> AsyncTask:
         return AsyncTask(self, view)
+
+    def _pipeline_handle(self, view: View) -> AsyncPipeline:
+        return AsyncPipeline(self, view)
 
     def events(self, *, since: Optional[int] = None, timeout: Optional[float] = None) -> AsyncEvents:
         """As :meth:`shoal.Client.events`, for ``async for``."""

@@ -1,14 +1,15 @@
 """Written by tools/stubs.py from _methods.py and aio.py: do not edit."""
 
 import os
-from typing import IO, Any, Iterable, List, Optional, Union
+from typing import IO, Any, Dict, Iterable, List, Mapping, Optional, Sequence, Union
 
 from typing_extensions import Unpack
 
 from ._exchange import REQUEST_TIMEOUT
-from ._methods import Methods, TaskMethods
+from ._methods import Methods, PipelineMethods, TaskMethods
 from ._modules import ModuleLike
-from ._requests import Blob, Inputs, Options
+from ._pipelines import Stage
+from ._requests import Blob, InputLike, Inputs, Options
 from .events import AsyncEvents
 from .results import Result, View
 
@@ -19,6 +20,12 @@ class AsyncTask(TaskMethods):
     async def cancel(self) -> View: ...  # type: ignore[override]
     async def explain(self) -> List[View]: ...  # type: ignore[override]
     async def log(self) -> str: ...  # type: ignore[override]
+
+class AsyncPipeline(PipelineMethods):
+    async def show(self) -> View: ...  # type: ignore[override]
+    async def wait(self, timeout: Optional[float]=None) -> View: ...  # type: ignore[override]
+    async def results(self, timeout: Optional[float]=None) -> Dict[str, List[bytes]]: ...  # type: ignore[override]
+    async def cancel(self) -> View: ...  # type: ignore[override]
 
 class AsyncClient(Methods):
     def __init__(self, api: Union[str, 'os.PathLike[str]', None]=None, *, timeout: float=REQUEST_TIMEOUT) -> None: ...
@@ -41,6 +48,9 @@ class AsyncClient(Methods):
     async def tasks(self, limit: int=100) -> List[View]: ...  # type: ignore[override]
     async def task(self, task: str='last') -> AsyncTask: ...  # type: ignore[override]
     async def cancel(self, task: str) -> View: ...  # type: ignore[override]
+    async def pipeline(self, stages: Sequence[Stage], inputs: Optional[Mapping[str, Sequence[InputLike]]]=None, *, name: str='', deadline: Optional[float]=None, priority: Optional[str]=None, retention: Optional[float]=None, idempotency_key: Optional[str]=None, submitter: Optional[str]=None) -> AsyncPipeline: ...  # type: ignore[override]
+    async def plan(self, stages: Sequence[Stage], inputs: Optional[Mapping[str, Sequence[InputLike]]]=None, *, name: str='', deadline: Optional[float]=None, priority: Optional[str]=None) -> View: ...  # type: ignore[override]
+    async def pipelines(self, limit: int=50) -> List[View]: ...  # type: ignore[override]
     async def put(self, source: Any, *, length: Optional[int]=None) -> Blob: ...  # type: ignore[override]
     async def get(self, blob: Union[Blob, str], *, peer: Optional[str]=None) -> bytes: ...  # type: ignore[override]
     async def get_to(self, blob: Union[Blob, str], file: IO[bytes], *, peer: Optional[str]=None) -> None: ...  # type: ignore[override]

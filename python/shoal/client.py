@@ -7,13 +7,17 @@ from typing import Any, Optional, Union
 
 from ._blocking import Blocking
 from ._exchange import REQUEST_TIMEOUT, Flow
-from ._methods import Methods, TaskMethods
+from ._methods import Methods, PipelineMethods, TaskMethods
 from .events import Events
 from .results import View
 
 
 class Task(TaskMethods):
     """A task that was submitted: wait for it, fetch its result, withdraw it, ask why it ran where it ran."""
+
+
+class Pipeline(PipelineMethods):
+    """A pipeline that was submitted: wait for it, fetch its results, withdraw it."""
 
 
 class Client(Methods):
@@ -35,6 +39,9 @@ class Client(Methods):
 
     def _handle(self, view: View) -> Task:
         return Task(self, view)
+
+    def _pipeline_handle(self, view: View) -> Pipeline:
+        return Pipeline(self, view)
 
     def events(self, *, since: Optional[int] = None, timeout: Optional[float] = None) -> Events:
         """News from now on, or from after the event ``since``; :class:`shoal.TimedOut` where none comes for ``timeout`` seconds.

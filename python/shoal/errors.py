@@ -151,6 +151,10 @@ class NoSuchBlob(NotFound):
     """No such blob, here or at the neighbours asked."""
 
 
+class NoSuchPipeline(NotFound):
+    """No such pipeline."""
+
+
 class Ambiguous(Problem):
     """A prefix fits several."""
 
@@ -229,6 +233,7 @@ BY_CODE: Mapping[str, Type[Problem]] = {
     "SH0405": NoSuchPeer,
     "SH0406": NoSuchBlob,
     "SH0407": NotFound,
+    "SH0408": NoSuchPipeline,
     "SH0409": Ambiguous,
     "SH0412": NoCandidate,
     "SH0413": AllDeclined,

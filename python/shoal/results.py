@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict, Optional
 
+from ._requests import Blob
+
 
 class View(Dict[str, Any]):
     """A JSON object whose members are attributes as well: ``status.me.name``, ``status["me"]["name"]``.
@@ -63,6 +65,8 @@ class Result:
     agreed: Optional[int]
     #: All that the daemon said.
     view: View = field(repr=False)
+    #: The output as a blob, where it is large or was to be kept where it was made; an input of the next task.
+    blob: Optional[Blob] = None
 
     @property
     def text(self) -> str:
@@ -84,6 +88,7 @@ class Result:
 def result_of(view: View, output: bytes) -> Result:
     """The result that a task's view and its output's bytes are."""
     executor = view.get("executor") or {}
+    kept = (view.get("output") or {}).get("blob")
     return Result(
         task=view["task"],
         name=view.get("name", ""),
@@ -98,4 +103,5 @@ def result_of(view: View, output: bytes) -> Result:
         log=view.get("log", ""),
         agreed=view.get("agreed"),
         view=view,
+        blob=Blob(kept["id"], kept["bytes"]) if kept else None,
     )

@@ -238,6 +238,62 @@ class Requests(unittest.TestCase):
             client.map("noop", [], concurrency=0)
 
 
+    def test_an_output_that_stays_is_named_and_not_fetched(self) -> None:
+        view = {**done(""), "output": {"blob": {"id": "b3:5", "bytes": 7}}}
+        with FakeDaemon(lambda *_: (200, view)) as daemon:
+            result = shoal.Client(daemon.socket).run("noop", keep_output=True)
+            self.assertTrue(json.loads(daemon.asked[0][2])["keep_output"])
+
+        self.assertEqual((result.blob, result.output, len(daemon.asked)), (shoal.Blob("b3:5", 7), b"", 1))
+
+
+class Pipelines(unittest.TestCase):
+    STAGES = [
+        shoal.Stage("count", "wordcount", map="texts", options={"args": ["--top", 2], "no_cloud": True}),
+        shoal.Stage("total", MODULE, inputs=["count"], kind="process", when={"stage": "count", "exit_code": 0}, near="count"),
+    ]
+
+    @staticmethod
+    def say(method: str, path: str, body: bytes) -> Any:
+        ended = {"schema": "shoal/v1", "pipeline": "P", "state": "done"}
+        if path == "/v1/pipelines":
+            return 202, {"schema": "shoal/v1", "pipeline": "P", "state": "accepted"}
+        if path.startswith("/v1/blobs/"):
+            return 200, b"from the holder"
+        if path.startswith("/v1/pipelines/P"):
+            written = [{"output": {"text": "a"}}, {"output": {"blob": {"id": "b3:5", "bytes": 15}}, "holder": "77"}]
+            return 200, {**ended, "results": {"total": written}}
+        return say_done(method, path, body)
+
+    def test_a_graph_is_stated_and_its_results_come_back(self) -> None:
+        with FakeDaemon(self.say) as daemon, shoal.Client(daemon.socket) as client:
+            pipeline = client.pipeline(self.STAGES, {"texts": ["a b", b"x" * 300_000]}, name="words", deadline=2.5)
+            asked = json.loads(next(body for _, path, body in daemon.asked if path == "/v1/pipelines"))
+            self.assertEqual(pipeline.results(), {"total": [b"a", b"from the holder"]})
+            self.assertIn(("GET", "/v1/blobs/b3%3A5?from=77", b""), daemon.asked)
+
+            async def ask() -> Any:
+                async with shoal.AsyncClient(daemon.socket) as client:
+                    return await (await client.pipeline(self.STAGES, {"texts": []})).results()
+
+            self.assertEqual(asyncio.run(ask()), {"total": [b"a", b"from the holder"]})
+
+        zeros = "b3:" + "0" * 64
+        self.assertEqual((asked["name"], asked["deadline_ms"]), ("words", 2_500))
+        self.assertEqual(asked["inputs"], {"texts": [{"text": "a b"}, {"blob": zeros}]})
+        count, total = asked["stages"]
+        self.assertEqual((count["map"], count["task"]["args"], count["task"]["cloud"]), ("texts", ["--top", "2"], "never"))
+        self.assertEqual(count["task"]["inputs"], [])
+        self.assertEqual((total["inputs"], total["kind"], total["near"]), (["count"], "process", "count"))
+        self.assertEqual(total["task"]["variants"], [{"name": "", "module": zeros, "loss": 0.0}])
+
+    def test_what_is_wrong_with_a_stage_is_said(self) -> None:
+        client = shoal.Client("/nowhere.sock")
+        for stages, inputs in ((["count"], {}), ([shoal.Stage("a", "noop", inputs="texts")], {}), ([], {"texts": "a"})):
+            with self.subTest(stages=stages), self.assertRaises(shoal.BadInput):
+                client.pipeline(stages, inputs)  # type: ignore[arg-type]
+
+
 class Mapping(unittest.TestCase):
     """`map` with either client gives the results in order, within its bounds, and comes back when it was refused."""
 

@@ -140,6 +140,23 @@ class Asking(unittest.TestCase):
 
         self.assertEqual([result.text.split()[1] for result in results], [f"words={n}" for n in range(40)])
 
+    def test_a_pipeline_counts_words_and_then_the_counts(self) -> None:
+        count = shoal.Stage("count", "wordcount", map="texts", options={"args": ["--top", 1]})
+        stages = [count, shoal.Stage("total", "wordcount", inputs=["count"])]
+        texts = {"texts": ["a a", "b b b"]}
+        try:
+            pipeline = self.client.pipeline(stages, texts, name="words")
+        except shoal.BadRequest as error:
+            if error.status != 404:
+                raise
+            self.skipTest("these peers do not know of pipelines")
+
+        # Both counts, "lines=0 words=2 bytes=3\n2 a\n" and its like, are read as one text.
+        self.assertTrue(pipeline.results(LONG)["total"][0].startswith(b"lines=4 words=10 "))
+        self.assertEqual(pipeline.show().state, "done")
+        self.assertIn(pipeline.id, [view.pipeline for view in self.client.pipelines()])
+        self.assertEqual(len(self.client.plan(stages, texts).tasks), 3)
+
     def test_events_tell_of_a_task_from_beginning_to_end(self) -> None:
         with self.client.events(timeout=LONG) as events:
             task = self.client.submit("wordcount", "x")

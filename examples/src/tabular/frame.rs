@@ -134,7 +134,7 @@ impl Matrix {
         for row in self.rows() {
             for (value, (offset, step)) in row.iter().zip(&scales) {
                 let steps = if *step > 0.0 { ((value - offset) / step + 0.5).floor() } else { 0.0 };
-                bytes.extend_from_slice(&(steps.max(-STEPS).min(STEPS) as i16).to_le_bytes());
+                bytes.extend_from_slice(&(steps.clamp(-STEPS, STEPS) as i16).to_le_bytes());
             }
         }
     }
