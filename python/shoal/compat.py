@@ -22,14 +22,14 @@ import operator
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from . import table as tables_of
 from ._modules import ModuleLike
 from ._requests import INLINE_BYTES_MAX, Blob
 from .client import Client
-from .errors import BadInput, NoSuchBlob
+from .errors import AllDeclined, AttemptsExhausted, BadInput, ConnectionBroke, NoCandidate, NoSuchBlob, NoSuchPeer, Unreachable
 from .mesh import Mesh
 from .report import Report, Step
 from .results import Result, View
@@ -38,6 +38,8 @@ from .table import Table
 #: A probability is not taken for less sure than this, so that one wrong certainty does not make a mean infinite.
 PROBABILITY_MIN = 1e-15
 
+#: What is said of a task that only a node may run that is there no more.
+GONE = (AllDeclined, AttemptsExhausted, ConnectionBroke, NoCandidate, NoSuchPeer, Unreachable)
 #: Tables of which it is remembered that a peer's store has them.
 BLOBS_MAX = 64
 
@@ -146,6 +148,8 @@ class _Context:
     user: int
     home: str
     labels: Sequence[int]
+    #: The node that the mesh chose for the step at hand.
+    decided: Optional[int] = None
 
 
 _CONTEXT: "contextvars.ContextVar[Optional[_Context]]" = contextvars.ContextVar("shoal.compat", default=None)
@@ -272,7 +276,12 @@ class LeptonAI:
         if name is None:
             decided = self._decide("compute", small)
             name = None if decided is None else self.mesh.peers[decided].name
-        self._deliver(small, name, step)
+        try:
+            self._deliver(small, name, step)
+        except (*GONE, NoSuchBlob):
+            # As in `_run`; the bytes go with the step that needs them.
+            if node is not None and not self._was_decided(node):
+                raise
         self._note(step, table.nbytes, small.nbytes, raw=_plain_bytes(table))
         return small
 
@@ -362,6 +371,7 @@ class LeptonAI:
         for place, step in enumerate(steps):
             node = self._decide(self._kind(step, place, len(steps)), rows)
             nodes.append(node)
+            _CONTEXT.set(replace(context, decided=node))
             rows = step(rows, node)
         probabilities = _probabilities(rows, len(context.labels))
         loss = None if probabilities is None else log_loss(context.labels, probabilities)
@@ -424,15 +434,25 @@ class LeptonAI:
         module, args = self._modules[kind]
         home = self._home()
         client = self.mesh.client(home)
-        inputs = [self._piece(piece, home) for piece in pieces]
-        placed = {} if name is None else {"peer": name}
+
+        def ask(peer: Optional[str]) -> Result:
+            placed = dict(self._options) if peer is None else {**self._options, "peer": peer}
+            if peer is not None and self._was_decided(node):
+                # A node that is lost is not waited for: another will do.
+                placed.setdefault("retries", 0)
+            return client.run(module, [self._piece(piece, home) for piece in pieces], args=args, **placed)
+
         try:
-            result = client.run(module, inputs, args=args, **{**self._options, **placed})
+            result = ask(name)
         except NoSuchBlob:
             # A store forgets what was not used for long.
             self._forget(home)
-            inputs = [self._piece(piece, home) for piece in pieces]
-            result = client.run(module, inputs, args=args, **{**self._options, **placed})
+            result = ask(name)
+        except GONE:
+            if not self._was_decided(node):
+                raise
+            # The mesh chose that node, and it is gone since: the mesh chooses again.
+            result = ask(None)
         context = _CONTEXT.get()
         decision = _last_decision(client, result)
         step = Step(
@@ -446,6 +466,10 @@ class LeptonAI:
             decision=decision,
         )
         return result, step
+
+    def _was_decided(self, node: Optional[int]) -> bool:
+        context = _CONTEXT.get()
+        return context is not None and node is not None and context.decided == node
 
     def _piece(self, table: Table, home: str) -> Any:
         """A table as an input: in the request where it is small, as a blob where its node holds it or it is large."""

@@ -2,14 +2,17 @@
 
 import json
 import math
+import os
 import random
+import signal
 import sys
 import threading
 import unittest
+import unittest.mock
 from pathlib import Path
 from typing import Any, List, Tuple
 
-import support  # noqa: F401  (finds the package)
+import support
 import shoal
 from shoal.compat import LeptonAI, Results, log_loss
 from shoal.table import Table
@@ -290,6 +293,49 @@ class Joining(unittest.TestCase):
         for nowhere in ("/tmp", []):
             with self.assertRaises(shoal.BadInput):
                 LeptonAI(mesh=nowhere)
+
+
+@unittest.skipUnless(sys.platform == "linux", "looks into /proc")
+class Losing(unittest.TestCase):
+    """A node is killed between the mesh's choice and the step."""
+
+    def setUp(self) -> None:
+        self.lepton = LeptonAI(1, 2, loopback=True, options={"retries": 0})
+        self.addCleanup(self.lepton.close)
+        assert self.lepton.mesh.pid is not None
+        lines = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid, _ in support.tree(self.lepton.mesh.pid)}
+        # The daemon itself: its workers have other arguments.
+        self.cloud = [pid for pid, line in lines.items() if b"cloud-1/shoald.toml" in line]
+
+    def kill_cloud(self) -> None:
+        while self.cloud:
+            os.kill(self.cloud.pop(), signal.SIGKILL)
+
+    def test_a_step_for_which_the_mesh_chose_a_node_that_died_runs_elsewhere(self) -> None:
+        lepton = self.lepton
+        data, labels = learnable(40)
+
+        def process(rows: Any, node: Any) -> Any:
+            self.kill_cloud()
+            return lepton.process(rows, node)
+
+        def transfer(rows: Any, node: Any) -> Any:
+            return lepton.transfer(rows, node)
+
+        with unittest.mock.patch.object(lepton, "_decide", lambda kind, rows: 0):
+            results = lepton.process_data(data, labels, [process, transfer, lepton.compute], users=1)
+
+        self.assertEqual(results[0].nodes, (0, 0, 0))
+        self.assertNotIn("cloud-1", {step.node for step in lepton.report().steps})
+        self.assertEqual(len(results.predictions), 40)
+
+    def test_a_node_that_was_asked_for_and_died_is_an_error(self) -> None:
+        self.kill_cloud()
+
+        with self.assertRaises(shoal.ShoalError) as caught:
+            self.lepton.process(rows(5, 2), 0)
+
+        self.assertTrue(caught.exception.hint)
 
 
 class Reporting(unittest.TestCase):
