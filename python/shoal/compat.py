@@ -40,6 +40,8 @@ PROBABILITY_MIN = 1e-15
 
 #: What is said of a task that only a node may run that is there no more.
 GONE = (AllDeclined, AttemptsExhausted, ConnectionBroke, NoCandidate, NoSuchPeer, Unreachable)
+#: Tables of up to so many bytes, at eight a value, fit what a task may use where nothing is said.
+PLAIN_BYTES_SMALL = 2 << 20
 #: Tables of which it is remembered that a peer's store has them.
 BLOBS_MAX = 64
 
@@ -196,7 +198,7 @@ class LeptonAI:
         }
         self._options = dict(options or {})
         self._steps: List[Step] = []
-        self._blobs: Dict[Tuple[str, Table], Blob] = {}
+        self._blobs: Dict[Tuple[str, bytes], Blob] = {}
         self._lock = threading.Lock()
         self._results: Optional[Results] = None
         #: The model that `compute` applies to rows without labels: the one it fitted last; after `process_data` the mean of the
@@ -245,8 +247,12 @@ class LeptonAI:
 
     def _numbering(self) -> str:
         clouds = sum(peer.role == "cloud" for peer in self.mesh.peers)
-        parts = [(first, last, what) for first, last, what in ((0, clouds, "cloud"), (clouds, len(self.mesh.peers), "edge")) if last > first]
-        return " and ".join(f"{first} to {last - 1} are {what} nodes" for first, last, what in parts)
+        spans = ((0, clouds, "cloud"), (clouds, len(self.mesh.peers), "edge"))
+        return " and ".join(
+            f"{first} is a {what} node" if last - first == 1 else f"{first} to {last - 1} are {what} nodes"
+            for first, last, what in spans
+            if last > first
+        )
 
     def _check_counts(self, cloud: Optional[int], edge: Optional[int]) -> None:
         for what, given in (("cloud", cloud), ("edge", edge)):
@@ -396,7 +402,8 @@ class LeptonAI:
             # What a function of the user's own made of the rows need not be a table.
             pieces = []
         home = self._home()
-        decision = self.mesh.client(home).dry_run(module, [self._piece(piece, home) for piece in pieces], args=args, **self._options)
+        options = {**_limits(pieces), **self._options}
+        decision = self.mesh.client(home).dry_run(module, [self._piece(piece, home) for piece in pieces], args=args, **options)
         return next((place for place, peer in enumerate(self.mesh.peers) if peer.peer == decision.executor), None)
 
     # How it went.
@@ -435,8 +442,10 @@ class LeptonAI:
         home = self._home()
         client = self.mesh.client(home)
 
+        options = {**_limits(pieces), **self._options}
+
         def ask(peer: Optional[str]) -> Result:
-            placed = dict(self._options) if peer is None else {**self._options, "peer": peer}
+            placed = dict(options) if peer is None else {**options, "peer": peer}
             if peer is not None and self._was_decided(node):
                 # A node that is lost is not waited for: another will do.
                 placed.setdefault("retries", 0)
@@ -474,21 +483,22 @@ class LeptonAI:
     def _piece(self, table: Table, home: str) -> Any:
         """A table as an input: in the request where it is small, as a blob where its node holds it or it is large."""
         with self._lock:
-            blob = self._blobs.get((home, table))
+            blob = self._blobs.get((home, table.key))
         if blob is None and table.nbytes <= INLINE_BYTES_MAX // 2:
             return table.frame
         return blob or self._stored(table, home)
 
     def _stored(self, table: Table, home: str) -> Blob:
         """The table as a blob in the store of its user's peer."""
+        key = (home, table.key)
         with self._lock:
-            blob = self._blobs.get((home, table))
+            blob = self._blobs.get(key)
         if blob is None:
             blob = self.mesh.client(home).put(table.frame)
             with self._lock:
                 while len(self._blobs) >= BLOBS_MAX:
                     del self._blobs[next(iter(self._blobs))]
-                self._blobs[(home, table)] = blob
+                self._blobs[key] = blob
         return blob
 
     def _forget(self, home: str) -> None:
@@ -522,6 +532,16 @@ class LeptonAI:
         step.raw_bytes = bytes_in if raw is None else raw
         with self._lock:
             self._steps.append(step)
+
+
+def _limits(pieces: Sequence[Table]) -> Dict[str, Any]:
+    """What a large table needs beyond what a task may use where nothing is said."""
+    plain = sum(_plain_bytes(piece) for piece in pieces)
+    if plain <= PLAIN_BYTES_SMALL:
+        return {}
+    # The input, its numbers, the output, and of a fit each row's place in it twice.
+    memory = sum(piece.nbytes + 64 * piece.rows for piece in pieces) + 3 * plain + (16 << 20)
+    return {"memory": memory, "output_limit": plain + (1 << 20)}
 
 
 def _number(given: Optional[int], default: int) -> int:

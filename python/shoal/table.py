@@ -6,6 +6,7 @@ values row after row as little-endian f64, f32, or i16 quantised by column, and 
 
 from __future__ import annotations
 
+import hashlib
 import math
 import struct
 import sys
@@ -64,6 +65,11 @@ class Table:
     @property
     def shape(self) -> Tuple[int, int]:
         return self.rows, self.columns
+
+    @property
+    def key(self) -> bytes:
+        """What tells it from other tables, in 32 bytes."""
+        return hashlib.sha256(self.frame).digest()
 
     @property
     def nbytes(self) -> int:
@@ -230,7 +236,8 @@ def labels_of(labels: Any, rows: int) -> bytes:
     listed: Sequence[Any] = labels.tolist() if hasattr(labels, "tolist") else labels
     found = bytearray()
     for row, label in enumerate(listed):
-        # A list is unhashable, text is no number: anything but 0 and 1 is named.
+        # A number of numpy's in a plain list.
+        label = label.item() if hasattr(label, "item") else label
         if not isinstance(label, (int, float)) or label not in (0, 1):
             raise BadInput(
                 f"the label of row {row} is {label!r}",
