@@ -12,7 +12,7 @@ cd "$(dirname "$0")"
 
 guest_rustc=${GUEST_RUSTC:-/usr/bin/rustc}
 wanted=1.63.0
-modules="occupancy digit digit_small congestion anomaly forecast alarms health rul wordcount spin noop"
+modules="occupancy digit digit_small congestion anomaly forecast alarms health rul wordcount spin noop standardise compact classify"
 
 mode=${1:-build}
 case $mode in

@@ -20,6 +20,7 @@ pub mod math;
 pub mod occupancy;
 pub mod options;
 pub mod spin;
+pub mod tabular;
 pub mod text;
 pub mod trees;
 pub mod wordcount;

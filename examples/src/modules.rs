@@ -1,9 +1,10 @@
 //! The committed modules and the native functions they were built from, by name.
 
 use crate::guest::Run;
+use crate::tabular::{classify, compact, standardise};
 use crate::{alarms, anomaly, congestion, digit, engine, forecast, occupancy, spin, wordcount};
 
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 15] = [
     "occupancy",
     "digit",
     "digit_small",
@@ -16,6 +17,9 @@ pub const NAMES: [&str; 12] = [
     "wordcount",
     "spin",
     "noop",
+    "standardise",
+    "compact",
+    "classify",
 ];
 
 /// The WebAssembly of the module `name`, one of [`NAMES`].
@@ -33,6 +37,9 @@ pub fn module_bytes(name: &str) -> Option<&'static [u8]> {
         "wordcount" => include_bytes!("../modules/wordcount.wasm"),
         "spin" => include_bytes!("../modules/spin.wasm"),
         "noop" => include_bytes!("../modules/noop.wasm"),
+        "standardise" => include_bytes!("../modules/standardise.wasm"),
+        "compact" => include_bytes!("../modules/compact.wasm"),
+        "classify" => include_bytes!("../modules/classify.wasm"),
         _ => return None,
     })
 }
@@ -52,6 +59,9 @@ pub fn native(name: &str) -> Option<Run> {
         "wordcount" => wordcount::run,
         "spin" => spin::run,
         "noop" => |_, _| Ok(Vec::new()),
+        "standardise" => standardise::run,
+        "compact" => compact::run,
+        "classify" => classify::run,
         _ => return None,
     })
 }

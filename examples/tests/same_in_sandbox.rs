@@ -8,6 +8,7 @@ use std::io::Read;
 use sandbox::Sandbox;
 use shoal_examples::held_back;
 use shoal_examples::modules::{self, module_bytes, native, NAMES};
+use shoal_examples::tabular::frame::{Encoding, Matrix};
 use shoal_examples::workload::{five_users, Plan, WorkItem};
 
 /// The largest brings a map of usual days.
@@ -118,6 +119,63 @@ fn the_modules_without_data_agree_too() {
 
     let noop = Sandbox::new(module_bytes("noop").unwrap());
     check_same(&noop, "noop", &[], b"ignored");
+}
+
+/// 200 rows of three columns of unlike size, and labels that follow from two of them.
+fn table() -> Matrix {
+    let noise = |n: usize| (n * 7_919 % 1_009) as f64 / 500.0 - 1.0;
+    let values: Vec<f64> =
+        (0..200).flat_map(|row| [noise(row), 1e6 + 3e4 * noise(5 * row + 1), 7.0 * noise(row * row)]).collect();
+    let labels = values.chunks_exact(3).map(|row| u8::from(row[0] + row[2] / 7.0 > 0.2)).collect();
+    Matrix { rows: 200, columns: 3, values, labels: Some(labels) }
+}
+
+#[test]
+fn a_table_is_standardised_compacted_and_classified_to_the_same_pinned_bytes() {
+    let [standardise, compact, classify] =
+        ["standardise", "compact", "classify"].map(|name| Sandbox::new(module_bytes(name).unwrap()));
+    let mut sums = Vec::new();
+
+    let clean = check_same(&standardise, "standardise", &words(&["--clip", "3"]), &table().write(Encoding::F64));
+    for encoding in ["f32", "i16"] {
+        let small = check_same(&compact, "compact", &words(&["--as", encoding]), &clean);
+        let judged = check_same(&classify, "classify", &[], &small);
+        let (_, model) = Matrix::read(&judged).unwrap();
+        check_same(&classify, "classify", &[], &[&small[..], model].concat());
+        sums.push(blake3::hash(&judged).to_hex().to_string());
+    }
+
+    assert_eq!(
+        sums,
+        [
+            "541a8aa78afa2a4414340edac66dcb0e025c787ad07aca63bbc64a43d7f8e6eb",
+            "5b70e25f7f5f5a4b00358bebd8084e17ea802b7417fdb91f2a9716b7aafaed5e",
+        ]
+    );
+}
+
+#[test]
+fn what_is_no_table_is_refused_alike() {
+    let mut holed = table();
+    holed.values[7] = f64::NAN;
+    let holed = holed.write(Encoding::F64);
+    for name in ["standardise", "compact", "classify"] {
+        let sandbox = Sandbox::new(module_bytes(name).unwrap());
+        let whole = table().write(Encoding::F64);
+        let followed = [&whole[..], b"more"].concat();
+        for (args, input) in [
+            (&[][..], &b""[..]),
+            (&[], b"SHM1"),
+            (&[], &whole[..whole.len() - 1]),
+            (&[], &followed),
+            (&[], &holed),
+            (&["--what", "1"], &whole),
+            (&["--folds"], &whole),
+        ] {
+            let stdout = check_same(&sandbox, name, &words(args), input);
+            assert!(stdout.is_empty(), "{name} {args:?}");
+        }
+    }
 }
 
 #[test]

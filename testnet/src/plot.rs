@@ -24,7 +24,6 @@ const COLOURS: [RGBColor; 10] = [
 
 /// An axis: what it says, with its unit, and how it grows.
 #[derive(Debug, Clone)]
-<<<<<<< HEAD:testnet/src/plot.rs
 pub(crate) struct Axis {
     pub(crate) label: &'static str,
     pub(crate) log: bool,
@@ -36,19 +35,6 @@ impl Axis {
     }
 
     pub(crate) fn log(label: &'static str) -> Self {
-=======
-pub(in crate::sim) struct Axis {
-    pub(in crate::sim) label: &'static str,
-    pub(in crate::sim) log: bool,
-}
-
-impl Axis {
-    pub(in crate::sim) fn linear(label: &'static str) -> Self {
-        Self { label, log: false }
-    }
-
-    pub(in crate::sim) fn log(label: &'static str) -> Self {
->>>>>>> brief:testnet/src/sim/report/plot.rs
         Self { label, log: true }
     }
 
@@ -70,24 +56,15 @@ impl Axis {
 
 /// One line.
 #[derive(Debug, Clone)]
-<<<<<<< HEAD:testnet/src/plot.rs
 pub(crate) struct Series {
     pub(crate) name: String,
     /// Which colour; the same thing has the same in every chart.
     pub(crate) colour: usize,
     pub(crate) points: Vec<(f64, f64)>,
-=======
-pub(in crate::sim) struct Series {
-    pub(in crate::sim) name: String,
-    /// Which colour; the same thing has the same in every chart.
-    pub(in crate::sim) colour: usize,
-    pub(in crate::sim) points: Vec<(f64, f64)>,
->>>>>>> brief:testnet/src/sim/report/plot.rs
 }
 
 /// What is drawn.
 #[derive(Debug, Clone)]
-<<<<<<< HEAD:testnet/src/plot.rs
 pub(crate) struct Chart {
     /// Of the file.
     pub(crate) name: &'static str,
@@ -97,17 +74,6 @@ pub(crate) struct Chart {
     pub(crate) series: Vec<Series>,
     /// Whether each point was measured apart, and is marked; a curve through many is not.
     pub(crate) marked: bool,
-=======
-pub(in crate::sim) struct Chart {
-    /// Of the file.
-    pub(in crate::sim) name: &'static str,
-    pub(in crate::sim) title: String,
-    pub(in crate::sim) x: Axis,
-    pub(in crate::sim) y: Axis,
-    pub(in crate::sim) series: Vec<Series>,
-    /// Whether each point was measured apart, and is marked; a curve through many is not.
-    pub(in crate::sim) marked: bool,
->>>>>>> brief:testnet/src/sim/report/plot.rs
 }
 
 /// A chart could not be drawn.
@@ -119,11 +85,7 @@ pub struct PlotError {
 }
 
 impl Chart {
-<<<<<<< HEAD:testnet/src/plot.rs
     pub(crate) fn svg(&self) -> Result<String, PlotError> {
-=======
-    pub(in crate::sim) fn svg(&self) -> Result<String, PlotError> {
->>>>>>> brief:testnet/src/sim/report/plot.rs
         let points = || self.series.iter().flat_map(|series| &series.points);
         let x = self.x.range(points().map(|(x, _)| *x));
         let y = self.y.range(points().map(|(_, y)| *y));
@@ -208,11 +170,7 @@ const LEGEND_PX: u32 = 190;
 const LIGHT_LINES: usize = 2;
 
 /// A number as short as it can be said without loss to the eye: 0.05, 0.5, 12, 1200, 10k, 2M.
-<<<<<<< HEAD:testnet/src/plot.rs
 pub(crate) fn number(value: f64) -> String {
-=======
-pub(in crate::sim) fn number(value: f64) -> String {
->>>>>>> brief:testnet/src/sim/report/plot.rs
     let size = value.abs();
     if size >= 1e6 {
         return format!("{}M", trimmed(value / 1e6, 1));

@@ -16,7 +16,7 @@ use shoal_protocol::config::PeerConfig;
 use shoal_protocol::task::spec::{CloudUse, Payload, Variant};
 use shoal_protocol::{BlobId, Input, Role, TaskSpec};
 
-use super::report::plot::{Axis, Chart, PlotError, Series};
+use crate::plot::{Axis, Chart, PlotError, Series};
 use super::{Link, Sim};
 
 /// The builds, and their work on a reference core for the median recording, in ms: `voice` of `examples/README.md`.

@@ -1,0 +1,111 @@
+"""Shoal from Python: run WebAssembly tasks on a mesh of peers.
+
+>>> import shoal
+>>> client = shoal.Client()                     # the peer of this user; or Client("unix:PATH"), or SHOAL_API
+>>> client.run("wordcount", input="to be or not to be").text
+
+Nothing but the standard library is needed; arrays of numpy are taken where a program has them. :mod:`shoal.compat` has `LeptonAI`: process,
+transfer, compute on a mesh of cloud and edge peers that it starts and ends by itself.
+"""
+
+from ._modules import bundled
+from ._pipelines import Stage
+from ._requests import Blob, Options
+from .aio import AsyncClient, AsyncPipeline, AsyncTask
+from .client import Client, Pipeline, Task
+from .errors import (
+    AllDeclined,
+    Ambiguous,
+    AttemptsExhausted,
+    BadAddress,
+    BadInput,
+    BadRequest,
+    Cancelled,
+    ConnectionBroke,
+    DeadlinePassed,
+    Denied,
+    InvalidModule,
+    LimitHit,
+    MeshNotStarted,
+    NoCandidate,
+    NoGuardian,
+    NoSuchBlob,
+    NoSuchModule,
+    NoSuchPeer,
+    NoSuchPipeline,
+    NoSuchTask,
+    NotFound,
+    Overloaded,
+    Problem,
+    ProgramMissing,
+    ShoalError,
+    ShuttingDown,
+    StoreFailed,
+    TaskError,
+    TaskFailed,
+    TimedOut,
+    TooLarge,
+    Trapped,
+    Unreachable,
+    Unverified,
+    WrongVersion,
+)
+from .events import AsyncEvents, Events
+from .mesh import Mesh
+from .results import Result, View, total
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AllDeclined",
+    "Ambiguous",
+    "AsyncClient",
+    "AsyncEvents",
+    "AsyncPipeline",
+    "AsyncTask",
+    "AttemptsExhausted",
+    "BadAddress",
+    "BadInput",
+    "BadRequest",
+    "Blob",
+    "Cancelled",
+    "Client",
+    "ConnectionBroke",
+    "DeadlinePassed",
+    "Denied",
+    "Events",
+    "InvalidModule",
+    "LimitHit",
+    "Mesh",
+    "MeshNotStarted",
+    "NoCandidate",
+    "NoGuardian",
+    "NoSuchBlob",
+    "NoSuchModule",
+    "NoSuchPeer",
+    "NoSuchPipeline",
+    "NoSuchTask",
+    "NotFound",
+    "Options",
+    "Overloaded",
+    "Pipeline",
+    "Problem",
+    "ProgramMissing",
+    "Result",
+    "ShoalError",
+    "ShuttingDown",
+    "Stage",
+    "StoreFailed",
+    "Task",
+    "TaskError",
+    "TaskFailed",
+    "TimedOut",
+    "TooLarge",
+    "Trapped",
+    "Unreachable",
+    "Unverified",
+    "View",
+    "WrongVersion",
+    "bundled",
+    "total",
+]
