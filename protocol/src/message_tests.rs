@@ -1,10 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::pipeline::memo::{Known, MemoKey};
 use crate::certificate::{RevocationList, SecretKey};
 use crate::id::{BlobId, ShortId};
 use crate::output::{PeerState, TaskError, TaskResult, Timings};
+use crate::pipeline::memo::{Known, MemoKey};
 use crate::task::durable::{
     Ballot, Case, Council, Durability, Guard, Guarded, Keeping, Prepare, Promised, Propose, Refused, Resolution,
     Resolved, Standing, Vote, Voted,

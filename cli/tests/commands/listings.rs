@@ -189,7 +189,14 @@ fn a_task_is_shown_in_full() {
 
 #[test]
 fn blobs_configuration_and_distances_are_listed() {
-    let blob = BlobView { schema: schema(), id: BlobId([0xb1; 32]), bytes: 3_000_000, is_module: true, pinned: false, complete: true };
+    let blob = BlobView {
+        schema: schema(),
+        id: BlobId([0xb1; 32]),
+        bytes: 3_000_000,
+        is_module: true,
+        pinned: false,
+        complete: true,
+    };
     let value = |key: &str, value: &str, origin: &str| ConfigValue {
         key: key.into(),
         value: value.into(),

@@ -162,6 +162,7 @@ fn of_task(error: &TaskError) -> ApiError {
 impl From<SpecError> for ApiError {
     fn from(error: SpecError) -> Self {
         let (code, status) = match error {
+            SpecError::Inaccurate { .. } => (codes::NO_CANDIDATE, StatusCode::CONFLICT),
             SpecError::TooLarge { .. } => (codes::TOO_LARGE, StatusCode::PAYLOAD_TOO_LARGE),
             SpecError::Variants { .. } | SpecError::Number { .. } => (codes::BAD_REQUEST, StatusCode::BAD_REQUEST),
         };
@@ -177,8 +178,12 @@ impl From<BlobError> for ApiError {
                 (codes::BAD_REQUEST, StatusCode::BAD_REQUEST)
             }
             BlobError::Arriving { .. } | BlobError::InUse { .. } => (codes::IN_USE, StatusCode::CONFLICT),
-            BlobError::NoRoom { .. } | BlobError::TooManyHeld { .. } | BlobError::DiskFull { .. } => (codes::STORE, StatusCode::INSUFFICIENT_STORAGE),
-            BlobError::Corrupt { .. } | BlobError::HoldsDamaged { .. } | BlobError::Io { .. } => (codes::STORE, StatusCode::INTERNAL_SERVER_ERROR),
+            BlobError::NoRoom { .. } | BlobError::TooManyHeld { .. } | BlobError::DiskFull { .. } => {
+                (codes::STORE, StatusCode::INSUFFICIENT_STORAGE)
+            }
+            BlobError::Corrupt { .. } | BlobError::HoldsDamaged { .. } | BlobError::Io { .. } => {
+                (codes::STORE, StatusCode::INTERNAL_SERVER_ERROR)
+            }
         };
         Self::new(code, status, error.to_string(), error.hint())
     }

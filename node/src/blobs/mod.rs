@@ -283,13 +283,7 @@ impl BlobStore {
 
     /// An output that is to stay here until a date, for the home of its task; the one that stays already where none is named.
     /// Outputs together may take half of the quota. It outlives the daemon after the next [`Self::save_holds`].
-    pub fn lease(
-        &self,
-        home: PeerId,
-        task: TaskId,
-        blob: Option<BlobId>,
-        until_unix_s: u64,
-    ) -> Result<(), BlobError> {
+    pub fn lease(&self, home: PeerId, task: TaskId, blob: Option<BlobId>, until_unix_s: u64) -> Result<(), BlobError> {
         let known = || self.holds().leased(home, task);
         let Some(id) = blob.or_else(known) else { return Ok(()) };
         let _pin = self.pin(id)?;

@@ -12,8 +12,8 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -87,7 +87,9 @@ impl Partial {
         }
         let partial = Self::open(store, id, shape, false).inspect_err(|_| store.discard(id))?;
         let mut groups = Groups::none_of(shape);
-        tree::sound(&Tree::new(id, shape, InFile(&partial.hashes)), &partial.content, 0..shape.groups(), |found| groups.add(found));
+        tree::sound(&Tree::new(id, shape, InFile(&partial.hashes)), &partial.content, 0..shape.groups(), |found| {
+            groups.add(found)
+        });
         *partial.groups() = groups;
         Ok(Some(partial))
     }
@@ -110,7 +112,16 @@ impl Partial {
         let content = open(&content_path, shape.bytes()).map_err(BlobError::io("open", &content_path))?;
         let hashes = open(&hashes_path, shape.tree_bytes()).map_err(BlobError::io("open", &hashes_path))?;
         let groups = Mutex::new(Groups::none_of(shape));
-        Ok(Self { store: store.clone(), id, shape, content, hashes, groups, progress: watch::Sender::new(0), is_finished: AtomicBool::new(false) })
+        Ok(Self {
+            store: store.clone(),
+            id,
+            shape,
+            content,
+            hashes,
+            groups,
+            progress: watch::Sender::new(0),
+            is_finished: AtomicBool::new(false),
+        })
     }
 
     pub(super) fn shape(&self) -> Shape {

@@ -241,9 +241,12 @@ impl Inner {
         let mut parts = FuturesUnordered::new();
         let mut search: Option<LocalBoxFuture<'_, Vec<PeerId>>> = None;
         while !download.is_done() {
-            let is_large = begins.borrow().as_ref().is_some_and(|blob: &Arriving| blob.size_bytes() >= SEVERAL_BYTES_MIN);
+            let is_large =
+                begins.borrow().as_ref().is_some_and(|blob: &Arriving| blob.size_bytes() >= SEVERAL_BYTES_MIN);
             let room = if is_large { SOURCES_MAX } else { 1 };
-            while parts.len() < room && let Some(peer) = sources.next.pop_front() {
+            while parts.len() < room
+                && let Some(peer) = sources.next.pop_front()
+            {
                 let (download, pause) = (&download, sources.pause(peer));
                 parts.push(async move {
                     sleep(pause).await;
@@ -290,7 +293,8 @@ impl Inner {
 
     /// Brings what is asked of one source.
     async fn take_part(&self, download: &Download, peer: PeerId) -> Result<(), Ended> {
-        let mut stream = self.open(peer).await.map_err(|error| Ended::Theirs { why: error.to_string(), may_again: true })?;
+        let mut stream =
+            self.open(peer).await.map_err(|error| Ended::Theirs { why: error.to_string(), may_again: true })?;
         let result = download.run(&mut stream).await;
         if let Err(TransferError::Lied { id, at }) = &result {
             tracing::warn!(?peer, blob = %id, at, "a peer sent bytes that are not those of the blob");
@@ -340,7 +344,10 @@ impl Inner {
 enum Ended {
     /// No other source could help.
     Ours(TransferError),
-    Theirs { why: String, may_again: bool },
+    Theirs {
+        why: String,
+        may_again: bool,
+    },
 }
 
 fn why_not(reasons: &[String]) -> String {

@@ -31,11 +31,8 @@ impl World {
         let peer = |index: usize| PeerId([index as u8 + 1; 32]);
         let module = |index: usize| BlobId([index as u8; 32]);
         let member = |index| Member { peer: peer(index), name: "x".into(), role: Role::Edge, labels: BTreeMap::new() };
-        let load = |(speed, _, _, kbps): &Place| LoadDigest {
-            speed: *speed,
-            uplink_bits_per_s: kbps * 1_000,
-            ..test_load()
-        };
+        let load =
+            |(speed, _, _, kbps): &Place| LoadDigest { speed: *speed, uplink_bits_per_s: kbps * 1_000, ..test_load() };
         let mut estimates = Estimates::default();
         for (index, (work_ms, _)) in builds.iter().enumerate() {
             let run = Duration::from_millis(*work_ms);
@@ -79,6 +76,8 @@ impl World {
             lambda,
             deadline_in: None,
             tried: &BTreeMap::new(),
+            holders: &Holders::default(),
+            ahead: &BTreeMap::new(),
         };
         rank(&self.spec, &sites, &circumstances).recorded()
     }
@@ -94,7 +93,6 @@ impl World {
         for (index, load) in self.loads.iter().enumerate() {
             for (work_ms, loss) in self.builds.iter().filter(|(_, loss)| *loss <= allowed) {
                 let job = Job {
-                    input_bytes: self.spec.input_bytes(),
                     output_bytes: 0,
                     work: Duration::from_millis(*work_ms),
                     loss: *loss,
@@ -105,6 +103,8 @@ impl World {
                     start_in: Duration::from_millis(self.places[index].2),
                     prepare: Duration::ZERO,
                     rtt: self.rtt(index),
+                    input_bytes: if index > 0 { self.spec.input_bytes() } else { 0 },
+                    elsewhere: Duration::ZERO,
                     uplink_wait: Duration::ZERO,
                     uplink_bits_per_s: (index > 0).then_some(UPLINK_BITS_PER_S),
                     downlink_bits_per_s: (index > 0).then_some(load.uplink_bits_per_s),
@@ -112,6 +112,7 @@ impl World {
                     quote_error: 1.0,
                     weights: load.weights,
                     price: 0.0,
+                    ahead_ms: 0.0,
                 };
                 least = least.min(cost::cost(&job, &terms).total());
             }

@@ -249,7 +249,9 @@ impl<'a> Ranking<'a> {
         };
         let Some(load) = site.load.filter(|_| place.standing != Standing::Excluded) else { return Some(nothing_known) };
         let (build, terms) = self.basis(place)?;
-        let of_build = |of: &Build<'_>| (of.index, cost::cost(&of.job, &self.terms(of, site, load, terms.quote_error)));
+        let lacking = self.inputs.lacking(site);
+        let of_build =
+            |of: &Build<'_>| (of.index, cost::cost(&of.job, &self.terms(of, site, load, terms.quote_error, &lacking)));
         let builds = if self.builds.len() > 1 { self.builds.iter().map(of_build).collect() } else { Vec::new() };
         let per_byte_ms = cost::transmission_ms(1, terms.uplink_bits_per_s);
         Some(Assessment {
@@ -259,7 +261,7 @@ impl<'a> Ranking<'a> {
             cost: Some(cost::cost(&build.job, &terms)),
             start_in: terms.start_in.max(terms.prepare),
             run: cost::run_time(build.job.work, terms.speed),
-            lacking: self.inputs.lacking(site),
+            lacking,
             cost_per_input_byte: build.job.lambda * terms.weights.transfer * per_byte_ms,
             ..nothing_known
         })

@@ -220,7 +220,10 @@ impl Part<'_> {
     }
 
     /// Finds out the size, and believes it when the tree proves it; the first groups come with it.
-    async fn prove<S: AsyncRead + AsyncWrite + Unpin>(&mut self, stream: &mut S) -> Result<Arc<Partial>, TransferError> {
+    async fn prove<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+    ) -> Result<Arc<Partial>, TransferError> {
         let (id, expected) = (self.download.id, self.download.bytes);
         let first = match (&self.download.wanted, expected) {
             (None, _) => 0..FIRST_GROUPS,
@@ -308,11 +311,7 @@ impl Part<'_> {
     }
 
     /// Waits until a slice is verified and written.
-    async fn added(
-        &self,
-        partial: &Arc<Partial>,
-        adding: impl Into<Option<Adding>>,
-    ) -> Result<Vec<u8>, TransferError> {
+    async fn added(&self, partial: &Arc<Partial>, adding: impl Into<Option<Adding>>) -> Result<Vec<u8>, TransferError> {
         let Some(Adding { slice, work }) = adding.into() else { return Ok(Vec::new()) };
         let (added, buffer) = work.await.map_err(|_| TransferError::Stopping)?;
         let Added { groups, is_wrong } = added?;
@@ -323,7 +322,11 @@ impl Part<'_> {
     }
 
     /// Reads as much as is wanted, or until the stream breaks: how much came, and whether that is all.
-    async fn fill<S: AsyncRead + Unpin>(&mut self, stream: &mut S, into: &mut [u8]) -> (usize, Result<(), TransferError>) {
+    async fn fill<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        into: &mut [u8],
+    ) -> (usize, Result<(), TransferError>) {
         let mut filled = 0;
         while filled < into.len() {
             match moved(stream.read(&mut into[filled..]), self.at).await {

@@ -25,7 +25,8 @@ struct Schedule {
 impl Pace {
     /// So many bytes a second; as many as the link takes where there is no rate.
     pub fn new(bytes_per_s: Option<u64>) -> Self {
-        let schedule = |bytes_per_s: u64| Schedule { bytes_per_s: bytes_per_s.max(1), next: Mutex::new(Instant::now()) };
+        let schedule =
+            |bytes_per_s: u64| Schedule { bytes_per_s: bytes_per_s.max(1), next: Mutex::new(Instant::now()) };
         Self(bytes_per_s.map(schedule).map(Arc::new))
     }
 
@@ -56,7 +57,8 @@ mod tests {
         let now = Instant::now() + Duration::from_secs(1);
         let schedule = Schedule { bytes_per_s: 1_000_000, next: Mutex::new(now) };
 
-        let begins: Vec<Duration> = (0..3).map(|_| schedule.reserve(now, 10_000).saturating_duration_since(now)).collect();
+        let begins: Vec<Duration> =
+            (0..3).map(|_| schedule.reserve(now, 10_000).saturating_duration_since(now)).collect();
         assert_eq!(begins, [0, 10, 20].map(Duration::from_millis));
 
         let later = now + Duration::from_secs(9);

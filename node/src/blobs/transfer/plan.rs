@@ -20,7 +20,10 @@ enum State {
     /// Here, or not wanted.
     Done,
     Missing,
-    Asked { of: Source, taken_over: bool },
+    Asked {
+        of: Source,
+        taken_over: bool,
+    },
 }
 
 /// What is still to be brought.

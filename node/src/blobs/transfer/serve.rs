@@ -196,4 +196,3 @@ fn status_of(error: &TransferError) -> Status {
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, TransferError> {
     spawn_blocking(work).await.map_err(|_| TransferError::Stopping)
 }
-

@@ -169,7 +169,6 @@ impl Instance {
         };
         let moves = met.machine != user.home;
         let job = Job {
-            input_bytes: user.input_bytes,
             output_bytes: user.output_bytes,
             work: build.work,
             loss: build.loss,
@@ -180,6 +179,8 @@ impl Instance {
             start_in: met.start_in,
             prepare: Duration::ZERO,
             rtt: self.way(user.home, met.machine) + self.way(met.machine, user.home),
+            input_bytes: if moves { user.input_bytes } else { 0 },
+            elsewhere: Duration::ZERO,
             uplink_wait: met.uplink_wait,
             uplink_bits_per_s: moves.then_some(home.uplink_bits_per_s),
             downlink_bits_per_s: moves.then_some(there.uplink_bits_per_s),
@@ -187,6 +188,7 @@ impl Instance {
             quote_error: 1.0,
             weights: there.weights,
             price: there.price,
+            ahead_ms: 0.0,
         };
         cost::cost(&job, &terms)
     }

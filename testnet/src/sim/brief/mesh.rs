@@ -73,12 +73,14 @@ pub fn place(instance: &Instance) -> Result<Placed, NotPlaced> {
         let user = &instance.users[index];
         met(&sim, *task, begin + user.at, instance.crossing(user, usize::MAX)).map_err(|why| failed(index, why))
     });
-    let decisions = tasks.iter().zip(&instance.users).map(|(task, user)| {
-        sim.peer(user.home).map(|peer| peer.explain(*task)).unwrap_or_default()
-    });
-    let ended_in = tasks.iter().zip(&instance.users).map(|(task, user)| {
-        sim.ended(*task).map_or(Duration::MAX, |ended| ended.at.since(begin + user.at))
-    });
+    let decisions = tasks
+        .iter()
+        .zip(&instance.users)
+        .map(|(task, user)| sim.peer(user.home).map(|peer| peer.explain(*task)).unwrap_or_default());
+    let ended_in = tasks
+        .iter()
+        .zip(&instance.users)
+        .map(|(task, user)| sim.ended(*task).map_or(Duration::MAX, |ended| ended.at.since(begin + user.at)));
     Ok(Placed { met: met.collect::<Result<_, _>>()?, ended_in: ended_in.collect(), decisions: decisions.collect() })
 }
 
@@ -89,7 +91,11 @@ fn run_at(sim: &mut Sim, index: usize, user: &User, build: usize, machine: usize
     spec.deadline = None;
     spec.policy.peer = Some(sim.id(machine));
     let task = sim.submit_spec(user.home, spec, Duration::ZERO, user.output_bytes);
-    if sim.run_until_done(AFTER, |sim| sim.ended(task).is_some()) { Ok(()) } else { Err("it was not run before".into()) }
+    if sim.run_until_done(AFTER, |sim| sim.ended(task).is_some()) {
+        Ok(())
+    } else {
+        Err("it was not run before".into())
+    }
 }
 
 fn met(sim: &Sim, task: TaskId, submitted: Time, crossing: Duration) -> Result<Met, String> {

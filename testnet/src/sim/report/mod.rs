@@ -20,10 +20,10 @@ mod page;
 mod size;
 
 pub use self::page::{PageError, Section, write};
-pub use self::plot::PlotError;
 use super::matrix::Matrix;
 use super::place::PlaceError;
 use super::place::generate::PlanError;
+pub use crate::plot::PlotError;
 
 /// What is run.
 #[derive(Debug, Clone, Copy)]
