@@ -12,7 +12,7 @@ use crate::config::LogFormat;
 pub fn start(filter: &str, format: LogFormat) {
     let filter = match filter {
         // What the transport says at this level, ids of its own kind among it, means nothing to a user.
-        "info" => EnvFilter::new("info,libp2p_swarm=warn,libp2p_mdns=warn"),
+        "info" => EnvFilter::new("info,libp2p_swarm=warn,libp2p_mdns=warn,libp2p_identify=warn,libp2p_kad=error"),
         filter => EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info")),
     };
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
