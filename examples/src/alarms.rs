@@ -120,7 +120,7 @@ pub fn read(input: &[u8]) -> Result<Vec<Reading<'_>>, String> {
 
 /// Seconds since 1970 of `YYYY-MM-DD HH:MM` with or without seconds and their fraction.
 pub fn seconds(time: &str) -> Option<i64> {
-    let (date, clock) = time.split_once(|separator| separator == ' ' || separator == 'T')?;
+    let (date, clock) = time.split_once([' ', 'T'])?;
     let [year, month, day] = numbers(date, '-')?;
     let clock = clock.split('.').next()?;
     let [hour, minute, second] = match numbers(clock, ':') {
