@@ -84,7 +84,7 @@ fn respoken(recording: &Recording, random: &mut Random) -> Respoken {
             samples = at_pace(&samples, speed);
             samples.drain(..random.below(160.min(samples.len() - wav::SAMPLES_MIN + 1)));
             let silence = random.below(400);
-            samples.splice(..0, std::iter::repeat(0.0).take(silence));
+            samples.splice(..0, std::iter::repeat_n(0.0, silence));
             let tilt = 0.15 * random.normal();
             for n in (1..samples.len()).rev() {
                 samples[n] += tilt * samples[n - 1];
