@@ -80,11 +80,11 @@ fn respoken(recording: &Recording, random: &mut Random) -> Respoken {
     for voice in 0..VOICES {
         let mut samples = recording.samples.clone();
         if voice > 0 {
-            let speed = 1.0 + 0.07 * random.normal().max(-2.2).min(2.2);
+            let speed = 1.0 + 0.07 * random.normal().clamp(-2.2, 2.2);
             samples = at_pace(&samples, speed);
             samples.drain(..random.below(160.min(samples.len() - wav::SAMPLES_MIN + 1)));
             let silence = random.below(400);
-            samples.splice(..0, std::iter::repeat(0.0).take(silence));
+            samples.splice(..0, std::iter::repeat_n(0.0, silence));
             let tilt = 0.15 * random.normal();
             for n in (1..samples.len()).rev() {
                 samples[n] += tilt * samples[n - 1];
@@ -268,7 +268,7 @@ impl FullWeights {
 
     fn source(&self) -> String {
         [
-            "use super::Network;\n\npub const MODEL: Network<'_> = Network { mean: &MEAN, scale: &SCALE, hidden: &HIDDEN, output: &OUTPUT };\n".to_owned(),
+            "use super::Network;\n\n#[rustfmt::skip]\npub const MODEL: Network<'_> = Network { mean: &MEAN, scale: &SCALE, hidden: &HIDDEN, output: &OUTPUT };\n".to_owned(),
             array("MEAN", "f32", &self.mean),
             array("SCALE", "f32", &self.scale),
             array("HIDDEN", "f32", &self.hidden),
@@ -326,7 +326,7 @@ impl SmallWeights {
     fn source(&self) -> String {
         [
             format!(
-                "use super::Linear;\n\npub const MODEL: Linear<'_> =\n    Linear {{ mean: &MEAN, scale: &SCALE, weights: &WEIGHTS, step: {:?}, bias: &BIAS }};\n",
+                "use super::Linear;\n\n#[rustfmt::skip]\npub const MODEL: Linear<'_> =\n    Linear {{ mean: &MEAN, scale: &SCALE, weights: &WEIGHTS, step: {:?}, bias: &BIAS }};\n",
                 self.step
             ),
             array("MEAN", "f32", &self.mean),

@@ -15,7 +15,7 @@ use common::boosting::{self, Grown, Loss, Plan};
 use common::random::Random;
 use shoal_examples::engine::condition::{self, Condition};
 use shoal_examples::engine::rows::{self, Engine, SENSORS};
-use shoal_examples::engine::{health, model, rul};
+use shoal_examples::engine::{health, rul};
 use shoal_examples::text;
 
 const ENGINES_LEARNT: usize = 80;
@@ -103,7 +103,7 @@ fn judged(engines: &[Engine], life: &Grown) -> Vec<(f64, f64)> {
         while cuts < CUTS {
             let left = 7 + random.below(139);
             if let Some(cycles) = engine.readings.len().checked_sub(left).filter(|cycles| *cycles >= 30) {
-                let answer = life.trees().judge(&condition_at(engine, cycles)).max(0.0).min(rul::CAP);
+                let answer = life.trees().judge(&condition_at(engine, cycles)).clamp(0.0, rul::CAP);
                 judged.push((answer, left as f64));
                 cuts += 1;
             }

@@ -2,6 +2,7 @@
 
 use super::Network;
 
+#[rustfmt::skip]
 pub const MODEL: Network<'_> = Network { mean: &MEAN, scale: &SCALE, hidden: &HIDDEN, output: &OUTPUT };
 
 #[rustfmt::skip]

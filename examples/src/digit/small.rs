@@ -2,7 +2,9 @@
 
 use super::Linear;
 
-pub const MODEL: Linear<'_> = Linear { mean: &MEAN, scale: &SCALE, weights: &WEIGHTS, step: 0.013159028, bias: &BIAS };
+#[rustfmt::skip]
+pub const MODEL: Linear<'_> =
+    Linear { mean: &MEAN, scale: &SCALE, weights: &WEIGHTS, step: 0.013159028, bias: &BIAS };
 
 #[rustfmt::skip]
 pub const MEAN: [f32; 46] = [

@@ -16,7 +16,7 @@ pub fn files(input: &[u8]) -> Result<Vec<&[u8]>, String> {
     loop {
         let end = u32_at(rest, 4).map_or(rest.len(), |length| (length as usize).saturating_add(8));
         // A recorder that was cut short never wrote its length.
-        let followed = rest.get(end..).map_or(false, |next| next.starts_with(b"RIFF"));
+        let followed = matches!(rest.get(end..), Some(next) if next.starts_with(b"RIFF"));
         if files.len() == FILES_MAX {
             return Err(format!("more than {FILES_MAX} recordings"));
         }

@@ -37,5 +37,5 @@ pub fn run(args: &[String], input: &[u8]) -> Result<Vec<u8>, String> {
 pub fn health(condition: &[f64]) -> f64 {
     let averages = condition::averages(condition, SPAN);
     let sum: f64 = averages.iter().zip(HEALTH).map(|(value, weight)| value * weight).sum();
-    (HEALTH_AT_ZERO + sum).max(0.0).min(1.0)
+    (HEALTH_AT_ZERO + sum).clamp(0.0, 1.0)
 }

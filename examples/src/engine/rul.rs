@@ -30,7 +30,7 @@ pub fn run(args: &[String], input: &[u8]) -> Result<Vec<u8>, String> {
 
 /// Cycles left, 0 to [`CAP`].
 pub fn left(condition: &[f64]) -> f64 {
-    LIFE.judge(condition).max(0.0).min(CAP)
+    LIFE.judge(condition).clamp(0.0, CAP)
 }
 
 /// What nine in ten still have where `left` is the answer.

@@ -35,7 +35,7 @@ pub fn run(args: &[String], input: &[u8]) -> Result<Vec<u8>, String> {
 /// The minute of the day of each row, from the clock time at the end of its first field.
 fn minutes(times: &[&str]) -> Result<Vec<usize>, String> {
     let minute = |time: &&str| {
-        let clock = time.rsplit(|separator| separator == ' ' || separator == 'T').next()?;
+        let clock = time.rsplit([' ', 'T']).next()?;
         let (hour, rest) = clock.split_once(':')?;
         let (hour, minute) = (hour.parse::<usize>().ok()?, rest.get(..2)?.parse::<usize>().ok()?);
         (hour < 24 && minute < 60).then(|| 60 * hour + minute)
@@ -70,7 +70,7 @@ fn report(window: &congestion::Window<'_>, minutes: &[usize], from: usize) -> St
 pub fn forecast(city: &City, row: usize) -> Vec<f64> {
     let inputs = city.features(row);
     let speed = |(sensor, inputs): (usize, &features::Inputs)| {
-        (city.speed(row, sensor) + trees::CHANGE.judge(inputs)).max(0.0).min(SPEED_MPH_MAX)
+        (city.speed(row, sensor) + trees::CHANGE.judge(inputs)).clamp(0.0, SPEED_MPH_MAX)
     };
     inputs.iter().enumerate().map(speed).collect()
 }

@@ -30,7 +30,8 @@ pub fn report(lost: &Values) -> String {
     }
     let mut pressed: Vec<(usize, f64)> = Vec::new();
     for (sensor, (sum, weights)) in beyond.into_iter().enumerate() {
-        let pressure = queues[sensor] - if weights > 0.0 { sum / weights } else { 0.0 };
+        // Of a place without neighbours on the map nobody knows whether green would help.
+        let pressure = if weights > 0.0 { queues[sensor] - sum / weights } else { 0.0 };
         if pressure >= PRESSURE_MIN {
             pressed.push((sensor, pressure));
         }

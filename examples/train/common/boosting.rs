@@ -47,12 +47,13 @@ impl Grown {
 
     /// The trees as Rust source.
     pub(crate) fn source(&self, name: &str) -> String {
+        let numbers = |text: String| text.replacen("pub const", "pub static", 1);
         format!(
-            "pub const {name}: Trees<'_> =\n    Trees {{ base: {:?}, depth: {}, questions: &{name}_QUESTIONS, answers: &{name}_ANSWERS }};\n\n{}\n{}",
+            "#[rustfmt::skip]\npub static {name}: Trees<'_> =\n    Trees {{ base: {:?}, depth: {}, questions: &{name}_QUESTIONS, answers: &{name}_ANSWERS }};\n\n{}\n{}",
             self.base,
             self.depth,
-            super::array(&format!("{name}_QUESTIONS"), "(u8, f32)", &self.questions),
-            super::array(&format!("{name}_ANSWERS"), "f32", &self.answers),
+            numbers(super::array(&format!("{name}_QUESTIONS"), "(u8, f32)", &self.questions)),
+            numbers(super::array(&format!("{name}_ANSWERS"), "f32", &self.answers)),
         )
     }
 }

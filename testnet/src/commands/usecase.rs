@@ -1,10 +1,10 @@
 //! `shoal-testnet usecase`: a home, a city or a factory on a mesh, judged on data the models have not seen.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use shoal_testnet::sandbox;
-use shoal_testnet::usecase::{self, Case, UsecaseConfig, UsecaseError};
+use shoal_testnet::usecase::{self, Case, Report, UsecaseConfig, UsecaseError};
 
 use super::up::EndSignals;
 use super::{Failure, runtime};
@@ -63,7 +63,7 @@ impl Usecase {
                 () = end.received() => return Ok(ExitCode::from(super::INTERRUPTED)),
             };
             if let Some(path) = &self.plot {
-                std::fs::write(path, report.svg()?).map_err(|error| Failure::file("write", path, &error))?;
+                draw(&report, path)?;
             }
             if self.json {
                 // A plain struct with text keys, which cannot fail to serialize.
@@ -74,6 +74,18 @@ impl Usecase {
             Ok(ExitCode::SUCCESS)
         })
     }
+}
+
+/// The first chart is the file that was asked for; another stands beside it, under its own name too.
+fn draw(report: &Report, path: &Path) -> Result<(), Failure> {
+    for (number, (name, svg)) in report.charts()?.into_iter().enumerate() {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let beside = path.with_file_name(format!("{stem}-{name}.svg"));
+        let path = if number == 0 { path } else { beside.as_path() };
+        std::fs::write(path, svg).map_err(|error| Failure::file("write", path, &error))?;
+        anstream::eprintln!("chart: {}", path.display());
+    }
+    Ok(())
 }
 
 impl From<UsecaseError> for Failure {

@@ -107,7 +107,7 @@ impl Data {
 }
 
 /// Reads METR-LA's form (a heading of sensor numbers, rows of speeds) and ours, which has a `time` before them. Without a
-/// heading the sensors come in the map's order; without times the first row is midnight's.
+/// heading, or with columns that are merely counted, the sensors come in the map's order; without times the first row is midnight's.
 fn matrix(file: &str, text: &str) -> Result<Matrix, UsecaseError> {
     let mut lines = table::lines(file, text).peekable();
     let first = lines.peek().copied().ok_or_else(|| UsecaseError::bad(file, "the file is empty"))?;
@@ -120,9 +120,18 @@ fn matrix(file: &str, text: &str) -> Result<Matrix, UsecaseError> {
             .bad(format!("{} columns; wanted: {SENSORS}, one a sensor, and perhaps a time before them", names.len())));
     }
     let mut order: Vec<usize> = (0..SENSORS).collect();
+    let ids_begin = usize::from(timed);
+    let numbered = names
+        .iter()
+        .skip(ids_begin)
+        .enumerate()
+        .all(|(column, name)| name.parse::<usize>().is_ok_and(|number| number == column || number == column + 1));
+    if numbered {
+        lines.next();
+    }
     if headed {
         lines.next();
-        for (column, name) in names.iter().skip(usize::from(timed)).enumerate() {
+        for (column, name) in names.iter().skip(ids_begin).enumerate() {
             let known = id(name).and_then(|id| SENSOR_IDS.iter().position(|sensor| *sensor == id));
             order[column] = known.ok_or_else(|| first.bad(format!("sensor `{name}` is not on the map")))?;
         }
@@ -149,7 +158,7 @@ fn matrix(file: &str, text: &str) -> Result<Matrix, UsecaseError> {
             false => format!("day {} {:02}:{:02}", minute / 1_440 + 1, minute / 60 % 24, minute % 60),
         });
         let mut speeds = vec![None; SENSORS];
-        for (field, &sensor) in fields.iter().skip(usize::from(timed)).zip(&order) {
+        for (field, &sensor) in fields.iter().skip(ids_begin).zip(&order) {
             if field.is_empty() {
                 continue;
             }
@@ -368,6 +377,10 @@ mod tests {
 
         let bare = matrix("a.csv", &text(10, false, false)).unwrap();
         assert_eq!((bare.speeds.len(), bare.speeds[0][1]), (10, Some(1.0)));
+
+        let counted: Vec<String> = (0..SENSORS).map(|column| column.to_string()).collect();
+        let counted = format!("{}\n{}", counted.join(","), text(10, false, false));
+        assert_eq!(matrix("a.csv", &counted).unwrap().speeds.len(), 10);
 
         assert_eq!(matrix("a.csv", &text(10, true, true)).unwrap().times[9], "2012-03-06 00:09");
     }

@@ -11,7 +11,6 @@ use super::city::City;
 use super::error::UsecaseError;
 use super::home::Home;
 use super::industry::Industry;
-use crate::plot::Chart;
 
 /// Figures of one use; those of [`Used`] stand beside the others at the top.
 #[derive(Debug, Clone, Serialize)]
@@ -63,9 +62,14 @@ impl Report {
         Self { schema: schema(), usecase, used, files, mesh }
     }
 
-    /// The chart as SVG.
-    pub fn svg(&self) -> Result<String, UsecaseError> {
-        Ok(self.used.chart().svg()?)
+    /// The charts as SVG, each with its name.
+    pub fn charts(&self) -> Result<Vec<(&'static str, String)>, UsecaseError> {
+        let charts = match &self.used {
+            Used::Home(home) => vec![home.chart()],
+            Used::City(city) => vec![city.chart()],
+            Used::Industry(industry) => industry.charts(),
+        };
+        charts.iter().map(|chart| Ok((chart.name, chart.svg()?))).collect()
     }
 }
 
@@ -85,14 +89,6 @@ impl Used {
             Self::Industry(industry) => industry.meaning(),
         }
     }
-
-    fn chart(&self) -> Chart {
-        match self {
-            Self::Home(home) => home.chart(),
-            Self::City(city) => city.chart(),
-            Self::Industry(industry) => industry.chart(),
-        }
-    }
 }
 
 impl fmt::Display for Report {
@@ -102,7 +98,11 @@ impl fmt::Display for Report {
         }
         let mut table = Table::new();
         table.load_style(NOTHING).add_rows(self.used.rows());
-        writeln!(formatter, "\n{table}\n")?;
+        writeln!(formatter)?;
+        for line in table.to_string().lines() {
+            writeln!(formatter, "{}", line.trim())?;
+        }
+        writeln!(formatter)?;
         if let Some(mesh) = &self.mesh {
             writeln!(
                 formatter,

@@ -187,8 +187,8 @@ fn joined(tables: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// Engines by their true life, and what was foretold of each.
-pub(super) fn chart(lives: Option<&Lives>) -> Chart {
-    let mut judged = lives.map(|lives| lives.judged.clone()).unwrap_or_default();
+pub(super) fn chart(lives: &Lives) -> Chart {
+    let mut judged = lives.judged.clone();
     judged.sort_by(|one, other| one.1.total_cmp(&other.1));
     let points = |of: fn(&(f64, f64)) -> f64| (1..).map(f64::from).zip(judged.iter().map(of)).collect();
     Chart {

@@ -127,10 +127,8 @@ impl Industry {
         format!("{}.", said.join("; "))
     }
 
-    pub(super) fn chart(&self) -> Chart {
-        match (&self.lives, self.series.first()) {
-            (None, Some(series)) => series.chart(),
-            (lives, _) => engines::chart(lives.as_ref()),
-        }
+    pub(super) fn charts(&self) -> Vec<Chart> {
+        let lives = self.lives.iter().map(engines::chart);
+        lives.chain(self.series.first().map(Watched::chart)).collect()
     }
 }

@@ -38,10 +38,16 @@ pub struct Watched {
     pub windows_found: usize,
     pub false_alarms: usize,
     pub months: f64,
-    /// When an alarm was raised, and whether inside a window.
-    pub alarms: Vec<(String, bool)>,
+    pub alarms: Vec<Raised>,
     #[serde(skip)]
     lines: Vec<(&'static str, Vec<(f64, f64)>)>,
+}
+
+/// An alarm: when, and whether inside a window.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Raised {
+    pub time: String,
+    pub inside: bool,
 }
 
 /// The labels: a file's name to its windows' first and last time.
@@ -98,8 +104,13 @@ pub(super) fn held_back(taken: &mut Vec<Taken>) -> Result<Vec<Series>, UsecaseEr
     Ok(series)
 }
 
+/// Reads the benchmark's form, or only windows, which then are those of every series.
 fn labels(file: &str, text: &str) -> Result<Labels, UsecaseError> {
-    serde_json::from_str(text).map_err(|error| {
+    let named = serde_json::from_str::<Labels>(text);
+    if let Ok(windows) = serde_json::from_str::<Vec<(String, String)>>(text) {
+        return Ok(BTreeMap::from([(String::new(), windows)]));
+    }
+    named.map_err(|error| {
         UsecaseError::bad(file, format!("line {}: {error}; wanted: {{\"FILE\": [[FROM, TO], …]}}", error.line()))
     })
 }
@@ -175,7 +186,7 @@ fn watched(series: &Series, answer: &[u8]) -> Watched {
         // A series of minutes is not a rate of thousands a month.
         months: ((last - first) as f64 / DAY_S / DAYS_A_MONTH).max(1.0 / DAYS_A_MONTH),
         lines: lines(series, &raised, first),
-        alarms: raised.into_iter().map(|(time, second)| (time, inside(second))).collect(),
+        alarms: raised.into_iter().map(|(time, second)| Raised { time, inside: inside(second) }).collect(),
     }
 }
 
@@ -235,6 +246,8 @@ mod tests {
 
         assert!(windows_of(&labels, "nab_machine.csv").is_some());
         assert!(windows_of(&labels, "other.csv").is_none());
+        let bare = super::labels("windows.json", r#"[["2014-01-10 00:00:00", "2014-01-12 00:00:00"]]"#).unwrap();
+        assert_eq!(windows_of(&bare, "other.csv").map(<[_]>::len), Some(1));
         let series =
             one("machine.csv", &text(600), "windows.json", windows_of(&labels, "machine.csv").unwrap()).unwrap();
         assert_eq!((series.points.len(), series.windows[0].1 - series.windows[0].0), (600, 2 * 86_400));
@@ -251,7 +264,7 @@ mod tests {
         );
 
         assert_eq!((watched.windows, watched.windows_found, watched.false_alarms), (1, 1, 1));
-        assert_eq!(watched.alarms[1], ("2014-01-20 00:00:00".to_owned(), false));
+        assert_eq!(watched.alarms[1], Raised { time: "2014-01-20 00:00:00".to_owned(), inside: false });
     }
 
     #[test]
