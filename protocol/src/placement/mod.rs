@@ -161,7 +161,7 @@ mod tests {
     use super::estimates::Run;
     use super::*;
     use crate::id::BlobId;
-    use crate::task::spec::{BlobRef, CloudUse, Payload, TaskSpec, Variant};
+    use crate::task::spec::{BlobRef, CloudUse, OutputUse, Payload, TaskSpec, Variant};
 
     const HOME: PeerId = PeerId([1; 32]);
     const NEAR: PeerId = PeerId([2; 32]);
@@ -334,6 +334,20 @@ mod tests {
         let best = world.best(&spec);
         let held = Lacking { held_bytes: 10_000_000, ..Lacking::default() };
         assert_eq!((best.peer, best.lacking), (NEAR, held));
+    }
+
+    #[test]
+    fn what_stays_where_it_is_made_costs_no_way_back() {
+        let mut world = World::new();
+        let (module, run) = (BlobId([0; 32]), Duration::from_millis(50));
+        let (input_bytes, output_bytes) = (1_000, 10_000_000);
+        world.estimates.learn(&Run { module, args: &[], input_bytes, output_bytes, run, speed: 1.0, expected: None });
+        world.loads[0].start_in = Duration::from_millis(200);
+        assert_eq!(world.chosen(&spec()), Some(HOME), "800 ms for the way back are more than the wait");
+
+        let stays = TaskSpec { output: OutputUse::Keep(Duration::from_secs(60)), ..spec() };
+
+        assert_eq!(world.chosen(&stays), Some(NEAR));
     }
 
     #[test]
