@@ -16,7 +16,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shoal_protocol::id::BlobId;
 use tokio::sync::watch;
@@ -61,7 +61,8 @@ pub(super) struct Added {
     pub(super) is_wrong: bool,
 }
 
-/// A blob of proved size that is on its way here; one at a time of each blob.
+/// A blob of proved size that is on its way here, or has been; one at a time of each blob, shared by those who bring and
+/// those who read it.
 #[derive(Debug)]
 pub(super) struct Partial {
     store: BlobStore,
@@ -77,7 +78,11 @@ pub(super) struct Partial {
 
 impl Partial {
     /// Takes up what is here of a blob, if there is something; as much as hashes to what it should.
-    pub(super) fn resume(store: &BlobStore, id: BlobId, bytes: u64) -> Result<Option<Self>, BlobError> {
+    pub(super) fn resume(store: &BlobStore, id: BlobId, bytes: u64) -> Result<Option<Arc<Self>>, BlobError> {
+        // Somebody still reads what came before.
+        if let Some(live) = store.live(id).filter(|live| live.shape.bytes() == bytes && !live.is_finished()) {
+            return Ok(Some(live));
+        }
         let Some(kept) = store.take_up(id)? else { return Ok(None) };
         let shape = Shape::of(bytes);
         if kept != bytes {
@@ -91,15 +96,15 @@ impl Partial {
             groups.add(found)
         });
         *partial.groups() = groups;
-        Ok(Some(partial))
+        Ok(Some(store.enliven(partial)))
     }
 
     /// Makes room for a blob whose size is proved by its last group, which is the first to be kept.
-    pub(super) fn create(store: &BlobStore, id: BlobId, shape: Shape, proof: &[u8]) -> Result<Self, BlobError> {
+    pub(super) fn create(store: &BlobStore, id: BlobId, shape: Shape, proof: &[u8]) -> Result<Arc<Self>, BlobError> {
         store.begin(id, shape.bytes())?;
         let partial = Self::open(store, id, shape, true).inspect_err(|_| store.discard(id))?;
         partial.add(&shape.last(), proof)?;
-        Ok(partial)
+        Ok(store.enliven(partial))
     }
 
     fn open(store: &BlobStore, id: BlobId, shape: Shape, is_new: bool) -> Result<Self, BlobError> {
@@ -124,6 +129,14 @@ impl Partial {
         })
     }
 
+    pub(super) fn id(&self) -> BlobId {
+        self.id
+    }
+
+    fn is_finished(&self) -> bool {
+        self.is_finished.load(Ordering::Relaxed)
+    }
+
     pub(super) fn shape(&self) -> Shape {
         self.shape
     }
@@ -137,6 +150,7 @@ impl Partial {
         let at = self.shape.span(slice).start;
         self.content.write_all_at(&content, at).map_err(BlobError::io("write to", &content_path))?;
         self.groups().add(slice.start..slice.start + groups);
+        self.store.0.fetched.fetch_add(content.len() as u64, Ordering::Relaxed);
         if groups > 0 {
             self.progress.send_modify(|count| *count += groups);
         }
@@ -172,6 +186,9 @@ impl Partial {
     /// Makes it a blob like any other, if all of it is here.
     pub(super) fn finish(&self) -> Result<Stored, BlobError> {
         let bytes = self.shape.bytes();
+        if self.is_finished() {
+            return Ok(Stored { id: self.id, bytes });
+        }
         if self.missing() > 0 {
             let found = bytes.saturating_sub(self.missing() * tree::GROUP_BYTES);
             return Err(BlobError::WrongSize { expected: bytes, found });
@@ -199,7 +216,7 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        if !self.is_finished.load(Ordering::Relaxed) {
+        if !self.is_finished() {
             self.store.lay_down(self.id);
         }
     }

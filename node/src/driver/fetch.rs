@@ -151,14 +151,32 @@ impl Fetcher {
     }
 
     /// A blob that can be read while it comes, and the end of that: whoever reads must see to it that this is awaited.
-    pub(crate) async fn open(&self, wanted: Wanted) -> Result<(Arriving, Running), String> {
-        let Underway { end, mut begun, .. } = self.join_or_begin(&wanted);
+    pub(crate) async fn open(&self, wanted: &Wanted) -> Result<(Arriving, Running), String> {
+        let Underway { end, mut begun, .. } = self.join_or_begin(wanted);
         let begins = async { begun.wait_for(Option::is_some).await.ok().and_then(|arriving| arriving.clone()) };
         tokio::select! {
             biased;
             Some(arriving) = begins => Ok((arriving, end)),
             ended = end.clone() => Err(ended.err().unwrap_or_else(|| "it came and went".into())),
         }
+    }
+
+    /// Waits until all that is wanted of a blob is here: what others began may have been of another part of it.
+    pub(crate) async fn see_to_the_end(
+        &self,
+        wanted: &Wanted,
+        arriving: &Arriving,
+        mut end: Running,
+    ) -> Result<(), String> {
+        let span = wanted.range.clone().unwrap_or(0..arriving.size_bytes());
+        for _ in 0..ROUNDS_MAX {
+            end.await?;
+            if arriving.has(&span) {
+                return Ok(());
+            }
+            (_, end) = self.open(wanted).await?;
+        }
+        end.await
     }
 
     fn join_or_begin(&self, wanted: &Wanted) -> Underway {

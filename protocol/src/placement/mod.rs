@@ -173,7 +173,7 @@ mod tests {
     use super::estimates::Run;
     use super::*;
     use crate::id::BlobId;
-    use crate::task::spec::{BlobRef, CloudUse, Payload, TaskSpec, Variant};
+    use crate::task::spec::{BlobRef, CloudUse, OutputUse, Payload, TaskSpec, Variant};
 
     const HOME: PeerId = PeerId([1; 32]);
     const NEAR: PeerId = PeerId([2; 32]);
@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn work_goes_to_its_input_where_that_is_cheaper_than_the_other_way_round() {
         let mut world = World::new();
-        world.loads[0].start_in = Duration::from_millis(400);
+        world.loads[0].start_in = Duration::from_millis(200);
         let spec = over_a_blob(HOME);
         assert_eq!(world.chosen(&spec), Some(HOME), "to move it takes longer than to wait");
 
@@ -349,6 +349,20 @@ mod tests {
         let best = world.best(&spec);
         let held = Lacking { held_bytes: 10_000_000, ..Lacking::default() };
         assert_eq!((best.peer, best.lacking), (NEAR, held));
+    }
+
+    #[test]
+    fn what_stays_where_it_is_made_costs_no_way_back() {
+        let mut world = World::new();
+        let (module, run) = (BlobId([0; 32]), Duration::from_millis(50));
+        let (input_bytes, output_bytes) = (1_000, 10_000_000);
+        world.estimates.learn(&Run { module, args: &[], input_bytes, output_bytes, run, speed: 1.0, expected: None });
+        world.loads[0].start_in = Duration::from_millis(200);
+        assert_eq!(world.chosen(&spec()), Some(HOME), "800 ms for the way back are more than the wait");
+
+        let stays = TaskSpec { output: OutputUse::Keep(Duration::from_secs(60)), ..spec() };
+
+        assert_eq!(world.chosen(&stays), Some(NEAR));
     }
 
     #[test]

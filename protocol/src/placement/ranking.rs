@@ -95,7 +95,7 @@ fn builds<'a>(spec: &'a TaskSpec, circumstances: &Circumstances<'a>) -> Vec<Buil
         .map(|(index, variant)| {
             let known = circumstances.estimates.of(variant.module);
             let job = Job {
-                // What stays there does not come back.
+                // What stays where it is made does not come back.
                 output_bytes: if spec.output.lease().is_some() { 0 } else { known.output_bytes() },
                 work: circumstances.estimates.work(spec, variant),
                 loss: variant.loss,

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// What is asked for at a time: small, so that many streams on a slow link all move.
-pub(super) const PIECE_BYTES: usize = 16 * 1024;
+/// What leaves at a time where there is a rate: small, so that many streams on a slow link all move.
+const PIECE_BYTES: usize = 16 * 1024;
 /// What was not used for this long may be made up for.
 const BURST: Duration = Duration::from_millis(50);
 
@@ -28,6 +28,11 @@ impl Pace {
         let schedule =
             |bytes_per_s: u64| Schedule { bytes_per_s: bytes_per_s.max(1), next: Mutex::new(Instant::now()) };
         Self(bytes_per_s.map(schedule).map(Arc::new))
+    }
+
+    /// How much is to leave at a time.
+    pub(super) fn piece_bytes(&self) -> usize {
+        if self.0.is_some() { PIECE_BYTES } else { usize::MAX }
     }
 
     /// Waits until these bytes may leave.
