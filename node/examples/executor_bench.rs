@@ -223,7 +223,15 @@ fn aborts(
 fn execution(number: u32, module: BlobId, input: &[u8]) -> Execution {
     let attempt = TaskRef { task: TaskId::derive(PEER, &number.to_le_bytes()), epoch: 0 };
     let inputs = vec![Payload::inline(input.to_vec())];
-    Execution { attempt, module, args: Vec::new(), inputs, limits: Limits::default(), keep_output: false, is_compared: false }
+    Execution {
+        attempt,
+        module,
+        args: Vec::new(),
+        inputs,
+        limits: Limits::default(),
+        keep_output: false,
+        is_compared: false,
+    }
 }
 
 fn print(what: &str, mut times: Vec<Duration>) {

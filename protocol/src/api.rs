@@ -62,7 +62,8 @@ pub use self::joining::{
     InvitationRequest, InvitationView, JoinReport, JoinedView, JoinerView, LabelRequest, LabelView, MemberView,
 };
 pub use self::pipelines::{
-    PipelineRequest, PipelineView, PlanView, PlannedTask, PlannedTransfer, ResultView, StageRequest, StageView, WithoutPeer,
+    PipelineRequest, PipelineView, PlanView, PlannedTask, PlannedTransfer, ResultView, StageRequest, StageView,
+    WithoutPeer,
 };
 
 /// Value of the `schema` field of every answer.

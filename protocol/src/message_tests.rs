@@ -1,10 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::pipeline::memo::{Known, MemoKey};
 use crate::certificate::{RevocationList, SecretKey};
 use crate::id::{BlobId, ShortId};
 use crate::output::{PeerState, TaskError, TaskResult, Timings};
+use crate::pipeline::memo::{Known, MemoKey};
 use crate::task::durable::{
     Ballot, Case, Council, Durability, Guard, Guarded, Keeping, Prepare, Promised, Propose, Refused, Resolution,
     Resolved, Standing, Vote, Voted,
@@ -202,9 +202,6 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         (Message::Rumour(Rumour { peer: PEER, incarnation: 1, state: RumourState::Suspect }), 49, "674189a4"),
         (Message::Records(Records { records: vec![record()], places: Vec::new() }), 489, "42d5223c"),
         (Message::Revocations(Box::new(revocations())), 238, "92070678"),
-        (Message::Want(Want { blobs: vec![BlobId([4; 32])] }), 0, ""),
-        (Message::Have(Have { blobs: vec![Held { blob: BlobId([4; 32]), bytes: 5 }] }), 0, ""),
-        (Message::Hold(Hold { task: TASK.task, lease: Duration::from_secs(9) }), 0, ""),
         (Message::Load(load()), 117, "7f912bdf"),
         (Message::Load(described), 120, "84c9ddad"),
         (Message::Load(brief), 35, "10b79d65"),
@@ -234,7 +231,6 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         (Message::Outcome(Box::new(outcome)), 191, "db20a763"),
         (Message::Outcome(Box::new(signed)), 403, "d0291a18"),
         (Message::OutcomesReceived(vec![TASK]), 29, "943b582f"),
-        (Message::Award(Box::new(stays)), 0, ""),
         (Message::Cancel(TASK), 28, "b13b4bff"),
         (Message::Leaving, 4, "998d92bb"),
         (Message::Seek(Seek { ticket: 1, task: TASK.task, hops: 1 }), 31, "f96b9b49"),
@@ -262,6 +258,10 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
             91,
             "4882edb0",
         ),
+        (Message::Want(Want { blobs: vec![BlobId([4; 32])] }), 43, "8438fffe"),
+        (Message::Have(Have { blobs: vec![Held { blob: BlobId([4; 32]), bytes: 5 }] }), 49, "5b63a280"),
+        (Message::Hold(Hold { task: TASK.task, lease: Duration::from_secs(9) }), 32, "dbd5f58e"),
+        (Message::Award(Box::new(stays)), 277, "8b203f07"),
     ]
 }
 

@@ -4,6 +4,7 @@
 
 mod admission;
 mod bad_input;
+mod blobs;
 mod command_line;
 mod durable;
 mod faults;

@@ -42,9 +42,16 @@ fn a_map_a_reduction_and_a_condition_give_what_they_give_natively() {
         let count = StageRequest { map: Some("texts".into()), ..stage(&client, "count", "wordcount", &[], &[]).await };
         let mut total = stage(&client, "total", "wordcount", &["--top", "2"], &["count"]).await;
         total.task.peer = Some("edge-2".into());
-        let when = |text: &str| When { stage: "total".into(), exit_code: None, output_starts_with: Some(text.into()), not: false };
-        let yes = StageRequest { when: Some(when("lines=")), ..stage(&client, "yes", "wordcount", &[], &["total"]).await };
-        let no = StageRequest { when: Some(when("nothing")), ..stage(&client, "no", "wordcount", &[], &["total"]).await };
+        let when = |text: &str| When {
+            stage: "total".into(),
+            exit_code: None,
+            output_starts_with: Some(text.into()),
+            not: false,
+        };
+        let yes =
+            StageRequest { when: Some(when("lines=")), ..stage(&client, "yes", "wordcount", &[], &["total"]).await };
+        let no =
+            StageRequest { when: Some(when("nothing")), ..stage(&client, "no", "wordcount", &[], &["total"]).await };
         let request = PipelineRequest {
             name: "words".into(),
             inputs: inputs("texts", &texts),
@@ -74,11 +81,11 @@ fn bad_graphs_are_refused_by_the_name_of_the_stage() {
     run(async {
         let mesh = mesh(0, 1, |_| ()).await;
         let client = mesh.client(0).unwrap();
-        let of = async |stages| client.submit_pipeline(&PipelineRequest { stages, ..PipelineRequest::default() }).await.unwrap_err();
-        let circle = vec![
-            stage(&client, "a", "noop", &[], &["b"]).await,
-            stage(&client, "b", "noop", &[], &["a"]).await,
-        ];
+        let of = async |stages| {
+            client.submit_pipeline(&PipelineRequest { stages, ..PipelineRequest::default() }).await.unwrap_err()
+        };
+        let circle =
+            vec![stage(&client, "a", "noop", &[], &["b"]).await, stage(&client, "b", "noop", &[], &["a"]).await];
         let unknown = vec![stage(&client, "a", "noop", &[], &["c"]).await];
         let mut missing = stage(&client, "lost", "noop", &[], &[]).await;
         missing.task.variants[0].module = shoal_protocol::BlobId([7; 32]);
@@ -166,7 +173,9 @@ fn the_examples_run_from_their_files() {
         let mesh = mesh(1, 2, |_| ()).await;
         let shoal = shoal_testnet::cluster::beside_or_on_path("shoal").unwrap();
         let examples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/pipelines");
-        for (file, words) in [("words.toml", "lines="), ("city.toml", "lines="), ("listen.toml", "lines="), ("voices.toml", "lines=")] {
+        for (file, words) in
+            [("words.toml", "lines="), ("city.toml", "lines="), ("listen.toml", "lines="), ("voices.toml", "lines=")]
+        {
             for verb in ["plan", "run"] {
                 let mut command = tokio::process::Command::new(&shoal);
                 command.args(["--api", &mesh.peers()[1].api(), "pipeline", verb]).arg(examples.join(file));

@@ -20,9 +20,9 @@ use hyper::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shoal_protocol::api::{
-    BlobStat, BlobView, Check, ConfigView, Explanation, InvitationRequest, InvitationView, JoinerView, LabelRequest, LabelView,
-    Listing, MemberView, PeerView, PingView, PipelineRequest, PipelineView, PlanView, Problem, RevocationsView, RevokeRequest, RttView, SCHEMA, Status,
-    TaskRequest, TaskView,
+    BlobStat, BlobView, Check, ConfigView, Explanation, InvitationRequest, InvitationView, JoinerView, LabelRequest,
+    LabelView, Listing, MemberView, PeerView, PingView, PipelineRequest, PipelineView, PlanView, Problem,
+    RevocationsView, RevokeRequest, RttView, SCHEMA, Status, TaskRequest, TaskView,
 };
 use shoal_protocol::certificate::SignedRevocations;
 use shoal_protocol::id::BlobId;

@@ -2,8 +2,8 @@
 
 use insta::assert_snapshot;
 use shoal_protocol::api::{
-    BlobView, Check, ConfigValue, ConfigView, EventView, Listing, OutputView, PeerView, PingView, RttView, SCHEMA,
-    Status, TaskView, schema,
+    BlobStat, BlobView, Check, ConfigValue, ConfigView, EventView, HolderView, Listing, OutputView, PeerView, PingView,
+    RttView, SCHEMA, Status, TaskView, schema,
 };
 use shoal_protocol::config::{FINISHED_TASKS_MAX, HOME_TASKS_MAX};
 use shoal_protocol::id::BlobId;
@@ -188,8 +188,48 @@ fn a_task_is_shown_in_full() {
 }
 
 #[test]
+fn a_blob_is_described_pinned_and_removed() {
+    let id = BlobId([0xb1; 32]);
+    let stat = BlobStat {
+        schema: schema(),
+        id,
+        bytes: Some(3_000_000),
+        local: false,
+        partial_bytes: Some(1_000_000),
+        durable: false,
+        pinned: true,
+        leases: 1,
+        is_module: false,
+        holders: vec![HolderView { peer: NAS, name: "nas".into() }],
+    };
+    let fake = Fake::new()
+        .on(&format!("GET /v1/blobs/{id}/stat?seek=true"), Reply::json(&stat))
+        .on(&format!("POST /v1/blobs/{id}/pin"), Reply::bytes(b""))
+        .on(&format!("DELETE /v1/blobs/{id}"), Reply::bytes(b""));
+    let named = id.to_string();
+
+    assert_snapshot!(fake.run(&["blob", "stat", &named, "--seek"]).out, @r"
+    blob      b3:b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1
+    size      2.9M
+    here      partial, about 977K
+    kept      pinned, the output of a task, left here for its home
+    also at   nas
+    ");
+    assert!(fake.run(&["blob", "pin", &named]).err.contains("shoal blob unpin"));
+    assert!(fake.run(&["blob", "rm", &named]).err.contains("removed"));
+}
+
+#[test]
 fn blobs_configuration_and_distances_are_listed() {
-    let blob = BlobView { schema: schema(), id: BlobId([0xb1; 32]), bytes: 3_000_000, is_module: true, pinned: false, complete: true };
+    let blob = |n, is_module, pinned, complete| BlobView {
+        schema: schema(),
+        id: BlobId([n; 32]),
+        bytes: 3_000_000,
+        is_module,
+        pinned,
+        complete,
+    };
+    let blobs = vec![blob(0xb1, true, true, true), blob(0xb2, false, false, false)];
     let value = |key: &str, value: &str, origin: &str| ConfigValue {
         key: key.into(),
         value: value.into(),
@@ -205,13 +245,14 @@ fn blobs_configuration_and_distances_are_listed() {
         predicted_ms: Some(1.0),
     };
     let fake = mesh()
-        .on("GET /v1/blobs", Reply::json(&Listing::new(vec![blob])))
+        .on("GET /v1/blobs", Reply::json(&Listing::new(blobs)))
         .on("GET /v1/config", Reply::json(&ConfigView { schema: schema(), values }))
         .on(&format!("GET /v1/rtt?a=nas&b={}", fixtures::CAM), Reply::json(&rtt));
 
     assert_snapshot!(fake.run(&["blob", "ls"]).out, @r"
-    SIZE  KIND    BLOB
-    2.9M  module  b3:b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1
+    SIZE  KIND     KEPT    BLOB
+    2.9M  module   pinned  b3:b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1
+    2.9M  partial          b3:b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2
     ");
     assert_snapshot!(fake.run(&["config", "show", "--origin"]).out, @r#"
     KEY        VALUE     ORIGIN

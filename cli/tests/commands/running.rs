@@ -123,8 +123,16 @@ fn everything_asked_for_reaches_the_daemon() {
 #[test]
 fn a_blob_is_uploaded_only_when_the_daemon_lacks_it() {
     let large = vec![b'x'; 300_000];
-    let held = BlobView { schema: schema(), id: BlobId::of(MODULE), bytes: 8, is_module: true, pinned: false, complete: true };
-    let stored = BlobView { schema: schema(), id: BlobId::of(&large), bytes: large.len() as u64, is_module: false, pinned: false, complete: true };
+    let held =
+        BlobView { schema: schema(), id: BlobId::of(MODULE), bytes: 8, is_module: true, pinned: false, complete: true };
+    let stored = BlobView {
+        schema: schema(),
+        id: BlobId::of(&large),
+        bytes: large.len() as u64,
+        is_module: false,
+        pinned: false,
+        complete: true,
+    };
     let lacks = Reply::problem(&fixtures::problem(codes::NO_BLOB, 404, "the input is not here"));
     let fake = Fake::new()
         .on("POST /v1/tasks", lacks)

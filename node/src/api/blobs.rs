@@ -174,7 +174,8 @@ fn arriving(opened: Opened, span: Range<u64>) -> Body {
         };
         let length = usize::try_from(readable).unwrap_or(usize::MAX).min(PIECE_BYTES);
         let arriving = opened.arriving.clone();
-        let piece = spawn_blocking(move || arriving.read(span.start, length)).await.map_err(std::io::Error::other)??;
+        let piece =
+            spawn_blocking(move || arriving.read(span.start, length)).await.map_err(std::io::Error::other)??;
         Ok(Some((Bytes::from(piece), (opened, span.start + length as u64..span.end))))
     });
     Body::from_stream(pieces)

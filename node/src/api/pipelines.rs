@@ -107,11 +107,15 @@ async fn build_stage(
     let StageRequest { name, kind, mut task, map, inputs, when, near, retries, deterministic, expected_output_bytes } =
         request;
     if name.len() > NAME_BYTES_MAX {
-        return Err(ApiError::bad_request("the name of a stage is too long", format!("use at most {NAME_BYTES_MAX} bytes")));
+        return Err(ApiError::bad_request(
+            "the name of a stage is too long",
+            format!("use at most {NAME_BYTES_MAX} bytes"),
+        ));
     }
     let place = format!("stage `{name}`");
     if !task.inputs.is_empty() {
-        let error = ApiError::bad_request("a stage has no `task.inputs` of its own", "name what it reads in `inputs` or `map`");
+        let error =
+            ApiError::bad_request("a stage has no `task.inputs` of its own", "name what it reads in `inputs` or `map`");
         return Err(error.at(&place));
     }
     task.deadline_ms = None;

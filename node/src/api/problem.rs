@@ -176,8 +176,12 @@ impl From<BlobError> for ApiError {
                 (codes::BAD_REQUEST, StatusCode::BAD_REQUEST)
             }
             BlobError::Arriving { .. } | BlobError::InUse { .. } => (codes::IN_USE, StatusCode::CONFLICT),
-            BlobError::NoRoom { .. } | BlobError::TooManyHeld { .. } | BlobError::DiskFull { .. } => (codes::STORE, StatusCode::INSUFFICIENT_STORAGE),
-            BlobError::Corrupt { .. } | BlobError::HoldsDamaged { .. } | BlobError::Io { .. } => (codes::STORE, StatusCode::INTERNAL_SERVER_ERROR),
+            BlobError::NoRoom { .. } | BlobError::TooManyHeld { .. } | BlobError::DiskFull { .. } => {
+                (codes::STORE, StatusCode::INSUFFICIENT_STORAGE)
+            }
+            BlobError::Corrupt { .. } | BlobError::HoldsDamaged { .. } | BlobError::Io { .. } => {
+                (codes::STORE, StatusCode::INTERNAL_SERVER_ERROR)
+            }
         };
         Self::new(code, status, error.to_string(), error.hint())
     }

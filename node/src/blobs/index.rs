@@ -66,7 +66,16 @@ pub(super) struct Index {
 
 impl Index {
     pub(super) fn new(quota: u64) -> Self {
-        Self { quota, used: 0, reserved: 0, entries: BTreeMap::new(), by_use: BTreeMap::new(), parts: BTreeMap::new(), held: BTreeMap::new(), uses: 0 }
+        Self {
+            quota,
+            used: 0,
+            reserved: 0,
+            entries: BTreeMap::new(),
+            by_use: BTreeMap::new(),
+            parts: BTreeMap::new(),
+            held: BTreeMap::new(),
+            uses: 0,
+        }
     }
 
     pub(super) fn insert(&mut self, id: BlobId, bytes: u64, verified: Option<Fingerprint>) {

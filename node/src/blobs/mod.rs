@@ -27,18 +27,20 @@ pub use holds::Held;
 pub use transfer::{Arriving, BlobServer, Download, Pace, ServeLimits, TransferError, fetch};
 pub use writer::BlobWriter;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
 use shoal_protocol::id::{BlobId, PeerId, TaskId};
 
 use holds::{Holds, HoldsFile};
 use index::{Evicted, Fingerprint, Index};
-use partial::footprint;
+use partial::{Partial, footprint};
 use tree::{Shape, Tree, Unsound};
 
 /// Corrupt files kept for whoever wants to look at them; the oldest go.
@@ -71,10 +73,14 @@ struct Shared {
     incoming: PathBuf,
     set_aside: PathBuf,
     index: Mutex<Index>,
+    /// Those that somebody brings or reads.
+    live: Mutex<BTreeMap<BlobId, Weak<Partial>>>,
     /// Locked before the index, where both are.
     holds: Mutex<Holds>,
     /// Locked before what is held.
     holds_file: Mutex<HoldsFile>,
+    /// Bytes that came over streams and were verified, since the start.
+    fetched: AtomicU64,
 }
 
 impl BlobStore {
@@ -101,7 +107,19 @@ impl BlobStore {
             surplus.extend(index.lay_down_part(id));
         }
         let (index, holds, holds_file) = (Mutex::new(index), Mutex::new(holds), Mutex::new(HoldsFile(holds_path)));
-        let shared = Shared { objects, trees, partial, incoming, set_aside, index, holds, holds_file };
+        let fetched = AtomicU64::new(0);
+        let shared = Shared {
+            objects,
+            trees,
+            partial,
+            incoming,
+            set_aside,
+            index,
+            live: Mutex::default(),
+            holds,
+            holds_file,
+            fetched,
+        };
         let store = Self(Arc::new(shared));
         store.unlink(&surplus);
         // A smaller quota than last time, or none left: both only mean that the oldest blobs go.
@@ -242,6 +260,11 @@ impl BlobStore {
         self.index().parts()
     }
 
+    /// Bytes that came over streams and were verified, since the store was opened.
+    pub fn fetched_bytes(&self) -> u64 {
+        self.0.fetched.load(Ordering::Relaxed)
+    }
+
     /// The size of a blob that is here.
     pub fn stat(&self, id: BlobId) -> Option<u64> {
         self.index().bytes_of(id)
@@ -283,13 +306,7 @@ impl BlobStore {
 
     /// An output that is to stay here until a date, for the home of its task; the one that stays already where none is named.
     /// Outputs together may take half of the quota. It outlives the daemon after the next [`Self::save_holds`].
-    pub fn lease(
-        &self,
-        home: PeerId,
-        task: TaskId,
-        blob: Option<BlobId>,
-        until_unix_s: u64,
-    ) -> Result<(), BlobError> {
+    pub fn lease(&self, home: PeerId, task: TaskId, blob: Option<BlobId>, until_unix_s: u64) -> Result<(), BlobError> {
         let known = || self.holds().leased(home, task);
         let Some(id) = blob.or_else(known) else { return Ok(()) };
         let _pin = self.pin(id)?;
@@ -385,6 +402,19 @@ impl BlobStore {
 
     fn tree_path(&self, id: BlobId) -> PathBuf {
         self.0.trees.join(file_name(id))
+    }
+
+    /// A blob in part that somebody brings or reads just now.
+    fn live(&self, id: BlobId) -> Option<Arc<Partial>> {
+        self.0.live.lock().unwrap_or_else(PoisonError::into_inner).get(&id)?.upgrade()
+    }
+
+    fn enliven(&self, partial: Partial) -> Arc<Partial> {
+        let partial = Arc::new(partial);
+        let mut live = self.0.live.lock().unwrap_or_else(PoisonError::into_inner);
+        live.retain(|_, partial| partial.strong_count() > 0);
+        live.insert(partial.id(), Arc::downgrade(&partial));
+        partial
     }
 
     /// Takes room for a blob of which a part is to be here.

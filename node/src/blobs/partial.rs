@@ -12,11 +12,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shoal_protocol::id::BlobId;
 use tokio::sync::watch;
@@ -61,7 +61,8 @@ pub(super) struct Added {
     pub(super) is_wrong: bool,
 }
 
-/// A blob of proved size that is on its way here; one at a time of each blob.
+/// A blob of proved size that is on its way here, or has been; one at a time of each blob, shared by those who bring and
+/// those who read it.
 #[derive(Debug)]
 pub(super) struct Partial {
     store: BlobStore,
@@ -77,7 +78,11 @@ pub(super) struct Partial {
 
 impl Partial {
     /// Takes up what is here of a blob, if there is something; as much as hashes to what it should.
-    pub(super) fn resume(store: &BlobStore, id: BlobId, bytes: u64) -> Result<Option<Self>, BlobError> {
+    pub(super) fn resume(store: &BlobStore, id: BlobId, bytes: u64) -> Result<Option<Arc<Self>>, BlobError> {
+        // Somebody still reads what came before.
+        if let Some(live) = store.live(id).filter(|live| live.shape.bytes() == bytes && !live.is_finished()) {
+            return Ok(Some(live));
+        }
         let Some(kept) = store.take_up(id)? else { return Ok(None) };
         let shape = Shape::of(bytes);
         if kept != bytes {
@@ -87,17 +92,19 @@ impl Partial {
         }
         let partial = Self::open(store, id, shape, false).inspect_err(|_| store.discard(id))?;
         let mut groups = Groups::none_of(shape);
-        tree::sound(&Tree::new(id, shape, InFile(&partial.hashes)), &partial.content, 0..shape.groups(), |found| groups.add(found));
+        tree::sound(&Tree::new(id, shape, InFile(&partial.hashes)), &partial.content, 0..shape.groups(), |found| {
+            groups.add(found)
+        });
         *partial.groups() = groups;
-        Ok(Some(partial))
+        Ok(Some(store.enliven(partial)))
     }
 
     /// Makes room for a blob whose size is proved by its last group, which is the first to be kept.
-    pub(super) fn create(store: &BlobStore, id: BlobId, shape: Shape, proof: &[u8]) -> Result<Self, BlobError> {
+    pub(super) fn create(store: &BlobStore, id: BlobId, shape: Shape, proof: &[u8]) -> Result<Arc<Self>, BlobError> {
         store.begin(id, shape.bytes())?;
         let partial = Self::open(store, id, shape, true).inspect_err(|_| store.discard(id))?;
         partial.add(&shape.last(), proof)?;
-        Ok(partial)
+        Ok(store.enliven(partial))
     }
 
     fn open(store: &BlobStore, id: BlobId, shape: Shape, is_new: bool) -> Result<Self, BlobError> {
@@ -110,7 +117,24 @@ impl Partial {
         let content = open(&content_path, shape.bytes()).map_err(BlobError::io("open", &content_path))?;
         let hashes = open(&hashes_path, shape.tree_bytes()).map_err(BlobError::io("open", &hashes_path))?;
         let groups = Mutex::new(Groups::none_of(shape));
-        Ok(Self { store: store.clone(), id, shape, content, hashes, groups, progress: watch::Sender::new(0), is_finished: AtomicBool::new(false) })
+        Ok(Self {
+            store: store.clone(),
+            id,
+            shape,
+            content,
+            hashes,
+            groups,
+            progress: watch::Sender::new(0),
+            is_finished: AtomicBool::new(false),
+        })
+    }
+
+    pub(super) fn id(&self) -> BlobId {
+        self.id
+    }
+
+    fn is_finished(&self) -> bool {
+        self.is_finished.load(Ordering::Relaxed)
     }
 
     pub(super) fn shape(&self) -> Shape {
@@ -126,6 +150,7 @@ impl Partial {
         let at = self.shape.span(slice).start;
         self.content.write_all_at(&content, at).map_err(BlobError::io("write to", &content_path))?;
         self.groups().add(slice.start..slice.start + groups);
+        self.store.0.fetched.fetch_add(content.len() as u64, Ordering::Relaxed);
         if groups > 0 {
             self.progress.send_modify(|count| *count += groups);
         }
@@ -161,6 +186,9 @@ impl Partial {
     /// Makes it a blob like any other, if all of it is here.
     pub(super) fn finish(&self) -> Result<Stored, BlobError> {
         let bytes = self.shape.bytes();
+        if self.is_finished() {
+            return Ok(Stored { id: self.id, bytes });
+        }
         if self.missing() > 0 {
             let found = bytes.saturating_sub(self.missing() * tree::GROUP_BYTES);
             return Err(BlobError::WrongSize { expected: bytes, found });
@@ -188,7 +216,7 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        if !self.is_finished.load(Ordering::Relaxed) {
+        if !self.is_finished() {
             self.store.lay_down(self.id);
         }
     }

@@ -202,7 +202,10 @@ fn what_a_user_pinned_stays_over_a_restart_and_is_named_when_room_is_wanted() {
     let refused = again.put(&[7; 15]).unwrap_err();
 
     assert!(again.stat(pinned).is_some());
-    assert!(matches!(refused, BlobError::NoRoom { needed: 15, held: 10, quota: 20, pinned: 10, leased: 0 }), "{refused}");
+    assert!(
+        matches!(refused, BlobError::NoRoom { needed: 15, held: 10, quota: 20, pinned: 10, leased: 0 }),
+        "{refused}"
+    );
     assert!(refused.to_string().contains("10 are pinned") && refused.hint().contains("unpin"), "{refused}");
     assert!(matches!(again.remove(pinned), Err(BlobError::InUse { .. })));
     assert!(again.unpin_for_user(pinned).unwrap());

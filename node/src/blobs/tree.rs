@@ -167,9 +167,7 @@ impl WriteAt for InFile<'_> {
 
 /// Which of these groups are in `content` as the tree has them; what is not there costs no more than a look.
 pub(super) fn sound(tree: &Tree<InFile<'_>>, content: &File, groups: Range<u64>, mut found: impl FnMut(Range<u64>)) {
-    let is_sound = |groups: &Range<u64>| {
-        encode_ranges_validated(content, &tree.0, &chunks(groups), io::sink()).is_ok()
-    };
+    let is_sound = |groups: &Range<u64>| encode_ranges_validated(content, &tree.0, &chunks(groups), io::sink()).is_ok();
     for slice in slices(groups) {
         if is_sound(&slice) {
             found(slice);

@@ -211,9 +211,10 @@ pub(super) fn check(figment: &Figment, settings: &Settings) -> Result<Config, Co
         congestion,
         bulk_bytes_per_s: {
             let share = at.real("net.uplink_share", net.uplink_share, SHARE_MIN, 1.0);
-            // Of an uplink that nobody has described nothing is known that could be shared.
+            // Of an uplink that nobody has described nothing is known that could be shared; and whoever gives blobs all of it
+            // leaves it to the congestion control.
             let is_described = sources::origin(figment, "placement.uplink") != sources::DEFAULT;
-            is_described.then_some((uplink_bits_per_s as f64 / 8.0 * share) as u64)
+            (is_described && share < 1.0).then_some((uplink_bits_per_s as f64 / 8.0 * share) as u64)
         },
         socket,
         cores: at.whole("capacity.cores", capacity.cores, 1, 1024) as u16,

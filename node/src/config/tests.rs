@@ -152,7 +152,7 @@ fn a_mistyped_variable_is_told_too() {
 fn all_bad_values_are_told_at_once() {
     let faults = faults(
         "[node]\nrole = \"boss\"\n[net]\nlisten = [\"0.0.0.0:7600\"]\nbootstrap = [\"/ip4/1.2.3/udp/1/quic-v1\"]\n\
-         max_peers = 0\ncongestion = \"reno\"\n[capacity]\ncores = -1\nmemory = \"lots\"\n[placement]\nlambda = -1.0\ncloud = \"maybe\"\n\
+         max_peers = 0\ncongestion = \"reno\"\nuplink_share = 2\n[capacity]\ncores = -1\nmemory = \"lots\"\n[placement]\nlambda = -1.0\ncloud = \"maybe\"\n\
          uplink = \"fast\"\n[telemetry]\nformat = \"xml\"\nlog = \"shoal=loud\"\n[api]\nlisten = \"tcp:1\"\n\
          [testnet]\nslowdown = 0.5\n",
     );
@@ -164,6 +164,7 @@ fn all_bad_values_are_told_at_once() {
         "net.bootstrap",
         "net.max_peers",
         "net.congestion",
+        "net.uplink_share",
         "capacity.cores",
         "capacity.memory",
         "placement.lambda",

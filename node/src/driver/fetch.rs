@@ -151,14 +151,32 @@ impl Fetcher {
     }
 
     /// A blob that can be read while it comes, and the end of that: whoever reads must see to it that this is awaited.
-    pub(crate) async fn open(&self, wanted: Wanted) -> Result<(Arriving, Running), String> {
-        let Underway { end, mut begun, .. } = self.join_or_begin(&wanted);
+    pub(crate) async fn open(&self, wanted: &Wanted) -> Result<(Arriving, Running), String> {
+        let Underway { end, mut begun, .. } = self.join_or_begin(wanted);
         let begins = async { begun.wait_for(Option::is_some).await.ok().and_then(|arriving| arriving.clone()) };
         tokio::select! {
             biased;
             Some(arriving) = begins => Ok((arriving, end)),
             ended = end.clone() => Err(ended.err().unwrap_or_else(|| "it came and went".into())),
         }
+    }
+
+    /// Waits until all that is wanted of a blob is here: what others began may have been of another part of it.
+    pub(crate) async fn see_to_the_end(
+        &self,
+        wanted: &Wanted,
+        arriving: &Arriving,
+        mut end: Running,
+    ) -> Result<(), String> {
+        let span = wanted.range.clone().unwrap_or(0..arriving.size_bytes());
+        for _ in 0..ROUNDS_MAX {
+            end.await?;
+            if arriving.has(&span) {
+                return Ok(());
+            }
+            (_, end) = self.open(wanted).await?;
+        }
+        end.await
     }
 
     fn join_or_begin(&self, wanted: &Wanted) -> Underway {
@@ -241,9 +259,12 @@ impl Inner {
         let mut parts = FuturesUnordered::new();
         let mut search: Option<LocalBoxFuture<'_, Vec<PeerId>>> = None;
         while !download.is_done() {
-            let is_large = begins.borrow().as_ref().is_some_and(|blob: &Arriving| blob.size_bytes() >= SEVERAL_BYTES_MIN);
+            let is_large =
+                begins.borrow().as_ref().is_some_and(|blob: &Arriving| blob.size_bytes() >= SEVERAL_BYTES_MIN);
             let room = if is_large { SOURCES_MAX } else { 1 };
-            while parts.len() < room && let Some(peer) = sources.next.pop_front() {
+            while parts.len() < room
+                && let Some(peer) = sources.next.pop_front()
+            {
                 let (download, pause) = (&download, sources.pause(peer));
                 parts.push(async move {
                     sleep(pause).await;
@@ -290,7 +311,8 @@ impl Inner {
 
     /// Brings what is asked of one source.
     async fn take_part(&self, download: &Download, peer: PeerId) -> Result<(), Ended> {
-        let mut stream = self.open(peer).await.map_err(|error| Ended::Theirs { why: error.to_string(), may_again: true })?;
+        let mut stream =
+            self.open(peer).await.map_err(|error| Ended::Theirs { why: error.to_string(), may_again: true })?;
         let result = download.run(&mut stream).await;
         if let Err(TransferError::Lied { id, at }) = &result {
             tracing::warn!(?peer, blob = %id, at, "a peer sent bytes that are not those of the blob");
@@ -340,7 +362,10 @@ impl Inner {
 enum Ended {
     /// No other source could help.
     Ours(TransferError),
-    Theirs { why: String, may_again: bool },
+    Theirs {
+        why: String,
+        may_again: bool,
+    },
 }
 
 fn why_not(reasons: &[String]) -> String {

@@ -51,11 +51,11 @@ impl Driver {
                     let fetcher = self.fetcher.clone();
                     let wanted = Wanted { id, bytes: None, range, holders };
                     self.beside.start(async move {
-                        match fetcher.open(wanted).await {
+                        match fetcher.open(&wanted).await {
                             Ok((arriving, end)) => {
                                 let (ended, is_over) = oneshot::channel();
-                                let _ = reply.send(Ok(Opened { arriving, is_over }));
-                                let _ = ended.send(end.await);
+                                let _ = reply.send(Ok(Opened { arriving: arriving.clone(), is_over }));
+                                let _ = ended.send(fetcher.see_to_the_end(&wanted, &arriving, end).await);
                             }
                             Err(why) => drop(reply.send(Err(Refusal::NoBlob { id, why }))),
                         }

@@ -81,6 +81,8 @@ impl Driver {
             ("frames_unreadable", self.garbage),
             ("strangers_refused", self.strangers),
             ("workers_lost", self.executor.workers_lost()),
+            ("blob_bytes_fetched", self.blobs.fetched_bytes()),
+            ("blob_bytes_sent", self.server.sent_bytes()),
         ];
         let all = self
             .peer

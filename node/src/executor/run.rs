@@ -235,14 +235,7 @@ impl Inputs {
     }
 }
 
-fn report(
-    shared: &Shared,
-    ended: Ended,
-    run: Duration,
-    output: Vec<u8>,
-    limits: &Limits,
-    stays: bool,
-) -> RunReport {
+fn report(shared: &Shared, ended: Ended, run: Duration, output: Vec<u8>, limits: &Limits, stays: bool) -> RunReport {
     let Ended { ending, mut log, run_ns: _, memory_bytes, output: _ } = ended;
     log.drain(..log.len().saturating_sub(LOG_BYTES_MAX));
     let memory_bytes = memory_bytes.min(limits.memory_bytes);

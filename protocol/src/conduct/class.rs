@@ -57,8 +57,15 @@ impl Class {
             | Message::Declined(_)
             | Message::Forwarded(_)
             | Message::Cancel(_) => Self::Negotiation,
-            Message::Progress(_) | Message::Outcome(_) | Message::OutcomesReceived(_) | Message::Hold(_) => Self::Results,
-            Message::Query(_) | Message::Seek(_) | Message::Found(_) | Message::Want(_) | Message::Have(_) | Message::Memo(_) => Self::Queries,
+            Message::Progress(_) | Message::Outcome(_) | Message::OutcomesReceived(_) | Message::Hold(_) => {
+                Self::Results
+            }
+            Message::Query(_)
+            | Message::Seek(_)
+            | Message::Found(_)
+            | Message::Want(_)
+            | Message::Have(_)
+            | Message::Memo(_) => Self::Queries,
             Message::Council(_) => Self::Councils,
         }
     }

@@ -1,5 +1,6 @@
 //! Whatever happens to a peer, in whatever order: it does not panic, keeps its word, and stays within its bounds.
 
+mod blobs;
 mod revoked;
 
 use std::collections::{BTreeMap, BTreeSet};

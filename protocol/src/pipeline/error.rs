@@ -70,7 +70,9 @@ impl PipelineError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Ended { ending: Ending::LimitHit(_), .. } => "raise the limit of the stage, or mend its module",
-            Self::Ended { .. } => "run the module of the stage by itself: shoal run MODULE -i FILE; or give the stage `retries`",
+            Self::Ended { .. } => {
+                "run the module of the stage by itself: shoal run MODULE -i FILE; or give the stage `retries`"
+            }
             Self::Task { .. } => "see the attempts with `shoal task ls` and `shoal explain TASK`",
             Self::Inputs { .. } => "reduce in two steps, or have the stages before it write less",
             Self::TooMuch { .. } => "reduce earlier, so that less waits to be read",

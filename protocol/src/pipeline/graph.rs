@@ -230,7 +230,9 @@ impl Graph {
             let Some(stage) = spec.stages.get(*index as usize) else { continue };
             let width = match stage.map.as_deref().and_then(|name| names.get(name)) {
                 None => 1,
-                Some(Source::Input(input)) => spec.inputs.get(*input as usize).map_or(0, |input| input.elements.len() as u32),
+                Some(Source::Input(input)) => {
+                    spec.inputs.get(*input as usize).map_or(0, |input| input.elements.len() as u32)
+                }
                 Some(Source::Stage(other)) => widths.get(*other as usize).copied().unwrap_or(1),
             };
             if width == 0 {
@@ -249,7 +251,12 @@ impl Graph {
         Ok(widths)
     }
 
-    fn expand(&mut self, spec: &PipelineSpec, names: &BTreeMap<&str, Source>, widths: &[u32]) -> Result<(), GraphError> {
+    fn expand(
+        &mut self,
+        spec: &PipelineSpec,
+        names: &BTreeMap<&str, Source>,
+        widths: &[u32],
+    ) -> Result<(), GraphError> {
         let mut first = 0;
         self.firsts = vec![0];
         for width in widths {

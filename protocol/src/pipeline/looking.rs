@@ -21,7 +21,6 @@ pub(super) struct Outlook {
     stays: BTreeSet<NodeId>,
 }
 
-
 impl Pipelines {
     /// Whether anything follows this node.
     pub(crate) fn looks_ahead(&self, pipeline: PipelineId, node: NodeId) -> bool {

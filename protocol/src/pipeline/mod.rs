@@ -44,8 +44,8 @@ use crate::time::{Time, micros};
 pub use self::error::PipelineError;
 use self::graph::{Graph, GraphError, NodeId};
 use self::memo::{Known, Memo, MemoKey};
-use self::record::{EndRecord, NodeRecord, PipelineRecord, Tally};
 pub(crate) use self::record::is_of_a_pipeline;
+use self::record::{EndRecord, NodeRecord, PipelineRecord, Tally};
 use self::run::{Followed, NodeState, Prepared, Run};
 use self::spec::{PipelineId, PipelineSpec};
 
@@ -289,7 +289,11 @@ impl Pipelines {
             holding("finished pipelines", self.held.len() - open, ENDED_MAX),
             holding("known outputs", self.memo.len(), memo::ENTRIES_MAX),
             // One output may be on its way while the bound is reached.
-            holding("bytes of pipelines", self.bytes() as usize, (BYTES_MAX + crate::config::OUTPUT_BYTES_MAX) as usize),
+            holding(
+                "bytes of pipelines",
+                self.bytes() as usize,
+                (BYTES_MAX + crate::config::OUTPUT_BYTES_MAX) as usize,
+            ),
         ]
     }
 
@@ -459,7 +463,13 @@ impl Pipelines {
     }
 
     /// What a task is to be called: no two starts of this peer, and no two runs, have the same name for one.
-    pub(crate) fn begin(&mut self, _around: Around<'_>, pipeline: PipelineId, node: NodeId, out: &mut Outbox) -> TaskId {
+    pub(crate) fn begin(
+        &mut self,
+        _around: Around<'_>,
+        pipeline: PipelineId,
+        node: NodeId,
+        out: &mut Outbox,
+    ) -> TaskId {
         let runs = self.held.get(&pipeline).and_then(Held::run).map_or(0, |run| run.runs_of(node));
         let mut key = pipeline.0.to_vec();
         key.extend(node.to_be_bytes());
@@ -471,7 +481,9 @@ impl Pipelines {
         run.started(node, task);
         let is_first = run.graph.node(node).is_some_and(|it| {
             let siblings = run.graph.nodes_of(it.stage);
-            siblings.clone().all(|id| id == node || matches!(run.nodes.get(id as usize), Some(NodeState::Ready | NodeState::Waiting)))
+            siblings.clone().all(|id| {
+                id == node || matches!(run.nodes.get(id as usize), Some(NodeState::Ready | NodeState::Waiting))
+            })
         });
         if is_first && runs == 0 {
             let name = run.stage_of(node).map(|stage| stage.name.clone());
@@ -746,14 +758,7 @@ impl Pipelines {
         }
     }
 
-    fn tell(
-        &self,
-        pipeline: PipelineId,
-        stage: Option<String>,
-        state: &str,
-        note: Option<String>,
-        out: &mut Outbox,
-    ) {
+    fn tell(&self, pipeline: PipelineId, stage: Option<String>, state: &str, note: Option<String>, out: &mut Outbox) {
         out.notify(Event::PipelineChanged { pipeline, stage, state: state.to_owned(), note });
     }
 }

@@ -9,13 +9,7 @@ use crate::store::decode;
 
 impl Pipelines {
     /// Takes in everything that is on disk.
-    pub(crate) fn restored(
-        &mut self,
-        around: Around<'_>,
-        records: &[(Vec<u8>, Vec<u8>)],
-        boot: u32,
-        out: &mut Outbox,
-    ) {
+    pub(crate) fn restored(&mut self, around: Around<'_>, records: &[(Vec<u8>, Vec<u8>)], boot: u32, out: &mut Outbox) {
         self.boot = boot;
         let mut pipelines = BTreeMap::new();
         let mut nodes: BTreeMap<PipelineId, BTreeMap<NodeId, NodeRecord>> = BTreeMap::new();

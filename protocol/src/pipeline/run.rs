@@ -415,7 +415,11 @@ impl Run {
             Ending::Exited(code) if *code == 0 || self.graph.asked_for_code.contains(&stage) => *code,
             Ending::Invalid(_) => {
                 let ending = result.report.ending;
-                return Followed::Failed(PipelineError::Ended { stage: name, ending, log: last_line(&result.report.log) });
+                return Followed::Failed(PipelineError::Ended {
+                    stage: name,
+                    ending,
+                    log: last_line(&result.report.log),
+                });
             }
             Ending::Exited(_) | Ending::Trapped(_) | Ending::LimitHit(_) | Ending::HostFailed(_) => {
                 let log = last_line(&result.report.log);
@@ -431,7 +435,16 @@ impl Run {
             (Some(NodeState::Running(task)), Some(Payload::Blob(blob))) if blob.holder == executor => Some(*task),
             _ => None,
         };
-        let done = Done { exit_code: code, output, output_bytes, executor, run_us, remembered: false, recorded: false, held_as };
+        let done = Done {
+            exit_code: code,
+            output,
+            output_bytes,
+            executor,
+            run_us,
+            remembered: false,
+            recorded: false,
+            held_as,
+        };
         self.done(id, done);
         Followed::Done
     }
@@ -725,7 +738,8 @@ fn ranks(graph: &Graph) -> Vec<u32> {
     for stage in graph.order.iter().rev() {
         for id in graph.nodes_of(*stage) {
             let before = graph.node(id).map(|node| node.before.as_slice()).unwrap_or_default();
-            let longest = before.iter().filter_map(|next| ranks.get(*next as usize)).max().map_or(0, |rank: &u32| rank + 1);
+            let longest =
+                before.iter().filter_map(|next| ranks.get(*next as usize)).max().map_or(0, |rank: &u32| rank + 1);
             if let Some(rank) = ranks.get_mut(id as usize) {
                 *rank = longest;
             }

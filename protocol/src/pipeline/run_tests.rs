@@ -190,7 +190,9 @@ fn an_output_whose_holder_is_gone_is_made_again_with_what_it_was_made_of() {
     let last = run.next_ready().expect("it is ready");
     let at = |ms| Time::from_millis(ms);
     assert_eq!(run.prepare(at(0), last, PeerId([1; 32]), &|_| false), Prepared::HolderGone(REST));
-    let Prepared::OutputsLost(lost) = run.prepare(at(11_000), last, PeerId([1; 32]), &|_| false) else { panic!("lost") };
+    let Prepared::OutputsLost(lost) = run.prepare(at(11_000), last, PeerId([1; 32]), &|_| false) else {
+        panic!("lost")
+    };
     run.rest(last);
 
     let again = run.make_again(lost);

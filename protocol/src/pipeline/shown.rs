@@ -150,7 +150,8 @@ impl Pipelines {
 fn open_stage(run: &Run, stage: u32, name_of: &dyn Fn(PeerId) -> String) -> Option<StageView> {
     let spec = run.spec.stages.get(stage as usize)?;
     let tally = run.tally(stage, true);
-    let running = run.graph.nodes_of(stage).filter(|id| matches!(run.nodes.get(*id as usize), Some(NodeState::Running(_))));
+    let running =
+        run.graph.nodes_of(stage).filter(|id| matches!(run.nodes.get(*id as usize), Some(NodeState::Running(_))));
     let running = running.count() as u32;
     let state = match () {
         () if tally.skipped == tally.tasks => StageState::Skipped,
@@ -172,7 +173,8 @@ fn stage_view(
     name_of: &dyn Fn(PeerId) -> String,
 ) -> StageView {
     let is_stage = |name: &&String| spec.stages.iter().any(|other| other.name == **name);
-    let named = stage.map.iter().chain(&stage.inputs).chain(stage.when.iter().map(|when| &when.stage)).chain(&stage.near);
+    let named =
+        stage.map.iter().chain(&stage.inputs).chain(stage.when.iter().map(|when| &when.stage)).chain(&stage.near);
     let after: BTreeSet<String> = named.filter(is_stage).cloned().collect();
     StageView {
         name: stage.name.clone(),
@@ -204,9 +206,9 @@ fn result(output: &Payload) -> ResultView {
 /// Whether an error names a stage, or one of its tasks.
 fn is_about(error: &PipelineError, name: &str) -> bool {
     match error {
-        PipelineError::Ended { stage, .. } | PipelineError::Task { stage, .. } | PipelineError::Inputs { stage, .. } => {
-            stage.split('#').next() == Some(name)
-        }
+        PipelineError::Ended { stage, .. }
+        | PipelineError::Task { stage, .. }
+        | PipelineError::Inputs { stage, .. } => stage.split('#').next() == Some(name),
         PipelineError::DeadlinePassed { open, .. } => open.iter().any(|stage| stage == name),
         PipelineError::TooMuch { .. } | PipelineError::Cancelled | PipelineError::RecordDamaged { .. } => false,
     }

@@ -128,13 +128,7 @@ mod tests {
     use super::*;
 
     fn job() -> Job {
-        Job {
-            output_bytes: 0,
-            work: Duration::from_millis(100),
-            loss: 0.0,
-            deadline_in: None,
-            lambda: 1.0,
-        }
+        Job { output_bytes: 0, work: Duration::from_millis(100), loss: 0.0, deadline_in: None, lambda: 1.0 }
     }
 
     fn at_home() -> Terms {

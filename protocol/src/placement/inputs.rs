@@ -113,7 +113,9 @@ fn source(bytes: u64, named: PeerId, holders: &[PeerId], sites: &[Site<'_>], lin
     let cheapest = sites
         .iter()
         .filter(|site| holds(site.member.peer))
-        .map(|site| if site.is_home { (at_home, Source::Home) } else { (way(site), Source::Peer(site.member.peer, way(site))) })
+        .map(|site| {
+            if site.is_home { (at_home, Source::Home) } else { (way(site), Source::Peer(site.member.peer, way(site))) }
+        })
         .min_by_key(|(way, _)| *way);
     // Of a holder that is no neighbour nothing is known: taken for one like home.
     cheapest.map_or(Source::Peer(named, at_home), |(_, source)| source)

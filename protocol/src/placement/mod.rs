@@ -329,7 +329,7 @@ mod tests {
     #[test]
     fn work_goes_to_its_input_where_that_is_cheaper_than_the_other_way_round() {
         let mut world = World::new();
-        world.loads[0].start_in = Duration::from_millis(400);
+        world.loads[0].start_in = Duration::from_millis(200);
         let spec = over_a_blob(HOME);
         assert_eq!(world.chosen(&spec), Some(HOME), "to move it takes longer than to wait");
 

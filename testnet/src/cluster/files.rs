@@ -32,6 +32,8 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// Peers whose addresses every peer is told; the rest it hears of.
 const BOOTSTRAP_MAX: usize = 3;
 const LOOPBACK_BITS_PER_S: u64 = 1_000_000_000;
+/// Of a real link, as `shoald` has it where nobody says otherwise.
+const UPLINK_SHARE: f64 = 0.8;
 /// How often multicast is asked again; the first question goes out at once.
 const MDNS_INTERVAL_S: f64 = 5.0;
 const HOUR_S: u64 = 3_600;
@@ -235,6 +237,7 @@ struct NetSection {
     bootstrap: Vec<String>,
     mdns: bool,
     mdns_interval_s: f64,
+    uplink_share: f64,
 }
 
 #[derive(Serialize)]
@@ -279,6 +282,7 @@ impl<'a> DaemonConfig<'a> {
         let mdns = config.discovery == Discovery::Mdns;
         let others = addresses.iter().filter(|address| **address != peer.address).take(BOOTSTRAP_MAX);
         let emulated_uplink = place.links().and_then(|links| links.uplink(&plan.node()).bits_per_s);
+        let uplink = plan.uplink_bits_per_s.or(emulated_uplink);
         Self {
             node: NodeSection { name: &plan.name, role: plan.role.to_string(), data_dir: &peer.data_dir },
             mesh: MeshSection { name: &config.mesh_name },
@@ -287,12 +291,14 @@ impl<'a> DaemonConfig<'a> {
                 bootstrap: if mdns { Vec::new() } else { others.map(|address| multiaddress(*address)).collect() },
                 mdns,
                 mdns_interval_s: MDNS_INTERVAL_S,
+                // A link that is said to be there for placement alone holds nothing back.
+                uplink_share: if uplink.is_some() { UPLINK_SHARE } else { 1.0 },
             },
             api: ApiSection { listen: peer.api() },
             capacity: CapacitySection { cores: plan.cores, memory: plan.memory_bytes, max_queue: plan.queue_max },
             placement: PlacementSection {
                 price: plan.price,
-                uplink: plan.uplink_bits_per_s.or(emulated_uplink).unwrap_or(LOOPBACK_BITS_PER_S),
+                uplink: uplink.unwrap_or(LOOPBACK_BITS_PER_S),
                 weights: BTreeMap::from([
                     ("transfer", plan.weights.transfer),
                     ("delay", plan.weights.delay),

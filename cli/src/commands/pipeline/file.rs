@@ -211,7 +211,10 @@ fn check_graph(source: &Source<'_>, request: &PipelineRequest) -> Result<(), Fai
     let stage = |stage: &StageRequest| Stage {
         name: stage.name.clone(),
         kind: stage.kind,
-        task: TaskSpec::of_module(stage.task.variants.first().map_or(shoal_protocol::BlobId([0; 32]), |it| it.module), 0),
+        task: TaskSpec::of_module(
+            stage.task.variants.first().map_or(shoal_protocol::BlobId([0; 32]), |it| it.module),
+            0,
+        ),
         map: stage.map.clone(),
         inputs: stage.inputs.clone(),
         when: stage.when.clone(),
@@ -256,7 +259,8 @@ fn elements(
         InputEntry::Made(Made::Lines(file)) => {
             let file = source.beside(&file.to_string_lossy());
             let text = std::fs::read_to_string(&file).map_err(|error| placed(Failure::read(&file, &error)))?;
-            let lines: Vec<InputRequest> = text.split_inclusive('\n').map(|line| InputRequest::Text(line.into())).collect();
+            let lines: Vec<InputRequest> =
+                text.split_inclusive('\n').map(|line| InputRequest::Text(line.into())).collect();
             return Ok((lines, Vec::new()));
         }
     };
@@ -370,7 +374,10 @@ mod tests {
         let stage = |name: &str, more: &str| format!("[[stage]]\nname = \"{name}\"\nmodule = \"./m.wasm\"\n{more}\n");
         let circle = stage("a", "inputs = [\"b\"]") + &stage("b", "inputs = [\"a\"]");
         for (text, title) in [
-            (stage("a", "inputs = [\"c\"]"), "p.toml:4: stage `a`: `inputs` names `c`, and there is no input or stage of that name"),
+            (
+                stage("a", "inputs = [\"c\"]"),
+                "p.toml:4: stage `a`: `inputs` names `c`, and there is no input or stage of that name",
+            ),
             (circle, "p.toml:4: stages wait for each other: a → b → a"),
             (stage("a", "colour = 1"), "p.toml:4: unknown field `colour`"),
             (stage("a", "timeout = \"soon\""), "p.toml:4: stage `a`: `timeout`: "),
@@ -393,7 +400,10 @@ mod tests {
         ["b", "a"].into_iter().for_each(|name| write(&format!("d/{name}"), name));
         write("x", "one\ntwo\n");
         std::fs::write(dir.path().join("m.wasm"), b"\0asm\x01\0\0\0").expect("written");
-        write("p.toml", "[inputs]\none = \"x\"\ntwo = [\"x\", \"d/a\"]\nd = { directory = \"d\" }\nl = { lines = \"x\" }\nt = { text = \"hi\" }\n[[stage]]\nname = \"s\"\nmodule = \"./m.wasm\"\nmap = \"l\"\n");
+        write(
+            "p.toml",
+            "[inputs]\none = \"x\"\ntwo = [\"x\", \"d/a\"]\nd = { directory = \"d\" }\nl = { lines = \"x\" }\nt = { text = \"hi\" }\n[[stage]]\nname = \"s\"\nmodule = \"./m.wasm\"\nmap = \"l\"\n",
+        );
 
         let prepared = prepare(&dir.path().join("p.toml")).expect("it is right");
 

@@ -39,7 +39,8 @@ fn value(line: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    const FILE: &str = "name = \"x\"\n\n[[stage]]\nname = \"a\"\nmodule = \"m\"\n\n[[stage]]\n  name = 'b'\n  inputs = [\"a\"]\n";
+    const FILE: &str =
+        "name = \"x\"\n\n[[stage]]\nname = \"a\"\nmodule = \"m\"\n\n[[stage]]\n  name = 'b'\n  inputs = [\"a\"]\n";
 
     #[test]
     fn a_key_of_a_stage_is_found_by_its_line() {

@@ -67,7 +67,11 @@ impl fmt::Display for Planned {
             None => String::new(),
         };
         let (moved, tiers) = (format::bytes(plan.moved_bytes), format::bytes(plan.between_tiers_bytes));
-        writeln!(f, "done in {}{deadline}; {moved} move, {tiers} of that between edge and cloud", ms(plan.completion_ms))?;
+        writeln!(
+            f,
+            "done in {}{deadline}; {moved} move, {tiers} of that between edge and cloud",
+            ms(plan.completion_ms)
+        )?;
         for stage in &plan.without_peer {
             let what = format!("stage `{}` can run nowhere now", stage.stage);
             writeln!(f, "{}: {}", what.red(), stage.why)?;

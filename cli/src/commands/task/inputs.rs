@@ -172,7 +172,8 @@ pub(crate) async fn with_uploads<T>(
         Err(error) => return Err(error.into()),
         Ok(answer) => return Ok(answer),
     }
-    let held: BTreeSet<BlobId> = client.blobs().await?.items.iter().map(|blob| blob.id).collect();
+    let held: BTreeSet<BlobId> =
+        client.blobs().await?.items.iter().filter(|blob| blob.complete).map(|blob| blob.id).collect();
     for blob in blobs.iter().filter(|blob| !held.contains(&blob.id)) {
         blob.upload(client, printer).await?;
     }

@@ -178,7 +178,9 @@ async fn report(
     if view.state == TaskState::Done && !(printer.is_json() && file.is_none()) {
         match &view.output {
             // Whoever leaves an output where it is wants its name.
-            Some(OutputView::Blob { id, .. }) if stays && file.is_none() => printer.data(format!("{id}\n").as_bytes())?,
+            Some(OutputView::Blob { id, .. }) if stays && file.is_none() => {
+                printer.data(format!("{id}\n").as_bytes())?
+            }
             Some(_) | None => deliver(client, printer, &view, file.as_deref()).await?,
         }
     }

@@ -82,11 +82,10 @@ impl Download {
         Ok(download)
     }
 
-    fn has_begun(&self, partial: Partial) -> Arc<Partial> {
+    fn has_begun(&self, partial: Arc<Partial>) -> Arc<Partial> {
         let shape = partial.shape();
         let wanted = self.wanted.as_ref().map_or(0..shape.groups(), |bytes| shape.groups_of(bytes));
         let plan = Plan::new(shape.groups(), partial.missing_of(wanted));
-        let partial = Arc::new(partial);
         *self.plan() = Some(plan);
         self.begun.send_replace(Some(Arc::clone(&partial)));
         partial
@@ -162,6 +161,11 @@ impl Arriving {
         last.map_or(0, |last| shape.span(&(first..last + 1)).end.saturating_sub(at))
     }
 
+    /// Whether these bytes are all here.
+    pub fn has(&self, bytes: &Range<u64>) -> bool {
+        self.0.missing_of(self.0.shape().groups_of(bytes)).is_empty()
+    }
+
     /// Reads what [`Self::readable`] says there is.
     pub fn read(&self, at: u64, bytes: usize) -> std::io::Result<Vec<u8>> {
         let mut piece = vec![0; bytes];
@@ -194,7 +198,10 @@ impl Part<'_> {
         let proving = self.download.proving.lock().await;
         let (partial, mut is_answered) = match self.download.partial() {
             Some(partial) => (partial, false),
-            None => (self.prove(stream).await?, true),
+            None => {
+                let proved = timeout(time_for(0), self.prove(stream)).await;
+                (proved.unwrap_or(Err(TransferError::Stalled { at: self.at }))?, true)
+            }
         };
         drop(proving);
         if self.source.is_none() {
@@ -220,7 +227,10 @@ impl Part<'_> {
     }
 
     /// Finds out the size, and believes it when the tree proves it; the first groups come with it.
-    async fn prove<S: AsyncRead + AsyncWrite + Unpin>(&mut self, stream: &mut S) -> Result<Arc<Partial>, TransferError> {
+    async fn prove<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+    ) -> Result<Arc<Partial>, TransferError> {
         let (id, expected) = (self.download.id, self.download.bytes);
         let first = match (&self.download.wanted, expected) {
             (None, _) => 0..FIRST_GROUPS,
@@ -308,11 +318,7 @@ impl Part<'_> {
     }
 
     /// Waits until a slice is verified and written.
-    async fn added(
-        &self,
-        partial: &Arc<Partial>,
-        adding: impl Into<Option<Adding>>,
-    ) -> Result<Vec<u8>, TransferError> {
+    async fn added(&self, partial: &Arc<Partial>, adding: impl Into<Option<Adding>>) -> Result<Vec<u8>, TransferError> {
         let Some(Adding { slice, work }) = adding.into() else { return Ok(Vec::new()) };
         let (added, buffer) = work.await.map_err(|_| TransferError::Stopping)?;
         let Added { groups, is_wrong } = added?;
@@ -323,7 +329,11 @@ impl Part<'_> {
     }
 
     /// Reads as much as is wanted, or until the stream breaks: how much came, and whether that is all.
-    async fn fill<S: AsyncRead + Unpin>(&mut self, stream: &mut S, into: &mut [u8]) -> (usize, Result<(), TransferError>) {
+    async fn fill<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        into: &mut [u8],
+    ) -> (usize, Result<(), TransferError>) {
         let mut filled = 0;
         while filled < into.len() {
             match moved(stream.read(&mut into[filled..]), self.at).await {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// What is asked for at a time: small, so that many streams on a slow link all move.
-pub(super) const PIECE_BYTES: usize = 16 * 1024;
+/// What leaves at a time where there is a rate: small, so that many streams on a slow link all move.
+const PIECE_BYTES: usize = 16 * 1024;
 /// What was not used for this long may be made up for.
 const BURST: Duration = Duration::from_millis(50);
 
@@ -25,8 +25,14 @@ struct Schedule {
 impl Pace {
     /// So many bytes a second; as many as the link takes where there is no rate.
     pub fn new(bytes_per_s: Option<u64>) -> Self {
-        let schedule = |bytes_per_s: u64| Schedule { bytes_per_s: bytes_per_s.max(1), next: Mutex::new(Instant::now()) };
+        let schedule =
+            |bytes_per_s: u64| Schedule { bytes_per_s: bytes_per_s.max(1), next: Mutex::new(Instant::now()) };
         Self(bytes_per_s.map(schedule).map(Arc::new))
+    }
+
+    /// How much is to leave at a time.
+    pub(super) fn piece_bytes(&self) -> usize {
+        if self.0.is_some() { PIECE_BYTES } else { usize::MAX }
     }
 
     /// Waits until these bytes may leave.
@@ -56,7 +62,8 @@ mod tests {
         let now = Instant::now() + Duration::from_secs(1);
         let schedule = Schedule { bytes_per_s: 1_000_000, next: Mutex::new(now) };
 
-        let begins: Vec<Duration> = (0..3).map(|_| schedule.reserve(now, 10_000).saturating_duration_since(now)).collect();
+        let begins: Vec<Duration> =
+            (0..3).map(|_| schedule.reserve(now, 10_000).saturating_duration_since(now)).collect();
         assert_eq!(begins, [0, 10, 20].map(Duration::from_millis));
 
         let later = now + Duration::from_secs(9);

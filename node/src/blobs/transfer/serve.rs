@@ -1,6 +1,7 @@
 //! The holding side: answers requests for blobs of one store.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use shoal_protocol::id::PeerId;
@@ -9,7 +10,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use super::super::{BlobError, BlobStore, Slices};
-use super::pace::{PIECE_BYTES, Pace};
+use super::pace::Pace;
 use super::wire::{self, Answer, Request, Status};
 use super::{TransferError, moved, time_for, unexpected_end};
 
@@ -35,12 +36,13 @@ pub struct BlobServer {
     limits: ServeLimits,
     pace: Pace,
     active: Arc<Mutex<BTreeMap<PeerId, usize>>>,
+    sent: Arc<AtomicU64>,
 }
 
 impl BlobServer {
     /// A server of everything in the store.
     pub fn new(store: BlobStore, limits: ServeLimits, pace: Pace) -> Self {
-        Self { store, limits, pace, active: Arc::default() }
+        Self { store, limits, pace, active: Arc::default(), sent: Arc::default() }
     }
 
     /// Answers the requests of a stream until it ends; returns the bytes sent.
@@ -76,6 +78,7 @@ impl BlobServer {
             let bytes = slices.shape().span(&request.groups(slices.shape()));
             let sending = timeout(time_for(bytes.end - bytes.start), send(stream, slices, &request, sent, &self.pace));
             let (slices, now_sent) = sending.await.unwrap_or(Err(TransferError::Stalled { at: sent }))?;
+            self.sent.fetch_add(now_sent - sent, Ordering::Relaxed);
             sent = now_sent;
             open = Some(slices);
         }
@@ -91,6 +94,11 @@ impl BlobServer {
         }
         let (store, id) = (self.store.clone(), request.id);
         Ok(Box::new(blocking(move || store.open_slices(id)).await??))
+    }
+
+    /// Bytes sent since the start, with their hashes, of stretches that were sent to their end.
+    pub fn sent_bytes(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// Transfers being served.
@@ -159,7 +167,7 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin>(
             Some(next) => (None, Some(encode(slices, next))),
             None => (Some(slices), None),
         };
-        for mut rest in encoded.chunks(PIECE_BYTES) {
+        for mut rest in encoded.chunks(pace.piece_bytes()) {
             pace.admit(rest.len()).await;
             while !rest.is_empty() {
                 let count = moved(stream.write(rest), sent).await?;
@@ -196,4 +204,3 @@ fn status_of(error: &TransferError) -> Status {
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, TransferError> {
     spawn_blocking(work).await.map_err(|_| TransferError::Stopping)
 }
-

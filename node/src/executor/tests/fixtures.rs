@@ -182,8 +182,15 @@ impl Sandbox {
         self.next.set(self.next.get() + 1);
         let attempt = TaskRef { task: TaskId::derive(PEER, &self.next.get().to_le_bytes()), epoch: 1 };
         let limits = Limits::default();
-        let mut execution =
-            Execution { attempt, module, args: Vec::new(), inputs: Vec::new(), limits, keep_output: false, is_compared: false };
+        let mut execution = Execution {
+            attempt,
+            module,
+            args: Vec::new(),
+            inputs: Vec::new(),
+            limits,
+            keep_output: false,
+            is_compared: false,
+        };
         change(&mut execution);
         let attempt = execution.attempt;
         self.executor.execute(execution);

@@ -85,7 +85,8 @@ impl CostToGo {
 
     /// The same for every place, as what it is more than at the best.
     pub fn over_the_best(&self, id: u32) -> Vec<f64> {
-        let all: Vec<f64> = (0..self.time_ms.get(id as usize).map_or(0, Vec::len)).map(|place| self.at(id, place)).collect();
+        let all: Vec<f64> =
+            (0..self.time_ms.get(id as usize).map_or(0, Vec::len)).map(|place| self.at(id, place)).collect();
         let best = all.iter().copied().fold(f64::INFINITY, f64::min);
         all.into_iter().map(|at| at - best).collect()
     }

@@ -52,9 +52,10 @@ fn ranks(model: &Model) -> Vec<f64> {
         let bytes = model.tasks.get(id).map_or(0, |task| task.output_bytes);
         let mean_way = (0..model.places.len()).map(|place| model.sending_ms(place, bytes)).sum::<f64>() / places;
         let after = readers.get(id).into_iter().flatten();
-        let longest = after.filter_map(|next| ranks.get(*next as usize)).copied().fold(None, |most: Option<f64>, rank| {
-            Some(most.map_or(rank, |most| most.max(rank)))
-        });
+        let longest = after
+            .filter_map(|next| ranks.get(*next as usize))
+            .copied()
+            .fold(None, |most: Option<f64>, rank| Some(most.map_or(rank, |most| most.max(rank))));
         let rank = mean_run(id) + longest.map_or(0.0, |longest| longest + mean_way);
         if let Some(cell) = ranks.get_mut(id) {
             *cell = rank;

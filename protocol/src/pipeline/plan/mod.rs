@@ -272,7 +272,8 @@ impl<'a> Schedule<'a> {
             return Some(Slot { place: at, ..Slot::default() });
         }
         let fit = model.fit(task, place)?;
-        let known = |earlier: &u32| self.slots.get(*earlier as usize).and_then(Option::as_ref).map_or(0.0, |it| it.known_ms);
+        let known =
+            |earlier: &u32| self.slots.get(*earlier as usize).and_then(Option::as_ref).map_or(0.0, |it| it.known_ms);
         // Home hands it out when it knows of what came before.
         let ready_ms = task.after.iter().map(known).fold(0.0, f64::max);
         let arrives_ms = ready_ms + model.rtt_ms(HOME, place) / 2.0;
@@ -300,7 +301,8 @@ impl<'a> Schedule<'a> {
         slot.start_ms = here_ms.max(free_ms);
         slot.end_ms = slot.start_ms + model.run_ms(task, place);
         let comes_home = !task.stays || task.is_result;
-        let back_ms = if comes_home { model.way_ms(place, HOME, task.output_bytes) } else { model.rtt_ms(place, HOME) / 2.0 };
+        let back_ms =
+            if comes_home { model.way_ms(place, HOME, task.output_bytes) } else { model.rtt_ms(place, HOME) / 2.0 };
         slot.known_ms = slot.end_ms + back_ms;
         if comes_home {
             transfer_ms += back_ms;

@@ -76,7 +76,10 @@ impl Survey {
         let mut survey = Self::default();
         survey.model.lambda = world.lambda;
         let sizes = Sizes::of(spec, graph, ended, world.estimates);
-        let assessed: Vec<_> = (0u32..).zip(&spec.stages).map(|(index, stage)| assess(stage, sizes.typical(graph, index), world)).collect();
+        let assessed: Vec<_> = (0u32..)
+            .zip(&spec.stages)
+            .map(|(index, stage)| assess(stage, sizes.typical(graph, index), world))
+            .collect();
         let most = if graph.nodes.len() > LARGE { PLACES_MAX_LARGE } else { PLACES_MAX };
         survey.choose_places(&assessed, most, world);
         for (index, (assessments, why)) in (0u32..).zip(&assessed) {
@@ -127,7 +130,9 @@ impl Survey {
                 price: load.map_or(0.0, |load| load.price),
                 is_cloud: site.member.role == Role::Cloud,
             });
-            let way = |other: &PeerId| if *other == peer { 0.0 } else { (world.rtt)(peer, *other).map_or(RTT_UNKNOWN_MS, millis) };
+            let way = |other: &PeerId| {
+                if *other == peer { 0.0 } else { (world.rtt)(peer, *other).map_or(RTT_UNKNOWN_MS, millis) }
+            };
             self.model.rtt_ms.push(self.peers.iter().map(way).collect());
         }
     }
@@ -169,7 +174,9 @@ impl Survey {
         }
         let home = self.peers.first().copied();
         for id in self.nodes.clone() {
-            let Some((node, stage)) = graph.node(id).and_then(|node| Some((node, spec.stages.get(node.stage as usize)?))) else {
+            let Some((node, stage)) =
+                graph.node(id).and_then(|node| Some((node, spec.stages.get(node.stage as usize)?)))
+            else {
                 continue;
             };
             let reads = node.takes.iter().filter_map(|take| match take {
@@ -191,9 +198,11 @@ impl Survey {
             });
             let is_result = node.readers.is_empty();
             // What a condition looks into has to come home.
-            let is_looked_into = spec.stages.iter().filter_map(|it| it.when.as_ref()).any(|when| {
-                when.stage == stage.name && when.output_starts_with.is_some()
-            });
+            let is_looked_into = spec
+                .stages
+                .iter()
+                .filter_map(|it| it.when.as_ref())
+                .any(|when| when.stage == stage.name && when.output_starts_with.is_some());
             let stays = !is_result && !is_looked_into && sizes.output(id) >= STAYS_BYTES_MIN;
             self.model.tasks.push(Task {
                 work: work(stage, sizes.input(id), world.estimates),
@@ -264,7 +273,11 @@ impl Survey {
             let Some(slot) = schedule.slots.get(index).and_then(Option::as_ref) else { continue };
             let Some(member) = member(slot.place) else { continue };
             let from = slot.from.iter().map(|(place, bytes)| PlannedTransfer {
-                peer: self.peers.get(*place).and_then(|_| Some(self::name(world, *self.peers.get(*place)?))).unwrap_or_default(),
+                peer: self
+                    .peers
+                    .get(*place)
+                    .and_then(|_| Some(self::name(world, *self.peers.get(*place)?)))
+                    .unwrap_or_default(),
                 bytes: *bytes,
             });
             let read = |read: &Read| match read {
@@ -290,7 +303,11 @@ impl Survey {
 }
 
 fn name(world: &World<'_>, peer: PeerId) -> String {
-    world.sites.iter().find(|site| site.member.peer == peer).map_or_else(|| peer.short(), |site| site.member.name.clone())
+    world
+        .sites
+        .iter()
+        .find(|site| site.member.peer == peer)
+        .map_or_else(|| peer.short(), |site| site.member.name.clone())
 }
 
 /// Who may run a stage, the best first; or why nobody may.
@@ -338,7 +355,9 @@ impl Sizes {
     fn of(spec: &PipelineSpec, graph: &Graph, ended: &BTreeMap<NodeId, Output>, estimates: &Estimates) -> Self {
         let mut sizes = Self { inputs: vec![0; graph.nodes.len()], outputs: vec![0; graph.nodes.len()] };
         for id in graph.order.iter().flat_map(|stage| graph.nodes_of(*stage)) {
-            let Some((node, stage)) = graph.node(id).and_then(|node| Some((node, spec.stages.get(node.stage as usize)?))) else {
+            let Some((node, stage)) =
+                graph.node(id).and_then(|node| Some((node, spec.stages.get(node.stage as usize)?)))
+            else {
                 continue;
             };
             let read = |take: &Take| match take {

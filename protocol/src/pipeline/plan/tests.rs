@@ -28,7 +28,14 @@ fn task(work_ms: u64, output_bytes: u64, reads: Vec<Read>) -> Task {
         Read::Output(earlier) => Some(*earlier),
         Read::Held { .. } => None,
     });
-    Task { work: Duration::from_millis(work_ms), output_bytes, stays: true, after: after.collect(), reads, ..Task::default() }
+    Task {
+        work: Duration::from_millis(work_ms),
+        output_bytes,
+        stays: true,
+        after: after.collect(),
+        reads,
+        ..Task::default()
+    }
 }
 
 #[test]

@@ -51,8 +51,8 @@ use crate::id::{BlobId, PeerId, TaskId};
 use crate::message::{Contact, TaskRef};
 use crate::output::{Outbox, Output, TaskError, TaskResult};
 use crate::peer::Holding;
-use crate::sabotage::{self, Bug};
 use crate::pipeline::Written;
+use crate::sabotage::{self, Bug};
 use crate::store::{Change, Ticket};
 use crate::time::{Time, duration_us, micros};
 

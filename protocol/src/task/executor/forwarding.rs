@@ -23,13 +23,7 @@ impl Executing {
         if award.hops >= HOPS_MAX {
             return false;
         }
-        let job = Job {
-            output_bytes: 0,
-            work: award.work,
-            loss: 0.0,
-            deadline_in: award.spec.deadline,
-            lambda: 1.0,
-        };
+        let job = Job { output_bytes: 0, work: award.work, loss: 0.0, deadline_in: award.spec.deadline, lambda: 1.0 };
         let here = Terms {
             start_in,
             prepare: Duration::ZERO,

@@ -1,6 +1,6 @@
 use super::*;
 use crate::message::AskVariant;
-use crate::task::spec::{Patience, Priority, TaskSpec};
+use crate::task::spec::{BlobRef, OutputUse, Patience, Payload, Priority, TaskSpec};
 
 const ME: PeerId = PeerId([1; 32]);
 const HOME: PeerId = PeerId([2; 32]);
@@ -417,4 +417,24 @@ fn an_award_that_would_wait_longer_than_it_may_is_declined() {
     assert_eq!(bench.executing.jobs.len(), 1);
     bench.award(3, 1, within(150));
     assert_eq!(bench.executing.jobs.len(), 2, "it starts after the first, in 100 ms");
+}
+
+#[test]
+fn an_output_that_is_to_stay_is_held_for_its_home_before_that_hears_of_it() {
+    let mut bench = Bench::new();
+    let lease = Duration::from_secs(60);
+    let started = bench.award(1, 1, |award| award.spec.output = OutputUse::Keep(lease));
+    assert!(started.iter().any(|output| matches!(output, Output::Execute(execution) if execution.keep_output)));
+    let blob = BlobRef { id: BlobId([5; 32]), bytes: 3, holder: ME };
+    let report = RunReport { output: Payload::Blob(blob), ..RunReport::without_run(Ending::Exited(0)) };
+
+    bench.executing.finished(bench.now, attempt(1, 1), report, &mut bench.out);
+    let outputs = bench.out.drain();
+
+    let hold = |blob, lease| Output::Hold { home: HOME, task: attempt(1, 1).task, blob, lease };
+    assert_eq!(outputs[0], hold(Some(blob.id), lease));
+    assert_eq!(kinds(&outputs[1..]), ["outcome 1"]);
+    let let_go = crate::message::Hold { task: attempt(1, 1).task, lease: Duration::ZERO };
+    bench.executing.handle_hold(HOME, let_go, &mut bench.out);
+    assert_eq!(bench.out.drain(), [hold(None, Duration::ZERO)]);
 }

@@ -2,7 +2,7 @@
 
 use super::super::*;
 use super::home::*;
-use crate::task::spec::BlobRef;
+use crate::task::spec::{BlobRef, OutputUse};
 
 /// Its number is one that the planted bugs look for.
 const N: u8 = 8;
@@ -272,4 +272,50 @@ fn what_users_tasks_take_up_is_told() {
 
     let whats: Vec<_> = holdings.iter().map(|it| (it.what, it.held)).collect();
     assert_eq!(whats, [("kept tasks", 0), ("bytes of kept tasks", 0), ("unfinished tasks", 2)]);
+}
+
+#[test]
+fn an_output_that_stays_where_it_was_made_is_the_result_and_its_home_has_a_say_in_it() {
+    let lease = Duration::from_secs(60);
+    let mut home = Home::among(&[(2, 0, 0), (3, 40, 0)]);
+    home.submit(N, TaskSpec { output: OutputUse::Keep(lease), ..elsewhere() });
+
+    let outputs = home.hear(2, large(1));
+
+    let [Ok(result)] = &ends(&outputs)[..] else { panic!("{outputs:?}") };
+    assert_eq!(result.report.output, blob(2), "it is not brought here");
+    let Payload::Blob(output) = blob(2) else { unreachable!() };
+    assert_eq!(home.requester.take_seen(), [(id(2), output)]);
+    let held = home.act(|home, _, _, out| home.hold(task(N), lease, out));
+    assert_eq!(said(&held), [(2, &Message::Hold(Hold { task: task(N), lease }))]);
+    assert_eq!(home.act(|home, _, _, out| home.hold(task(N + 1), lease, out)), [], "nobody knows that task");
+}
+
+#[test]
+fn a_liar_cannot_name_somebody_else_as_the_holder_of_what_it_made() {
+    let mut home = Home::among(&[(2, 0, 0), (3, 40, 0)]);
+    home.submit(N, TaskSpec { output: OutputUse::Keep(Duration::from_secs(60)), ..elsewhere() });
+    let outcome = outcome(attempt(N, 1), Ending::Exited(0), blob(3));
+
+    let outputs = home.hear(2, Message::Outcome(Box::new(outcome)));
+
+    let [Ok(result)] = &ends(&outputs)[..] else { panic!("{outputs:?}") };
+    assert_eq!(result.report.output, blob(2));
+}
+
+#[test]
+fn an_executor_is_told_the_cheapest_holder_of_what_it_lacks() {
+    let mut home = Home::among(&[(2, 0, 0), (3, 40, 0)]);
+    let Payload::Blob(input) = blob(ME) else { unreachable!() };
+    home.holders.note(id(3), input.id, input.bytes);
+    home.places.iter_mut().filter(|place| place.member.peer == id(3)).for_each(|place| {
+        place.load.uplink_bits_per_s = 1_000_000_000;
+    });
+
+    let mut spec = TaskSpec { inputs: vec![blob(ME)], ..elsewhere() };
+    spec.policy.peer = Some(id(2));
+    let outputs = home.submit(N, spec);
+
+    let [(2, award)] = &awards(&outputs)[..] else { panic!("{outputs:?}") };
+    assert_eq!(award.spec.inputs, [blob(3)]);
 }

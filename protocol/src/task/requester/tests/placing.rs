@@ -136,9 +136,11 @@ fn an_uplink_in_use_is_part_of_the_cost() {
     home.places[0].start_in = ms(500);
     home.submit(1, large);
 
-    home.submit(2, spec());
+    home.submit(2, TaskSpec { inputs: vec![Payload::inline(vec![0])], ..spec() });
+    home.submit(3, spec());
 
     assert_eq!(home.entry(2).executor, Some(id(ME)), "a second of uplink is before it");
+    assert_eq!(home.entry(3).executor, Some(id(2)), "what sends nothing does not wait for what is sent");
 }
 
 #[test]
