@@ -235,8 +235,6 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         (Message::Leaving, 4, "998d92bb"),
         (Message::Seek(Seek { ticket: 1, task: TASK.task, hops: 1 }), 31, "f96b9b49"),
         (Message::Found(Box::new(FoundHere { ticket: 1, found: found() })), 244, "e2649a99"),
-        (Message::Memo(Box::new(MemoWord::Recall(MemoKey([7; 32])))), 0, ""),
-        (Message::Memo(Box::new(MemoWord::Remember(MemoKey([7; 32]), known()))), 0, ""),
         (counsel(Counsel::Guard(Box::new(guard()))), 381, "52eb20ac"),
         (counsel(Counsel::Guarded(Guarded { case: CASE, refusal: None })), 43, "e728ebfe"),
         (counsel(Counsel::Guarded(Guarded { case: CASE, refusal: Some("full".into()) })), 50, "13d39a0d"),
@@ -262,6 +260,8 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         (Message::Have(Have { blobs: vec![Held { blob: BlobId([4; 32]), bytes: 5 }] }), 49, "5b63a280"),
         (Message::Hold(Hold { task: TASK.task, lease: Duration::from_secs(9) }), 32, "dbd5f58e"),
         (Message::Award(Box::new(stays)), 277, "8b203f07"),
+        (Message::Memo(Box::new(MemoWord::Recall(MemoKey([7; 32])))), 42, "5c08736d"),
+        (Message::Memo(Box::new(MemoWord::Remember(MemoKey([7; 32]), known()))), 93, "ace292e6"),
     ]
 }
 

@@ -8,6 +8,7 @@ mod kill_matrix;
 mod liars;
 mod membership;
 mod overload;
+mod pipelines;
 mod placement;
 
 use core::time::Duration;
