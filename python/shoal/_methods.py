@@ -11,7 +11,7 @@ import os
 import urllib.parse
 from typing import IO, TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Sequence, Union
 
-from . import _pipelines, _requests, errors
+from . import _pipelines, _requests, _user, errors
 from ._exchange import Answer, Flow, Pause, Request, Together, exchange
 from ._modules import Module, ModuleLike
 from ._patience import Patience
@@ -137,6 +137,8 @@ class Methods:
         ``pathlib.Path`` (its contents), a file opened with ``rb``, a :class:`Blob`, or a list of them. The keywords are
         those of :class:`shoal.Options`; times are in seconds.
 
+        An interrupted call leaves its task to end by itself; :meth:`submit` gives a handle to withdraw it by.
+
         An overloaded mesh is asked again for up to ``patience`` seconds. A task without a good end raises its
         :class:`shoal.TaskError`; with ``check=False`` its result is returned whatever the module's exit code is.
 
@@ -161,13 +163,15 @@ class Methods:
 
         ``durable`` is the number of copies on disk before this returns: 1 (at this peer), 2 (and at a peer elsewhere, which goes on
         without this one), or 0 (in memory). The result is kept for ``retention`` seconds, 24 hours where absent. With
-        the same ``idempotency_key`` the same task is returned, however often it is submitted.
+        the same ``idempotency_key`` the same user is given the same task, however often and at whichever peer it is submitted.
 
         >>> task = client.submit("anomaly", input=Path("day.csv"), durable=2, idempotency_key="day-17")
         >>> task.result().text
         """
         prepared = _requests.prepare(module, input, options)
         extra: Dict[str, Any] = {"durable": durable}
+        if "idempotency_key" in options and "submitter" not in options:
+            extra["submitter"] = _user.submitter()
         if retention is not None:
             extra["retention_ms"] = _requests.millis("retention", retention)
         waits = Patience(patience)
@@ -269,6 +273,8 @@ class Methods:
         ... )
         >>> pipeline.results()["total"][0]
         """
+        if idempotency_key is not None and submitter is None:
+            submitter = _user.submitter()
         said = _pipeline_options(name, deadline, priority, retention, idempotency_key, submitter)
         return self._pipeline_handle((yield from self._post_pipeline(stages, inputs, said)))
 

@@ -97,7 +97,7 @@ class Options(TypedDict, total=False):
     weight: float
     #: The same key of the same submitter always names the same task.
     idempotency_key: str
-    #: Whose key it is, 64 hexadecimal digits; the peer's own id where absent.
+    #: Whose key it is, 64 hexadecimal digits; where absent, this user's for what is submitted, the peer's own id for what is run.
     submitter: str
     #: For listings; the module's file name where absent.
     name: str

@@ -16,7 +16,7 @@ from unittest import mock
 
 from support import FakeDaemon, done, problem
 import shoal
-from shoal import errors
+from shoal import _user, errors
 from shoal._methods import default_socket, socket_of
 from shoal._patience import WAIT_MAX, spread
 
@@ -245,6 +245,29 @@ class Requests(unittest.TestCase):
             self.assertTrue(json.loads(daemon.asked[0][2])["keep_output"])
 
         self.assertEqual((result.blob, result.output, len(daemon.asked)), (shoal.Blob("b3:5", 7), b"", 1))
+
+
+class Users(unittest.TestCase):
+    def test_a_key_is_derived_as_blake3_does(self) -> None:
+        # By the reference implementation.
+        expected = "75c8f6b3c20a782af5fb864bdb7d80c37ab43ffb85563325a3a97aaa40225abd"
+        self.assertEqual(_user.derive_key(b"shoal submitter v1", bytes(range(32))).hex(), expected)
+
+    def test_the_users_secret_is_made_once_and_kept_to_the_user(self) -> None:
+        with tempfile.TemporaryDirectory() as home, mock.patch.dict(os.environ, {"XDG_DATA_HOME": home}):
+            path = Path(home) / "shoal" / "user.key"
+            first = _user.submitter()
+            self.assertEqual((_user.submitter(), path.stat().st_mode & 0o777), (first, 0o600))
+
+            path.chmod(0o644)
+            with self.assertRaises(shoal.BadInput) as caught:
+                _user.submitter()
+            self.assertIn("chmod 600", caught.exception.hint)
+            path.chmod(0o600)
+            path.write_text("damaged")
+            with self.assertRaises(shoal.BadInput) as caught:
+                _user.submitter()
+            self.assertIn("is not a user's key", caught.exception.title)
 
 
 class Pipelines(unittest.TestCase):

@@ -158,8 +158,10 @@ class NotStarting(unittest.TestCase):
         with mock.patch.dict(os.environ, {"SHOAL_BIN": "/nowhere"}), self.assertRaises(shoal.ProgramMissing) as caught:
             shoal.Mesh.start(1, 1)
         self.assertIn("/nowhere/shoal-testnet", str(caught.exception))
-        with mock.patch.dict(os.environ, {"SHOAL_BIN": "", "PATH": "/nowhere"}), self.assertRaises(shoal.ProgramMissing):
-            shoal.Mesh.start(1, 1)
+        nowhere = {"SHOAL_BIN": "", "PATH": "/nowhere"}
+        with mock.patch.dict(os.environ, nowhere), mock.patch("shoal.programs.BUILT", "/nowhere"):
+            with self.assertRaises(shoal.ProgramMissing):
+                shoal.Mesh.start(1, 1)
 
     def test_a_tool_that_fails_is_quoted(self) -> None:
         import shoal

@@ -2,19 +2,30 @@
 
 import asyncio
 import io
+import os
+import subprocess
 import tempfile
 import threading
 import unittest
 from pathlib import Path
+from unittest import mock
 
 from support import LONG
 import shoal
+from shoal._modules import BUNDLED
+from shoal.programs import program
 
 MESH: shoal.Mesh
 
 
 def setUpModule() -> None:
     global MESH
+    # The user's key is made where nobody's is.
+    home = tempfile.TemporaryDirectory()
+    unittest.addModuleCleanup(home.cleanup)
+    environment = mock.patch.dict(os.environ, {"XDG_DATA_HOME": home.name})
+    environment.start()
+    unittest.addModuleCleanup(environment.stop)
     MESH = shoal.Mesh.start(cloud=1, edge=2, loopback=True)
     unittest.addModuleCleanup(MESH.close)
 
@@ -70,7 +81,7 @@ class Asking(unittest.TestCase):
 
     def test_a_submitted_task_is_kept_and_named_by_its_key(self) -> None:
         task = self.client.submit("wordcount", "a b c", durable=2, idempotency_key="three words", retention=600)
-        same = self.client.submit("wordcount", "a b c", durable=2, idempotency_key="three words")
+        same = MESH.client("edge-2").submit("wordcount", "a b c", durable=2, idempotency_key="three words")
 
         self.assertEqual(task.id, same.id)
         self.assertTrue(task.result(LONG).text.startswith("lines=0 words=3"))
@@ -78,6 +89,15 @@ class Asking(unittest.TestCase):
         self.assertEqual(task.explain()[-1].task, task.id)
         self.assertEqual(MESH.client("edge-2").task(task.id).result(LONG).text, task.result().text)
         self.assertIn(task.id, [view.task for view in self.client.tasks(50)])
+
+    def test_a_key_names_the_same_task_here_and_at_the_command_line(self) -> None:
+        task = self.client.submit("wordcount", "a b c", idempotency_key="either way")
+
+        module = str(BUNDLED / "wordcount.wasm")
+        command = [program("shoal"), "--api", f"unix:{self.client.socket}", "submit", module, "--key", "either way"]
+        said = subprocess.run(command, input="a b c", capture_output=True, text=True)
+
+        self.assertEqual(said.stdout.strip(), task.id, said.stderr)
 
     def test_a_task_can_be_withdrawn_and_waiting_has_an_end(self) -> None:
         task = self.client.submit("spin", args=[10**13], durable=0, timeout=30)
