@@ -28,6 +28,8 @@ SCHEMA = "shoal/v1"
 WAIT_SLICE = 20.0
 #: Hashes of modules that are remembered.
 KNOWN_MAX = 4096
+#: What raises a limit that a task hit.
+LIMIT_KEYWORDS = {"memory": "memory", "wall": "timeout", "output": "output_limit"}
 FINAL_STATES = ("done", "failed", "cancelled")
 
 
@@ -447,6 +449,10 @@ class Methods:
             if isinstance(error, errors.TaskError):
                 error.result = result
                 error.detail = error.detail or result.log.strip()
+            keyword = LIMIT_KEYWORDS.get(view.get("limit", ""))
+            if keyword is not None:
+                # The daemon's hint names an option of the command line.
+                error.hint = f"raise the limit with `{keyword}=…`, or mend the module"
             raise error
         return result
 

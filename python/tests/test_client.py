@@ -423,7 +423,7 @@ class News(unittest.TestCase):
 
             self.assertEqual(asyncio.run(follow()), [1, 9])
 
-    def test_a_refusal_is_an_error_and_silence_ends_at_the_timeout(self) -> None:
+    def test_a_refusal_is_an_error(self) -> None:
         with FakeDaemon(lambda *_: problem("SH0403", 403)) as daemon, self.assertRaises(shoal.Denied):
             shoal.Client(daemon.socket).events()
 

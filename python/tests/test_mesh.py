@@ -79,6 +79,14 @@ class Asking(unittest.TestCase):
         with self.assertRaises(shoal.NoSuchTask):
             self.client.task("nothing")
 
+    def test_a_limit_is_raised_by_the_keyword_that_the_hint_names(self) -> None:
+        with self.assertRaises(shoal.LimitHit) as caught:
+            self.client.run("spin", args=[10**15], timeout=0.1)
+        self.assertIn("`timeout=…`", caught.exception.hint)
+        with self.assertRaises(shoal.LimitHit) as caught:
+            self.client.run("wordcount", b"word " * 10, output_limit=8)
+        self.assertIn("`output_limit=…`", caught.exception.hint)
+
     def test_a_submitted_task_is_kept_and_named_by_its_key(self) -> None:
         task = self.client.submit("wordcount", "a b c", durable=2, idempotency_key="three words", retention=600)
         same = MESH.client("edge-2").submit("wordcount", "a b c", durable=2, idempotency_key="three words")
@@ -188,6 +196,11 @@ class Asking(unittest.TestCase):
                         break
 
         self.assertEqual((states[0], states[-1]), ("accepted", "done"))
+
+    def test_silence_ends_where_a_timeout_was_given(self) -> None:
+        with self.client.events(timeout=0.3) as events, self.assertRaises(shoal.TimedOut):
+            for _ in events:
+                pass
 
     def test_threads_share_a_client(self) -> None:
         names = []
