@@ -70,10 +70,12 @@ def accuracy(labels: Sequence[int], probabilities: Sequence[float]) -> float:
 class Predictions(Sequence[float]):
     """The probability of class 1 for each row, and the model that `compute` fitted or applied."""
 
-    def __init__(self, probabilities: Sequence[float], model: Optional[Table]) -> None:
+    def __init__(self, probabilities: Sequence[float], model: Optional[Table], scale: Optional[Table] = None) -> None:
         self._probabilities = list(probabilities)
         #: A weight for each column, then the intercept.
         self.model = model
+        #: What the rows were standardised by, where they were.
+        self.scale = scale
 
     def __len__(self) -> int:
         return len(self._probabilities)
@@ -204,6 +206,8 @@ class LeptonAI:
         #: The model that `compute` applies to rows without labels: the one it fitted last; after `process_data` the mean of the
         #: users' models, weighted by their rows (federated averaging; McMahan et al., 2017).
         self.model: Optional[Table] = None
+        #: What rows must be standardised by for that model: ``lepton.process(rows, like=lepton.scale)``.
+        self.scale: Optional[Table] = None
         #: The mesh: its peers are the nodes.
         self.mesh = (
             Mesh.start(_number(num_cloud_nodes, 3), _number(num_edge_nodes, 2), loopback=loopback)
@@ -262,10 +266,25 @@ class LeptonAI:
 
     # The three steps.
 
-    def process(self, data: Any, node: Optional[int] = None) -> Table:
-        """Cleans the rows and standardises their columns (mean 0, deviation 1, cut at 5 deviations), near the data or at a node."""
+    def process(self, data: Any, node: Optional[int] = None, *, like: Optional[Table] = None) -> Table:
+        """Cleans the rows and standardises their columns (mean 0, deviation 1, cut at 5 deviations), near the data or at a node.
+
+        Rows that a model is to be applied to are standardised like those it was fitted to: ``like`` is ``lepton.scale``, or a table that
+        `process` returned.
+
+        >>> lepton.compute(lepton.process(fresh, like=lepton.scale))
+        """
         table = self._table(data)
-        result, step = self._run("process", [table], node)
+        pieces = [table]
+        if like is not None:
+            scale = like.scale or like
+            if scale.shape != (2, table.columns):
+                raise BadInput(
+                    f"`like` has {scale.rows} rows of {scale.columns}, not a mean and a deviation for {table.columns} columns",
+                    hint="give lepton.scale, or a table that `process` returned",
+                )
+            pieces.append(scale)
+        result, step = self._run("process", pieces, node)
         self._note(step, table.nbytes, len(result.output))
         return self._written(result, "process")
 
@@ -279,6 +298,7 @@ class LeptonAI:
         name = self.node_name(node)
         result, step = self._run("transfer", [table], None)
         small = self._written(result, "transfer")
+        small.scale = small.scale or table.scale
         if name is None:
             decided = self._decide("compute", small)
             name = None if decided is None else self.mesh.peers[decided].name
@@ -319,8 +339,8 @@ class LeptonAI:
             )
         fitted = rest[0] if rest else None
         if len(pieces) == 1 and _CONTEXT.get() is None:
-            self.model = fitted
-        return Predictions([row[0] for row in judged], fitted)
+            self.model, self.scale = fitted, table.scale
+        return Predictions([row[0] for row in judged], fitted, table.scale)
 
     # A sequence of steps for several users.
 
@@ -368,7 +388,9 @@ class LeptonAI:
                     each.cancel()
                 raise
         self._results = results
-        self.model = _averaged(results) or self.model
+        averaged = _averaged(results)
+        if averaged is not None:
+            self.model, self.scale = averaged
         return results
 
     def _take_through(self, context: _Context, rows: Any, steps: List[StepFunction], share: Tuple[int, int]) -> UserResult:
@@ -523,7 +545,10 @@ class LeptonAI:
 
     def _written(self, result: Result, kind: str) -> Table:
         try:
-            return Table(result.output)
+            # To write nothing is not to write a table.
+            table, *behind = tables_of.tables(result.output) or [Table(result.output)]
+            table.scale = next((scale for scale in behind if scale.shape == (2, table.columns)), None)
+            return table
         except BadInput as error:
             raise BadInput(f"the module of `{kind}` did not write a table", detail=error.detail or error.title, hint=error.hint) from error
 
@@ -573,13 +598,46 @@ def _probabilities(output: Any, rows: int) -> Optional[List[float]]:
     return None
 
 
-def _averaged(results: Results) -> Optional[Table]:
-    fitted = [(user.rows[1] - user.rows[0], user.output.model) for user in results if isinstance(user.output, Predictions)]
-    models = [(rows, list(model.values())) for rows, model in fitted if model is not None]
-    if not models or len({len(weights) for _, weights in models}) != 1:
+def _averaged(results: Results) -> Optional[Tuple[Table, Optional[Table]]]:
+    """The mean of the users' models weighted by their rows, and the scale it is of."""
+    fitted = [(user.rows[1] - user.rows[0], user.output) for user in results if isinstance(user.output, Predictions)]
+    parts = [(rows, output.model.values(), output.scale) for rows, output in fitted if output.model is not None]
+    if not parts or len({len(weights) for _, weights, _ in parts}) != 1:
         return None
-    total = sum(rows for rows, _ in models)
-    return Table.of([[sum(rows * weights[place] for rows, weights in models) / total for place in range(len(models[0][1]))]])
+    total = sum(rows for rows, _, _ in parts)
+    scales = [(rows, scale) for rows, _, scale in parts if scale is not None]
+    if len(scales) < len(parts):
+        mean = [sum(rows * weights[place] for rows, weights, _ in parts) / total for place in range(len(parts[0][1]))]
+        return Table.of([mean]), None
+    # Each user's rows were standardised by their own scale: a mean is only of models on a common one.
+    common = _pooled(scales)
+    models = [(rows, _rescaled(weights, scale, common)) for rows, weights, scale in parts if scale is not None]
+    mean = [sum(rows * weights[place] for rows, weights in models) / total for place in range(len(parts[0][1]))]
+    return Table.of([mean]), common
+
+
+def _pooled(scales: Sequence[Tuple[int, Table]]) -> Table:
+    """Means and deviations of all rows together, from those of each part."""
+    total = sum(rows for rows, _ in scales)
+    means, deviations = [], []
+    for column in range(scales[0][1].columns):
+        mean = sum(rows * scale[0][column] for rows, scale in scales) / total
+        variance = sum(rows * (scale[1][column] ** 2 + (scale[0][column] - mean) ** 2) for rows, scale in scales) / total
+        means.append(mean)
+        deviations.append(math.sqrt(variance))
+    return Table.of([means, deviations])
+
+
+def _rescaled(weights: Sequence[float], old: Table, new: Table) -> List[float]:
+    """The same model for rows that are standardised by another scale."""
+    *slopes, intercept = weights
+    found = []
+    for column, slope in enumerate(slopes):
+        # A column that did not vary said nothing: its weight is 0.
+        per_unit = slope / old[1][column] if old[1][column] > 0 else 0.0
+        intercept += per_unit * (new[0][column] - old[0][column])
+        found.append(per_unit * new[1][column])
+    return [*found, intercept]
 
 
 def _plain_bytes(table: Table) -> int:

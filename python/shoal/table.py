@@ -32,7 +32,9 @@ class Table:
     (2, 2, [0, 1], [3.0, 4.0])
     """
 
-    def __init__(self, frame: bytes) -> None:
+    def __init__(self, frame: bytes, scale: Optional["Table"] = None) -> None:
+        #: What its columns were standardised by, where they were: two rows, the means and the deviations.
+        self.scale = scale
         self.frame, rest = cut(frame)
         if rest:
             raise BadInput(f"{len(rest)} bytes follow the table", hint="use `tables` for several")
@@ -80,14 +82,14 @@ class Table:
         """The same rows with these labels."""
         end = len(self.frame) - (self.rows if self._is_labelled else 0)
         head = HEAD.pack(MAGIC, self._encoding, 1, 0, self.rows, self.columns)
-        return Table(head + self.frame[HEAD.size : end] + labels_of(labels, self.rows))
+        return Table(head + self.frame[HEAD.size : end] + labels_of(labels, self.rows), self.scale)
 
     def without_labels(self) -> "Table":
         """The same rows without labels."""
         if not self._is_labelled:
             return self
         head = HEAD.pack(MAGIC, self._encoding, 0, 0, self.rows, self.columns)
-        return Table(head + self.frame[HEAD.size : -self.rows])
+        return Table(head + self.frame[HEAD.size : -self.rows], self.scale)
 
     def values(self) -> "array[float]":
         """All values, row after row."""

@@ -1,6 +1,7 @@
 """The clients against a daemon that says what a test wants: what they send, and what they make of the answers."""
 
 import asyncio
+import copy
 import io
 import json
 import os
@@ -382,6 +383,11 @@ class Mapping(unittest.TestCase):
         for results in self.both(say, "noop", list("abcd"), concurrency=2):
             self.assertEqual([result.text for result in results], list("abcd"))
         self.assertEqual(set(refusals.values()), {6})
+
+    def test_results_can_be_copied_and_sent_to_other_processes(self) -> None:
+        for result in self.both(say_done, "noop", ["a"])[0]:
+            again = pickle.loads(pickle.dumps(result))
+            self.assertEqual((again, again.view.task, copy.deepcopy(result)), (result, "T", result))
 
     def test_patience_has_an_end(self) -> None:
         overloaded = problem("SH0429", 429, retryable=True, retry_after_ms=50)
