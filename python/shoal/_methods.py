@@ -335,14 +335,39 @@ class Methods:
         return (yield from self._list("/v1/blobs"))
 
     @exchange
-    def stat(self, blob: Union[Blob, str]) -> Flow[View]:
-        """What the peer knows of a blob: ``bytes`` and more; :class:`shoal.NoSuchBlob` where it does not have it."""
-        for view in (yield from self._list("/v1/blobs")):
-            if view.id == str(blob):
-                return view
+    def stat(self, blob: Union[Blob, str], *, seek: bool = False) -> Flow[View]:
+        """What the peer knows of a blob: ``bytes`` and more; with ``seek`` its neighbours are asked who has it.
+
+        :class:`shoal.NoSuchBlob` where nobody who was asked has it.
+        """
+        try:
+            view = yield from self._get(f"{_blob_path(blob)}/stat?seek={str(seek).lower()}")
+        except errors.BadRequest as error:
+            if error.status != 404:
+                raise
+            # An older peer has no such route, but a list.
+            listed = yield from self._list("/v1/blobs")
+            view = next((view for view in listed if view.id == str(blob)), View(local=False))
+        if view.get("local", True) or view.get("partial_bytes") or view.get("holders"):
+            return view
         raise errors.NoSuchBlob(
             f"{blob} is not here", code="SH0406", status=404, hint="`get` fetches it from a neighbour; `blobs` lists what is here"
         )
+
+    @exchange
+    def pin(self, blob: Union[Blob, str]) -> Flow[None]:
+        """Keeps a blob at this peer until it is unpinned, fetching it first when it is not here."""
+        yield from self._send(Request("POST", f"{_blob_path(blob)}/pin", timeout=None))
+
+    @exchange
+    def unpin(self, blob: Union[Blob, str]) -> Flow[None]:
+        """Lets a pinned blob go when room is wanted."""
+        yield from self._send(Request("POST", f"{_blob_path(blob)}/unpin", timeout=self.timeout))
+
+    @exchange
+    def remove(self, blob: Union[Blob, str]) -> Flow[None]:
+        """Removes a blob from this peer."""
+        yield from self._send(Request("DELETE", _blob_path(blob), timeout=self.timeout))
 
     # What the methods are made of.
 
@@ -638,5 +663,5 @@ def _quoted(text: str) -> str:
     return urllib.parse.quote(str(text), safe="-._~")
 
 
-def _blob_path(blob: Union[Blob, str], peer: Optional[str]) -> str:
+def _blob_path(blob: Union[Blob, str], peer: Optional[str] = None) -> str:
     return f"/v1/blobs/{_quoted(str(blob))}" + ("" if peer is None else f"?from={_quoted(peer)}")

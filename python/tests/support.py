@@ -76,7 +76,7 @@ class FakeDaemon:
                 self.wfile.write(data)
                 self.wfile.flush()
 
-            do_GET = do_POST = answer
+            do_GET = do_POST = do_DELETE = answer
 
             def log_message(self, *_: Any) -> None:
                 pass

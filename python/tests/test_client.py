@@ -248,6 +248,35 @@ class Requests(unittest.TestCase):
         self.assertEqual((result.blob, result.output, len(daemon.asked)), (shoal.Blob("b3:5", 7), b"", 1))
 
 
+class Blobs(unittest.TestCase):
+    def test_what_is_known_of_a_blob_is_asked_of_new_and_old_peers(self) -> None:
+        def new(method: str, path: str, body: bytes) -> Any:
+            holders = [{"name": "nas"}] if "seek=true" in path else []
+            return 200, {"schema": "shoal/v1", "id": "b3:5", "local": False, "holders": holders}
+
+        def old(method: str, path: str, body: bytes) -> Any:
+            listed = {"schema": "shoal/v1", "items": [{"id": "b3:5", "bytes": 9}]}
+            return (200, listed) if path == "/v1/blobs" else problem("SH0400", 404)
+
+        with FakeDaemon(new) as daemon, shoal.Client(daemon.socket) as client:
+            self.assertEqual(client.stat("b3:5", seek=True).holders[0].name, "nas")
+            with self.assertRaises(shoal.NoSuchBlob):
+                client.stat("b3:5")
+        with FakeDaemon(old) as daemon, shoal.Client(daemon.socket) as client:
+            self.assertEqual(client.stat(shoal.Blob("b3:5")).bytes, 9)
+            with self.assertRaises(shoal.NoSuchBlob):
+                client.stat("b3:6")
+
+    def test_blobs_are_kept_let_go_and_removed(self) -> None:
+        with FakeDaemon(lambda *_: (202, b"")) as daemon, shoal.Client(daemon.socket) as client:
+            client.pin("b3:5")
+            client.unpin("b3:5")
+            client.remove("b3:5")
+
+        asked = [("POST", "/v1/blobs/b3%3A5/pin"), ("POST", "/v1/blobs/b3%3A5/unpin"), ("DELETE", "/v1/blobs/b3%3A5")]
+        self.assertEqual([(method, path) for method, path, _ in daemon.asked], asked)
+
+
 class Users(unittest.TestCase):
     def test_a_key_is_derived_as_blake3_does(self) -> None:
         # By the reference implementation.

@@ -139,6 +139,24 @@ class Asking(unittest.TestCase):
         with self.assertRaises(shoal.NoSuchBlob):
             self.client.stat("b3:" + "1" * 64)
 
+    def test_a_pinned_blob_stays_until_it_is_removed(self) -> None:
+        blob = self.client.put(b"to be kept")
+        try:
+            self.client.pin(blob)
+        except shoal.BadRequest as error:
+            if error.status not in (404, 405):
+                raise
+            self.skipTest("these peers cannot pin")
+
+        self.assertTrue(self.client.stat(blob).pinned)
+        self.client.unpin(blob)
+        self.client.remove(blob)
+        with self.assertRaises(shoal.NoSuchBlob):
+            self.client.stat(blob)
+        kept = self.client.run("wordcount", "a b", keep_output=True, peer="cloud-1")
+        assert kept.blob is not None
+        self.assertEqual(self.client.run("wordcount", kept.blob).text.split()[0], "lines=3")
+
     def test_a_decision_names_its_winner_and_every_term(self) -> None:
         decision = self.client.dry_run("wordcount", "x", on="cloud-1")
 
