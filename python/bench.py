@@ -62,7 +62,7 @@ def per_second(calls: int, concurrency: int, client: shoal.Client) -> Dict[str, 
 
 
 def lepton() -> Dict[str, float]:
-    """Seconds of the README's example: until the mesh is up, its first `process_data` (modules are compiled), a later one."""
+    """The README's example: until the mesh is up, the first `process_data` (modules are compiled), a later one."""
     chance = random.Random(7)
     data = [[chance.gauss(0, 1) for _ in range(10)] for _ in range(1_000)]
     labels = [chance.randrange(2) for _ in range(1_000)]
@@ -92,13 +92,19 @@ def main() -> None:
             "noop, map, 16 in flight": per_second(calls, 16, client),
         }
     figures["LeptonAI"] = lepton()
-    machine = f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}, {platform.machine()}"
+    load = os.getloadavg()[0]
+    machine = f"{os.cpu_count()} cores, load {load:.1f}, Python {platform.python_version()}, {platform.machine()}"
     if arguments.json:
         print(json.dumps({"machine": machine, "calls": calls, **figures}, indent=2))
         return
     print(f"{machine}; {calls} calls each")
     for what, each in figures.items():
-        print(f"{what:<24} " + "  ".join(f"{name.replace('_us', ' µs').replace('_ms', ' ms')} {value:,.0f}" for name, value in each.items()))
+        print(
+            f"{what:<24} "
+            + "  ".join(
+                f"{name.replace('_us', ' µs').replace('_ms', ' ms')} {value:,.0f}" for name, value in each.items()
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -302,4 +302,6 @@ def broke(error: BaseException) -> ConnectionBroke:
 
 
 def shorter() -> ShoalError:
-    return ShoalError("the file became shorter while it was sent", code="SH0114", hint="try again when nobody writes to it")
+    return ShoalError(
+        "the file became shorter while it was sent", code="SH0114", hint="try again when nobody writes to it"
+    )

@@ -1,4 +1,5 @@
-"""Who submits: a secret of this user, by which its tasks are found again from any peer; the same as that of `shoal submit`.
+"""Who submits: a secret of this user, by which its tasks are found again from any peer; the same as that of `shoal
+submit`.
 
 **Invariant:** the file is this user's alone (0600), is whole when it has its name, and is never written again.
 """
@@ -34,7 +35,9 @@ def submitter() -> str:
             )
         secret = bytes.fromhex(path.read_text().strip())
     except OSError as error:
-        raise BadInput(f"{path} cannot be used: {error.strerror}", hint="give submitter=…, or set XDG_DATA_HOME") from error
+        raise BadInput(
+            f"{path} cannot be used: {error.strerror}", hint="give submitter=…, or set XDG_DATA_HOME"
+        ) from error
     except ValueError as error:
         secret = b""
         if isinstance(error, BadInput):
@@ -65,8 +68,8 @@ def _create(path: Path) -> None:
         os.unlink(new)
 
 
-# BLAKE3 of one block: all that deriving a key from 32 bytes takes, which the standard library does not have. The numbers are those
-# of the specification (https://github.com/BLAKE3-team/BLAKE3-specs, sections 2.2 to 2.4).
+# BLAKE3 of one block: all that deriving a key from 32 bytes takes, which the standard library does not have. The
+# numbers are those of the specification (https://github.com/BLAKE3-team/BLAKE3-specs, sections 2.2 to 2.4).
 _IV = (0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19)
 _PERMUTATION = (2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8)
 _ONE_BLOCK = 1 | 2 | 8  # CHUNK_START, CHUNK_END, ROOT

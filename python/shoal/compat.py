@@ -5,13 +5,14 @@
 ...     print(results.loss, results.accuracy)
 ...     print(lepton.report())
 
-Nodes are numbered cloud first, then edge: with three cloud and two edge nodes, 0, 1, 2 are cloud and 3, 4 are edge. ``None`` for a node
-lets the mesh decide. Every step is a WebAssembly task (`standardise`, `compact`, `classify`) run by a peer, and each can be
-replaced by a module of one's own that reads and writes tables (:mod:`shoal.table`).
+Nodes are numbered cloud first, then edge: with three cloud and two edge nodes, 0, 1, 2 are cloud and 3, 4 are edge.
+``None`` for a node lets the mesh decide. Every step is a WebAssembly task (`standardise`, `compact`, `classify`) run by
+a peer, and each can be replaced by a module of one's own that reads and writes tables (:mod:`shoal.table`).
 
-**How labels travel.** `process_data` gives each user's rows to the functions with their labels: :class:`shoal.table.Table`, what the steps
-return, carries them, and for what a function makes by itself (an array, a list) the labels of the user's rows are taken if
-there are as many rows. So a function of one's own must keep the rows' order, or return a table with labels.
+**How labels travel.** `process_data` gives each user's rows to the functions with their labels:
+:class:`shoal.table.Table`, what the steps return, carries them, and for what a function makes by itself (an array, a
+list) the labels of the user's rows are taken if there are as many rows. So a function of one's own must keep the rows'
+order, or return a table with labels.
 """
 
 from __future__ import annotations
@@ -29,7 +30,16 @@ from . import table as tables_of
 from ._modules import ModuleLike
 from ._requests import INLINE_BYTES_MAX, Blob
 from .client import Client
-from .errors import AllDeclined, AttemptsExhausted, BadInput, ConnectionBroke, NoCandidate, NoSuchBlob, NoSuchPeer, Unreachable
+from .errors import (
+    AllDeclined,
+    AttemptsExhausted,
+    BadInput,
+    ConnectionBroke,
+    NoCandidate,
+    NoSuchBlob,
+    NoSuchPeer,
+    Unreachable,
+)
 from .mesh import Mesh
 from .report import Report, Step
 from .results import Result, View
@@ -162,14 +172,14 @@ _CONTEXT: "contextvars.ContextVar[Optional[_Context]]" = contextvars.ContextVar(
 class LeptonAI:
     """A mesh of cloud and edge nodes, and the three steps of work on it.
 
-    Without ``mesh`` it starts peers on this machine, each a process of its own, behind emulated links where the machine allows that (2 ms
-    between edges, 30 ms to the cloud), and ends them with this program, however that ends. With ``mesh`` it joins one: a
-    :class:`shoal.Mesh`, the directory of `shoal-testnet up`, a socket, or a list of sockets; the numbers of nodes, if
-    given, must then be those of the mesh.
+    Without ``mesh`` it starts peers on this machine, each a process of its own, behind emulated links where the machine
+    allows that (2 ms between edges, 30 ms to the cloud), and ends them with this program, however that ends. With
+    ``mesh`` it joins one: a :class:`shoal.Mesh`, the directory of `shoal-testnet up`, a socket, or a list of sockets;
+    the numbers of nodes, if given, must then be those of the mesh.
 
-    ``process_module``, ``transfer_module``, ``compute_module``: a name, a path or the bytes of a module that does the step instead; with
-    ``process_args`` and so on as its arguments. ``missing="mean"`` has `process` fill what is not a number; otherwise it
-    is refused with its place. ``options`` are given to every task (:class:`shoal.Options`), as in ``{"weight": 2.0}``.
+    ``process_module``, ``transfer_module``, ``compute_module``: a name, a path or the bytes of a module that does the
+    step instead; with ``process_args`` and so on as its arguments. ``missing="mean"`` has `process` fill what is not a
+    number; otherwise it is refused with its place. ``options`` are given to every task (:class:`shoal.Options`), as in ``{"weight": 2.0}``.
     """
 
     def __init__(
@@ -203,8 +213,8 @@ class LeptonAI:
         self._blobs: Dict[Tuple[str, bytes], Blob] = {}
         self._lock = threading.Lock()
         self._results: Optional[Results] = None
-        #: The model that `compute` applies to rows without labels: the one it fitted last; after `process_data` the mean of the
-        #: users' models, weighted by their rows (federated averaging; McMahan et al., 2017).
+        #: The model that `compute` applies to rows without labels: the one it fitted last; after `process_data` the
+        #: mean of the users' models, weighted by their rows (federated averaging; McMahan et al., 2017).
         self.model: Optional[Table] = None
         #: What rows must be standardised by for that model: ``lepton.process(rows, like=lepton.scale)``.
         self.scale: Optional[Table] = None
@@ -246,7 +256,11 @@ class LeptonAI:
         except TypeError:
             number = -1
         if isinstance(node, bool) or not 0 <= number < len(self.mesh.peers):
-            raise BadInput(f"there is no node {node!r}", detail=self._numbering(), hint="give one of these, or None to let the mesh decide")
+            raise BadInput(
+                f"there is no node {node!r}",
+                detail=self._numbering(),
+                hint="give one of these, or None to let the mesh decide",
+            )
         return self.mesh.peers[number].name
 
     def _numbering(self) -> str:
@@ -262,15 +276,18 @@ class LeptonAI:
         for what, given in (("cloud", cloud), ("edge", edge)):
             there = sum(peer.role == what for peer in self.mesh.peers)
             if given is not None and given != there:
-                raise BadInput(f"the mesh has {there} {what} nodes, not {given}", hint="give the number it has, or none")
+                raise BadInput(
+                    f"the mesh has {there} {what} nodes, not {given}", hint="give the number it has, or none"
+                )
 
     # The three steps.
 
     def process(self, data: Any, node: Optional[int] = None, *, like: Optional[Table] = None) -> Table:
-        """Cleans the rows and standardises their columns (mean 0, deviation 1, cut at 5 deviations), near the data or at a node.
+        """Cleans the rows and standardises their columns (mean 0, deviation 1, cut at 5 deviations), near the data or
+        at a node.
 
-        Rows that a model is to be applied to are standardised like those it was fitted to: ``like`` is ``lepton.scale``, or a table that
-        `process` returned.
+        Rows that a model is to be applied to are standardised like those it was fitted to: ``like`` is
+        ``lepton.scale``, or a table that `process` returned.
 
         >>> lepton.compute(lepton.process(fresh, like=lepton.scale))
         """
@@ -289,10 +306,11 @@ class LeptonAI:
         return self._written(result, "process")
 
     def transfer(self, data: Any, node: Optional[int] = None) -> Table:
-        """Takes the rows to a node, made small for the way: 16 bits a value, rounded to 1/65,535 of what the column spans.
+        """Takes the rows to a node, made small for the way: 16 bits a value, rounded to 1/65,535 of what the column
+        spans.
 
-        They are made small where they are; the node then fetches them, verified by their hash, and holds them for the next step. Without a
-        node the mesh says where they would be computed on, and they are taken there.
+        They are made small where they are; the node then fetches them, verified by their hash, and holds them for the
+        next step. Without a node the mesh says where they would be computed on, and they are taken there.
         """
         table = self._table(data)
         name = self.node_name(node)
@@ -316,9 +334,10 @@ class LeptonAI:
     ) -> Predictions:
         """The probability of class 1 for each row.
 
-        With labels (in ``labels``, in the table, or in the call of `process_data` that is under way) a logistic regression is fitted, and each row
-        judged by a model that was fitted to the rows of other folds: so the loss says what the model is worth on rows it
-        has not seen. Without labels ``model`` is applied, or the one that was fitted last.
+        With labels (in ``labels``, in the table, or in the call of `process_data` that is under way) a logistic
+        regression is fitted, and each row judged by a model that was fitted to the rows of other folds: so the loss
+        says what the model is worth on rows it has not seen. Without labels ``model`` is applied, or the one that was
+        fitted last.
         """
         table = self._table(data, labels)
         pieces = [table]
@@ -335,7 +354,8 @@ class LeptonAI:
         judged, *rest = tables_of.tables(result.output)
         if judged.rows != table.rows:
             raise BadInput(
-                f"the module of `compute` gave {judged.rows} rows for {table.rows}", hint="it writes a table of one probability a row"
+                f"the module of `compute` gave {judged.rows} rows for {table.rows}",
+                hint="it writes a table of one probability a row",
             )
         fitted = rest[0] if rest else None
         if len(pieces) == 1 and _CONTEXT.get() is None:
@@ -353,16 +373,20 @@ class LeptonAI:
         users: int = 5,
         concurrency: Optional[int] = None,
     ) -> Results:
-        """Splits the rows among users and takes each user's through the sequence; returns what came of it, with the loss f on the labels.
+        """Splits the rows among users and takes each user's through the sequence; returns what came of it, with the
+        loss f on the labels.
 
-        Before each step the mesh is asked where it would be placed now (a dry run at the user's own edge node), and the function is called
-        with the rows and that node's number. The first step is placed like `process`, the last like `compute`, those
-        between like `transfer`: where the computing would be. Users go side by side, ``concurrency`` at a time (all, where it is not said);
-        with 1 the functions are never called at the same time.
+        Before each step the mesh is asked where it would be placed now (a dry run at the user's own edge node), and the
+        function is called with the rows and that node's number. The first step is placed like `process`, the last like
+        `compute`, those between like `transfer`: where the computing would be. Users go side by side, ``concurrency``
+        at a time (all, where it is not said); with 1 the functions are never called at the same time.
         """
         steps = list(sequence)
         if not steps or not all(callable(step) for step in steps):
-            raise BadInput("the sequence is empty" if not steps else "a step of the sequence is no function", hint="give functions of (data, node)")
+            raise BadInput(
+                "the sequence is empty" if not steps else "a step of the sequence is no function",
+                hint="give functions of (data, node)",
+            )
         for what, number in (("users", users), ("concurrency", 1 if concurrency is None else concurrency)):
             if not isinstance(number, int) or isinstance(number, bool) or number < 1:
                 raise BadInput(f"{what} is {number!r}", hint="give a whole number, 1 or more")
@@ -376,7 +400,9 @@ class LeptonAI:
             first, last = shares[user]
             home = self._homes[user % len(self._homes)]
             context = _Context(user, home, listed[first:last])
-            return contextvars.copy_context().run(self._take_through, context, _rows(source, first, last), steps, (first, last))
+            return contextvars.copy_context().run(
+                self._take_through, context, _rows(source, first, last), steps, (first, last)
+            )
 
         # A model of other rows must not be mistaken for one of these.
         with ThreadPoolExecutor(min(len(shares), concurrency or len(shares)), "shoal user") as pool:
@@ -393,7 +419,9 @@ class LeptonAI:
             self.model, self.scale = averaged
         return results
 
-    def _take_through(self, context: _Context, rows: Any, steps: List[StepFunction], share: Tuple[int, int]) -> UserResult:
+    def _take_through(
+        self, context: _Context, rows: Any, steps: List[StepFunction], share: Tuple[int, int]
+    ) -> UserResult:
         _CONTEXT.set(context)
         nodes = []
         for place, step in enumerate(steps):
@@ -425,13 +453,15 @@ class LeptonAI:
             pieces = []
         home = self._home()
         options = {**_limits(pieces), **self._options}
-        decision = self.mesh.client(home).dry_run(module, [self._piece(piece, home) for piece in pieces], args=args, **options)
+        decision = self.mesh.client(home).dry_run(
+            module, [self._piece(piece, home) for piece in pieces], args=args, **options
+        )
         return next((place for place, peer in enumerate(self.mesh.peers) if peer.peer == decision.executor), None)
 
     # How it went.
 
     def report(self) -> Report:
-        """What all that was done cost, by term; where it ran; how long it took; which bytes went and which were saved."""
+        """What it cost so far, by term; where it ran; how long it took; which bytes went, and how many were saved."""
         with self._lock:
             return Report(list(self._steps), self._results, self.nodes, self.mesh.view)
 
@@ -550,7 +580,9 @@ class LeptonAI:
             table.scale = next((scale for scale in behind if scale.shape == (2, table.columns)), None)
             return table
         except BadInput as error:
-            raise BadInput(f"the module of `{kind}` did not write a table", detail=error.detail or error.title, hint=error.hint) from error
+            raise BadInput(
+                f"the module of `{kind}` did not write a table", detail=error.detail or error.title, hint=error.hint
+            ) from error
 
     def _note(self, step: Step, bytes_in: int, bytes_out: int, raw: Optional[int] = None) -> None:
         step.bytes_in, step.bytes_out = bytes_in, bytes_out
@@ -574,7 +606,7 @@ def _number(given: Optional[int], default: int) -> int:
 
 
 def _shares(rows: int, users: int) -> List[Tuple[int, int]]:
-    """Rows from and to for each user, as equal as can be; where there are fewer rows than users, a user for each row."""
+    """Each user's first row and the one behind the last, as equal as can be; with fewer rows than users, a row each."""
     users = min(users, rows)
     bounds = [user * rows // users for user in range(users + 1)]
     return list(zip(bounds, bounds[1:]))
@@ -622,7 +654,9 @@ def _pooled(scales: Sequence[Tuple[int, Table]]) -> Table:
     means, deviations = [], []
     for column in range(scales[0][1].columns):
         mean = sum(rows * scale[0][column] for rows, scale in scales) / total
-        variance = sum(rows * (scale[1][column] ** 2 + (scale[0][column] - mean) ** 2) for rows, scale in scales) / total
+        variance = (
+            sum(rows * (scale[1][column] ** 2 + (scale[0][column] - mean) ** 2) for rows, scale in scales) / total
+        )
         means.append(mean)
         deviations.append(math.sqrt(variance))
     return Table.of([means, deviations])

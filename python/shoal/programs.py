@@ -1,4 +1,5 @@
-"""Where Shoal's programs are: in ``SHOAL_BIN`` (a directory, or one of the programs in it), on the search path, or in this checkout."""
+"""Where Shoal's programs are: in ``SHOAL_BIN`` (a directory, or one of the programs in it), on the search path, or in
+this checkout."""
 
 from __future__ import annotations
 
@@ -25,7 +26,9 @@ def program(name: str) -> Path:
         if path.is_file() and os.access(path, os.X_OK):
             return path
         raise ProgramMissing(
-            f"there is no {name} in SHOAL_BIN", detail=f"{path} is no program", hint="set SHOAL_BIN to the directory that holds it"
+            f"there is no {name} in SHOAL_BIN",
+            detail=f"{path} is no program",
+            hint="set SHOAL_BIN to the directory that holds it",
         )
     found = shutil.which(name) or shutil.which(name, path=str(BUILT))
     if found is None:

@@ -128,7 +128,9 @@ class Errors(unittest.TestCase):
                 shoal.Client(daemon.socket).status()
             error = caught.exception
             self.assertEqual((error.code, error.title, error.detail), (code, f"title of {code}", "why"))
-            self.assertEqual((error.hint, error.retryable, error.retry_after, error.status), ("do this", True, 1.5, 418))
+            self.assertEqual(
+                (error.hint, error.retryable, error.retry_after, error.status), ("do this", True, 1.5, 418)
+            )
             again = pickle.loads(pickle.dumps(error))
             self.assertEqual((type(again), str(again), again.hint), (kind, str(error), "do this"))
 
@@ -190,7 +192,9 @@ class Requests(unittest.TestCase):
             path.write_bytes(b"from a file")
             asked = self.asked("noop", [path, b"x" * 300_000, io.BytesIO(b"from memory")])
 
-        self.assertEqual(asked["inputs"], [{"text": "from a file"}, {"blob": "b3:" + "0" * 64}, {"text": "from memory"}])
+        self.assertEqual(
+            asked["inputs"], [{"text": "from a file"}, {"blob": "b3:" + "0" * 64}, {"text": "from memory"}]
+        )
 
     def test_a_module_is_sent_once(self) -> None:
         with FakeDaemon(say_done) as daemon, shoal.Client(daemon.socket) as client:
@@ -237,7 +241,6 @@ class Requests(unittest.TestCase):
             self.assertIn(word, caught.exception.hint)
         with self.assertRaises(shoal.BadInput):
             client.map("noop", [], concurrency=0)
-
 
     def test_an_output_that_stays_is_named_and_not_fetched(self) -> None:
         view = {**done(""), "output": {"blob": {"id": "b3:5", "bytes": 7}}}
@@ -303,7 +306,9 @@ class Users(unittest.TestCase):
 class Pipelines(unittest.TestCase):
     STAGES = [
         shoal.Stage("count", "wordcount", map="texts", options={"args": ["--top", 2], "no_cloud": True}),
-        shoal.Stage("total", MODULE, inputs=["count"], kind="process", when={"stage": "count", "exit_code": 0}, near="count"),
+        shoal.Stage(
+            "total", MODULE, inputs=["count"], kind="process", when={"stage": "count", "exit_code": 0}, near="count"
+        ),
     ]
 
     @staticmethod
@@ -335,7 +340,9 @@ class Pipelines(unittest.TestCase):
         self.assertEqual((asked["name"], asked["deadline_ms"]), ("words", 2_500))
         self.assertEqual(asked["inputs"], {"texts": [{"text": "a b"}, {"blob": zeros}]})
         count, total = asked["stages"]
-        self.assertEqual((count["map"], count["task"]["args"], count["task"]["cloud"]), ("texts", ["--top", "2"], "never"))
+        self.assertEqual(
+            (count["map"], count["task"]["args"], count["task"]["cloud"]), ("texts", ["--top", "2"], "never")
+        )
         self.assertEqual(count["task"]["inputs"], [])
         self.assertEqual((total["inputs"], total["kind"], total["near"]), (["count"], "process", "count"))
         self.assertEqual(total["task"]["variants"], [{"name": "", "module": zeros, "loss": 0.0}])
@@ -407,7 +414,9 @@ class Mapping(unittest.TestCase):
             with lock:
                 refusals[text] = refusals.get(text, 0) + 1
                 again = refusals[text] % 3
-            return say_done(method, path, body) if again == 0 else problem("SH0429", 429, retryable=True, retry_after_ms=5)
+            return (
+                say_done(method, path, body) if again == 0 else problem("SH0429", 429, retryable=True, retry_after_ms=5)
+            )
 
         for results in self.both(say, "noop", list("abcd"), concurrency=2):
             self.assertEqual([result.text for result in results], list("abcd"))

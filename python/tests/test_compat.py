@@ -24,7 +24,9 @@ except ImportError:
     np = None  # type: ignore[assignment]
     banner = "*" * 72
     # Not by `skipTest` alone: nobody reads how many tests were skipped.
-    print(f"{banner}\n* SKIPPED: numpy is not installed, so arrays were NOT tried, only lists.\n{banner}", file=sys.stderr)
+    print(
+        f"{banner}\n* SKIPPED: numpy is not installed, so arrays were NOT tried, only lists.\n{banner}", file=sys.stderr
+    )
 
 LEPTON: LeptonAI
 
@@ -50,7 +52,9 @@ def occupancy(path: Path) -> Tuple[List[List[float]], List[int]]:
     with path.open() as file:
         minutes = list(csv.DictReader(file))
     columns = ("temperature", "humidity", "light", "co2")
-    return [[float(minute[column]) for column in columns] for minute in minutes], [int(minute["occupied"]) for minute in minutes]
+    return [[float(minute[column]) for column in columns] for minute in minutes], [
+        int(minute["occupied"]) for minute in minutes
+    ]
 
 
 class TheListing(unittest.TestCase):
@@ -253,7 +257,9 @@ class Steps(unittest.TestCase):
         self.assertEqual((other.loss, [user.output for user in other]), (None, ["done", "done"]))
 
     def test_a_module_of_ones_own_takes_the_place_of_a_step(self) -> None:
-        own = LeptonAI(mesh=LEPTON.mesh, process_module="compact", process_args=["--as", "f32"], transfer_args=["--as", "f32"])
+        own = LeptonAI(
+            mesh=LEPTON.mesh, process_module="compact", process_args=["--as", "f32"], transfer_args=["--as", "f32"]
+        )
 
         self.assertEqual(own.process(rows(4, 2), 3).encoding, "f32")
         self.assertEqual(own.transfer(rows(4, 2), 3).encoding, "f32")
