@@ -392,7 +392,7 @@ class Mapping(unittest.TestCase):
 
         self.both(say, "noop", ["x"] * 40, concurrency=3)
 
-        self.assertEqual(most[0], 3)
+        self.assertIn(most[0], (2, 3))
 
     def test_inputs_are_taken_as_they_are_needed(self) -> None:
         taken = []

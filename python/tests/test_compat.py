@@ -400,24 +400,24 @@ class Reporting(unittest.TestCase):
 
     def test_users_may_go_side_by_side_or_one_by_one(self) -> None:
         data, labels = learnable(100)
-        lock, at_once, most = threading.Lock(), [0], [0]
+        # Passes only if five are there at once.
+        meeting = threading.Barrier(5)
+        at_once = threading.Lock()
 
-        def step(data: Any, node: Any) -> Any:
-            with lock:
-                at_once[0] += 1
-                most[0] = max(most[0], at_once[0])
+        def together(data: Any, node: Any) -> Any:
+            meeting.wait(support.LONG)
+            return LEPTON.process(data, node)
+
+        def alone(data: Any, node: Any) -> Any:
+            self.assertTrue(at_once.acquire(blocking=False))
             found = LEPTON.process(data, node)
-            with lock:
-                at_once[0] -= 1
+            at_once.release()
             return found
 
-        together = LEPTON.process_data(data, labels, [step, LEPTON.compute])
-        self.assertGreater(most[0], 1)
-        most[0] = 0
-        alone = LEPTON.process_data(data, labels, [step, LEPTON.compute], concurrency=1)
-        self.assertEqual(most[0], 1)
+        side_by_side = LEPTON.process_data(data, labels, [together, LEPTON.compute])
+        one_by_one = LEPTON.process_data(data, labels, [alone, LEPTON.compute], concurrency=1)
 
-        self.assertEqual(together.predictions, alone.predictions)
+        self.assertEqual(side_by_side.predictions, one_by_one.predictions)
 
 
 if __name__ == "__main__":
