@@ -1,4 +1,5 @@
-"""Builds this package (PEP 517, PEP 660) with the standard library alone, so that `pip install ./python` needs no network.
+"""Builds this package (PEP 517, PEP 660) with the standard library alone, so that `pip install ./python` needs no
+network.
 
 Setuptools would do, were it always there: new environments come without it, and fetching it would need an index.
 """
@@ -71,11 +72,15 @@ def _wheel(directory: str, files: Iterator[Tuple[str, bytes]]) -> str:
     return file_name
 
 
-def build_wheel(wheel_directory: str, config_settings: Optional[dict] = None, metadata_directory: Optional[str] = None) -> str:
+def build_wheel(
+    wheel_directory: str, config_settings: Optional[dict] = None, metadata_directory: Optional[str] = None
+) -> str:
     return _wheel(wheel_directory, _files())
 
 
-def build_editable(wheel_directory: str, config_settings: Optional[dict] = None, metadata_directory: Optional[str] = None) -> str:
+def build_editable(
+    wheel_directory: str, config_settings: Optional[dict] = None, metadata_directory: Optional[str] = None
+) -> str:
     return _wheel(wheel_directory, iter([(f"{NAME}.pth", f"{HERE}\n".encode())]))
 
 

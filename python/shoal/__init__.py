@@ -4,8 +4,8 @@
 >>> client = shoal.Client()                     # the peer of this user; or Client("unix:PATH"), or SHOAL_API
 >>> client.run("wordcount", input="to be or not to be").text
 
-Nothing but the standard library is needed; arrays of numpy are taken where a program has them. :mod:`shoal.compat` has `LeptonAI`: process,
-transfer, compute on a mesh of cloud and edge peers that it starts and ends by itself.
+Nothing but the standard library is needed; arrays of numpy are taken where a program has them. :mod:`shoal.compat` has
+`LeptonAI`: process, transfer, compute on a mesh of cloud and edge peers that it starts and ends by itself.
 """
 
 from ._modules import bundled

@@ -145,10 +145,11 @@ class Blocking:
 
     def _together(self, together: Together) -> List[Any]:
         crew = _Crew(self, together)
-        workers = [threading.Thread(target=crew.work, daemon=True) for _ in range(max(1, together.limit))]
-        for worker in workers:
-            worker.start()
+        workers: List[threading.Thread] = []
         try:
+            while len(workers) < max(1, together.limit) and not crew.stopped:
+                workers.append(threading.Thread(target=crew.work, daemon=True))
+                workers[-1].start()
             for worker in workers:
                 worker.join()
         except BaseException:
@@ -162,6 +163,7 @@ class _Crew:
     """Threads that do flows from one list."""
 
     def __init__(self, transport: Blocking, together: Together) -> None:
+        #: Whether no more is to be begun: all is, or something failed.
         self.stopped = False
         self._transport = transport
         self._flows: Iterator[Tuple[int, "Flow[Any]"]] = enumerate(together.flows)
@@ -180,6 +182,7 @@ class _Crew:
                     self._done.append(None)
                 self._done[place] = self._transport.drive(flow)
             except StopIteration:
+                self.stopped = True
                 return
             except BaseException as error:
                 with self._lock:
@@ -299,4 +302,6 @@ def broke(error: BaseException) -> ConnectionBroke:
 
 
 def shorter() -> ShoalError:
-    return ShoalError("the file became shorter while it was sent", code="SH0114", hint="try again when nobody writes to it")
+    return ShoalError(
+        "the file became shorter while it was sent", code="SH0114", hint="try again when nobody writes to it"
+    )

@@ -1,7 +1,7 @@
 """One body for both clients: a method is a generator that yields what it needs done and is given what came of it.
 
-The blocking client does each step and goes on; the asynchronous one awaits it. So every method is written once, and knows neither
-sockets nor event loops.
+The blocking client does each step and goes on; the asynchronous one awaits it. So every method is written once, and
+knows neither sockets nor event loops.
 
 **Not here:** the steps' doing. That is ``_blocking.py`` and ``_asynchronous.py``.
 """

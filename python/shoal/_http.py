@@ -1,7 +1,7 @@
 """HTTP/1.1 without sockets: bytes of a request out of it, an answer from whatever pieces its bytes arrive in.
 
-Shared by the blocking and the asynchronous client. Only what `shoald` sends is understood: a status line, headers, and a body with a
-length or in chunks.
+Shared by the blocking and the asynchronous client. Only what `shoald` sends is understood: a status line, headers, and
+a body with a length or in chunks.
 """
 
 from __future__ import annotations

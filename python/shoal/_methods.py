@@ -11,7 +11,7 @@ import os
 import urllib.parse
 from typing import IO, TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Sequence, Union
 
-from . import _pipelines, _requests, errors
+from . import _pipelines, _requests, _user, errors
 from ._exchange import Answer, Flow, Pause, Request, Together, exchange
 from ._modules import Module, ModuleLike
 from ._patience import Patience
@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 
 #: Value of the ``schema`` field of every answer.
 SCHEMA = "shoal/v1"
-#: Longest single wait asked of the daemon, in seconds; longer waits are several requests, so a frozen daemon is noticed.
+#: Longest single wait asked of the daemon, in seconds; longer waits are several requests, so a frozen daemon is
+#: noticed.
 WAIT_SLICE = 20.0
 #: Hashes of modules that are remembered.
 KNOWN_MAX = 4096
+#: What raises a limit that a task hit.
+LIMIT_KEYWORDS = {"memory": "memory", "wall": "timeout", "output": "output_limit"}
 FINAL_STATES = ("done", "failed", "cancelled")
 
 
@@ -133,9 +136,11 @@ class Methods:
     ) -> Flow[Result]:
         """Runs a module where it costs least, and returns its result: one request.
 
-        ``module`` is a path, the name of an example (``wordcount``), ``b3:HASH``, or the bytes of a module. ``input`` is text, bytes, a
-        ``pathlib.Path`` (its contents), a file opened with ``rb``, a :class:`Blob`, or a list of them. The keywords are
-        those of :class:`shoal.Options`; times are in seconds.
+        ``module`` is a path, the name of an example (``wordcount``), ``b3:HASH``, or the bytes of a module. ``input``
+        is text, bytes, a ``pathlib.Path`` (its contents), a file opened with ``rb``, a :class:`Blob`, or a list of
+        them. The keywords are those of :class:`shoal.Options`; times are in seconds.
+
+        An interrupted call leaves its task to end by itself; :meth:`submit` gives a handle to withdraw it by.
 
         An overloaded mesh is asked again for up to ``patience`` seconds. A task without a good end raises its
         :class:`shoal.TaskError`; with ``check=False`` its result is returned whatever the module's exit code is.
@@ -159,15 +164,18 @@ class Methods:
     ) -> Flow["Task"]:
         """Hands in a task that outlives this program and returns its handle once it is kept.
 
-        ``durable`` is the number of copies on disk before this returns: 1 (at this peer), 2 (and at a peer elsewhere, which goes on
-        without this one), or 0 (in memory). The result is kept for ``retention`` seconds, 24 hours where absent. With
-        the same ``idempotency_key`` the same task is returned, however often it is submitted.
+        ``durable`` is the number of copies on disk before this returns: 1 (at this peer), 2 (and at a peer elsewhere,
+        which goes on without this one), or 0 (in memory). The result is kept for ``retention`` seconds, 24 hours where
+        absent. With the same ``idempotency_key`` the same user is given the same task, however often and at whichever
+        peer it is submitted.
 
         >>> task = client.submit("anomaly", input=Path("day.csv"), durable=2, idempotency_key="day-17")
         >>> task.result().text
         """
         prepared = _requests.prepare(module, input, options)
         extra: Dict[str, Any] = {"durable": durable}
+        if "idempotency_key" in options and "submitter" not in options:
+            extra["submitter"] = _user.submitter()
         if retention is not None:
             extra["retention_ms"] = _requests.millis("retention", retention)
         waits = Patience(patience)
@@ -194,9 +202,9 @@ class Methods:
     ) -> Flow[List[Result]]:
         """Runs a module once for each input, ``concurrency`` at a time; the results are in the order of the inputs.
 
-        Inputs may come from a generator: no more are taken from it than are under way. A run that the mesh has no room for is tried again
-        after the time the mesh names, and some more by chance, for up to ``patience`` seconds. The first error ends the
-        map and is raised; with ``return_errors`` errors stand in the list where a result would.
+        Inputs may come from a generator: no more are taken from it than are under way. A run that the mesh has no room
+        for is tried again after the time the mesh names, and some more by chance, for up to ``patience`` seconds. The
+        first error ends the map and is raised; with ``return_errors`` errors stand in the list where a result would.
 
         >>> [result.text for result in client.map("digit", sorted(Path("digits").glob("*.wav")), concurrency=8)]
         """
@@ -269,6 +277,8 @@ class Methods:
         ... )
         >>> pipeline.results()["total"][0]
         """
+        if idempotency_key is not None and submitter is None:
+            submitter = _user.submitter()
         said = _pipeline_options(name, deadline, priority, retention, idempotency_key, submitter)
         return self._pipeline_handle((yield from self._post_pipeline(stages, inputs, said)))
 
@@ -297,8 +307,8 @@ class Methods:
     def put(self, source: Any, *, length: Optional[int] = None) -> Flow[Blob]:
         """Stores bytes, text, the contents of a ``pathlib.Path``, or what an open binary file still holds.
 
-        A file is sent piece by piece. A stream whose length is not known (a pipe) is read first, unless ``length`` says how many bytes to
-        take.
+        A file is sent piece by piece. A stream whose length is not known (a pipe) is read first, unless ``length`` says
+        how many bytes to take.
 
         >>> client.put(Path("speeds.csv"))
         Blob(id='b3:5fd9…', bytes=48911)
@@ -327,14 +337,42 @@ class Methods:
         return (yield from self._list("/v1/blobs"))
 
     @exchange
-    def stat(self, blob: Union[Blob, str]) -> Flow[View]:
-        """What the peer knows of a blob: ``bytes`` and more; :class:`shoal.NoSuchBlob` where it does not have it."""
-        for view in (yield from self._list("/v1/blobs")):
-            if view.id == str(blob):
-                return view
+    def stat(self, blob: Union[Blob, str], *, seek: bool = False) -> Flow[View]:
+        """What the peer knows of a blob: ``bytes`` and more; with ``seek`` its neighbours are asked who has it.
+
+        :class:`shoal.NoSuchBlob` where nobody who was asked has it.
+        """
+        try:
+            view = yield from self._get(f"{_blob_path(blob)}/stat?seek={str(seek).lower()}")
+        except errors.BadRequest as error:
+            if error.status != 404:
+                raise
+            # An older peer has no such route, but a list.
+            listed = yield from self._list("/v1/blobs")
+            view = next((view for view in listed if view.id == str(blob)), View(local=False))
+        if view.get("local", True) or view.get("partial_bytes") or view.get("holders"):
+            return view
         raise errors.NoSuchBlob(
-            f"{blob} is not here", code="SH0406", status=404, hint="`get` fetches it from a neighbour; `blobs` lists what is here"
+            f"{blob} is not here",
+            code="SH0406",
+            status=404,
+            hint="`get` fetches it from a neighbour; `blobs` lists what is here",
         )
+
+    @exchange
+    def pin(self, blob: Union[Blob, str]) -> Flow[None]:
+        """Keeps a blob at this peer until it is unpinned, fetching it first when it is not here."""
+        yield from self._send(Request("POST", f"{_blob_path(blob)}/pin", timeout=None))
+
+    @exchange
+    def unpin(self, blob: Union[Blob, str]) -> Flow[None]:
+        """Lets a pinned blob go when room is wanted."""
+        yield from self._send(Request("POST", f"{_blob_path(blob)}/unpin", timeout=self.timeout))
+
+    @exchange
+    def remove(self, blob: Union[Blob, str]) -> Flow[None]:
+        """Removes a blob from this peer."""
+        yield from self._send(Request("DELETE", _blob_path(blob), timeout=self.timeout))
 
     # What the methods are made of.
 
@@ -441,11 +479,15 @@ class Methods:
             if isinstance(error, errors.TaskError):
                 error.result = result
                 error.detail = error.detail or result.log.strip()
+            keyword = LIMIT_KEYWORDS.get(view.get("limit", ""))
+            if keyword is not None:
+                # The daemon's hint names an option of the command line.
+                error.hint = f"raise the limit with `{keyword}=…`, or mend the module"
             raise error
         return result
 
     def _output(self, view: View, path: str, keep: bool = False) -> "Flow[bytes]":
-        """The bytes of what was written, fetched from ``path`` where they are a blob that is not to stay where it is."""
+        """The bytes of what was written, fetched from ``path`` where they are a blob that may leave its place."""
         output = view.get("output") or {}
         if "text" in output:
             return output["text"].encode("utf-8")
@@ -467,7 +509,10 @@ class Methods:
             left = None if left is None else left - wait
             if left is not None and left <= 0:
                 raise errors.TimedOut(
-                    f"it has not ended after {timeout} s", detail=f"it is {view.state}", hint="wait longer", retryable=True
+                    f"it has not ended after {timeout} s",
+                    detail=f"it is {view.state}",
+                    hint="wait longer",
+                    retryable=True,
                 )
 
 
@@ -516,7 +561,9 @@ class TaskMethods:
     @exchange
     def log(self) -> Flow[str]:
         """The end of what it wrote to standard error."""
-        answer = yield from self._client._send(Request("GET", f"/v1/tasks/{self.id}/logs", timeout=self._client.timeout))
+        answer = yield from self._client._send(
+            Request("GET", f"/v1/tasks/{self.id}/logs", timeout=self._client.timeout)
+        )
         return answer.body.decode("utf-8", "replace")
 
 
@@ -598,12 +645,15 @@ def _read(answer: Answer) -> View:
         view = json.loads(answer.body, object_hook=View)
     except ValueError as error:
         raise errors.WrongVersion(
-            "the answer of shoald cannot be understood", detail=str(error), hint="use this package and shoald of the same version"
+            "the answer of shoald cannot be understood",
+            detail=str(error),
+            hint="use this package and shoald of the same version",
         ) from error
     theirs = view.get("schema", SCHEMA) if isinstance(view, dict) else None
     if theirs != SCHEMA:
         raise errors.WrongVersion(
-            f"shoald speaks {theirs}, this package speaks {SCHEMA}", hint="use this package and shoald of the same version"
+            f"shoald speaks {theirs}, this package speaks {SCHEMA}",
+            hint="use this package and shoald of the same version",
         )
     return view
 
@@ -626,5 +676,5 @@ def _quoted(text: str) -> str:
     return urllib.parse.quote(str(text), safe="-._~")
 
 
-def _blob_path(blob: Union[Blob, str], peer: Optional[str]) -> str:
+def _blob_path(blob: Union[Blob, str], peer: Optional[str] = None) -> str:
     return f"/v1/blobs/{_quoted(str(blob))}" + ("" if peer is None else f"?from={_quoted(peer)}")

@@ -43,7 +43,9 @@ class Module:
             try:
                 data = self.path.read_bytes()
             except OSError as error:
-                raise NoSuchModule(f"`{self.path}` cannot be read", detail=error.strerror or "", hint="name a file") from error
+                raise NoSuchModule(
+                    f"`{self.path}` cannot be read", detail=error.strerror or "", hint="name a file"
+                ) from error
         if data is None:
             raise NoSuchModule(f"the daemon does not have the module {self.id}", hint="give its file or its bytes")
         if not data.startswith(MAGIC):
@@ -70,7 +72,8 @@ def find(module: ModuleLike) -> Module:
         text = os.fspath(module)
     except TypeError:
         raise BadInput(
-            f"a module is given as {type(module).__name__}", hint="give a path, a name, `b3:HASH`, or the module's bytes"
+            f"a module is given as {type(module).__name__}",
+            hint="give a path, a name, `b3:HASH`, or the module's bytes",
         ) from None
     if text.startswith("b3:"):
         return Module(name=text[:11], key=text, id=text)
@@ -85,7 +88,9 @@ def find(module: ModuleLike) -> Module:
     raise NoSuchModule(
         f"there is no module named `{text}`",
         detail=f"{text}.wasm was looked for in {', '.join(map(str, places()))}",
-        hint=f"did you mean {' or '.join(near)}?" if near else "name a file (./module.wasm), or add its directory to SHOAL_MODULES",
+        hint=f"did you mean {' or '.join(near)}?"
+        if near
+        else "name a file (./module.wasm), or add its directory to SHOAL_MODULES",
     )
 
 
@@ -93,7 +98,9 @@ def _of_file(path: Path) -> Module:
     try:
         stat = path.stat()
     except OSError as error:
-        raise NoSuchModule(f"`{path}` cannot be read", detail=error.strerror or "", hint="name a file that is there") from error
+        raise NoSuchModule(
+            f"`{path}` cannot be read", detail=error.strerror or "", hint="name a file that is there"
+        ) from error
     # A file that is written again is another module.
     key = (str(path.resolve()), stat.st_mtime_ns, stat.st_size)
     is_bundled = path.parent == BUNDLED

@@ -1,7 +1,7 @@
 """Trying again when a peer says that it has too much to do; the rules are those of `shoal run`.
 
-**Invariant:** only a refusal that says so is tried again: nothing of the request was taken on. Waits grow, and are spread at random, so
-that the refused do not all come back at one moment.
+**Invariant:** only a refusal that says so is tried again: nothing of the request was taken on. Waits grow, and are
+spread at random, so that the refused do not all come back at one moment.
 """
 
 from __future__ import annotations

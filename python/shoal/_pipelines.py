@@ -29,7 +29,8 @@ class Stage:
     inputs: Sequence[str] = ()
     #: ``process``, ``transfer`` or ``compute``: for people.
     kind: str = "compute"
-    #: Run only if this holds: ``{"stage": "check", "exit_code": 0}``, or ``"output_starts_with"``; with ``"not": True``, if not.
+    #: Run only if this holds: ``{"stage": "check", "exit_code": 0}``, or ``"output_starts_with"``; with ``"not":
+    #: True``, if not.
     when: Optional[Mapping[str, Any]] = None
     #: Where the first element of this source is, or was made.
     near: Optional[str] = None
@@ -59,10 +60,17 @@ def prepare(stages: Sequence[Stage], inputs: Optional[Mapping[str, Sequence[Inpu
         if not isinstance(stage, Stage):
             raise BadInput(f"stage {place} is a {type(stage).__name__}", hint='give shoal.Stage("name", "module", …)')
         if isinstance(stage.inputs, str):
-            raise BadInput(f"the inputs of stage `{stage.name}` are {stage.inputs!r}", hint=f"give a list: [{stage.inputs!r}]")
+            raise BadInput(
+                f"the inputs of stage `{stage.name}` are {stage.inputs!r}", hint=f"give a list: [{stage.inputs!r}]"
+            )
         task = _requests.prepare(stage.module, None, stage.options)
         parts.append(task)
-        document: Dict[str, Any] = {"name": stage.name, "kind": stage.kind, "task": task.document, "inputs": list(stage.inputs)}
+        document: Dict[str, Any] = {
+            "name": stage.name,
+            "kind": stage.kind,
+            "task": task.document,
+            "inputs": list(stage.inputs),
+        }
         optional = {
             "map": stage.map,
             "when": None if stage.when is None else dict(stage.when),

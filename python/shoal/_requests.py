@@ -77,7 +77,8 @@ class Options(TypedDict, total=False):
     output_limit: Union[int, str]
     #: Its output stays as a blob where it was made, so that a task that reads it runs near it: ``result.blob``.
     keep_output: bool
-    #: Other builds of the module with their declared losses, 0 to 1; the peers choose: ``{"int8": ("digit_small", 0.0333)}``.
+    #: Other builds of the module with their declared losses, 0 to 1; the peers choose: ``{"int8": ("digit_small",
+    #: 0.0333)}``.
     variants: Variants
     #: No build with a greater declared loss.
     loss_max: float
@@ -97,7 +98,8 @@ class Options(TypedDict, total=False):
     weight: float
     #: The same key of the same submitter always names the same task.
     idempotency_key: str
-    #: Whose key it is, 64 hexadecimal digits; the peer's own id where absent.
+    #: Whose key it is, 64 hexadecimal digits; where absent, this user's for what is submitted, the peer's own id for
+    #: what is run.
     submitter: str
     #: For listings; the module's file name where absent.
     name: str
@@ -255,7 +257,10 @@ def data_of(source: Any, what: str) -> bytes:
             return Path(source).read_bytes()
         except OSError as error:
             raise BadInput(
-                f"{what} cannot be read: {os.fspath(source)}", code="SH0110", detail=error.strerror or "", hint="name a file"
+                f"{what} cannot be read: {os.fspath(source)}",
+                code="SH0110",
+                detail=error.strerror or "",
+                hint="name a file",
             ) from error
     if hasattr(source, "read"):
         data = source.read()
@@ -274,7 +279,9 @@ def stream_of(source: Any, length: Optional[int]) -> Tuple[Union[bytes, IO[bytes
         try:
             file = open(source, "rb")
         except OSError as error:
-            raise BadInput(f"{os.fspath(source)} cannot be read", code="SH0110", detail=error.strerror or "", hint="name a file") from error
+            raise BadInput(
+                f"{os.fspath(source)} cannot be read", code="SH0110", detail=error.strerror or "", hint="name a file"
+            ) from error
         return file, os.fstat(file.fileno()).st_size
     if hasattr(source, "read"):
         if length is None:

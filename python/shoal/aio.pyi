@@ -55,4 +55,7 @@ class AsyncClient(Methods):
     async def get(self, blob: Union[Blob, str], *, peer: Optional[str]=None) -> bytes: ...  # type: ignore[override]
     async def get_to(self, blob: Union[Blob, str], file: IO[bytes], *, peer: Optional[str]=None) -> None: ...  # type: ignore[override]
     async def blobs(self) -> List[View]: ...  # type: ignore[override]
-    async def stat(self, blob: Union[Blob, str]) -> View: ...  # type: ignore[override]
+    async def stat(self, blob: Union[Blob, str], *, seek: bool=False) -> View: ...  # type: ignore[override]
+    async def pin(self, blob: Union[Blob, str]) -> None: ...  # type: ignore[override]
+    async def unpin(self, blob: Union[Blob, str]) -> None: ...  # type: ignore[override]
+    async def remove(self, blob: Union[Blob, str]) -> None: ...  # type: ignore[override]

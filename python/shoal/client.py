@@ -21,8 +21,9 @@ class Pipeline(PipelineMethods):
 
 
 class Client(Methods):
-    """A way to talk to one `shoald`, by its Unix socket. Connections are kept and used again; threads may share a client.
+    """A way to talk to one `shoald`, by its Unix socket.
 
+    Connections are kept and used again; threads may share a client.
     ``api`` is ``unix:PATH`` or a path; without it ``SHOAL_API`` says, and then the place where a user's daemon listens.
 
     >>> client = Client()
@@ -44,7 +45,8 @@ class Client(Methods):
         return Pipeline(self, view)
 
     def events(self, *, since: Optional[int] = None, timeout: Optional[float] = None) -> Events:
-        """News from now on, or from after the event ``since``; :class:`shoal.TimedOut` where none comes for ``timeout`` seconds.
+        """News from now on, or from after the event ``since``; :class:`shoal.TimedOut` where none comes for ``timeout``
+        seconds.
 
         >>> with client.events() as events:
         ...     moved = next(event for event in events if event.event == "task_changed" and event.epoch > 1)

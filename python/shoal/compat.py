@@ -5,13 +5,14 @@
 ...     print(results.loss, results.accuracy)
 ...     print(lepton.report())
 
-Nodes are numbered cloud first, then edge: with three cloud and two edge nodes, 0, 1, 2 are cloud and 3, 4 are edge. ``None`` for a node
-lets the mesh decide. Every step is a WebAssembly task (`standardise`, `compact`, `classify`) run by a peer, and each can be
-replaced by a module of one's own that reads and writes tables (:mod:`shoal.table`).
+Nodes are numbered cloud first, then edge: with three cloud and two edge nodes, 0, 1, 2 are cloud and 3, 4 are edge.
+``None`` for a node lets the mesh decide. Every step is a WebAssembly task (`standardise`, `compact`, `classify`) run by
+a peer, and each can be replaced by a module of one's own that reads and writes tables (:mod:`shoal.table`).
 
-**How labels travel.** `process_data` gives each user's rows to the functions with their labels: :class:`shoal.table.Table`, what the steps
-return, carries them, and for what a function makes by itself (an array, a list) the labels of the user's rows are taken if
-there are as many rows. So a function of one's own must keep the rows' order, or return a table with labels.
+**How labels travel.** `process_data` gives each user's rows to the functions with their labels:
+:class:`shoal.table.Table`, what the steps return, carries them, and for what a function makes by itself (an array, a
+list) the labels of the user's rows are taken if there are as many rows. So a function of one's own must keep the rows'
+order, or return a table with labels.
 """
 
 from __future__ import annotations
@@ -29,7 +30,16 @@ from . import table as tables_of
 from ._modules import ModuleLike
 from ._requests import INLINE_BYTES_MAX, Blob
 from .client import Client
-from .errors import AllDeclined, AttemptsExhausted, BadInput, ConnectionBroke, NoCandidate, NoSuchBlob, NoSuchPeer, Unreachable
+from .errors import (
+    AllDeclined,
+    AttemptsExhausted,
+    BadInput,
+    ConnectionBroke,
+    NoCandidate,
+    NoSuchBlob,
+    NoSuchPeer,
+    Unreachable,
+)
 from .mesh import Mesh
 from .report import Report, Step
 from .results import Result, View
@@ -70,10 +80,12 @@ def accuracy(labels: Sequence[int], probabilities: Sequence[float]) -> float:
 class Predictions(Sequence[float]):
     """The probability of class 1 for each row, and the model that `compute` fitted or applied."""
 
-    def __init__(self, probabilities: Sequence[float], model: Optional[Table]) -> None:
+    def __init__(self, probabilities: Sequence[float], model: Optional[Table], scale: Optional[Table] = None) -> None:
         self._probabilities = list(probabilities)
         #: A weight for each column, then the intercept.
         self.model = model
+        #: What the rows were standardised by, where they were.
+        self.scale = scale
 
     def __len__(self) -> int:
         return len(self._probabilities)
@@ -160,14 +172,14 @@ _CONTEXT: "contextvars.ContextVar[Optional[_Context]]" = contextvars.ContextVar(
 class LeptonAI:
     """A mesh of cloud and edge nodes, and the three steps of work on it.
 
-    Without ``mesh`` it starts peers on this machine, each a process of its own, behind emulated links where the machine allows that (2 ms
-    between edges, 30 ms to the cloud), and ends them with this program, however that ends. With ``mesh`` it joins one: a
-    :class:`shoal.Mesh`, the directory of `shoal-testnet up`, a socket, or a list of sockets; the numbers of nodes, if
-    given, must then be those of the mesh.
+    Without ``mesh`` it starts peers on this machine, each a process of its own, behind emulated links where the machine
+    allows that (2 ms between edges, 30 ms to the cloud), and ends them with this program, however that ends. With
+    ``mesh`` it joins one: a :class:`shoal.Mesh`, the directory of `shoal-testnet up`, a socket, or a list of sockets;
+    the numbers of nodes, if given, must then be those of the mesh.
 
-    ``process_module``, ``transfer_module``, ``compute_module``: a name, a path or the bytes of a module that does the step instead; with
-    ``process_args`` and so on as its arguments. ``missing="mean"`` has `process` fill what is not a number; otherwise it
-    is refused with its place. ``options`` are given to every task (:class:`shoal.Options`), as in ``{"weight": 2.0}``.
+    ``process_module``, ``transfer_module``, ``compute_module``: a name, a path or the bytes of a module that does the
+    step instead; with ``process_args`` and so on as its arguments. ``missing="mean"`` has `process` fill what is not a
+    number; otherwise it is refused with its place. ``options`` are given to every task (:class:`shoal.Options`), as in ``{"weight": 2.0}``.
     """
 
     def __init__(
@@ -201,9 +213,11 @@ class LeptonAI:
         self._blobs: Dict[Tuple[str, bytes], Blob] = {}
         self._lock = threading.Lock()
         self._results: Optional[Results] = None
-        #: The model that `compute` applies to rows without labels: the one it fitted last; after `process_data` the mean of the
-        #: users' models, weighted by their rows (federated averaging; McMahan et al., 2017).
+        #: The model that `compute` applies to rows without labels: the one it fitted last; after `process_data` the
+        #: mean of the users' models, weighted by their rows (federated averaging; McMahan et al., 2017).
         self.model: Optional[Table] = None
+        #: What rows must be standardised by for that model: ``lepton.process(rows, like=lepton.scale)``.
+        self.scale: Optional[Table] = None
         #: The mesh: its peers are the nodes.
         self.mesh = (
             Mesh.start(_number(num_cloud_nodes, 3), _number(num_edge_nodes, 2), loopback=loopback)
@@ -242,7 +256,11 @@ class LeptonAI:
         except TypeError:
             number = -1
         if isinstance(node, bool) or not 0 <= number < len(self.mesh.peers):
-            raise BadInput(f"there is no node {node!r}", detail=self._numbering(), hint="give one of these, or None to let the mesh decide")
+            raise BadInput(
+                f"there is no node {node!r}",
+                detail=self._numbering(),
+                hint="give one of these, or None to let the mesh decide",
+            )
         return self.mesh.peers[number].name
 
     def _numbering(self) -> str:
@@ -258,27 +276,47 @@ class LeptonAI:
         for what, given in (("cloud", cloud), ("edge", edge)):
             there = sum(peer.role == what for peer in self.mesh.peers)
             if given is not None and given != there:
-                raise BadInput(f"the mesh has {there} {what} nodes, not {given}", hint="give the number it has, or none")
+                raise BadInput(
+                    f"the mesh has {there} {what} nodes, not {given}", hint="give the number it has, or none"
+                )
 
     # The three steps.
 
-    def process(self, data: Any, node: Optional[int] = None) -> Table:
-        """Cleans the rows and standardises their columns (mean 0, deviation 1, cut at 5 deviations), near the data or at a node."""
+    def process(self, data: Any, node: Optional[int] = None, *, like: Optional[Table] = None) -> Table:
+        """Cleans the rows and standardises their columns (mean 0, deviation 1, cut at 5 deviations), near the data or
+        at a node.
+
+        Rows that a model is to be applied to are standardised like those it was fitted to: ``like`` is
+        ``lepton.scale``, or a table that `process` returned.
+
+        >>> lepton.compute(lepton.process(fresh, like=lepton.scale))
+        """
         table = self._table(data)
-        result, step = self._run("process", [table], node)
+        pieces = [table]
+        if like is not None:
+            scale = like.scale or like
+            if scale.shape != (2, table.columns):
+                raise BadInput(
+                    f"`like` has {scale.rows} rows of {scale.columns}, not a mean and a deviation for {table.columns} columns",
+                    hint="give lepton.scale, or a table that `process` returned",
+                )
+            pieces.append(scale)
+        result, step = self._run("process", pieces, node)
         self._note(step, table.nbytes, len(result.output))
         return self._written(result, "process")
 
     def transfer(self, data: Any, node: Optional[int] = None) -> Table:
-        """Takes the rows to a node, made small for the way: 16 bits a value, rounded to 1/65,535 of what the column spans.
+        """Takes the rows to a node, made small for the way: 16 bits a value, rounded to 1/65,535 of what the column
+        spans.
 
-        They are made small where they are; the node then fetches them, verified by their hash, and holds them for the next step. Without a
-        node the mesh says where they would be computed on, and they are taken there.
+        They are made small where they are; the node then fetches them, verified by their hash, and holds them for the
+        next step. Without a node the mesh says where they would be computed on, and they are taken there.
         """
         table = self._table(data)
         name = self.node_name(node)
         result, step = self._run("transfer", [table], None)
         small = self._written(result, "transfer")
+        small.scale = small.scale or table.scale
         if name is None:
             decided = self._decide("compute", small)
             name = None if decided is None else self.mesh.peers[decided].name
@@ -296,9 +334,10 @@ class LeptonAI:
     ) -> Predictions:
         """The probability of class 1 for each row.
 
-        With labels (in ``labels``, in the table, or in the call of `process_data` that is under way) a logistic regression is fitted, and each row
-        judged by a model that was fitted to the rows of other folds: so the loss says what the model is worth on rows it
-        has not seen. Without labels ``model`` is applied, or the one that was fitted last.
+        With labels (in ``labels``, in the table, or in the call of `process_data` that is under way) a logistic
+        regression is fitted, and each row judged by a model that was fitted to the rows of other folds: so the loss
+        says what the model is worth on rows it has not seen. Without labels ``model`` is applied, or the one that was
+        fitted last.
         """
         table = self._table(data, labels)
         pieces = [table]
@@ -315,12 +354,13 @@ class LeptonAI:
         judged, *rest = tables_of.tables(result.output)
         if judged.rows != table.rows:
             raise BadInput(
-                f"the module of `compute` gave {judged.rows} rows for {table.rows}", hint="it writes a table of one probability a row"
+                f"the module of `compute` gave {judged.rows} rows for {table.rows}",
+                hint="it writes a table of one probability a row",
             )
         fitted = rest[0] if rest else None
         if len(pieces) == 1 and _CONTEXT.get() is None:
-            self.model = fitted
-        return Predictions([row[0] for row in judged], fitted)
+            self.model, self.scale = fitted, table.scale
+        return Predictions([row[0] for row in judged], fitted, table.scale)
 
     # A sequence of steps for several users.
 
@@ -333,16 +373,20 @@ class LeptonAI:
         users: int = 5,
         concurrency: Optional[int] = None,
     ) -> Results:
-        """Splits the rows among users and takes each user's through the sequence; returns what came of it, with the loss f on the labels.
+        """Splits the rows among users and takes each user's through the sequence; returns what came of it, with the
+        loss f on the labels.
 
-        Before each step the mesh is asked where it would be placed now (a dry run at the user's own edge node), and the function is called
-        with the rows and that node's number. The first step is placed like `process`, the last like `compute`, those
-        between like `transfer`: where the computing would be. Users go side by side, ``concurrency`` at a time (all, where it is not said);
-        with 1 the functions are never called at the same time.
+        Before each step the mesh is asked where it would be placed now (a dry run at the user's own edge node), and the
+        function is called with the rows and that node's number. The first step is placed like `process`, the last like
+        `compute`, those between like `transfer`: where the computing would be. Users go side by side, ``concurrency``
+        at a time (all, where it is not said); with 1 the functions are never called at the same time.
         """
         steps = list(sequence)
         if not steps or not all(callable(step) for step in steps):
-            raise BadInput("the sequence is empty" if not steps else "a step of the sequence is no function", hint="give functions of (data, node)")
+            raise BadInput(
+                "the sequence is empty" if not steps else "a step of the sequence is no function",
+                hint="give functions of (data, node)",
+            )
         for what, number in (("users", users), ("concurrency", 1 if concurrency is None else concurrency)):
             if not isinstance(number, int) or isinstance(number, bool) or number < 1:
                 raise BadInput(f"{what} is {number!r}", hint="give a whole number, 1 or more")
@@ -356,7 +400,9 @@ class LeptonAI:
             first, last = shares[user]
             home = self._homes[user % len(self._homes)]
             context = _Context(user, home, listed[first:last])
-            return contextvars.copy_context().run(self._take_through, context, _rows(source, first, last), steps, (first, last))
+            return contextvars.copy_context().run(
+                self._take_through, context, _rows(source, first, last), steps, (first, last)
+            )
 
         # A model of other rows must not be mistaken for one of these.
         with ThreadPoolExecutor(min(len(shares), concurrency or len(shares)), "shoal user") as pool:
@@ -368,10 +414,14 @@ class LeptonAI:
                     each.cancel()
                 raise
         self._results = results
-        self.model = _averaged(results) or self.model
+        averaged = _averaged(results)
+        if averaged is not None:
+            self.model, self.scale = averaged
         return results
 
-    def _take_through(self, context: _Context, rows: Any, steps: List[StepFunction], share: Tuple[int, int]) -> UserResult:
+    def _take_through(
+        self, context: _Context, rows: Any, steps: List[StepFunction], share: Tuple[int, int]
+    ) -> UserResult:
         _CONTEXT.set(context)
         nodes = []
         for place, step in enumerate(steps):
@@ -403,13 +453,15 @@ class LeptonAI:
             pieces = []
         home = self._home()
         options = {**_limits(pieces), **self._options}
-        decision = self.mesh.client(home).dry_run(module, [self._piece(piece, home) for piece in pieces], args=args, **options)
+        decision = self.mesh.client(home).dry_run(
+            module, [self._piece(piece, home) for piece in pieces], args=args, **options
+        )
         return next((place for place, peer in enumerate(self.mesh.peers) if peer.peer == decision.executor), None)
 
     # How it went.
 
     def report(self) -> Report:
-        """What all that was done cost, by term; where it ran; how long it took; which bytes went and which were saved."""
+        """What it cost so far, by term; where it ran; how long it took; which bytes went, and how many were saved."""
         with self._lock:
             return Report(list(self._steps), self._results, self.nodes, self.mesh.view)
 
@@ -523,9 +575,14 @@ class LeptonAI:
 
     def _written(self, result: Result, kind: str) -> Table:
         try:
-            return Table(result.output)
+            # To write nothing is not to write a table.
+            table, *behind = tables_of.tables(result.output) or [Table(result.output)]
+            table.scale = next((scale for scale in behind if scale.shape == (2, table.columns)), None)
+            return table
         except BadInput as error:
-            raise BadInput(f"the module of `{kind}` did not write a table", detail=error.detail or error.title, hint=error.hint) from error
+            raise BadInput(
+                f"the module of `{kind}` did not write a table", detail=error.detail or error.title, hint=error.hint
+            ) from error
 
     def _note(self, step: Step, bytes_in: int, bytes_out: int, raw: Optional[int] = None) -> None:
         step.bytes_in, step.bytes_out = bytes_in, bytes_out
@@ -549,7 +606,7 @@ def _number(given: Optional[int], default: int) -> int:
 
 
 def _shares(rows: int, users: int) -> List[Tuple[int, int]]:
-    """Rows from and to for each user, as equal as can be; where there are fewer rows than users, a user for each row."""
+    """Each user's first row and the one behind the last, as equal as can be; with fewer rows than users, a row each."""
     users = min(users, rows)
     bounds = [user * rows // users for user in range(users + 1)]
     return list(zip(bounds, bounds[1:]))
@@ -573,13 +630,48 @@ def _probabilities(output: Any, rows: int) -> Optional[List[float]]:
     return None
 
 
-def _averaged(results: Results) -> Optional[Table]:
-    fitted = [(user.rows[1] - user.rows[0], user.output.model) for user in results if isinstance(user.output, Predictions)]
-    models = [(rows, list(model.values())) for rows, model in fitted if model is not None]
-    if not models or len({len(weights) for _, weights in models}) != 1:
+def _averaged(results: Results) -> Optional[Tuple[Table, Optional[Table]]]:
+    """The mean of the users' models weighted by their rows, and the scale it is of."""
+    fitted = [(user.rows[1] - user.rows[0], user.output) for user in results if isinstance(user.output, Predictions)]
+    parts = [(rows, output.model.values(), output.scale) for rows, output in fitted if output.model is not None]
+    if not parts or len({len(weights) for _, weights, _ in parts}) != 1:
         return None
-    total = sum(rows for rows, _ in models)
-    return Table.of([[sum(rows * weights[place] for rows, weights in models) / total for place in range(len(models[0][1]))]])
+    total = sum(rows for rows, _, _ in parts)
+    scales = [(rows, scale) for rows, _, scale in parts if scale is not None]
+    if len(scales) < len(parts):
+        mean = [sum(rows * weights[place] for rows, weights, _ in parts) / total for place in range(len(parts[0][1]))]
+        return Table.of([mean]), None
+    # Each user's rows were standardised by their own scale: a mean is only of models on a common one.
+    common = _pooled(scales)
+    models = [(rows, _rescaled(weights, scale, common)) for rows, weights, scale in parts if scale is not None]
+    mean = [sum(rows * weights[place] for rows, weights in models) / total for place in range(len(parts[0][1]))]
+    return Table.of([mean]), common
+
+
+def _pooled(scales: Sequence[Tuple[int, Table]]) -> Table:
+    """Means and deviations of all rows together, from those of each part."""
+    total = sum(rows for rows, _ in scales)
+    means, deviations = [], []
+    for column in range(scales[0][1].columns):
+        mean = sum(rows * scale[0][column] for rows, scale in scales) / total
+        variance = (
+            sum(rows * (scale[1][column] ** 2 + (scale[0][column] - mean) ** 2) for rows, scale in scales) / total
+        )
+        means.append(mean)
+        deviations.append(math.sqrt(variance))
+    return Table.of([means, deviations])
+
+
+def _rescaled(weights: Sequence[float], old: Table, new: Table) -> List[float]:
+    """The same model for rows that are standardised by another scale."""
+    *slopes, intercept = weights
+    found = []
+    for column, slope in enumerate(slopes):
+        # A column that did not vary said nothing: its weight is 0.
+        per_unit = slope / old[1][column] if old[1][column] > 0 else 0.0
+        intercept += per_unit * (new[0][column] - old[0][column])
+        found.append(per_unit * new[1][column])
+    return [*found, intercept]
 
 
 def _plain_bytes(table: Table) -> int:

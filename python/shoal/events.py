@@ -33,7 +33,7 @@ class _Lines:
         return [event for line in lines for event in self._line(line.rstrip(b"\r"))]
 
     def _line(self, line: bytes) -> Iterator[View]:
-        """Each event is one `data` line of JSON, with its kind before it when it is no news; comments keep the line open."""
+        """Each event is a `data` line of JSON, with its kind before it when it is no news; comments keep the line open."""
         if not line:
             self._kind = ""
         elif line.startswith(b"event:"):
@@ -42,7 +42,9 @@ class _Lines:
             view = json.loads(line[5:], object_hook=View)
             if self._kind in ("", "message"):
                 if view.get("schema") != SCHEMA:
-                    raise WrongVersion(f"shoald speaks {view.get('schema')}, this package speaks {SCHEMA}", hint="update one of them")
+                    raise WrongVersion(
+                        f"shoald speaks {view.get('schema')}, this package speaks {SCHEMA}", hint="update one of them"
+                    )
                 yield view
             elif self._kind == "lagged":
                 self.missed += int(view.get("missed", 1))

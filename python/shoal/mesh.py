@@ -1,7 +1,8 @@
 """A mesh to work with: started on this machine and ended with this program, or joined where it runs.
 
-`shoal-testnet up` starts the peers and ends them in order when it is told to. It is started by a thread that lives as long as the mesh, and the
-kernel tells it to end when that thread does (``PR_SET_PDEATHSIG``): so also when Python is killed with signal 9.
+`shoal-testnet up` starts the peers and ends them in order when it is told to. It is started by a thread that lives as
+long as the mesh, and the kernel tells it to end when that thread does (``PR_SET_PDEATHSIG``): so also when Python is
+killed with signal 9.
 
 **Invariant:** a mesh started here does not outlive this process, however that ends.
 """
@@ -58,7 +59,9 @@ class Mesh:
     'edge-1'
     """
 
-    def __init__(self, peers: Iterable[MeshPeer], keeper: Optional["_Keeper"] = None, view: Optional[View] = None) -> None:
+    def __init__(
+        self, peers: Iterable[MeshPeer], keeper: Optional["_Keeper"] = None, view: Optional[View] = None
+    ) -> None:
         listed = list(peers)
         #: Cloud peers first; otherwise in the order they were found.
         self.peers: List[MeshPeer] = [p for p in listed if p.role == "cloud"] + [p for p in listed if p.role != "cloud"]
@@ -96,9 +99,11 @@ class Mesh:
 
     @classmethod
     def join(cls, where: Any) -> "Mesh":
-        """The mesh that runs already: the directory of `shoal-testnet up`, one socket of it, or the sockets of several peers.
+        """The mesh that runs already: the directory of `shoal-testnet up`, one socket of it, or the sockets of several
+        peers.
 
-        With one socket the other peers are known by name only: tasks can be sent there, their stores cannot be looked into.
+        With one socket the other peers are known by name only: tasks can be sent there, their stores cannot be looked
+        into.
         """
         if isinstance(where, Mesh):
             return where
@@ -111,7 +116,9 @@ class Mesh:
             return cls([_seen(status.me, text), *(_seen(peer, None) for peer in sorted(status.peers, key=_by_name))])
         sockets = [os.fspath(one) for one in where]
         if not sockets:
-            raise BadInput("the mesh has no sockets", hint="give the sockets of its peers, or the directory of `shoal-testnet up`")
+            raise BadInput(
+                "the mesh has no sockets", hint="give the sockets of its peers, or the directory of `shoal-testnet up`"
+            )
         return cls(_seen(Client(one).status().me, one) for one in sockets)
 
     def client(self, peer: Union[str, int]) -> Client:
@@ -153,7 +160,9 @@ class _Keeper:
         threading.Thread(target=self._keep, args=(command, environment), name="shoal mesh", daemon=True).start()
         self._is_started.wait()
         if self._error is not None:
-            raise MeshNotStarted(f"{command[0]} cannot be run", detail=str(self._error), hint="see SHOAL_BIN") from self._error
+            raise MeshNotStarted(
+                f"{command[0]} cannot be run", detail=str(self._error), hint="see SHOAL_BIN"
+            ) from self._error
         atexit.register(self.end)
 
     def _keep(self, command: List[str], environment: Dict[str, str]) -> None:
@@ -263,5 +272,7 @@ def _description(path: Path) -> View:
         return json.loads(path.read_bytes(), object_hook=View)
     except (OSError, ValueError) as error:
         raise BadInput(
-            f"{path} does not describe a mesh", detail=str(error), hint="give the directory of a running `shoal-testnet up --dir DIR`"
+            f"{path} does not describe a mesh",
+            detail=str(error),
+            hint="give the directory of a running `shoal-testnet up --dir DIR`",
         ) from error

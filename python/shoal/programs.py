@@ -1,4 +1,5 @@
-"""Where Shoal's programs are: in ``SHOAL_BIN`` (a directory, or one of the programs in it), or on the search path."""
+"""Where Shoal's programs are: in ``SHOAL_BIN`` (a directory, or one of the programs in it), on the search path, or in
+this checkout."""
 
 from __future__ import annotations
 
@@ -7,6 +8,9 @@ import shutil
 from pathlib import Path
 
 from .errors import ProgramMissing
+
+#: Where a checkout is built, for the package that lies in it.
+BUILT = Path(__file__).resolve().parent.parent.parent / "target" / "release"
 
 
 def program(name: str) -> Path:
@@ -22,13 +26,15 @@ def program(name: str) -> Path:
         if path.is_file() and os.access(path, os.X_OK):
             return path
         raise ProgramMissing(
-            f"there is no {name} in SHOAL_BIN", detail=f"{path} is no program", hint="set SHOAL_BIN to the directory that holds it"
+            f"there is no {name} in SHOAL_BIN",
+            detail=f"{path} is no program",
+            hint="set SHOAL_BIN to the directory that holds it",
         )
-    found = shutil.which(name)
+    found = shutil.which(name) or shutil.which(name, path=str(BUILT))
     if found is None:
         raise ProgramMissing(
             f"{name} was not found",
             detail="it is not on PATH, and SHOAL_BIN is not set",
-            hint="build it with `cargo build --release --locked`, then set SHOAL_BIN=target/release",
+            hint="build it with `cargo build --release --locked`, and set SHOAL_BIN to target/release where it is elsewhere",
         )
     return Path(found).absolute()

@@ -58,8 +58,8 @@ class Report:
     def cost(self) -> Dict[str, float]:
         """The objective by term, summed over the steps: ``loss``, ``wait``, ``transfer``, ``compute`` and ``total``.
 
-        The unit is the cost of one millisecond at weight 1. ``loss`` is what a step's declared loss, lateness and price add; how wrong the
-        predictions were is ``f``.
+        The unit is the cost of one millisecond at weight 1. ``loss`` is what a step's declared loss, lateness and price
+        add; how wrong the predictions were is ``f``.
         """
         known = [step.cost for step in self.steps if step.cost]
         sums = {term: sum(float(cost[term]) for cost in known) for term in TERMS}
@@ -87,7 +87,8 @@ class Report:
 
     @property
     def delays(self) -> Dict[str, Dict[str, float]]:
-        """Mean milliseconds of each kind of task: ``placing``, ``prepare``, ``queued``, ``run``, ``total``; of transfers also ``deliver``."""
+        """Mean milliseconds of each kind of task: ``placing``, ``prepare``, ``queued``, ``run``, ``total``; of
+        transfers also ``deliver``."""
         found: Dict[str, Dict[str, float]] = {}
         for kind, steps in self._by_kind().items():
             parts = {part: _mean(float(step.timings.get(f"{part}_us", 0)) / 1e3 for step in steps) for part in PARTS}
@@ -99,7 +100,8 @@ class Report:
 
     @property
     def bytes(self) -> Dict[str, float]:
-        """Of transfers: ``raw`` at eight bytes a value, ``compacted``, ``saved``, ``saved_percent``, and ``delivered`` over the mesh's links."""
+        """Of transfers: ``raw`` at eight bytes a value, ``compacted``, ``saved``, ``saved_percent``, and ``delivered``
+        over the mesh's links."""
         moved = [step for step in self.steps if step.kind == "transfer"]
         raw, compacted = sum(step.raw_bytes for step in moved), sum(step.bytes_out for step in moved)
         return {
@@ -127,15 +129,20 @@ class Report:
         lines = [f"{len(self.steps)} tasks on {len(self.nodes)} nodes"]
         if self.results is not None and self.results.loss is not None:
             users = "  ".join(f"{user.user}: {_shown(user.loss)}" for user in self.results)
-            lines.append(f"f     mean log loss {self.results.loss:.4f}, {100 * (self.results.accuracy or 0):.1f} % right   by user  {users}")
+            lines.append(
+                f"f     mean log loss {self.results.loss:.4f}, {100 * (self.results.accuracy or 0):.1f} % right   "
+                f"by user  {users}"
+            )
         lines.append("cost  " + " + ".join(f"{term} {cost[term]:.1f}" for term in TERMS) + f" = {cost['total']:.1f}")
         for kind, delays in self.delays.items():
             where = ", ".join(f"{node} {count}" for node, count in self.placement[kind].items() if count)
-            lines.append(f"{kind:<9} " + "  ".join(f"{part} {ms:.1f} ms" for part, ms in delays.items()) + f"   at {where}")
+            lines.append(
+                f"{kind:<9} " + "  ".join(f"{part} {ms:.1f} ms" for part, ms in delays.items()) + f"   at {where}"
+            )
         if moved["raw"]:
             lines.append(
-                f"bytes {moved['raw']:,} made {moved['compacted']:,} for the way ({moved['saved_percent']:.1f} % saved), "
-                f"{moved['delivered']:,} delivered"
+                f"bytes {moved['raw']:,} made {moved['compacted']:,} for the way "
+                f"({moved['saved_percent']:.1f} % saved), {moved['delivered']:,} delivered"
             )
         return "\n".join(lines)
 

@@ -1,7 +1,8 @@
 """Tables of numbers as the modules `standardise`, `compact` and `classify` read and write them.
 
-The bytes are described in ``examples/src/tabular/frame.rs``: a head of 16 bytes (``SHM1``, encoding, whether labels follow, rows, columns), the
-values row after row as little-endian f64, f32, or i16 quantised by column, and a byte a row for the labels.
+The bytes are described in ``examples/src/tabular/frame.rs``: a head of 16 bytes (``SHM1``, encoding, whether labels
+follow, rows, columns), the values row after row as little-endian f64, f32, or i16 quantised by column, and a byte a row
+for the labels.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ class Table:
     (2, 2, [0, 1], [3.0, 4.0])
     """
 
-    def __init__(self, frame: bytes) -> None:
+    def __init__(self, frame: bytes, scale: Optional["Table"] = None) -> None:
+        #: What its columns were standardised by, where they were: two rows, the means and the deviations.
+        self.scale = scale
         self.frame, rest = cut(frame)
         if rest:
             raise BadInput(f"{len(rest)} bytes follow the table", hint="use `tables` for several")
@@ -80,14 +83,14 @@ class Table:
         """The same rows with these labels."""
         end = len(self.frame) - (self.rows if self._is_labelled else 0)
         head = HEAD.pack(MAGIC, self._encoding, 1, 0, self.rows, self.columns)
-        return Table(head + self.frame[HEAD.size : end] + labels_of(labels, self.rows))
+        return Table(head + self.frame[HEAD.size : end] + labels_of(labels, self.rows), self.scale)
 
     def without_labels(self) -> "Table":
         """The same rows without labels."""
         if not self._is_labelled:
             return self
         head = HEAD.pack(MAGIC, self._encoding, 0, 0, self.rows, self.columns)
-        return Table(head + self.frame[HEAD.size : -self.rows])
+        return Table(head + self.frame[HEAD.size : -self.rows], self.scale)
 
     def values(self) -> "array[float]":
         """All values, row after row."""
@@ -162,7 +165,11 @@ def cut(data: bytes) -> Tuple[bytes, bytes]:
         )
     _, encoding, labelled, zero, rows, columns = HEAD.unpack_from(data)
     if encoding not in VALUE_BYTES or labelled > 1 or zero or not rows or not columns:
-        raise BadInput("the head of the table is wrong", detail=bytes(data[: HEAD.size]).hex(), hint="see examples/src/tabular/frame.rs")
+        raise BadInput(
+            "the head of the table is wrong",
+            detail=bytes(data[: HEAD.size]).hex(),
+            hint="see examples/src/tabular/frame.rs",
+        )
     scales = 16 * columns if encoding == 2 else 0
     end = HEAD.size + scales + rows * columns * VALUE_BYTES[encoding] + (rows if labelled else 0)
     if end > len(data):
@@ -173,7 +180,11 @@ def cut(data: bytes) -> Tuple[bytes, bytes]:
 def _of_array(numpy: Any, data: Any, allow_missing: bool) -> Tuple[int, int, bytes]:
     values = numpy.asarray(data)
     if values.ndim != 2:
-        hint = "give rows of columns; one column is data.reshape(-1, 1)" if values.ndim == 1 else "give two dimensions: rows of columns"
+        hint = (
+            "give rows of columns; one column is data.reshape(-1, 1)"
+            if values.ndim == 1
+            else "give two dimensions: rows of columns"
+        )
         raise BadInput(f"the data have {values.ndim} dimensions", detail=f"their shape is {values.shape}", hint=hint)
     if 0 in values.shape:
         raise _empty(*values.shape)
@@ -190,22 +201,32 @@ def _of_array(numpy: Any, data: Any, allow_missing: bool) -> Tuple[int, int, byt
 
 def _of_rows(data: Any, allow_missing: bool) -> Tuple[int, int, bytes]:
     if isinstance(data, (str, bytes)) or not hasattr(data, "__iter__"):
-        raise BadInput(f"the data are of type {type(data).__name__}", hint="give a list of rows of numbers, or a numpy array")
+        raise BadInput(
+            f"the data are of type {type(data).__name__}", hint="give a list of rows of numbers, or a numpy array"
+        )
     values = array("d")
     rows = columns = 0
     for rows, row in enumerate(data, 1):
         if isinstance(row, (str, bytes)) or not hasattr(row, "__iter__"):
-            raise BadInput(f"row {rows - 1} is {row!r}", hint="give rows of numbers; one column is [[value], [value], …]")
+            raise BadInput(
+                f"row {rows - 1} is {row!r}", hint="give rows of numbers; one column is [[value], [value], …]"
+            )
         numbers = list(row)
         if rows == 1:
             columns = len(numbers)
         if len(numbers) != columns:
-            raise BadInput(f"row {rows - 1} has {len(numbers)} columns", detail=f"row 0 has {columns}", hint="give rows of equal length")
+            raise BadInput(
+                f"row {rows - 1} has {len(numbers)} columns",
+                detail=f"row 0 has {columns}",
+                hint="give rows of equal length",
+            )
         for column, number in enumerate(numbers):
             try:
                 value = math.nan if number is None and allow_missing else float(number)
             except (TypeError, ValueError):
-                raise BadInput(f"row {rows - 1}, column {column} is {number!r}, not a number", hint="give numbers only") from None
+                raise BadInput(
+                    f"row {rows - 1}, column {column} is {number!r}, not a number", hint="give numbers only"
+                ) from None
             if not allow_missing and not math.isfinite(value):
                 raise _missing(rows - 1, column, value)
             values.append(value)
@@ -217,7 +238,11 @@ def _of_rows(data: Any, allow_missing: bool) -> Tuple[int, int, bytes]:
 
 
 def _empty(rows: int, columns: int) -> BadInput:
-    return BadInput("the data are empty", detail=f"they have {rows} rows and {columns} columns", hint="give at least one row of one column")
+    return BadInput(
+        "the data are empty",
+        detail=f"they have {rows} rows and {columns} columns",
+        hint="give at least one row of one column",
+    )
 
 
 def _missing(row: int, column: int, value: float) -> BadInput:

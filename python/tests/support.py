@@ -34,7 +34,15 @@ def wait_until(what: str, condition: Callable[[], bool], seconds: float = LONG) 
 
 def done(text: str, **more: Any) -> Dict[str, Any]:
     """A task that ended well."""
-    view = {"schema": "shoal/v1", "task": "T", "name": "n", "state": "done", "attempt": 1, "executor": None, "exit_code": 0}
+    view = {
+        "schema": "shoal/v1",
+        "task": "T",
+        "name": "n",
+        "state": "done",
+        "attempt": 1,
+        "executor": None,
+        "exit_code": 0,
+    }
     return {**view, "output": {"text": text}, **more}
 
 
@@ -43,7 +51,8 @@ def problem(code: str, status: int, **more: Any) -> Tuple[int, Dict[str, Any]]:
 
 
 class FakeDaemon:
-    """Answers on a Unix socket as ``say(method, path, body)`` returns; notes what was asked, and on how many connections."""
+    """Answers on a Unix socket as ``say(method, path, body)`` returns; notes what was asked, and on how many
+    connections."""
 
     def __init__(self, say: Callable[[str, str, bytes], Reply]) -> None:
         self.asked: List[Tuple[str, str, bytes]] = []
@@ -76,7 +85,7 @@ class FakeDaemon:
                 self.wfile.write(data)
                 self.wfile.flush()
 
-            do_GET = do_POST = answer
+            do_GET = do_POST = do_DELETE = answer
 
             def log_message(self, *_: Any) -> None:
                 pass

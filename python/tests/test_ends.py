@@ -12,18 +12,18 @@ from support import LONG, PYTHON, Process, alive, tree, wait_until
 PROGRAM = """
 import sys, time
 from shoal.compat import LeptonAI
-lepton = LeptonAI(1, 1, loopback=True)
+lepton = LeptonAI(1, 1, loopback=sys.argv[1] == "loopback")
 print(lepton.mesh.pid, lepton.mesh.view.dir, flush=True)
 """
 
 
 @unittest.skipUnless(sys.platform == "linux", "looks into /proc")
 class Ends(unittest.TestCase):
-    def start(self, then: str) -> None:
+    def start(self, then: str, network: str = "loopback") -> None:
         """Starts a program with a mesh, and notes the mesh's processes once they are there."""
         environment = {**os.environ, "PYTHONPATH": str(PYTHON)}
         self.program = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM + then],
+            [sys.executable, "-c", PROGRAM + then, network],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -110,7 +110,8 @@ class Ends(unittest.TestCase):
             "threading.Thread(target=lambda: client.run('spin', args=[10**13], timeout=300), daemon=True).start()\n"
             "while not client.status().tasks.running: time.sleep(0.01)\n"
             "print('running', flush=True)\n"
-            "time.sleep(600)"
+            "time.sleep(600)",
+            network="emulated, where this machine allows it",
         )
         assert self.program.stdout is not None
         self.assertEqual(self.program.stdout.readline(), "running\n")
@@ -158,8 +159,10 @@ class NotStarting(unittest.TestCase):
         with mock.patch.dict(os.environ, {"SHOAL_BIN": "/nowhere"}), self.assertRaises(shoal.ProgramMissing) as caught:
             shoal.Mesh.start(1, 1)
         self.assertIn("/nowhere/shoal-testnet", str(caught.exception))
-        with mock.patch.dict(os.environ, {"SHOAL_BIN": "", "PATH": "/nowhere"}), self.assertRaises(shoal.ProgramMissing):
-            shoal.Mesh.start(1, 1)
+        nowhere = {"SHOAL_BIN": "", "PATH": "/nowhere"}
+        with mock.patch.dict(os.environ, nowhere), mock.patch("shoal.programs.BUILT", "/nowhere"):
+            with self.assertRaises(shoal.ProgramMissing):
+                shoal.Mesh.start(1, 1)
 
     def test_a_tool_that_fails_is_quoted(self) -> None:
         import shoal

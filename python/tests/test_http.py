@@ -47,7 +47,12 @@ class Reading(unittest.TestCase):
                 read(data, 8).feed(b"")
 
     def test_what_is_no_http_is_another_version(self) -> None:
-        for data in (b"SSH-2.0-x\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n", PLAIN + b"more"):
+        for data in (
+            b"SSH-2.0-x\r\n\r\n",
+            b"HTTP/1.0 200 OK\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n",
+            PLAIN + b"more",
+        ):
             with self.subTest(data=data), self.assertRaises(WrongVersion):
                 read(data, len(data))
 

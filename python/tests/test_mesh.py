@@ -2,19 +2,30 @@
 
 import asyncio
 import io
+import os
+import subprocess
 import tempfile
 import threading
 import unittest
 from pathlib import Path
+from unittest import mock
 
 from support import LONG
 import shoal
+from shoal._modules import BUNDLED
+from shoal.programs import program
 
 MESH: shoal.Mesh
 
 
 def setUpModule() -> None:
     global MESH
+    # The user's key is made where nobody's is.
+    home = tempfile.TemporaryDirectory()
+    unittest.addModuleCleanup(home.cleanup)
+    environment = mock.patch.dict(os.environ, {"XDG_DATA_HOME": home.name})
+    environment.start()
+    unittest.addModuleCleanup(environment.stop)
     MESH = shoal.Mesh.start(cloud=1, edge=2, loopback=True)
     unittest.addModuleCleanup(MESH.close)
 
@@ -68,9 +79,17 @@ class Asking(unittest.TestCase):
         with self.assertRaises(shoal.NoSuchTask):
             self.client.task("nothing")
 
+    def test_a_limit_is_raised_by_the_keyword_that_the_hint_names(self) -> None:
+        with self.assertRaises(shoal.LimitHit) as caught:
+            self.client.run("spin", args=[10**15], timeout=0.1)
+        self.assertIn("`timeout=…`", caught.exception.hint)
+        with self.assertRaises(shoal.LimitHit) as caught:
+            self.client.run("wordcount", b"word " * 10, output_limit=8)
+        self.assertIn("`output_limit=…`", caught.exception.hint)
+
     def test_a_submitted_task_is_kept_and_named_by_its_key(self) -> None:
         task = self.client.submit("wordcount", "a b c", durable=2, idempotency_key="three words", retention=600)
-        same = self.client.submit("wordcount", "a b c", durable=2, idempotency_key="three words")
+        same = MESH.client("edge-2").submit("wordcount", "a b c", durable=2, idempotency_key="three words")
 
         self.assertEqual(task.id, same.id)
         self.assertTrue(task.result(LONG).text.startswith("lines=0 words=3"))
@@ -78,6 +97,15 @@ class Asking(unittest.TestCase):
         self.assertEqual(task.explain()[-1].task, task.id)
         self.assertEqual(MESH.client("edge-2").task(task.id).result(LONG).text, task.result().text)
         self.assertIn(task.id, [view.task for view in self.client.tasks(50)])
+
+    def test_a_key_names_the_same_task_here_and_at_the_command_line(self) -> None:
+        task = self.client.submit("wordcount", "a b c", idempotency_key="either way")
+
+        module = str(BUNDLED / "wordcount.wasm")
+        command = [program("shoal"), "--api", f"unix:{self.client.socket}", "submit", module, "--key", "either way"]
+        said = subprocess.run(command, input="a b c", capture_output=True, text=True)
+
+        self.assertEqual(said.stdout.strip(), task.id, said.stderr)
 
     def test_a_task_can_be_withdrawn_and_waiting_has_an_end(self) -> None:
         task = self.client.submit("spin", args=[10**13], durable=0, timeout=30)
@@ -110,6 +138,24 @@ class Asking(unittest.TestCase):
             self.client.get("b3:" + "1" * 64)
         with self.assertRaises(shoal.NoSuchBlob):
             self.client.stat("b3:" + "1" * 64)
+
+    def test_a_pinned_blob_stays_until_it_is_removed(self) -> None:
+        blob = self.client.put(b"to be kept")
+        try:
+            self.client.pin(blob)
+        except shoal.BadRequest as error:
+            if error.status not in (404, 405):
+                raise
+            self.skipTest("these peers cannot pin")
+
+        self.assertTrue(self.client.stat(blob).pinned)
+        self.client.unpin(blob)
+        self.client.remove(blob)
+        with self.assertRaises(shoal.NoSuchBlob):
+            self.client.stat(blob)
+        kept = self.client.run("wordcount", "a b", keep_output=True, peer="cloud-1")
+        assert kept.blob is not None
+        self.assertEqual(self.client.run("wordcount", kept.blob).text.split()[0], "lines=3")
 
     def test_a_decision_names_its_winner_and_every_term(self) -> None:
         decision = self.client.dry_run("wordcount", "x", on="cloud-1")
@@ -168,6 +214,11 @@ class Asking(unittest.TestCase):
                         break
 
         self.assertEqual((states[0], states[-1]), ("accepted", "done"))
+
+    def test_silence_ends_where_a_timeout_was_given(self) -> None:
+        with self.client.events(timeout=0.3) as events, self.assertRaises(shoal.TimedOut):
+            for _ in events:
+                pass
 
     def test_threads_share_a_client(self) -> None:
         names = []

@@ -19,7 +19,9 @@ class Tables(unittest.TestCase):
         table = Table.of([[1, 2.5], (3, -4), [True, 0]], labels=[0, 1, 1.0])
 
         self.assertEqual(table.tolist(), [[1.0, 2.5], [3.0, -4.0], [1.0, 0.0]])
-        self.assertEqual((table.shape, table.labels, table.encoding, table.nbytes), ((3, 2), [0, 1, 1], "f64", 16 + 48 + 3))
+        self.assertEqual(
+            (table.shape, table.labels, table.encoding, table.nbytes), ((3, 2), [0, 1, 1], "f64", 16 + 48 + 3)
+        )
         self.assertEqual(table[-1], [1.0, 0.0])
         self.assertEqual(Table(table.frame), table)
         self.assertIsNone(table.without_labels().labels)

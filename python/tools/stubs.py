@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes `shoal/aio.pyi`, which tells type checkers that the methods of the asynchronous client are awaited.
 
-    python3 tools/stubs.py            write it
-    python3 tools/stubs.py --check    fail if it is not what would be written
+python3 tools/stubs.py            write it
+python3 tools/stubs.py --check    fail if it is not what would be written
 """
 
 from __future__ import annotations
@@ -35,9 +35,17 @@ def shared(tree: ast.Module, name: str) -> List[str]:
     found = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
     lines = []
     for method in found.body:
-        if isinstance(method, ast.FunctionDef) and any(isinstance(d, ast.Name) and d.id == "exchange" for d in method.decorator_list):
-            returned = ast.unparse(method.returns)[len("Flow[") : -1].replace("'Task'", "AsyncTask").replace("'Pipeline'", "AsyncPipeline")
-            lines.append(f"    async def {method.name}({ast.unparse(method.args)}) -> {returned}: ...  # type: ignore[override]")
+        if isinstance(method, ast.FunctionDef) and any(
+            isinstance(d, ast.Name) and d.id == "exchange" for d in method.decorator_list
+        ):
+            returned = (
+                ast.unparse(method.returns)[len("Flow[") : -1]
+                .replace("'Task'", "AsyncTask")
+                .replace("'Pipeline'", "AsyncPipeline")
+            )
+            lines.append(
+                f"    async def {method.name}({ast.unparse(method.args)}) -> {returned}: ...  # type: ignore[override]"
+            )
     return lines
 
 
@@ -46,7 +54,11 @@ def own(tree: ast.Module, name: str) -> List[str]:
     found = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
     lines = []
     for method in found.body:
-        if isinstance(method, (ast.FunctionDef, ast.AsyncFunctionDef)) and method.name not in ("_drive", "_handle", "_pipeline_handle"):
+        if isinstance(method, (ast.FunctionDef, ast.AsyncFunctionDef)) and method.name not in (
+            "_drive",
+            "_handle",
+            "_pipeline_handle",
+        ):
             kind = "async def" if isinstance(method, ast.AsyncFunctionDef) else "def"
             returned = ast.unparse(method.returns).strip("'")
             lines.append(f"    {kind} {method.name}({ast.unparse(method.args)}) -> {returned}: ...")
