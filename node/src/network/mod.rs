@@ -1,4 +1,4 @@
-//! Connections to other peers: QUIC, discovery on the local network, frames and bulk streams.
+//! Connections to other peers: QUIC, discovery on the local network, ways through NATs, frames and bulk streams.
 //!
 //! ```text
 //! driver ── send, open_bulk ─► link ═ streams of a connection ═ link ─► Frame, Bulk ── driver   (one link per neighbour)

@@ -5,7 +5,8 @@
 //!              └ no word, or a Retry           └ a TLS alert
 //! ```
 //!
-//! A datagram that begins with the name of an open invitation goes another way after the door: `join/`.
+//! A datagram that begins with the name of an open invitation goes another way after the door: `join/`. One that bears the name of a
+//! call this peer has asked for ends before it: `callback.rs`. A relayed connection has its datagrams from a stream: `circuit.rs`.
 //!
 //! **Invariant:** who has no member certificate of this mesh never gets a stream, but for the one of a machine with a
 //! ticket, which leads to the desk and nowhere else; and what its attempts take up is bounded, all addresses together and each.

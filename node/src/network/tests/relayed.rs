@@ -98,7 +98,7 @@ async fn a_relay_that_goes_is_replaced_by_another() {
     let gone = hidden.next("the end of an address", gone, |event| format!("{event:?}")).await;
 
     assert!(gone.contains(&first.address()) && is_circuit(&gone), "{gone}");
-    assert!(hidden.network.local_addresses().iter().any(|address| *address == circuit));
+    assert!(hidden.network.local_addresses().contains(&circuit));
 }
 
 #[tokio::test(flavor = "current_thread")]
