@@ -254,7 +254,7 @@ fn shifted(average: f64, second: i64, references: &[(i64, f64)], spread_min: f64
 /// The daily average that was taken at about that time.
 fn at(references: &[(i64, f64)], second: i64) -> Option<f64> {
     let (taken, average) = *references.get(references.partition_point(|(at, _)| *at < second))?;
-    (taken - second <= HOUR_S).then(|| average)
+    (taken - second <= HOUR_S).then_some(average)
 }
 
 fn median(values: &mut [f64]) -> f64 {

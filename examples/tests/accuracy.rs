@@ -101,9 +101,12 @@ fn lives_of_engines_that_were_not_seen_are_told_to_within_18_cycles() {
     assert!((squares / count).sqrt() <= 18.0, "{}", (squares / count).sqrt());
 }
 
+/// A series, its failures from and to, and the false alarms it may raise.
+type Watched = (&'static str, &'static [(&'static str, &'static str)], usize);
+
 #[test]
 fn every_labelled_failure_raises_an_alarm_and_few_are_false() {
-    let windows: [(&str, &[(&str, &str)], usize); 2] = [
+    let watched: [Watched; 2] = [
         (
             held_back::SERIES[0].1,
             &[
@@ -120,7 +123,7 @@ fn every_labelled_failure_raises_an_alarm_and_few_are_false() {
             10,
         ),
     ];
-    for (table, windows, false_max) in windows {
+    for (table, windows, false_max) in watched {
         let readings = alarms::read(table.as_bytes()).unwrap();
         let raised: Vec<&str> = alarms::alarms(&readings).iter().map(|alarm| readings[alarm.reading].time).collect();
 

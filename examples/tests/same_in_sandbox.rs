@@ -48,8 +48,8 @@ fn five_users_get_the_same_pinned_bytes_natively_and_in_the_sandbox() {
     let mut changed = Vec::new();
     for (name, pinned) in [
         ("occupancy", "81c8f3f69ae5c521bee474a7339246e0469852e7fd254becfa129584642db268"),
-        ("digit", "9bcdf33668c9a2c5543cbd4c9aefd25889f05f46662cb3234faff30d6cee5497"),
-        ("digit_small", "fc9e6b9fb3c35568f6a26167da371fd1163eef86e18037e1075f7d89884fd1d4"),
+        ("digit", "16c6a67909569bdfab28815c4da4e2954d15183a0b6740e743408fa0b80ca49a"),
+        ("digit_small", "3a50565b436e6c9ca125b45a87d3ff4d6b37acc8f98e17655cd464169aee28c3"),
         ("congestion", "dc78f5052ac045f9b3c5a8e0780e04e1ea939312ce8d5b1e62b6b3ffdc9eec12"),
         ("anomaly", "5dd0aea4b07038b298e4b1758bc06a31f00239b49135ccc277376cd361419f76"),
     ] {

@@ -172,7 +172,7 @@ pub fn five_users(plan: &Plan) -> Vec<WorkItem> {
     items
 }
 
-/// The recordings of spoken digits that no model was trained on: digit, speaker, WAV file.
+/// Recordings of spoken digits that the models under `--held-back` have not heard: digit, speaker, WAV file.
 pub fn held_back_digits() -> &'static [(u8, &'static str, &'static [u8])] {
     &data::VOICE
 }

@@ -11,11 +11,16 @@ use super::{Failure, runtime};
 
 /// Run a home, a city or a factory on a mesh, and judge its models on data they have not seen
 ///
-/// Starts 3 cloud and 2 edge peers on loopback, runs the edge's and the cloud's stages as tasks, and compares every answer with
-/// the native function's. Without --data it takes what was held back from training. Looked for in DIR, also in folders below:
-/// home: recordings `{digit}_{speaker}_{take}.wav` (8 kHz, mono, 16 bits), `*occupancy*` or `datatest*` tables.
-/// city: `.csv` of 207 speeds a row, a row each five minutes, 0 where not measured.
-/// industry: `test_FD001.txt` with `RUL_FD001.txt`; series `.csv` (timestamp,value) with `*windows*.json`.
+/// Starts 3 cloud and 2 edge peers on loopback, runs the edge's and the cloud's stages as tasks,
+/// and compares every answer with the native function's. Without --data it takes what was held
+/// back from training. Looked for in DIR and in folders below it:
+///
+///   home      `{digit}_{speaker}_{take}.wav` (8 kHz, mono, 16 bits);
+///             tables `*occupancy*` or `datatest*`
+///   city      `.csv` of 207 speeds a row, a row each five minutes, 0 where not measured
+///   industry  `test_FD001.txt` with `RUL_FD001.txt`;
+///             series `.csv` (timestamp,value) with `*windows*.json`
+///
 /// Example: shoal-testnet usecase home --data recordings --plot home.svg
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]

@@ -67,7 +67,7 @@ pub(super) fn read(paths: &[PathBuf], taken: &mut Vec<Taken>) -> Result<Vec<Seri
     let mut series = Vec::new();
     for path in paths.iter().filter(|path| files::name(path).ends_with(".csv")) {
         let text = files::text(path)?;
-        if !text.lines().next().is_some_and(|heading| heading.trim() == "timestamp,value") {
+        if text.lines().next().is_none_or(|heading| heading.trim() != "timestamp,value") {
             continue;
         }
         let shown = path.display().to_string();
