@@ -1,5 +1,7 @@
 //! What people ask of a peer: who is here, what became of a task, and why it ran where it ran.
 
+use core::time::Duration;
+
 use super::{Peer, sites};
 use crate::api::{LoadView as LoadShown, PeerView, RttView, TaskCounts, TaskView};
 use crate::certificate::Member;
@@ -7,6 +9,8 @@ use crate::id::{PeerId, TaskId};
 use crate::membership::{Neighbour, Revocations};
 use crate::message::LoadDigest;
 use crate::output::PeerState;
+use crate::placement::burst::{self, Waiting};
+use crate::placement::cost;
 use crate::placement::explain::Decision;
 use crate::task::durable::Found;
 use crate::task::requester;
@@ -240,6 +244,16 @@ impl Peer {
         let Some(entry) = self.requester.book.get(task) else { return Vec::new() };
         let variants = &entry.spec.variants;
         entry.records.iter().map(|record| record.explain(task, variants, |peer| self.member(peer))).collect()
+    }
+
+    /// In which order to submit tasks that came together: their indices.
+    pub fn order_of(&self, specs: &[&TaskSpec]) -> Vec<usize> {
+        let waiting = specs.iter().map(|spec| {
+            let work = spec.variants.first().map_or(Duration::ZERO, |variant| self.estimates.work(spec, variant));
+            let crossing = cost::transmission(spec.input_bytes(), Some(self.config.uplink_bits_per_s));
+            Waiting { deadline: spec.deadline, size: crossing.saturating_add(work) }
+        });
+        burst::order(&waiting.collect::<Vec<_>>())
     }
 
     /// Where a task would run if it were submitted now.

@@ -270,11 +270,19 @@ impl Requester {
         let work = entry.spec.variants.get(usize::from(to.variant)).map(|v| around.estimates.work(&entry.spec, v));
         let rtt = to.rtt;
         let input_bytes = entry.spec.input_bytes();
+        let mut spec = entry.spec.clone();
+        // Who runs it counts from its arrival: the way there is taken off.
+        let way_in = if to.peer == self.me {
+            Duration::ZERO
+        } else {
+            self.uplink_free.since(now) + transmission(input_bytes, Some(around.uplink_bits_per_s)) + rtt / 2
+        };
+        spec.deadline = entry.deadline_in(now).map(|left| left.saturating_sub(way_in));
         let award = Award {
             attempt,
             home: self.me,
             variant: to.variant,
-            spec: entry.spec.clone(),
+            spec,
             work: work.unwrap_or_default(),
             expected_start: to.start_in,
             // With nobody else to turn to, a later start is better than another round of talk.

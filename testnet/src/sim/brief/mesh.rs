@@ -63,10 +63,18 @@ pub fn place(instance: &Instance) -> Result<Placed, NotPlaced> {
     }
     sim.run_for(QUIET);
     let begin = sim.now();
-    let mut tasks = Vec::new();
-    for (index, user) in instance.users.iter().enumerate() {
+    let mut tasks = vec![TaskId([0; 16]); instance.users.len()];
+    for together in together(instance) {
+        let specs: Vec<TaskSpec> = together.iter().map(|user| spec(*user, &instance.users[*user])).collect();
+        let user = &instance.users[together[0]];
         sim.run_to(begin + user.at);
-        tasks.push(sim.submit_spec(user.home, spec(index, user), Duration::ZERO, user.output_bytes));
+        // As a daemon hands over what has come in.
+        let order = sim.peer(user.home).map(|peer| peer.order_of(&specs.iter().collect::<Vec<_>>()));
+        for number in order.unwrap_or_default() {
+            let user = &instance.users[together[number]];
+            tasks[together[number]] =
+                sim.submit_spec(user.home, specs[number].clone(), Duration::ZERO, user.output_bytes);
+        }
     }
     sim.run_until_done(AFTER, |sim| sim.open_tasks() == 0);
     let met = tasks.iter().enumerate().map(|(index, task)| {
@@ -80,6 +88,24 @@ pub fn place(instance: &Instance) -> Result<Placed, NotPlaced> {
         sim.ended(*task).map_or(Duration::MAX, |ended| ended.at.since(begin + user.at))
     });
     Ok(Placed { met: met.collect::<Result<_, _>>()?, ended_in: ended_in.collect(), decisions: decisions.collect() })
+}
+
+/// Users whose tasks arise at one place at one moment.
+fn together(instance: &Instance) -> Vec<Vec<usize>> {
+    let mut all: Vec<Vec<usize>> = Vec::new();
+    for (index, user) in instance.users.iter().enumerate() {
+        let is_one = |other: &&mut Vec<usize>| {
+            other.iter().all(|other| {
+                let other = &instance.users[*other];
+                (other.home, other.at) == (user.home, user.at)
+            })
+        };
+        match all.iter_mut().find(is_one) {
+            Some(others) => others.push(index),
+            None => all.push(vec![index]),
+        }
+    }
+    all
 }
 
 /// Has one build of a user's run at a machine, and waits for it.
