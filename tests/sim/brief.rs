@@ -26,7 +26,8 @@ fn a_user_alone_gets_the_best_there_is() {
 /// The same instance is decided the same way each time.
 #[test]
 fn an_instance_is_placed_the_same_way_each_time() {
-    let solved = || Solved::of(Instance::draw(Shape::default(), instance_seed(5, 3))).expect("nothing goes wrong in it");
+    let solved =
+        || Solved::of(Instance::draw(Shape::default(), instance_seed(5, 3))).expect("nothing goes wrong in it");
 
     let (first, second) = (solved(), solved());
 

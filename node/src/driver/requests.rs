@@ -38,7 +38,9 @@ impl Driver {
     fn submit_all(&mut self, burst: Vec<(Box<Submission>, TaskReply)>) {
         let order = match burst.len() {
             0 | 1 => (0..burst.len()).collect(),
-            _ => self.peer.order_of(&burst.iter().map(|(submission, _)| &submission.spec).collect::<Vec<_>>()),
+            _ => self
+                .peer
+                .order_of(self.clock.now(), &burst.iter().map(|(submission, _)| &submission.spec).collect::<Vec<_>>()),
         };
         let mut burst: Vec<_> = burst.into_iter().map(Some).collect();
         for index in order {

@@ -1,7 +1,5 @@
 //! What people ask of a peer: who is here, what became of a task, and why it ran where it ran.
 
-use core::time::Duration;
-
 use super::{Peer, sites};
 use crate::api::{LoadView as LoadShown, PeerView, RttView, TaskCounts, TaskView};
 use crate::certificate::Member;
@@ -9,11 +7,9 @@ use crate::id::{PeerId, TaskId};
 use crate::membership::{Neighbour, Revocations};
 use crate::message::LoadDigest;
 use crate::output::PeerState;
-use crate::placement::burst::{self, Waiting};
-use crate::placement::cost;
 use crate::placement::explain::Decision;
 use crate::task::durable::Found;
-use crate::task::requester;
+use crate::task::requester::{self, Requester};
 use crate::task::spec::TaskSpec;
 use crate::time::{Time, micros, millis};
 
@@ -247,17 +243,17 @@ impl Peer {
     }
 
     /// In which order to submit tasks that came together: their indices.
-    pub fn order_of(&self, specs: &[&TaskSpec]) -> Vec<usize> {
-        let waiting = specs.iter().map(|spec| {
-            let work = spec.variants.first().map_or(Duration::ZERO, |variant| self.estimates.work(spec, variant));
-            let crossing = cost::transmission(spec.input_bytes(), Some(self.config.uplink_bits_per_s));
-            Waiting { deadline: spec.deadline, size: crossing.saturating_add(work) }
-        });
-        burst::order(&waiting.collect::<Vec<_>>())
+    pub fn order_of(&self, now: Time, specs: &[&TaskSpec]) -> Vec<usize> {
+        self.ask_requester(now, |requester, around| requester.order_of(now, specs, around))
     }
 
     /// Where a task would run if it were submitted now.
     pub fn dry_run(&self, now: Time, spec: &TaskSpec) -> Decision {
+        self.ask_requester(now, |requester, around| requester.dry_run(now, spec, around, |peer| self.member(peer)))
+    }
+
+    /// Asks the requesting half something that changes nothing.
+    fn ask_requester<T>(&self, now: Time, ask: impl FnOnce(&Requester, &requester::Around<'_>) -> T) -> T {
         let own_load = self.executing.load(now);
         let mut rng = self.rng.clone();
         let found = sites(now, &self.me, &own_load, &self.membership, &self.latency, &self.loads);
@@ -271,7 +267,7 @@ impl Peer {
             uplink_bits_per_s: self.config.uplink_bits_per_s,
             rng: &mut rng,
         };
-        self.requester.dry_run(now, spec, &around, |peer| self.member(peer))
+        ask(&self.requester, &around)
     }
 
     /// How much of what each class of message may take up the busiest neighbour has ever used, in thousandths.

@@ -31,11 +31,8 @@ impl World {
         let peer = |index: usize| PeerId([index as u8 + 1; 32]);
         let module = |index: usize| BlobId([index as u8; 32]);
         let member = |index| Member { peer: peer(index), name: "x".into(), role: Role::Edge, labels: BTreeMap::new() };
-        let load = |(speed, _, _, kbps): &Place| LoadDigest {
-            speed: *speed,
-            uplink_bits_per_s: kbps * 1_000,
-            ..test_load()
-        };
+        let load =
+            |(speed, _, _, kbps): &Place| LoadDigest { speed: *speed, uplink_bits_per_s: kbps * 1_000, ..test_load() };
         let mut estimates = Estimates::default();
         for (index, (work_ms, _)) in builds.iter().enumerate() {
             let run = Duration::from_millis(*work_ms);

@@ -10,7 +10,9 @@ use core::time::Duration;
 pub struct Waiting {
     /// The answer is worth less after this long.
     pub deadline: Option<Duration>,
-    /// What its input takes on the uplink, and its run on a reference core.
+    /// When the answer would be home if it were the only one.
+    pub alone: Duration,
+    /// Of that, what it keeps from others: its input on the uplink, and its run.
     pub size: Duration,
 }
 
@@ -19,9 +21,9 @@ pub fn order(tasks: &[Waiting]) -> Vec<usize> {
     let all: Duration = tasks.iter().fold(Duration::ZERO, |sum, task| sum.saturating_add(task.size));
     let key = |index: &usize| {
         let task = tasks.get(*index)?;
-        // Behind all others it would end at the sum of all.
-        let urgent = task.deadline.filter(|deadline| *deadline < all);
-        let spare = urgent.map(|deadline| deadline.saturating_sub(task.size));
+        let behind_all = task.alone.saturating_add(all.saturating_sub(task.size));
+        let urgent = task.deadline.filter(|deadline| *deadline < behind_all);
+        let spare = urgent.map(|deadline| deadline.saturating_sub(task.alone));
         Some((spare.is_none(), spare, task.size, *index))
     };
     let mut order: Vec<usize> = (0..tasks.len()).collect();
@@ -36,7 +38,11 @@ mod tests {
     #[track_caller]
     fn assert_order(tasks: &[(Option<u64>, u64)], expected: &[usize]) {
         let ms = Duration::from_millis;
-        let waiting = |(deadline, size): &(Option<u64>, u64)| Waiting { deadline: deadline.map(ms), size: ms(*size) };
+        let waiting = |(deadline, size): &(Option<u64>, u64)| Waiting {
+            deadline: deadline.map(ms),
+            alone: ms(*size),
+            size: ms(*size),
+        };
         assert_eq!(order(&tasks.iter().map(waiting).collect::<Vec<_>>()), expected);
     }
 
@@ -60,7 +66,7 @@ mod tests {
 
     #[test]
     fn sizes_that_add_up_to_no_time_are_no_panic() {
-        let endless = Waiting { deadline: Some(Duration::ZERO), size: Duration::MAX };
+        let endless = Waiting { deadline: Some(Duration::ZERO), alone: Duration::MAX, size: Duration::MAX };
 
         assert_eq!(order(&[endless; 3]), [0, 1, 2]);
     }

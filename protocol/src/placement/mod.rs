@@ -125,7 +125,12 @@ impl Candidate {
     pub fn starting_in(&self, start_in: Duration) -> Assessment {
         let terms = Terms { start_in, prepare: Duration::ZERO, ..self.terms };
         // What was offered is offered for this build.
-        Assessment { cost: Some(cost::cost(&self.job, &terms)), start_in, builds: Vec::new(), ..self.assessment.clone() }
+        Assessment {
+            cost: Some(cost::cost(&self.job, &terms)),
+            start_in,
+            builds: Vec::new(),
+            ..self.assessment.clone()
+        }
     }
 }
 

@@ -41,12 +41,7 @@ impl Record {
     }
 
     /// The record of a task with these builds, as people read it.
-    pub fn explain(
-        &self,
-        task: TaskId,
-        variants: &[Variant],
-        member: impl Fn(PeerId) -> Option<Member>,
-    ) -> Decision {
+    pub fn explain(&self, task: TaskId, variants: &[Variant], member: impl Fn(PeerId) -> Option<Member>) -> Decision {
         let name = |peer: PeerId| member(peer).map_or_else(|| peer.short(), |member| member.name);
         let mut candidates: Vec<_> =
             self.assessments.iter().map(|assessment| self.candidate(assessment, variants, &name)).collect();
@@ -64,12 +59,7 @@ impl Record {
         }
     }
 
-    fn candidate(
-        &self,
-        assessment: &Assessment,
-        variants: &[Variant],
-        name: &impl Fn(PeerId) -> String,
-    ) -> Candidate {
+    fn candidate(&self, assessment: &Assessment, variants: &[Variant], name: &impl Fn(PeerId) -> String) -> Candidate {
         let noted = self.verdicts.iter().find(|(peer, ..)| *peer == assessment.peer);
         let (verdict, note) = match (noted, &assessment.exclusion) {
             (Some((_, verdict, note)), _) => (*verdict, note.clone()),

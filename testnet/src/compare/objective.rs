@@ -156,17 +156,13 @@ async fn teach(
 ) -> Result<(), CompareError> {
     for (index, user) in instance.users.iter().enumerate() {
         for _ in 0..TRIES {
-            let tried =
-                TaskRequest { local_only: true, deadline_ms: None, ..of_user(instance, index, module, spin) };
+            let tried = TaskRequest { local_only: true, deadline_ms: None, ..of_user(instance, index, module, spin) };
             clients[user.home].run(tried).await.map_err(failed_at(names, user.home, "run a task"))?;
         }
         let was_heard = instance.users.iter().take(index).any(|before| before.home == user.home);
         for name in names.iter().filter(|name| **name != names[user.home] && !was_heard) {
-            let there = TaskRequest {
-                peer: Some(name.clone()),
-                deadline_ms: None,
-                ..of_user(instance, index, module, spin)
-            };
+            let there =
+                TaskRequest { peer: Some(name.clone()), deadline_ms: None, ..of_user(instance, index, module, spin) };
             clients[user.home].run(there).await.map_err(failed_at(names, user.home, "run a task"))?;
         }
     }
@@ -239,7 +235,8 @@ fn achieved(seed: u64, mut instance: Instance, names: &[String], went: &[Went]) 
         .map(|(user, went)| {
             let downlink = instance.machines[went.executor].uplink_bits_per_s;
             let moves = went.executor != user.home;
-            let back = transmission(user.output_bytes, moves.then_some(downlink)) + instance.way(went.executor, user.home);
+            let back =
+                transmission(user.output_bytes, moves.then_some(downlink)) + instance.way(went.executor, user.home);
             // Everything before the run, whatever it was spent on.
             Met { start_in: went.took.saturating_sub(went.run + back), ..instance.alone(user, went.executor, 0) }
         })

@@ -69,10 +69,8 @@ pub struct Sweep {
 /// Runs every recording under each λ over each link.
 pub fn sweep(seed: u64) -> Sweep {
     let voice = Voice { recordings: recordings(), losses: losses() };
-    let points: Vec<Point> = LINKS_MBPS
-        .iter()
-        .flat_map(|link| LAMBDAS.iter().map(|lambda| point(seed, *lambda, *link, &voice)))
-        .collect();
+    let points: Vec<Point> =
+        LINKS_MBPS.iter().flat_map(|link| LAMBDAS.iter().map(|lambda| point(seed, *lambda, *link, &voice))).collect();
     let changes = |of: fn(&Point) -> f64| {
         points.windows(2).filter(|two| two[0].link_mbps == two[1].link_mbps && of(&two[0]) != of(&two[1])).count()
     };
@@ -163,7 +161,9 @@ fn point(seed: u64, lambda: f64, link_mbps: f64, voice: &Voice) -> Point {
     }
     let (mut loss, mut completion, mut small, mut away, mut wrong) = (0.0, Duration::ZERO, 0, 0, 0);
     for recording in &voice.recordings {
-        let Some((build, executor, took)) = run(&mut sim, home, spec(recording, voice.losses), recording) else { continue };
+        let Some((build, executor, took)) = run(&mut sim, home, spec(recording, voice.losses), recording) else {
+            continue;
+        };
         loss += voice.losses.get(build).copied().unwrap_or_default();
         completion += took;
         small += usize::from(build > 0);

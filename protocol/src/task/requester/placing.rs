@@ -5,7 +5,6 @@ use super::*;
 use crate::placement::policy;
 use crate::task::home::Promise;
 use crate::task::spec::Patience;
-use crate::time::from_millis_f64;
 
 /// A task that failed so often is given to nobody who has not shown that it does what it says.
 const FAILURES_TO_PLAY_SAFE: u32 = 3;

@@ -177,9 +177,10 @@ fn explained(solved: &Solved) -> String {
         ));
     }
     for (index, user) in instance.users.iter().enumerate() {
-        let builds = user.builds.iter().map(|build| {
-            format!("{} {:.1} ms loss {:.4}", build.name, millis(build.work), build.loss)
-        });
+        let builds = user
+            .builds
+            .iter()
+            .map(|build| format!("{} {:.1} ms loss {:.4}", build.name, millis(build.work), build.loss));
         line(format!(
             "user {index} at {}, {:.1} ms: {} B in, {} B out, deadline {}; {}",
             name(instance, user.home),
@@ -190,12 +191,13 @@ fn explained(solved: &Solved) -> String {
             builds.collect::<Vec<_>>().join(", ")
         ));
     }
-    for (who, met, total) in
-        [("mesh", &placed.met, solved.mesh_total()), ("optimum", &optimum.met, optimum.total)]
-    {
+    for (who, met, total) in [("mesh", &placed.met, solved.mesh_total()), ("optimum", &optimum.met, optimum.total)] {
         line(format!("{who}: {total:.2}"));
         for (index, (user, met)) in instance.users.iter().zip(met).enumerate() {
-            line(format!("  user {index} {}", went(instance, user.builds[met.build].name, met, &instance.cost(user, met))));
+            line(format!(
+                "  user {index} {}",
+                went(instance, user.builds[met.build].name, met, &instance.cost(user, met))
+            ));
         }
     }
     line(format!("mesh / optimum {:.4}", solved.ratio()));
@@ -203,7 +205,10 @@ fn explained(solved: &Solved) -> String {
         for decision in decisions {
             let candidates = decision.candidates.iter().map(|candidate| {
                 let cost = candidate.cost.map_or("-".to_owned(), |cost| format!("{:.1}", cost.total()));
-                format!("{} {:?} build {} {cost} {}", candidate.name, candidate.verdict, candidate.variant, candidate.note)
+                format!(
+                    "{} {:?} build {} {cost} {}",
+                    candidate.name, candidate.verdict, candidate.variant, candidate.note
+                )
             });
             let candidates = candidates.collect::<Vec<_>>().join("; ");
             line(format!("user {index}, attempt {}, {:?}: {candidates}", decision.epoch, decision.method));

@@ -69,7 +69,8 @@ fn text(sweep: &Sweep) -> String {
         );
     }
     let (builds, places) = (sweep.build_changes, sweep.place_changes);
-    let _ = writeln!(text, "from one λ to the next other builds were chosen {builds} times, other places {places} times");
+    let _ =
+        writeln!(text, "from one λ to the next other builds were chosen {builds} times, other places {places} times");
     text
 }
 

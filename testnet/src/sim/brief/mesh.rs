@@ -1,8 +1,8 @@
 //! An instance in a mesh of the very peers that `shoald` ships.
 //!
 //! The mesh forms, and each user has run each build of its model once where it sits: so its home knows what they take. Then
-//! each home has had something run at every other machine, one after the other: so it has heard of its load. When all is
-//! idle again the tasks are handed in, each when it arises, and what becomes of them is looked up.
+//! every machine has had something run at every other one, one after the other: so all have heard of each other's load. When
+//! all is idle again the tasks are handed in, each when it arises, and what becomes of them is looked up.
 //!
 //! **Not here:** deciding. A decision that could be read here would be a decision made twice.
 
@@ -55,11 +55,10 @@ pub fn place(instance: &Instance) -> Result<Placed, NotPlaced> {
             run_at(&mut sim, index, user, build, user.home).map_err(|why| failed(index, why))?;
         }
     }
-    for (index, user) in instance.users.iter().enumerate() {
-        let was_heard = instance.users.iter().take(index).any(|before| before.home == user.home);
-        for machine in (0..instance.machines.len()).filter(|machine| *machine != user.home && !was_heard) {
-            run_at(&mut sim, index, user, 0, machine).map_err(|why| failed(index, why))?;
-        }
+    let machines = 0..instance.machines.len();
+    for (home, machine) in machines.clone().flat_map(|home| machines.clone().map(move |machine| (home, machine))) {
+        let Some(user) = instance.users.first().filter(|_| home != machine) else { continue };
+        run_at(&mut sim, 0, &User { home, ..user.clone() }, 0, machine).map_err(|why| failed(0, why))?;
     }
     sim.run_for(QUIET);
     let begin = sim.now();
@@ -69,7 +68,7 @@ pub fn place(instance: &Instance) -> Result<Placed, NotPlaced> {
         let user = &instance.users[together[0]];
         sim.run_to(begin + user.at);
         // As a daemon hands over what has come in.
-        let order = sim.peer(user.home).map(|peer| peer.order_of(&specs.iter().collect::<Vec<_>>()));
+        let order = sim.peer(user.home).map(|peer| peer.order_of(sim.now(), &specs.iter().collect::<Vec<_>>()));
         for number in order.unwrap_or_default() {
             let user = &instance.users[together[number]];
             tasks[together[number]] =
@@ -81,12 +80,14 @@ pub fn place(instance: &Instance) -> Result<Placed, NotPlaced> {
         let user = &instance.users[index];
         met(&sim, *task, begin + user.at, instance.crossing(user, usize::MAX)).map_err(|why| failed(index, why))
     });
-    let decisions = tasks.iter().zip(&instance.users).map(|(task, user)| {
-        sim.peer(user.home).map(|peer| peer.explain(*task)).unwrap_or_default()
-    });
-    let ended_in = tasks.iter().zip(&instance.users).map(|(task, user)| {
-        sim.ended(*task).map_or(Duration::MAX, |ended| ended.at.since(begin + user.at))
-    });
+    let decisions = tasks
+        .iter()
+        .zip(&instance.users)
+        .map(|(task, user)| sim.peer(user.home).map(|peer| peer.explain(*task)).unwrap_or_default());
+    let ended_in = tasks
+        .iter()
+        .zip(&instance.users)
+        .map(|(task, user)| sim.ended(*task).map_or(Duration::MAX, |ended| ended.at.since(begin + user.at)));
     Ok(Placed { met: met.collect::<Result<_, _>>()?, ended_in: ended_in.collect(), decisions: decisions.collect() })
 }
 
@@ -115,7 +116,11 @@ fn run_at(sim: &mut Sim, index: usize, user: &User, build: usize, machine: usize
     spec.deadline = None;
     spec.policy.peer = Some(sim.id(machine));
     let task = sim.submit_spec(user.home, spec, Duration::ZERO, user.output_bytes);
-    if sim.run_until_done(AFTER, |sim| sim.ended(task).is_some()) { Ok(()) } else { Err("it was not run before".into()) }
+    if sim.run_until_done(AFTER, |sim| sim.ended(task).is_some()) {
+        Ok(())
+    } else {
+        Err("it was not run before".into())
+    }
 }
 
 fn met(sim: &Sim, task: TaskId, submitted: Time, crossing: Duration) -> Result<Met, String> {

@@ -108,9 +108,7 @@ impl Search<'_> {
     /// The best orders on every uplink and at every machine, for the tasks that have a place.
     fn best_orders(&self, taken: &[Choice], cost: &dyn Fn(&User, &Choice, &Met) -> f64) -> Plan {
         let machines = self.instance.machines.len();
-        let moves = |user: usize, home: usize| {
-            self.instance.users[user].home == home && taken[user].machine != home
-        };
+        let moves = |user: usize, home: usize| self.instance.users[user].home == home && taken[user].machine != home;
         let mut leaving: Vec<Vec<usize>> =
             (0..machines).map(|home| (0..taken.len()).filter(|user| moves(*user, home)).collect()).collect();
         leaving.retain(|users| users.len() > 1);
