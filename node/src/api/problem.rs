@@ -164,7 +164,9 @@ impl From<SpecError> for ApiError {
         let (code, status) = match error {
             SpecError::Inaccurate { .. } => (codes::NO_CANDIDATE, StatusCode::CONFLICT),
             SpecError::TooLarge { .. } => (codes::TOO_LARGE, StatusCode::PAYLOAD_TOO_LARGE),
-            SpecError::Variants { .. } | SpecError::Number { .. } => (codes::BAD_REQUEST, StatusCode::BAD_REQUEST),
+            SpecError::Variants { .. } | SpecError::Number { .. } | SpecError::Inaccurate { .. } => {
+                (codes::BAD_REQUEST, StatusCode::BAD_REQUEST)
+            }
         };
         Self::new(code, status, error.to_string(), error.hint())
     }

@@ -11,6 +11,7 @@
 
 #[cfg(test)]
 mod builds_tests;
+pub mod burst;
 mod choice;
 pub mod cost;
 pub mod estimates;

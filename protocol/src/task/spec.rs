@@ -530,3 +530,34 @@ impl RunReport {
         Self { ending, output, log: Vec::new(), run: Duration::ZERO, memory_bytes: 0 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_accuracy_is_one_less_a_loss_in_the_numbers_that_people_write() {
+        for (accuracy, loss) in [(0.9667, 0.0333), (0.95, 0.05), (1.0, 0.0), (0.0, 1.0), (0.93, 0.07)] {
+            assert_eq!(Loss::of_accuracy(accuracy), Loss::from(loss));
+            assert_eq!(Loss::from(loss).accuracy(), accuracy);
+        }
+    }
+
+    #[test]
+    fn a_task_without_a_build_that_is_accurate_enough_is_refused_with_both_numbers() {
+        let mut spec = TaskSpec::of_module(BlobId([1; 32]), 1);
+        spec.variants[0].loss = 0.0667;
+        spec.policy.loss_max = Some(Loss::of_accuracy(0.9333));
+        assert_eq!(spec.check(), Ok(()), "just accurate enough");
+
+        spec.policy.loss_max = Some(Loss::of_accuracy(0.95));
+
+        let refused = spec.check().unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "no build is accurate enough: accuracy 0.95 is asked for (a loss of at most 0.05), and the best has 0.9333 (a \
+             loss of 0.0667)"
+        );
+        assert!(refused.hint().contains("--min-accuracy"));
+    }
+}

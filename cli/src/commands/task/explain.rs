@@ -107,6 +107,12 @@ impl Explained {
         }
     }
 
+    /// What to call the build that a candidate would run.
+    fn build(&self, candidate: &Candidate) -> String {
+        let said = candidate.builds.iter().find(|of| of.variant == candidate.variant);
+        said.map_or_else(|| self.subject.build(candidate.variant), |of| of.name.clone())
+    }
+
     fn candidates(&self, decision: &Decision) -> Table {
         let header = ["PEER", "VERDICT", "cost", "= loss", "+ wait", "+ transfer", "+ compute", "home in", "note"];
         let mut table = Table::new(header).indented("  ");
@@ -117,8 +123,8 @@ impl Explained {
         for candidate in &decision.candidates {
             let note = match &candidate.note {
                 note if !has_builds || candidate.cost.is_none() => note.clone(),
-                note if note.is_empty() => format!("build {}", self.subject.build(candidate.variant)),
-                note => format!("build {}; {note}", self.subject.build(candidate.variant)),
+                note if note.is_empty() => format!("build {}", self.build(candidate)),
+                note => format!("build {}; {note}", self.build(candidate)),
             };
             let ahead = candidate.cost.map(|cost| cost.ahead).filter(|ahead| *ahead > 0.0);
             let note = match ahead.map(|ahead| format!("+ {} for what follows in its pipeline", number(ahead))) {

@@ -6,7 +6,6 @@ use crate::placement::inputs::Inputs;
 use crate::placement::policy;
 use crate::task::home::Promise;
 use crate::task::spec::Patience;
-use crate::time::from_millis_f64;
 
 /// A task that failed so often is given to nobody who has not shown that it does what it says.
 const FAILURES_TO_PLAY_SAFE: u32 = 3;
@@ -274,6 +273,14 @@ impl Requester {
         let link = HomeLink { uplink_bits_per_s: around.uplink_bits_per_s, uplink_wait: self.uplink_free.since(now) };
         let mut spec = entry.spec.clone();
         name_sources(&mut spec, to.peer, self.me, &Inputs::of(&entry.spec, (around.sites)(), &link, around.holders));
+        // Who runs it counts from its arrival: the way there is taken off.
+        let way_in = if to.peer == self.me {
+            Duration::ZERO
+        } else {
+            let sent = transmission(to.lacking.from_home_bytes, Some(around.uplink_bits_per_s));
+            self.uplink_free.since(now) + sent + rtt / 2
+        };
+        spec.deadline = entry.deadline_in(now).map(|left| left.saturating_sub(way_in));
         let award = Award {
             attempt,
             home: self.me,

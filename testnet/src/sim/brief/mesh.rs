@@ -1,8 +1,8 @@
 //! An instance in a mesh of the very peers that `shoald` ships.
 //!
 //! The mesh forms, and each user has run each build of its model once where it sits: so its home knows what they take. Then
-//! each home has had something run at every other machine, one after the other: so it has heard of its load. When all is
-//! idle again the tasks are handed in, each when it arises, and what becomes of them is looked up.
+//! every machine has had something run at every other one, one after the other: so all have heard of each other's load. When
+//! all is idle again the tasks are handed in, each when it arises, and what becomes of them is looked up.
 //!
 //! **Not here:** deciding. A decision that could be read here would be a decision made twice.
 
@@ -55,18 +55,25 @@ pub fn place(instance: &Instance) -> Result<Placed, NotPlaced> {
             run_at(&mut sim, index, user, build, user.home).map_err(|why| failed(index, why))?;
         }
     }
-    for (index, user) in instance.users.iter().enumerate() {
-        let was_heard = instance.users.iter().take(index).any(|before| before.home == user.home);
-        for machine in (0..instance.machines.len()).filter(|machine| *machine != user.home && !was_heard) {
-            run_at(&mut sim, index, user, 0, machine).map_err(|why| failed(index, why))?;
-        }
+    let machines = 0..instance.machines.len();
+    for (home, machine) in machines.clone().flat_map(|home| machines.clone().map(move |machine| (home, machine))) {
+        let Some(user) = instance.users.first().filter(|_| home != machine) else { continue };
+        run_at(&mut sim, 0, &User { home, ..user.clone() }, 0, machine).map_err(|why| failed(0, why))?;
     }
     sim.run_for(QUIET);
     let begin = sim.now();
-    let mut tasks = Vec::new();
-    for (index, user) in instance.users.iter().enumerate() {
+    let mut tasks = vec![TaskId([0; 16]); instance.users.len()];
+    for together in together(instance) {
+        let specs: Vec<TaskSpec> = together.iter().map(|user| spec(*user, &instance.users[*user])).collect();
+        let user = &instance.users[together[0]];
         sim.run_to(begin + user.at);
-        tasks.push(sim.submit_spec(user.home, spec(index, user), Duration::ZERO, user.output_bytes));
+        // As a daemon hands over what has come in.
+        let order = sim.peer(user.home).map(|peer| peer.order_of(sim.now(), &specs.iter().collect::<Vec<_>>()));
+        for number in order.unwrap_or_default() {
+            let user = &instance.users[together[number]];
+            tasks[together[number]] =
+                sim.submit_spec(user.home, specs[number].clone(), Duration::ZERO, user.output_bytes);
+        }
     }
     sim.run_until_done(AFTER, |sim| sim.open_tasks() == 0);
     let met = tasks.iter().enumerate().map(|(index, task)| {
@@ -82,6 +89,24 @@ pub fn place(instance: &Instance) -> Result<Placed, NotPlaced> {
         .zip(&instance.users)
         .map(|(task, user)| sim.ended(*task).map_or(Duration::MAX, |ended| ended.at.since(begin + user.at)));
     Ok(Placed { met: met.collect::<Result<_, _>>()?, ended_in: ended_in.collect(), decisions: decisions.collect() })
+}
+
+/// Users whose tasks arise at one place at one moment.
+fn together(instance: &Instance) -> Vec<Vec<usize>> {
+    let mut all: Vec<Vec<usize>> = Vec::new();
+    for (index, user) in instance.users.iter().enumerate() {
+        let is_one = |other: &&mut Vec<usize>| {
+            other.iter().all(|other| {
+                let other = &instance.users[*other];
+                (other.home, other.at) == (user.home, user.at)
+            })
+        };
+        match all.iter_mut().find(is_one) {
+            Some(others) => others.push(index),
+            None => all.push(vec![index]),
+        }
+    }
+    all
 }
 
 /// Has one build of a user's run at a machine, and waits for it.
