@@ -247,6 +247,14 @@ impl BlobStore {
                 let _ = fs::remove_file(self.tree_path(id));
             }
         }
+        let incoming = &self.0.incoming;
+        for entry in fs::read_dir(incoming).map_err(BlobError::io("list", incoming))?.flatten() {
+            let name = entry.file_name();
+            let id = name.to_str().and_then(|name| format!("b3:{}", name.strip_suffix(".tree")?).parse().ok());
+            if id.is_some_and(|id| self.part_of(id).is_none()) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! A whole daemon in this process, spoken to over its socket as any client would.
 
+mod blobs;
 mod fixture;
 
 use serde_json::json;

@@ -14,7 +14,7 @@ const SLICE_BYTES: usize = (GROUP_BYTES * SLICE_GROUPS) as usize;
 const OVERHEAD_BYTES: u64 = 4_096;
 
 fn content(size: usize) -> Vec<u8> {
-    (0..size).map(|i| (i * 31 >> 4) as u8).collect()
+    (0..size).map(|i| ((i * 31) >> 4) as u8).collect()
 }
 
 fn server(of: &Fixture) -> BlobServer {

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use shoal_protocol::Role;
+use shoal_protocol::api::{Listing, PeerView, Status};
 use shoal_protocol::certificate::{Issuer, MemberCertificate, SecretKey};
+use shoal_protocol::output::PeerState;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -49,8 +51,42 @@ pub(super) fn daemon() -> (Daemon, Running) {
     let socket = dir.path().join("api.sock");
     let (stop, stopped) = mpsc::channel(2);
     let daemon = Daemon { dir, socket, stop };
-    let running = daemon.start(daemon.dir.path(), stopped);
+    let running = daemon.start(daemon.dir.path(), Vec::new(), stopped);
     (daemon, Running(Box::pin(running)))
+}
+
+/// Runs a test beside two daemons of one mesh that are connected.
+pub(super) fn in_pair<F: Future<Output = ()>>(test: impl FnOnce(Rc<Daemon>, Rc<Daemon>) -> F) {
+    in_daemon(|first| async move {
+        let bootstrap = loop {
+            let status: Status = first.get("/v1/status").await.json();
+            if !status.addresses.is_empty() {
+                break status.addresses;
+            }
+            sleep(Duration::from_millis(10)).await;
+        };
+        let dir = tempfile::tempdir().unwrap();
+        make_member(dir.path());
+        let (stop, stopped) = mpsc::channel(2);
+        let second = Rc::new(Daemon { socket: dir.path().join("api.sock"), dir, stop });
+        let mut running = Box::pin(second.start(second.dir.path(), bootstrap, stopped));
+        // A peer that is there and has said what it can do, so that tasks are placed on it.
+        let is_there = |peer: &PeerView| peer.state == PeerState::Alive && peer.load.is_some();
+        let story = async {
+            for daemon in [&first, &second] {
+                while !daemon.get("/v1/peers").await.json::<Listing<PeerView>>().items.iter().any(is_there) {
+                    sleep(Duration::from_millis(10)).await;
+                }
+            }
+            test(Rc::clone(&first), Rc::clone(&second)).await;
+        };
+        tokio::select! {
+            early = &mut running => panic!("the second daemon ended: {early:?}"),
+            () = story => {}
+        }
+        second.stop.send(()).await.unwrap();
+        running.await.unwrap();
+    });
 }
 
 /// Runs a test beside a daemon, and stops the daemon after it.
@@ -88,7 +124,12 @@ impl Daemon {
         &self.socket
     }
 
-    fn start(&self, data_dir: &Path, stop: mpsc::Receiver<()>) -> impl Future<Output = Result<(), StartError>> + use<> {
+    fn start(
+        &self,
+        data_dir: &Path,
+        bootstrap: Vec<String>,
+        stop: mpsc::Receiver<()>,
+    ) -> impl Future<Output = Result<(), StartError>> + use<> {
         let sources = Sources {
             host: Host {
                 uid: 1000,
@@ -106,6 +147,7 @@ impl Daemon {
                 .into(),
             flags: Flags {
                 listen: vec!["/ip4/127.0.0.1/udp/0/quic-v1".into()],
+                bootstrap,
                 api: Some(format!("unix:{}", self.socket.display())),
                 data_dir: Some(data_dir.display().to_string()),
                 ..Flags::default()
@@ -121,11 +163,25 @@ impl Daemon {
             make_member(dir);
         }
         let (_stop, stopped) = mpsc::channel(1);
-        timeout(DEADLINE, self.start(data_dir.unwrap_or(self.dir.path()), stopped)).await.unwrap()
+        timeout(DEADLINE, self.start(data_dir.unwrap_or(self.dir.path()), Vec::new(), stopped)).await.unwrap()
     }
 
     pub(super) async fn get(&self, path: &str) -> Reply {
         self.exchange("GET", path, b"", None).await
+    }
+
+    /// A part of a body, as `Range` names it.
+    pub(super) async fn get_part(&self, path: &str, range: &str) -> Reply {
+        let mut stream = self.connect().await;
+        let head = format!("GET {path} HTTP/1.1\r\nhost: shoald\r\nconnection: close\r\nrange: {range}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        timeout(DEADLINE, stream.read_to_end(&mut bytes)).await.expect("an answer in time").unwrap();
+        Reply::parse(bytes)
+    }
+
+    pub(super) async fn delete(&self, path: &str) -> Reply {
+        self.exchange("DELETE", path, b"", None).await
     }
 
     pub(super) async fn post(&self, path: &str, body: &[u8]) -> Reply {
