@@ -18,15 +18,15 @@ order, or return a table with labels.
 from __future__ import annotations
 
 import contextvars
-import math
 import operator
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from . import table as tables_of
+from ._averaging import averaged
 from ._modules import ModuleLike
 from ._requests import INLINE_BYTES_MAX, Blob
 from .client import Client
@@ -41,12 +41,12 @@ from .errors import (
     Unreachable,
 )
 from .mesh import Mesh
+from .outcome import Predictions, Results, UserResult, accuracy, log_loss, probabilities_of
 from .report import Report, Step
 from .results import Result, View
 from .table import Table
 
-#: A probability is not taken for less sure than this, so that one wrong certainty does not make a mean infinite.
-PROBABILITY_MIN = 1e-15
+__all__ = ["LeptonAI", "Predictions", "Results", "StepFunction", "UserResult", "accuracy", "log_loss"]
 
 #: What is said of a task that only a node may run that is there no more.
 GONE = (AllDeclined, AttemptsExhausted, ConnectionBroke, NoCandidate, NoSuchPeer, Unreachable)
@@ -57,102 +57,6 @@ BLOBS_MAX = 64
 
 #: A step of a sequence: it is given data and the number of a node.
 StepFunction = Callable[[Any, Optional[int]], Any]
-
-
-def log_loss(labels: Sequence[int], probabilities: Sequence[float]) -> float:
-    """f: the mean of -ln of the probability that was given to the right class.
-
-    >>> round(log_loss([1, 0], [0.9, 0.2]), 4)
-    0.1643
-    """
-    total = 0.0
-    for label, probability in zip(labels, probabilities):
-        right = probability if label else 1.0 - probability
-        total -= math.log(min(max(right, PROBABILITY_MIN), 1.0))
-    return total / len(labels)
-
-
-def accuracy(labels: Sequence[int], probabilities: Sequence[float]) -> float:
-    """The share of rows whose likelier class is the right one."""
-    return sum((p > 0.5) == bool(label) for label, p in zip(labels, probabilities)) / len(labels)
-
-
-class Predictions(Sequence[float]):
-    """The probability of class 1 for each row, and the model that `compute` fitted or applied."""
-
-    def __init__(self, probabilities: Sequence[float], model: Optional[Table], scale: Optional[Table] = None) -> None:
-        self._probabilities = list(probabilities)
-        #: A weight for each column, then the intercept.
-        self.model = model
-        #: What the rows were standardised by, where they were.
-        self.scale = scale
-
-    def __len__(self) -> int:
-        return len(self._probabilities)
-
-    def __getitem__(self, row: Any) -> Any:
-        return self._probabilities[row]
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-        import numpy
-
-        return numpy.array(self._probabilities, dtype=dtype or float)
-
-    def __repr__(self) -> str:
-        return f"Predictions({len(self)} rows)"
-
-
-@dataclass(frozen=True)
-class UserResult:
-    """What became of one user's rows."""
-
-    #: The user's number, from 0.
-    user: int
-    #: The first of the user's rows, and the row behind the last.
-    rows: Tuple[int, int]
-    #: The node that each step was given.
-    nodes: Tuple[Optional[int], ...]
-    #: What the last step returned.
-    output: Any = field(repr=False)
-    #: f on the labels, where the last step returned a probability for each row.
-    loss: Optional[float]
-    accuracy: Optional[float]
-
-
-class Results(Sequence[UserResult]):
-    """One :class:`UserResult` a user, and f over all of them."""
-
-    def __init__(self, users: Sequence[UserResult]) -> None:
-        self.users = list(users)
-
-    def __len__(self) -> int:
-        return len(self.users)
-
-    def __getitem__(self, user: Any) -> Any:
-        return self.users[user]
-
-    @property
-    def loss(self) -> Optional[float]:
-        """f: the mean log loss over all rows."""
-        return self._mean([(user.rows, user.loss) for user in self.users])
-
-    @property
-    def accuracy(self) -> Optional[float]:
-        """The share of all rows that were judged right."""
-        return self._mean([(user.rows, user.accuracy) for user in self.users])
-
-    @property
-    def predictions(self) -> List[float]:
-        """The probabilities in the order of the rows that were given."""
-        return [probability for user in self.users for probability in user.output]
-
-    @staticmethod
-    def _mean(parts: Sequence[Tuple[Tuple[int, int], Optional[float]]]) -> Optional[float]:
-        known = [(last - first, value) for (first, last), value in parts if value is not None]
-        return sum(rows * value for rows, value in known) / sum(rows for rows, _ in known) if known else None
-
-    def __repr__(self) -> str:
-        return f"Results({len(self)} users, loss={self.loss}, accuracy={self.accuracy})"
 
 
 @dataclass(frozen=True)
@@ -414,9 +318,9 @@ class LeptonAI:
                     each.cancel()
                 raise
         self._results = results
-        averaged = _averaged(results)
-        if averaged is not None:
-            self.model, self.scale = averaged
+        mean = averaged(results)
+        if mean is not None:
+            self.model, self.scale = mean
         return results
 
     def _take_through(
@@ -429,7 +333,7 @@ class LeptonAI:
             nodes.append(node)
             _CONTEXT.set(replace(context, decided=node))
             rows = step(rows, node)
-        probabilities = _probabilities(rows, len(context.labels))
+        probabilities = probabilities_of(rows, len(context.labels))
         loss = None if probabilities is None else log_loss(context.labels, probabilities)
         right = None if probabilities is None else accuracy(context.labels, probabilities)
         return UserResult(context.user, share, tuple(nodes), rows, loss, right)
@@ -618,60 +522,6 @@ def _rows(source: Any, first: int, last: int) -> Any:
         return Table.of(source.tolist()[first:last], (source.labels or [])[first:last] or None)
     # A data frame takes rows by position here only.
     return source.iloc[first:last] if hasattr(source, "iloc") else source[first:last]
-
-
-def _probabilities(output: Any, rows: int) -> Optional[List[float]]:
-    """The output as a probability a row, if that is what it is."""
-    if isinstance(output, (str, bytes, dict, Table)) or not hasattr(output, "__len__") or len(output) != rows:
-        return None
-    listed = output.tolist() if hasattr(output, "tolist") else list(output)
-    if all(isinstance(one, (int, float)) and 0.0 <= one <= 1.0 for one in listed):
-        return [float(one) for one in listed]
-    return None
-
-
-def _averaged(results: Results) -> Optional[Tuple[Table, Optional[Table]]]:
-    """The mean of the users' models weighted by their rows, and the scale it is of."""
-    fitted = [(user.rows[1] - user.rows[0], user.output) for user in results if isinstance(user.output, Predictions)]
-    parts = [(rows, output.model.values(), output.scale) for rows, output in fitted if output.model is not None]
-    if not parts or len({len(weights) for _, weights, _ in parts}) != 1:
-        return None
-    total = sum(rows for rows, _, _ in parts)
-    scales = [(rows, scale) for rows, _, scale in parts if scale is not None]
-    if len(scales) < len(parts):
-        mean = [sum(rows * weights[place] for rows, weights, _ in parts) / total for place in range(len(parts[0][1]))]
-        return Table.of([mean]), None
-    # Each user's rows were standardised by their own scale: a mean is only of models on a common one.
-    common = _pooled(scales)
-    models = [(rows, _rescaled(weights, scale, common)) for rows, weights, scale in parts if scale is not None]
-    mean = [sum(rows * weights[place] for rows, weights in models) / total for place in range(len(parts[0][1]))]
-    return Table.of([mean]), common
-
-
-def _pooled(scales: Sequence[Tuple[int, Table]]) -> Table:
-    """Means and deviations of all rows together, from those of each part."""
-    total = sum(rows for rows, _ in scales)
-    means, deviations = [], []
-    for column in range(scales[0][1].columns):
-        mean = sum(rows * scale[0][column] for rows, scale in scales) / total
-        variance = (
-            sum(rows * (scale[1][column] ** 2 + (scale[0][column] - mean) ** 2) for rows, scale in scales) / total
-        )
-        means.append(mean)
-        deviations.append(math.sqrt(variance))
-    return Table.of([means, deviations])
-
-
-def _rescaled(weights: Sequence[float], old: Table, new: Table) -> List[float]:
-    """The same model for rows that are standardised by another scale."""
-    *slopes, intercept = weights
-    found = []
-    for column, slope in enumerate(slopes):
-        # A column that did not vary said nothing: its weight is 0.
-        per_unit = slope / old[1][column] if old[1][column] > 0 else 0.0
-        intercept += per_unit * (new[0][column] - old[0][column])
-        found.append(per_unit * new[1][column])
-    return [*found, intercept]
 
 
 def _plain_bytes(table: Table) -> int:

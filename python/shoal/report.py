@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional
 from .results import View, total
 
 if TYPE_CHECKING:
-    from .compat import Results
+    from .outcome import Results
 
 #: The terms of the objective, in the order of the formula; `shoal_protocol::placement::explain::Cost`.
 TERMS = ("loss", "wait", "transfer", "compute")
