@@ -162,7 +162,6 @@ fn of_task(error: &TaskError) -> ApiError {
 impl From<SpecError> for ApiError {
     fn from(error: SpecError) -> Self {
         let (code, status) = match error {
-            SpecError::Inaccurate { .. } => (codes::NO_CANDIDATE, StatusCode::CONFLICT),
             SpecError::TooLarge { .. } => (codes::TOO_LARGE, StatusCode::PAYLOAD_TOO_LARGE),
             SpecError::Variants { .. } | SpecError::Number { .. } | SpecError::Inaccurate { .. } => {
                 (codes::BAD_REQUEST, StatusCode::BAD_REQUEST)

@@ -73,7 +73,8 @@ impl Executing {
         self.passed.push((to, award.attempt, run_time(award.work, elsewhere.load.speed), elsewhere.rtt));
         let alternatives = award.alternatives.iter().copied().filter(|peer| *peer != to).collect();
         let hops = award.hops + 1;
-        let way = transmission(job.input_bytes, Some(self.config.uplink_bits_per_s)) + elsewhere.rtt / 2;
+        let input_bytes = award.spec.input_bytes();
+        let way = transmission(input_bytes, Some(self.config.uplink_bits_per_s)) + elsewhere.rtt / 2;
         let mut spec = award.spec.clone();
         spec.deadline = spec.deadline.map(|deadline| deadline.saturating_sub(way));
         let passed = Award {

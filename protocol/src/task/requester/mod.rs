@@ -381,9 +381,9 @@ impl Requester {
 
     /// In which order to submit these, which came together: their indices.
     pub fn order_of(&self, now: Time, specs: &[&TaskSpec], around: &Around<'_>) -> Vec<usize> {
-        let (sites, tried) = ((around.sites)(), BTreeMap::new());
+        let (sites, tried, ahead) = ((around.sites)(), BTreeMap::new(), Ahead::new());
         let waiting = specs.iter().map(|spec| {
-            let circumstances = self.circumstances(now, spec, spec.deadline, &tried, around);
+            let circumstances = self.circumstances(now, spec, spec.deadline, (&tried, &ahead), around);
             let ranking = placement::rank(spec, sites, &circumstances);
             let best = ranking.recorded().into_iter().next();
             let (alone, run) = best
