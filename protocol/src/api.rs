@@ -346,6 +346,9 @@ pub struct TaskRequest {
     /// No variant with a greater declared loss.
     #[serde(default)]
     pub loss_max: Option<f64>,
+    /// The same said otherwise: no variant with a smaller accuracy, which is 1 less its loss.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_accuracy: Option<f64>,
     /// λ for this task.
     #[serde(default)]
     pub lambda: Option<f64>,

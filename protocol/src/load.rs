@@ -153,7 +153,9 @@ impl LoadView {
         // Who has not run anything yet cannot say how much later others would start.
         let is_new = heard.digest.turnover.is_zero();
         let behind = if is_new { load.in_flight.wait(&heard.digest) } else { Duration::ZERO };
-        Some(Expected { digest: &heard.digest, start_in: said.max(doubted) + behind, age })
+        // However old its word, what was given to it since is known.
+        let free_in = load.in_flight.free_in(now, rtt, heard.digest.cores);
+        Some(Expected { digest: &heard.digest, start_in: (said.max(doubted) + behind).max(free_in), age })
     }
 
     /// Whether [`LoadView::backlog`] can have something to say of anybody: an idle mesh need not be looked through.

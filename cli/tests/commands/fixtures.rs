@@ -166,6 +166,7 @@ pub(crate) fn decision() -> Decision {
             completion_ms,
         }),
         variant: 0,
+        builds: Vec::new(),
         note: note.into(),
     };
     Decision {

@@ -8,6 +8,7 @@ use shoal_protocol::api::{
 use shoal_protocol::config::{FINISHED_TASKS_MAX, HOME_TASKS_MAX};
 use shoal_protocol::id::BlobId;
 use shoal_protocol::output::{Event, PeerState};
+use shoal_protocol::placement::explain::{BuildCost, Cost};
 use shoal_protocol::task::TaskState;
 use std::collections::BTreeMap;
 
@@ -150,6 +151,24 @@ fn a_dry_run_names_the_build_each_peer_would_run() {
 
     assert!(ran.out.contains("build int8; holds 94% of the input"), "{}{}", ran.out, ran.err);
     assert!(ran.out.contains("build full; 4.2 MB would cross the WAN"), "{}", ran.out);
+}
+
+#[test]
+fn explaining_shows_what_each_build_would_have_cost() {
+    let mut decision = fixtures::decision();
+    let cost = |loss, compute| Cost { loss, compute, ..Cost::default() };
+    let build = |variant, name: &str, cost| BuildCost { variant, name: name.into(), declared_loss: 0.0, cost };
+    decision.candidates[0].variant = 1;
+    decision.candidates[0].builds = vec![build(0, "full", cost(0.0, 208.0)), build(1, "int8", cost(33.3, 62.0))];
+    let fake = Fake::new()
+        .on("GET /v1/tasks/last", Reply::json(&fixtures::accepted()))
+        .on(&format!("GET /v1/tasks/{TASK}/explain"), Reply::json(&Listing::new(vec![decision])));
+
+    let ran = fake.run(&["explain", "last"]);
+
+    let builds = "builds at nas (cost = loss + time): full 208.0 = 0.0 + 208.0 · int8 95.3 = 33.3 + 62.0 (chosen)";
+    assert!(ran.out.contains(builds), "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("build int8; holds 94% of the input"), "{}", ran.out);
 }
 
 #[test]

@@ -121,6 +121,22 @@ fn everything_asked_for_reaches_the_daemon() {
 }
 
 #[test]
+fn accuracy_is_asked_for_as_people_say_it() {
+    let fake = fake(&fixtures::done(OutputView::Text(String::new())));
+    let asked = ["run", "wordcount", "--loss", "0.033", "--variant", "small=wordcount.wasm:0.067"];
+
+    let ran = fake.run(&[&asked[..], &["--min-accuracy", "0.95"]].concat());
+
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let request: TaskRequest = fake.asked()[0].json();
+    assert_eq!(request.variants.iter().map(|of| of.loss).collect::<Vec<_>>(), [0.033, 0.067]);
+    assert_eq!((request.min_accuracy, request.loss_max), (Some(0.95), None));
+    for wrong in [&["--min-accuracy", "95"][..], &["--min-accuracy", "0.95", "--loss-max", "0.1"]] {
+        assert_eq!(fake.run(&[&asked[..], wrong].concat()).code, 2, "{wrong:?}");
+    }
+}
+
+#[test]
 fn a_blob_is_uploaded_only_when_the_daemon_lacks_it() {
     let large = vec![b'x'; 300_000];
     let held = BlobView { schema: schema(), id: BlobId::of(MODULE), bytes: 8, is_module: true };

@@ -155,7 +155,9 @@ impl From<SpecError> for ApiError {
     fn from(error: SpecError) -> Self {
         let (code, status) = match error {
             SpecError::TooLarge { .. } => (codes::TOO_LARGE, StatusCode::PAYLOAD_TOO_LARGE),
-            SpecError::Variants { .. } | SpecError::Number { .. } => (codes::BAD_REQUEST, StatusCode::BAD_REQUEST),
+            SpecError::Variants { .. } | SpecError::Number { .. } | SpecError::Inaccurate { .. } => {
+                (codes::BAD_REQUEST, StatusCode::BAD_REQUEST)
+            }
         };
         Self::new(code, status, error.to_string(), error.hint())
     }

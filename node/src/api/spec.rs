@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use shoal_protocol::api::{InputRequest, TaskRequest};
 use shoal_protocol::config::{INLINE_BYTES_MAX, INPUTS_MAX, NAME_BYTES_MAX, RETENTION_MAX, VARIANTS_MAX, WALL_MAX};
 use shoal_protocol::task::durable::{Durability, Keeping};
-use shoal_protocol::task::spec::{BlobRef, Limits, Patience, Payload, Policy, SpecError, Variant};
+use shoal_protocol::task::spec::{BlobRef, Limits, Loss, Patience, Payload, Policy, SpecError, Variant};
 use shoal_protocol::task::verification::Verify;
 use shoal_protocol::{BlobId, TaskSpec};
 use tokio::task::spawn_blocking;
@@ -41,7 +41,7 @@ pub(super) async fn build(api: &Api, request: &mut TaskRequest) -> ApiResult<Tas
             cloud: request.cloud.unwrap_or(api.cloud),
             local_only: request.local_only,
             peer: None,
-            loss_max: request.loss_max.map(Into::into),
+            loss_max: loss_max(request)?,
             restricted: request.restricted,
         },
         deadline: request.deadline_ms.map(Duration::from_millis),
@@ -58,6 +58,19 @@ pub(super) async fn build(api: &Api, request: &mut TaskRequest) -> ApiResult<Tas
     };
     spec.check()?;
     Ok(spec)
+}
+
+/// The greatest loss that the answer may have, by either of the two words for it.
+fn loss_max(request: &TaskRequest) -> ApiResult<Option<Loss>> {
+    match (request.loss_max, request.min_accuracy) {
+        (Some(_), Some(_)) => {
+            Err(ApiError::bad_request("both loss_max and min_accuracy are given", "give one: accuracy is 1 - loss"))
+        }
+        (None, Some(accuracy)) if !(0.0..=1.0).contains(&accuracy) => {
+            Err(ApiError::bad_request(format!("min_accuracy is {accuracy}"), "give a share from 0 to 1, as 0.95"))
+        }
+        (loss, accuracy) => Ok(loss.map(Loss::from).or_else(|| accuracy.map(Loss::of_accuracy))),
+    }
 }
 
 /// How the task is to be kept.

@@ -167,6 +167,9 @@ fn what_cannot_be_answered_says_why_and_what_to_do() {
             (json!({"inputs": [{"base64": "?"}]}), 400, "SH0400"),
             (json!({"memory_bytes": 1u64 << 40}), 413, "SH0414"),
             (json!({"lambda": -1.0}), 400, "SH0400"),
+            (json!({"min_accuracy": 1.5}), 400, "SH0400"),
+            (json!({"min_accuracy": 0.9, "loss_max": 0.1}), 400, "SH0400"),
+            (json!({"variants": [{"module": noop.id, "loss": 0.06}], "min_accuracy": 0.95}), 400, "SH0400"),
             (json!({"peer": "nobody"}), 404, "SH0405"),
             (json!({"peer": "nobody", "dry_run": true}), 404, "SH0405"),
             (json!({"idempotency_key": ""}), 400, "SH0400"),
@@ -174,6 +177,10 @@ fn what_cannot_be_answered_says_why_and_what_to_do() {
         ] {
             problem(&daemon.post("/v1/tasks", of_noop(more).as_bytes()).await, status, code);
         }
+        let coarse = json!({"variants": [{"module": noop.id, "loss": 0.06}], "min_accuracy": 0.95});
+        let refused = problem(&daemon.post("/v1/tasks", of_noop(coarse).as_bytes()).await, 400, "SH0400");
+        let both = "accuracy 0.95 is asked for (a loss of at most 0.05), and the best has 0.94 (a loss of 0.06)";
+        assert!(format!("{} {}", refused.title, refused.detail).contains(both), "{refused:?}");
         problem(&daemon.get("/v1/tasks/nonesuch").await, 404, "SH0404");
         problem(&daemon.post("/v1/tasks/nonesuch/cancel", b"").await, 404, "SH0404");
         problem(&daemon.post("/v1/peers/nobody/ping", b"").await, 404, "SH0405");

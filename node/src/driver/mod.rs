@@ -216,7 +216,7 @@ impl Driver {
                 Some(event) = sources.network.recv() => self.on_network(event),
                 Some(event) = sources.executor.recv() => self.on_executor(event),
                 Some(answers) = sources.store.recv() => self.on_stored(answers),
-                Some(request) = sources.requests.recv() => self.on_request(request),
+                Some(request) = sources.requests.recv() => self.on_requests(request, &mut sources.requests),
                 Some(done) = self.beside.next() => self.on_done(done),
                 () = &mut wake, if deadline.is_some() => self.handle(Input::TimerFired),
                 _ = every_second.tick() => self.on_second(&mut sampler),

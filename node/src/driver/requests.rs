@@ -2,7 +2,7 @@
 
 use shoal_protocol::task::durable::Durability;
 use shoal_protocol::{Input, PeerId, TaskId, TaskSpec};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::Driver;
 use super::beside::Done;
@@ -12,8 +12,45 @@ use super::waiters::TaskReply;
 /// Neighbours asked in turn for a blob that nobody was named for.
 const ASKED_MAX: usize = 8;
 
+/// Submissions that are taken to have come together, at most: other facts wait meanwhile.
+const BURST_MAX: usize = 32;
+
 impl Driver {
-    pub(super) fn on_request(&mut self, request: Request) {
+    /// A request, and if it submits a task all submissions that wait right behind it: they are placed in the order that is
+    /// best for them.
+    pub(super) fn on_requests(&mut self, first: Request, more: &mut mpsc::Receiver<Request>) {
+        let mut burst = Vec::new();
+        let mut next = Some(first);
+        while let Some(request) = next {
+            match request {
+                Request::Submit(submission, reply) => burst.push((submission, reply)),
+                other => {
+                    // Whatever came after them finds them handed in.
+                    self.submit_all(core::mem::take(&mut burst));
+                    self.on_request(other);
+                }
+            }
+            next = if (1..BURST_MAX).contains(&burst.len()) { more.try_recv().ok() } else { None };
+        }
+        self.submit_all(burst);
+    }
+
+    fn submit_all(&mut self, burst: Vec<(Box<Submission>, TaskReply)>) {
+        let order = match burst.len() {
+            0 | 1 => (0..burst.len()).collect(),
+            _ => self
+                .peer
+                .order_of(self.clock.now(), &burst.iter().map(|(submission, _)| &submission.spec).collect::<Vec<_>>()),
+        };
+        let mut burst: Vec<_> = burst.into_iter().map(Some).collect();
+        for index in order {
+            if let Some((submission, reply)) = burst.get_mut(index).and_then(Option::take) {
+                self.submit(*submission, reply);
+            }
+        }
+    }
+
+    fn on_request(&mut self, request: Request) {
         match request {
             Request::Read(question) => question(self),
             Request::Submit(submission, reply) => self.submit(*submission, reply),

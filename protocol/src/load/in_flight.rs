@@ -13,7 +13,10 @@ use std::collections::BTreeMap;
 
 use crate::config::{IN_FLIGHT_PER_PEER_MAX, WALL_MAX};
 use crate::message::{LoadDigest, TaskRef};
-use crate::time::Time;
+use crate::time::{Time, micros};
+
+/// Of more awards than this on their way to one peer, how they share its cores is not looked at one by one: each ranking asks.
+const ONE_BY_ONE_MAX: usize = 16;
 
 /// Awards on their way to one peer.
 #[derive(Debug, Default)]
@@ -61,6 +64,27 @@ impl InFlight {
             }
             !counted
         });
+    }
+
+    /// When a core of a peer `rtt` away is free of them, counted from now, if nobody else gives it work; nothing where one is
+    /// left over. Whatever else is believed of it, a task that follows them does not start before.
+    pub(super) fn free_in(&self, now: Time, rtt: Duration, cores: u16) -> Duration {
+        let cores = usize::from(cores.max(1));
+        if self.awards.len() < cores || self.awards.len() > ONE_BY_ONE_MAX {
+            return Duration::ZERO;
+        }
+        let back = micros(rtt / 2);
+        let arrives = |award: &Award| award.known_from.as_micros().saturating_sub(back);
+        let mut awards: Vec<(u64, Duration)> = self.awards.values().map(|award| (arrives(award), award.work)).collect();
+        awards.sort_unstable();
+        let mut free = vec![0; cores];
+        for (arrives, work) in awards {
+            if let Some(core) = free.iter_mut().min() {
+                *core = arrives.max(*core).saturating_add(micros(work));
+            }
+        }
+        let first = free.into_iter().min().unwrap_or_default();
+        Duration::from_micros(first.saturating_sub(now.as_micros()))
     }
 
     /// What the awards add to the wait of a task that arrives after them.

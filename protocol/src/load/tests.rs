@@ -90,7 +90,28 @@ fn idle_cores_take_the_first_awards_without_a_wait() {
     view.assigned(Time::ZERO, A, attempt(1), ms(40), ms(10));
     assert_eq!(view.start_in(Time::ZERO, A), Some(Duration::ZERO));
     view.assigned(Time::ZERO, A, attempt(2), ms(40), ms(10));
-    assert_eq!(view.start_in(Time::ZERO, A), Some(ms(20)), "the first of two to end");
+    assert_eq!(view.start_in(Time::ZERO, A), Some(ms(50)), "both have 10 ms of way and 40 ms of run before them");
+}
+
+#[test]
+fn what_was_given_since_is_known_however_old_the_last_word_is() {
+    let mut view = LoadView::new();
+    let idle = LoadDigest { cores: 2, running: 0, queued: 0, turnover: ms(30), ..digest(1, 0) };
+    view.heard(Time::ZERO, A, idle);
+    let now = Time::from_millis(2_000);
+    let rtt = ms(40);
+    let start_in = |view: &LoadView, at| view.expected(at, A, rtt).map(|expected| expected.start_in);
+    view.assigned(now, A, attempt(1), ms(100), rtt);
+    assert_eq!(start_in(&view, now), Some(ms(0)), "a core is left over");
+
+    view.assigned(now, A, attempt(2), ms(50), rtt + ms(10));
+
+    assert_eq!(start_in(&view, now), Some(ms(80)), "half a round trip, 10 ms on the uplink, and 50 ms of run");
+    assert_eq!(start_in(&view, Time::from_millis(2_030)), Some(ms(50)));
+    view.assigned(now, A, attempt(3), ms(200), rtt + ms(10));
+    assert_eq!(start_in(&view, now), Some(ms(120)), "the third waits for the second, and the next one for the first");
+    (1..=3).for_each(|n| view.settled(A, attempt(n)));
+    assert_eq!(start_in(&view, now), Some(ms(0)));
 }
 
 #[test]

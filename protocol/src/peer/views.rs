@@ -9,7 +9,7 @@ use crate::message::LoadDigest;
 use crate::output::PeerState;
 use crate::placement::explain::Decision;
 use crate::task::durable::Found;
-use crate::task::requester;
+use crate::task::requester::{self, Requester};
 use crate::task::spec::TaskSpec;
 use crate::time::{Time, micros, millis};
 
@@ -238,11 +238,22 @@ impl Peer {
     /// The decisions on a task, one an attempt.
     pub fn explain(&self, task: TaskId) -> Vec<Decision> {
         let Some(entry) = self.requester.book.get(task) else { return Vec::new() };
-        entry.records.iter().map(|record| record.explain(task, |peer| self.member(peer))).collect()
+        let variants = &entry.spec.variants;
+        entry.records.iter().map(|record| record.explain(task, variants, |peer| self.member(peer))).collect()
+    }
+
+    /// In which order to submit tasks that came together: their indices.
+    pub fn order_of(&self, now: Time, specs: &[&TaskSpec]) -> Vec<usize> {
+        self.ask_requester(now, |requester, around| requester.order_of(now, specs, around))
     }
 
     /// Where a task would run if it were submitted now.
     pub fn dry_run(&self, now: Time, spec: &TaskSpec) -> Decision {
+        self.ask_requester(now, |requester, around| requester.dry_run(now, spec, around, |peer| self.member(peer)))
+    }
+
+    /// Asks the requesting half something that changes nothing.
+    fn ask_requester<T>(&self, now: Time, ask: impl FnOnce(&Requester, &requester::Around<'_>) -> T) -> T {
         let own_load = self.executing.load(now);
         let mut rng = self.rng.clone();
         let found = sites(now, &self.me, &own_load, &self.membership, &self.latency, &self.loads);
@@ -256,7 +267,7 @@ impl Peer {
             uplink_bits_per_s: self.config.uplink_bits_per_s,
             rng: &mut rng,
         };
-        self.requester.dry_run(now, spec, &around, |peer| self.member(peer))
+        ask(&self.requester, &around)
     }
 
     /// How much of what each class of message may take up the busiest neighbour has ever used, in thousandths.

@@ -63,8 +63,24 @@ pub struct Candidate {
     pub cost: Option<Cost>,
     /// Which build it would run.
     pub variant: u8,
+    /// What each build that the task allows would cost there, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub builds: Vec<BuildCost>,
     /// In plain words: what stands out.
     pub note: String,
+}
+
+/// What one build of a task would cost at one peer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BuildCost {
+    /// Its number in the task.
+    pub variant: u8,
+    /// Its name.
+    pub name: String,
+    /// Its declared loss, 0 to 1.
+    pub declared_loss: f64,
+    /// The objective, by term.
+    pub cost: Cost,
 }
 
 /// What became of a candidate.
@@ -103,6 +119,11 @@ pub struct Cost {
 impl Cost {
     /// The value of the objective.
     pub fn total(&self) -> f64 {
-        self.loss + self.wait + self.transfer + self.compute
+        self.loss + self.time()
+    }
+
+    /// Of that, what λ weighs.
+    pub fn time(&self) -> f64 {
+        self.wait + self.transfer + self.compute
     }
 }

@@ -9,6 +9,9 @@
 //! **Invariant:** pure functions of what is known now; the chosen one is never the plain argmin of stale views.
 //! **Not here:** asking and awarding. That is `task/requester/`.
 
+#[cfg(test)]
+mod builds_tests;
+pub mod burst;
 mod choice;
 pub mod cost;
 pub mod estimates;
@@ -82,6 +85,8 @@ pub struct Assessment {
     pub role: Role,
     /// The build that is cheapest there.
     pub variant: u8,
+    /// What each build costs there, where the task allows several: for who asks, at no cost where nobody can.
+    pub builds: Vec<(u8, Cost)>,
     /// Whether the module must be fetched or compiled first.
     pub must_prepare: bool,
     /// Its cost; for an excluded peer only where it could be reckoned.
@@ -119,7 +124,13 @@ impl Candidate {
     #[must_use]
     pub fn starting_in(&self, start_in: Duration) -> Assessment {
         let terms = Terms { start_in, prepare: Duration::ZERO, ..self.terms };
-        Assessment { cost: Some(cost::cost(&self.job, &terms)), start_in, ..self.assessment.clone() }
+        // What was offered is offered for this build.
+        Assessment {
+            cost: Some(cost::cost(&self.job, &terms)),
+            start_in,
+            builds: Vec::new(),
+            ..self.assessment.clone()
+        }
     }
 }
 

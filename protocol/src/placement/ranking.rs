@@ -224,6 +224,7 @@ impl<'a> Ranking<'a> {
             peer: site.member.peer,
             role: site.member.role,
             variant: 0,
+            builds: Vec::new(),
             must_prepare: false,
             cost: None,
             start_in: site.start_in,
@@ -232,13 +233,14 @@ impl<'a> Ranking<'a> {
             cost_per_input_byte: 0.0,
             exclusion: self.exclusion(place).map(Box::new),
         };
-        if place.standing == Standing::Excluded {
-            return Some(nothing_known);
-        }
+        let Some(load) = site.load.filter(|_| place.standing != Standing::Excluded) else { return Some(nothing_known) };
         let (build, terms) = self.basis(place)?;
+        let of_build = |of: &Build<'_>| (of.index, cost::cost(&of.job, &self.terms(of, site, load, terms.quote_error)));
+        let builds = if self.builds.len() > 1 { self.builds.iter().map(of_build).collect() } else { Vec::new() };
         let per_byte_ms = cost::transmission_ms(1, terms.uplink_bits_per_s);
         Some(Assessment {
             variant: build.index,
+            builds,
             must_prepare: !terms.prepare.is_zero(),
             cost: Some(cost::cost(&build.job, &terms)),
             start_in: terms.start_in.max(terms.prepare),

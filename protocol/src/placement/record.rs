@@ -1,9 +1,11 @@
 //! A decision as it was made, kept small; it becomes a [`Decision`] when a person asks.
 
-use super::explain::{Candidate, Decision, Method, Verdict};
+use super::cost::LOSS_MS;
+use super::explain::{BuildCost, Candidate, Cost, Decision, Method, Verdict};
 use super::{Assessment, Exclusion};
 use crate::certificate::Member;
 use crate::id::{PeerId, TaskId};
+use crate::task::spec::Variant;
 
 /// One attempt's decision.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,11 +40,11 @@ impl Record {
         }
     }
 
-    /// The record as people read it.
-    pub fn explain(&self, task: TaskId, member: impl Fn(PeerId) -> Option<Member>) -> Decision {
+    /// The record of a task with these builds, as people read it.
+    pub fn explain(&self, task: TaskId, variants: &[Variant], member: impl Fn(PeerId) -> Option<Member>) -> Decision {
         let name = |peer: PeerId| member(peer).map_or_else(|| peer.short(), |member| member.name);
         let mut candidates: Vec<_> =
-            self.assessments.iter().map(|assessment| self.candidate(assessment, &name)).collect();
+            self.assessments.iter().map(|assessment| self.candidate(assessment, variants, &name)).collect();
         candidates.sort_by_key(|candidate| candidate.verdict != Verdict::Won);
         Decision {
             task,
@@ -53,11 +55,11 @@ impl Record {
             lambda: self.lambda,
             executor: self.executor,
             candidates,
-            counterfactuals: self.counterfactuals(&name),
+            counterfactuals: self.counterfactuals(variants, &name),
         }
     }
 
-    fn candidate(&self, assessment: &Assessment, name: &impl Fn(PeerId) -> String) -> Candidate {
+    fn candidate(&self, assessment: &Assessment, variants: &[Variant], name: &impl Fn(PeerId) -> String) -> Candidate {
         let noted = self.verdicts.iter().find(|(peer, ..)| *peer == assessment.peer);
         let (verdict, note) = match (noted, &assessment.exclusion) {
             (Some((_, verdict, note)), _) => (*verdict, note.clone()),
@@ -73,6 +75,14 @@ impl Record {
             verdict,
             cost: assessment.cost,
             variant: assessment.variant,
+            builds: assessment
+                .builds
+                .iter()
+                .filter_map(|(variant, cost)| {
+                    let of = variants.get(usize::from(*variant))?;
+                    Some(BuildCost { variant: *variant, name: called(of), declared_loss: of.loss, cost: *cost })
+                })
+                .collect(),
             note,
         }
     }
@@ -92,17 +102,18 @@ impl Record {
     }
 
     /// At which wait or input size the choice would have gone to the runner-up.
-    fn counterfactuals(&self, name: &impl Fn(PeerId) -> String) -> Vec<String> {
+    fn counterfactuals(&self, variants: &[Variant], name: &impl Fn(PeerId) -> String) -> Vec<String> {
         let Some(winner) = self.executor.and_then(|peer| self.assessments.iter().find(|a| a.peer == peer)) else {
             return self.exclusions_in_the_way(name);
         };
+        let mut lines = self.other_builds(winner, variants, name);
         let rivals = self.assessments.iter().filter(|a| a.peer != winner.peer && a.exclusion.is_none());
         let Some(rival) = rivals.min_by(|a, b| a.total().total_cmp(&b.total())) else {
-            return self.exclusions_in_the_way(name);
+            lines.extend(self.exclusions_in_the_way(name));
+            return lines;
         };
         let gap = rival.total() - winner.total();
         let rival_name = name(rival.peer);
-        let mut lines = Vec::new();
         if gap >= 0.0 {
             let wait = winner.cost.map_or(0.0, |cost| cost.wait) + gap;
             lines.push(format!("{rival_name} wins if {} made it wait over {wait:.1} ms", name(winner.peer)));
@@ -119,6 +130,20 @@ impl Record {
         lines
     }
 
+    /// At which λ or declared loss another build would have been run at the winner.
+    fn other_builds(&self, winner: &Assessment, variants: &[Variant], name: &impl Fn(PeerId) -> String) -> Vec<String> {
+        let chosen = winner.builds.iter().find(|(variant, _)| *variant == winner.variant);
+        let Some((_, chosen)) = chosen else { return Vec::new() };
+        let others = winner.builds.iter().filter(|(variant, _)| *variant != winner.variant);
+        let said = others.filter_map(|(variant, cost)| {
+            let of = variants.get(usize::from(*variant))?;
+            let flips = [lambda_to_flip(self.lambda, chosen, cost), loss_to_flip(of.loss, chosen, cost)];
+            let flips = flips.into_iter().flatten().collect::<Vec<_>>().join(", or ");
+            (!flips.is_empty()).then(|| format!("{} would run build {} if {flips}", name(winner.peer), called(of)))
+        });
+        said.collect()
+    }
+
     /// Constraints whose absence would have brought in a cheaper peer.
     fn exclusions_in_the_way(&self, name: &impl Fn(PeerId) -> String) -> Vec<String> {
         let best =
@@ -132,6 +157,30 @@ impl Record {
             .map(|a| format!("{} wins with --cloud allow (cost {:.1})", name(a.peer), a.total()))
             .collect()
     }
+}
+
+/// What to call a build.
+fn called(variant: &Variant) -> String {
+    if variant.name.is_empty() { variant.module.short() } else { variant.name.clone() }
+}
+
+/// λ at which the other build costs as much as the chosen one, if there is one: f of both stays, and their times grow with λ.
+fn lambda_to_flip(lambda: f64, chosen: &Cost, other: &Cost) -> Option<String> {
+    let at = lambda * (other.loss - chosen.loss) / (chosen.time() - other.time());
+    let side = if other.time() < chosen.time() { "over" } else { "under" };
+    (at.is_finite() && at > 0.0).then(|| format!("λ were {side} {}", short(at)))
+}
+
+/// The declared loss at which it does; none where not even a perfect answer would be worth the time.
+fn loss_to_flip(declared: f64, chosen: &Cost, other: &Cost) -> Option<String> {
+    let at = declared - (other.total() - chosen.total()) / LOSS_MS;
+    (at > 0.0).then(|| format!("its loss under {}", short(at)))
+}
+
+/// Three significant digits.
+fn short(value: f64) -> String {
+    let decimals = (2.0 - value.abs().log10().floor()).clamp(0.0, 6.0) as usize;
+    format!("{value:.decimals$}")
 }
 
 fn bytes(count: f64) -> String {

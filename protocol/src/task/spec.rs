@@ -267,6 +267,21 @@ impl From<Loss> for f64 {
     }
 }
 
+/// Accuracies are said with few decimals, and one less an accuracy is none of the numbers that are: so many of them count.
+const ACCURACY_STEPS: f64 = 1e9;
+
+impl Loss {
+    /// What an answer of this accuracy, 0 to 1, loses.
+    pub fn of_accuracy(accuracy: f64) -> Self {
+        Self::from(((1.0 - accuracy) * ACCURACY_STEPS).round() / ACCURACY_STEPS)
+    }
+
+    /// 1 less the loss.
+    pub fn accuracy(self) -> f64 {
+        ((1.0 - f64::from(self)) * ACCURACY_STEPS).round() / ACCURACY_STEPS
+    }
+}
+
 /// Why a task cannot be accepted as it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
@@ -286,6 +301,17 @@ pub enum SpecError {
         /// Its range in words.
         expected: &'static str,
     },
+    /// Every build loses more than the task allows.
+    #[error(
+        "no build is accurate enough: accuracy {} is asked for (a loss of at most {}), and the best has {} (a loss of {})",
+        .allowed.accuracy(), f64::from(*.allowed), .least.accuracy(), f64::from(*.least)
+    )]
+    Inaccurate {
+        /// The least declared loss there is.
+        least: Loss,
+        /// The greatest that is allowed.
+        allowed: Loss,
+    },
     /// Over a size limit.
     #[error("{what}: {size} is over the limit of {limit}")]
     TooLarge {
@@ -304,6 +330,7 @@ impl SpecError {
         match self {
             Self::Variants { .. } => "name one module, or up to eight variants of it",
             Self::Number { .. } => "correct the number",
+            Self::Inaccurate { .. } => "add a better build, or ask for less: `--min-accuracy`, `--loss-max`",
             Self::TooLarge { .. } => "store large inputs as blobs (`shoal blob put`) and lower the limits asked for",
         }
     }
@@ -365,6 +392,12 @@ impl TaskSpec {
         }
         if !self.policy.loss_max.is_none_or(|loss| (0.0..=1.0).contains(&f64::from(loss))) {
             return Err(SpecError::Number { what: "the greatest loss allowed", expected: "from 0 to 1" });
+        }
+        if let Some(allowed) = self.policy.loss_max {
+            let least = self.variants.iter().map(|variant| variant.loss).fold(f64::INFINITY, f64::min);
+            if least > f64::from(allowed) {
+                return Err(SpecError::Inaccurate { least: least.into(), allowed });
+            }
         }
         let argument_bytes = self.args.iter().map(|arg| arg.len() as u64 + 1).sum();
         let name_bytes = self.variants.iter().map(|variant| variant.name.len() as u64).max().unwrap_or(0);
@@ -451,5 +484,36 @@ impl RunReport {
     pub fn without_run(ending: Ending) -> Self {
         let output = Payload::inline(Vec::new());
         Self { ending, output, log: Vec::new(), run: Duration::ZERO, memory_bytes: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_accuracy_is_one_less_a_loss_in_the_numbers_that_people_write() {
+        for (accuracy, loss) in [(0.9667, 0.0333), (0.95, 0.05), (1.0, 0.0), (0.0, 1.0), (0.93, 0.07)] {
+            assert_eq!(Loss::of_accuracy(accuracy), Loss::from(loss));
+            assert_eq!(Loss::from(loss).accuracy(), accuracy);
+        }
+    }
+
+    #[test]
+    fn a_task_without_a_build_that_is_accurate_enough_is_refused_with_both_numbers() {
+        let mut spec = TaskSpec::of_module(BlobId([1; 32]), 1);
+        spec.variants[0].loss = 0.0667;
+        spec.policy.loss_max = Some(Loss::of_accuracy(0.9333));
+        assert_eq!(spec.check(), Ok(()), "just accurate enough");
+
+        spec.policy.loss_max = Some(Loss::of_accuracy(0.95));
+
+        let refused = spec.check().unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "no build is accurate enough: accuracy 0.95 is asked for (a loss of at most 0.05), and the best has 0.9333 (a \
+             loss of 0.0667)"
+        );
+        assert!(refused.hint().contains("--min-accuracy"));
     }
 }

@@ -5,7 +5,7 @@ use core::fmt;
 use owo_colors::{OwoColorize, Style};
 use serde::Serialize;
 use shoal_protocol::api::{Explanation, Listing, TaskRequest, TaskView};
-use shoal_protocol::placement::explain::{Candidate, Decision, Method, Verdict};
+use shoal_protocol::placement::explain::{BuildCost, Candidate, Decision, Method, Verdict};
 
 use super::inputs::with_uploads;
 use super::request::{Prepared, TaskArguments};
@@ -107,6 +107,12 @@ impl Explained {
         }
     }
 
+    /// What to call the build that a candidate would run.
+    fn build(&self, candidate: &Candidate) -> String {
+        let said = candidate.builds.iter().find(|of| of.variant == candidate.variant);
+        said.map_or_else(|| self.subject.build(candidate.variant), |of| of.name.clone())
+    }
+
     fn candidates(&self, decision: &Decision) -> Table {
         let header = ["PEER", "VERDICT", "cost", "= loss", "+ wait", "+ transfer", "+ compute", "home in", "note"];
         let mut table = Table::new(header).indented("  ");
@@ -117,8 +123,8 @@ impl Explained {
         for candidate in &decision.candidates {
             let note = match &candidate.note {
                 note if !has_builds || candidate.cost.is_none() => note.clone(),
-                note if note.is_empty() => format!("build {}", self.subject.build(candidate.variant)),
-                note => format!("build {}; {note}", self.subject.build(candidate.variant)),
+                note if note.is_empty() => format!("build {}", self.build(candidate)),
+                note => format!("build {}; {note}", self.build(candidate)),
             };
             let term = |sign: &str, value: Option<f64>| {
                 Cell::from(value.map_or(String::new(), |value| format!("{sign} {}", number(value))))
@@ -138,6 +144,20 @@ impl Explained {
         }
         table
     }
+}
+
+/// What each build would have cost at one peer: `builds at nas: full 208.1 = 0 + 208.1 (chosen) · int8 395.2 = 333.0 + 62.2`.
+fn builds(candidate: &Candidate) -> Option<String> {
+    if candidate.builds.is_empty() {
+        return None;
+    }
+    let build = |of: &BuildCost| {
+        let chosen = if of.variant == candidate.variant { " (chosen)" } else { "" };
+        let (total, loss, time) = (of.cost.total(), of.cost.loss, of.cost.time());
+        format!("{} {total:.1} = {loss:.1} + {time:.1}{chosen}", of.name)
+    };
+    let builds = candidate.builds.iter().map(build).collect::<Vec<_>>().join(" · ");
+    Some(format!("builds at {} (cost = loss + time): {builds}", candidate.name))
 }
 
 impl fmt::Display for Explained {
@@ -161,6 +181,9 @@ impl fmt::Display for Explained {
                 short_number(decision.lambda),
             )?;
             write!(f, "{}", self.candidates(decision))?;
+            for line in decision.candidates.iter().filter_map(builds) {
+                writeln!(f, "  {line}")?;
+            }
             for (index, sentence) in decision.counterfactuals.iter().enumerate() {
                 let lead = if index == 0 { "what would change it: " } else { "                      " };
                 writeln!(f, "{lead}{sentence}")?;

@@ -70,10 +70,16 @@ pub(super) struct TaskArguments {
     /// Run it again elsewhere and compare the answers: auto (by what is known of who ran it), sample:P, or quorum:K/N
     #[arg(long, value_name = "HOW", conflicts_with = "variants")]
     verify: Option<Verify>,
-    /// Another build of the module with its declared loss (0 to 1); the peers choose
+    /// Declared loss (0 to 1) of the module itself, where it has one; see --variant
+    #[arg(long, value_name = "LOSS", default_value_t = 0.0, value_parser = parse_share)]
+    loss: f64,
+    /// Another build of the module with its declared loss (0 to 1), as measured on data held back; the peers choose
     #[arg(long = "variant", value_name = "NAME=FILE:LOSS", value_parser = VariantArgument::parse)]
     variants: Vec<VariantArgument>,
-    /// No build with a greater declared loss
+    /// No build with a smaller accuracy, which is 1 less its declared loss
+    #[arg(long, value_name = "SHARE", conflicts_with = "loss_max", value_parser = parse_share)]
+    min_accuracy: Option<f64>,
+    /// The same said otherwise: no build with a greater declared loss
     #[arg(long, value_name = "LOSS")]
     loss_max: Option<f64>,
     /// The same key always names the same task, so a repeated command runs it once
@@ -103,6 +109,11 @@ impl VariantArgument {
         }
         Ok(Self { name: name.to_owned(), file: file.into(), loss })
     }
+}
+
+fn parse_share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "expected a share from 0 to 1, as 0.95".to_owned())
 }
 
 fn parse_role(text: &str) -> Result<Role, String> {
@@ -146,7 +157,7 @@ impl TaskArguments {
         let name = main.name.clone();
         let mut blobs: Vec<LocalBlob> = main.blob.into_iter().collect();
         let main_name = if self.variants.is_empty() { "" } else { "full" };
-        let mut variants = vec![VariantRequest { name: main_name.to_owned(), module: main.id, loss: 0.0 }];
+        let mut variants = vec![VariantRequest { name: main_name.to_owned(), module: main.id, loss: self.loss }];
         for variant in self.variants {
             let build = Module::find(&variant.file.to_string_lossy())?;
             variants.push(VariantRequest { name: variant.name, module: build.id, loss: variant.loss });
@@ -181,6 +192,7 @@ impl TaskArguments {
             restricted: self.restricted,
             peer,
             loss_max: self.loss_max,
+            min_accuracy: self.min_accuracy,
             lambda: self.lambda,
             expected_ms: self.expect,
             retries: self.retries,

@@ -31,6 +31,7 @@ const LOOK_UNWATCHED: Duration = Duration::from_secs(20);
   shoal run digit.wasm -i take.wav --deadline 200ms --no-cloud
   cat a.csv | shoal run anomaly --on site=a -o report.txt -- --window 12
   shoal run digit --variant int8=digit_small.wasm:0.03 --dry-run -i take.wav
+  shoal run digit --loss 0.033 --variant small=digit_small.wasm:0.067 --min-accuracy 0.95 -i take.wav
 
 Exit: 0 ok · 1 the task failed · 75 no capacity, try later · 124 it ran out of time · 130 interrupted")]
 pub struct Run {

@@ -23,13 +23,15 @@ impl Executing {
         if award.hops >= HOPS_MAX {
             return false;
         }
+        // The deadline is for the answer to be home.
+        let way_back = (around.elsewhere)(award.home).map_or(Duration::ZERO, |home| home.rtt / 2);
         let job = Job {
             input_bytes: award.spec.input_bytes(),
             output_bytes: 0,
             work: award.work,
             loss: 0.0,
-            deadline_in: award.spec.deadline,
-            lambda: 1.0,
+            deadline_in: award.spec.deadline.map(|deadline| deadline.saturating_sub(way_back)),
+            lambda: award.spec.lambda.unwrap_or(self.config.lambda),
         };
         let here = Terms {
             start_in,
@@ -68,7 +70,11 @@ impl Executing {
         self.passed.push((to, award.attempt, run_time(award.work, elsewhere.load.speed), elsewhere.rtt));
         let alternatives = award.alternatives.iter().copied().filter(|peer| *peer != to).collect();
         let hops = award.hops + 1;
+        let way = transmission(job.input_bytes, Some(self.config.uplink_bits_per_s)) + elsewhere.rtt / 2;
+        let mut spec = award.spec.clone();
+        spec.deadline = spec.deadline.map(|deadline| deadline.saturating_sub(way));
         let passed = Award {
+            spec,
             hops,
             expected_start: start,
             alternatives,

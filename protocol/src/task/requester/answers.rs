@@ -22,9 +22,8 @@ impl Requester {
         let Some(candidate) = candidates.iter().find(|candidate| candidate.assessment.peer == from) else {
             return out.send(from, release);
         };
-        let mut offered = candidate.starting_in(offer.start_in);
-        offered.variant = offer.variant.min(u8::try_from(entry.spec.variants.len() - 1).unwrap_or(0));
-        offers.push(offered);
+        // It was asked about one build only; its word on which is not needed.
+        offers.push(candidate.starting_in(offer.start_in));
         let others_open = !open.is_empty();
         let cheapest_open = candidates
             .iter()

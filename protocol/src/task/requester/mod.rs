@@ -45,6 +45,7 @@ use crate::message::{
 };
 use crate::output::{Event, Outbox, Output, TaskError, TaskResult, Timings};
 use crate::peer::Holding;
+use crate::placement::burst::{self, Waiting};
 use crate::placement::cost::transmission;
 use crate::placement::estimates::{Estimates, Run};
 use crate::placement::explain::{Decision, Method, Verdict};
@@ -53,7 +54,7 @@ use crate::placement::{self, Assessment, Candidate, Circumstances, HomeLink, Ran
 use crate::rng::Rng;
 use crate::sabotage::{self, Bug};
 use crate::store::Ticket;
-use crate::time::{Time, micros};
+use crate::time::{Time, from_millis_f64, micros};
 
 use acknowledgements::Acknowledgements;
 use admission::Pressure;
@@ -73,8 +74,10 @@ const AWARD_PATIENCE: Duration = Duration::from_millis(400);
 const LEASE: Duration = Duration::from_secs(2);
 /// Questions without an answer before a peer is taken to have lost the task.
 const UNANSWERED_MAX: u8 = 3;
-/// Alternatives cost at most this many times the best.
+/// Alternatives cost at most this many times the best…
 const ALTERNATIVE_COST: f64 = 1.5;
+/// …but for the first few: a wait that nobody foresaw may cost more than any of them, and its executor is the first to know.
+const ALTERNATIVES_ANYWAY: usize = 3;
 /// A task whose executor was lost and that nobody may run now is tried again this often…
 const RETRY: Duration = Duration::from_millis(300);
 /// …and given up after this long.
@@ -342,7 +345,23 @@ impl Requester {
         let executor = ranking.best().map(|best| best.member.peer);
         let mut record = self.new_record(0, self.method(spec, &ranking), spec, around, &ranking);
         record.executor = executor;
-        record.explain(task, member)
+        record.explain(task, &spec.variants, member)
+    }
+
+    /// In which order to submit these, which came together: their indices.
+    pub fn order_of(&self, now: Time, specs: &[&TaskSpec], around: &Around<'_>) -> Vec<usize> {
+        let (sites, tried) = ((around.sites)(), BTreeMap::new());
+        let waiting = specs.iter().map(|spec| {
+            let circumstances = self.circumstances(now, spec, spec.deadline, &tried, around);
+            let ranking = placement::rank(spec, sites, &circumstances);
+            let best = ranking.recorded().into_iter().next();
+            let (alone, run) = best
+                .and_then(|best| Some((best.cost?, best.run)))
+                .map_or_else(Default::default, |(cost, run)| (from_millis_f64(cost.completion_ms), run));
+            let crossing = transmission(spec.input_bytes(), Some(around.uplink_bits_per_s));
+            Waiting { deadline: spec.deadline, alone, size: crossing.saturating_add(run) }
+        });
+        burst::order(&waiting.collect::<Vec<_>>())
     }
 
     // ── Shared ───────────────────────────────────────────────────────────────────────────────────────────────────

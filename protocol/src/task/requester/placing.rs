@@ -5,7 +5,6 @@ use super::*;
 use crate::placement::policy;
 use crate::task::home::Promise;
 use crate::task::spec::Patience;
-use crate::time::from_millis_f64;
 
 /// A task that failed so often is given to nobody who has not shown that it does what it says.
 const FAILURES_TO_PLAY_SAFE: u32 = 3;
@@ -45,7 +44,7 @@ impl Excluded {
 /// Whom else a task could have gone to.
 #[derive(Debug, Default)]
 pub(super) struct Rivals {
-    /// Those that are not much worse, to whom it may be passed on.
+    /// The next best, and all that are not much worse: to whom it may be passed on.
     near: Vec<PeerId>,
     /// Nobody at all.
     none: bool,
@@ -61,7 +60,8 @@ impl Rivals {
                 continue;
             }
             rivals.none = false;
-            if other.total() <= limit && rivals.near.len() < ALTERNATIVES_MAX {
+            let named = rivals.near.len();
+            if named < ALTERNATIVES_ANYWAY || other.total() <= limit && named < ALTERNATIVES_MAX {
                 rivals.near.push(other.peer);
             }
         }
@@ -220,27 +220,34 @@ impl Requester {
         let Some(entry) = self.book.open(task) else { return };
         let attempt = TaskRef { task, epoch: entry.epoch };
         let spec = &entry.spec;
-        let variants = spec.variants.iter().map(|variant| AskVariant {
-            module: variant.module,
-            module_bytes: variant.module_bytes,
-            work: around.estimates.work(spec, variant),
-        });
-        let ask = Ask {
+        // Of the builds, the one that costs least there: a peer that is asked knows nothing of losses and λ.
+        let ask = |candidate: &Candidate| Ask {
             attempt,
-            variants: variants.collect(),
+            variants: spec
+                .variants
+                .get(usize::from(candidate.assessment.variant))
+                .map(|variant| AskVariant {
+                    module: variant.module,
+                    module_bytes: variant.module_bytes,
+                    work: around.estimates.work(spec, variant),
+                })
+                .into_iter()
+                .collect(),
             input_bytes: spec.input_bytes(),
             memory_bytes: spec.limits.memory_bytes,
             deadline_in: entry.deadline_in(now),
         };
+        let asks: Vec<_> =
+            candidates.iter().take(ASKED).map(|candidate| (candidate.assessment.peer, ask(candidate))).collect();
         let open: Vec<_> = candidates.iter().take(ASKED).map(|candidate| candidate.assessment.peer).collect();
         let rtt = candidates.iter().take(ASKED).map(|candidate| candidate.assessment.rtt).max();
         self.deadlines.set(task, now + rtt.unwrap_or_default().mul_f64(1.2) + OFFER_PATIENCE);
         if let Some(record) = entry.record() {
             record.asked = open.len() as u32;
         }
-        for peer in &open {
-            self.negotiation_messages += u64::from(*peer != self.me);
-            out.send(*peer, Message::Ask(ask.clone()));
+        for (peer, ask) in asks {
+            self.negotiation_messages += u64::from(peer != self.me);
+            out.send(peer, Message::Ask(ask));
         }
         entry.phase = Phase::Asking { candidates, open, offers: Vec::new() };
     }
@@ -262,11 +269,19 @@ impl Requester {
         let work = entry.spec.variants.get(usize::from(to.variant)).map(|v| around.estimates.work(&entry.spec, v));
         let rtt = to.rtt;
         let input_bytes = entry.spec.input_bytes();
+        let mut spec = entry.spec.clone();
+        // Who runs it counts from its arrival: the way there is taken off.
+        let way_in = if to.peer == self.me {
+            Duration::ZERO
+        } else {
+            self.uplink_free.since(now) + transmission(input_bytes, Some(around.uplink_bits_per_s)) + rtt / 2
+        };
+        spec.deadline = entry.deadline_in(now).map(|left| left.saturating_sub(way_in));
         let award = Award {
             attempt,
             home: self.me,
             variant: to.variant,
-            spec: entry.spec.clone(),
+            spec,
             work: work.unwrap_or_default(),
             expected_start: to.start_in,
             // With nobody else to turn to, a later start is better than another round of talk.

@@ -3,12 +3,12 @@
 use super::super::*;
 use super::home::*;
 
-/// A task was awarded to peer 2; peer 3 is an alternative, peer 4 too slow for one.
+/// A task was awarded to peer 2; peer 3 is an alternative, and so are the slow 5 and 6; peer 4 is slower still.
 fn awarded() -> Home {
-    let mut home = Home::among(&[(2, 0, 0), (3, 40, 0), (4, 400, 0)]);
+    let mut home = Home::among(&[(2, 0, 0), (3, 40, 0), (5, 300, 0), (6, 300, 0), (4, 400, 0)]);
     let outputs = home.submit(1, elsewhere());
     let [(2, award)] = awards(&outputs)[..] else { panic!("{outputs:?}") };
-    assert_eq!((award.attempt, &award.alternatives[..]), (attempt(1, 1), &[id(3)][..]));
+    assert_eq!((award.attempt, &award.alternatives[..]), (attempt(1, 1), &[id(3), id(5), id(6)][..]));
     home.assignments();
     home
 }
@@ -214,7 +214,7 @@ fn a_later_start_is_taken_while_nobody_else_is_better() {
 
         let [(2, award)] = awards(&outputs)[..] else { panic!("{outputs:?}") };
         assert_eq!((award.firm, award.expected_start, award.attempt), (true, ms(start_ms), attempt(1, 1)));
-        assert_eq!(award.alternatives, [id(3)]);
+        assert_eq!(award.alternatives, [id(3), id(5), id(6)]);
         let verdicts = &home.entry(1).records[0].verdicts;
         let note = format!("countered: starts in {start_ms} ms");
         assert_eq!(verdicts, &[(id(2), Verdict::Won, note)]);

@@ -2,6 +2,7 @@
 
 use super::super::*;
 use super::home::*;
+use crate::task::spec::Variant;
 
 /// Three busy neighbours that were silent long enough to be asked: they would end a task after 205, 225 and 305 ms.
 fn asking() -> Home {
@@ -98,18 +99,23 @@ fn an_offer_for_another_attempt_or_from_who_was_not_ranked_is_let_go() {
 }
 
 #[test]
-fn an_offer_of_a_build_that_there_is_not_is_one_of_the_last() {
-    let variant_awarded = |builds: usize| {
-        let mut home = Home::among(&[(2, 10, 100), (3, 30, 110)]);
-        home.places.iter_mut().for_each(|place| place.heard_ago = Duration::from_secs(6));
-        let mut spec = elsewhere();
-        spec.variants = vec![spec.variants[0].clone(); builds];
-        home.submit(1, spec);
-        let outputs = home.hear(2, Message::Offer(Offer { variant: 200, ..offer(attempt(1, 1), 0) }));
-        awards(&outputs).first().map(|(_, award)| award.variant)
-    };
+fn a_peer_is_asked_about_the_build_that_is_best_there_and_no_word_of_it_changes_that() {
+    let mut home = Home::among(&[(2, 10, 100), (3, 30, 110)]);
+    home.places.iter_mut().for_each(|place| place.heard_ago = Duration::from_secs(6));
+    let mut spec = elsewhere();
+    let build = spec.variants[0].clone();
+    // All take as long: the one that loses least is the best.
+    spec.variants = [0.3, 0.1, 0.2].map(|loss| Variant { loss, ..build.clone() }).to_vec();
 
-    assert_eq!([1, 3].map(variant_awarded), [Some(0), Some(2)]);
+    let asked = home.submit(1, spec);
+    let outputs = home.hear(2, Message::Offer(Offer { variant: 200, ..offer(attempt(1, 1), 0) }));
+
+    let builds = |output: &Output| match output {
+        Output::Send { message: Message::Ask(ask), .. } => Some(ask.variants.len()),
+        _ => None,
+    };
+    assert_eq!(asked.iter().filter_map(builds).collect::<Vec<_>>(), [1, 1]);
+    assert_eq!(awards(&outputs).first().map(|(_, award)| award.variant), Some(1));
 }
 
 #[test]

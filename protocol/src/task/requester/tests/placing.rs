@@ -52,8 +52,10 @@ fn who_is_not_much_worse_is_named_in_the_award() {
     };
 
     // 100 ms at the best: half as much again, and one more, is near.
-    assert_eq!(alternatives(&[(2, 0, 0), (3, 51, 0), (4, 52, 0)]), (2, vec![3], false));
-    assert_eq!(alternatives(&[(2, 0, 0), (3, 900, 0)]), (2, vec![], false), "far is not nobody");
+    let near = [(2, 0, 0), (3, 20, 0), (4, 30, 0), (5, 40, 0), (6, 51, 0), (7, 52, 0)];
+    assert_eq!(alternatives(&near), (2, vec![3, 4, 5, 6], false));
+    let far = [(2, 0, 0), (3, 600, 0), (4, 700, 0), (5, 800, 0), (6, 900, 0)];
+    assert_eq!(alternatives(&far), (2, vec![3, 4, 5], false), "a few in any case: far is not nobody");
     assert_eq!(alternatives(&[(2, 0, 0)]), (2, vec![], true), "with nobody else, a later start is better than talk");
 }
 
