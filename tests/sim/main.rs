@@ -1,5 +1,6 @@
 //! Scenarios in the simulator: each is a story, told for many seeds.
 
+mod brief;
 mod chaos;
 mod determinism;
 mod faults;

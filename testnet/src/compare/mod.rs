@@ -11,12 +11,14 @@
 //! **Not here:** what a peer decides, on either side.
 
 mod case;
+pub mod objective;
 mod real;
 mod report;
 
 use std::time::Duration;
 
 use shoal_cli::client::ClientError;
+use shoal_protocol::Role;
 
 pub use self::case::Plan;
 pub use self::report::{Comparison, Side};
@@ -90,6 +92,12 @@ fn with_works_of(case: &Case, real: &[Went]) -> Case {
         task.work_ms = went.run.as_secs_f64() * 1_000.0 * speed;
     }
     case
+}
+
+/// A peer could not do what it was asked to.
+fn failed_at(names: &[String], index: usize, doing: &'static str) -> impl FnOnce(ClientError) -> CompareError {
+    let peer = names.get(index).cloned().unwrap_or_else(|| Role::Edge.to_string());
+    move |source| CompareError::Peer { peer, doing, source }
 }
 
 /// One task as it really went.

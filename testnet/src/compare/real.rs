@@ -9,23 +9,23 @@ use shoal_cli::client::{Client, ClientError};
 use shoal_examples::modules;
 use shoal_protocol::api::{InputRequest, TaskRequest, VariantRequest};
 use shoal_protocol::task::spec::CloudUse;
-use shoal_protocol::{BlobId, Role, TaskState};
+use shoal_protocol::{BlobId, TaskState};
 use tokio::task::JoinSet;
 
 use super::case::Plan;
-use super::{CompareError, Went};
+use super::{CompareError, Went, failed_at};
 use crate::cluster::{Cluster, ClusterConfig, PeerPlan, Where};
 use crate::sim::place::{Case, NodeSpec, TaskLine, Tier};
 
 /// A millisecond of reference work is this part of a millisecond of spinning.
-const STRETCH: f64 = 50.0;
+pub(super) const STRETCH: f64 = 50.0;
 /// Rounds of the two spins whose difference is timed.
 const ROUNDS: [u64; 2] = [100_000, 1_100_000];
 /// Times each is timed; the median counts.
 const TRIALS: usize = 15;
 const QUEUE_MAX: u32 = 1_024;
 /// Load and round trips are known well after this.
-const SETTLING: Duration = Duration::from_secs(3);
+pub(super) const SETTLING: Duration = Duration::from_secs(3);
 
 /// Every task of the case, in its order.
 pub(super) async fn run(plan: &Plan, case: &Case) -> Result<Vec<Went>, CompareError> {
@@ -37,13 +37,14 @@ pub(super) async fn run(plan: &Plan, case: &Case) -> Result<Vec<Went>, CompareEr
     };
     let cluster = Cluster::start(config).await?;
     let clients = (0..case.nodes.len()).map(|index| cluster.client(index)).collect::<Result<Vec<_>, _>>()?;
-    let module = prepare(&clients, case).await?;
+    let names: Vec<String> = case.nodes.iter().map(|node| node.id.clone()).collect();
+    let module = prepare(&clients, &names).await?;
     let spin = Spin::time(&clients[0], module, slowdown(&case.nodes[0])).await.map_err(|why| match why {
-        Untimed::Client(source) => failed(case, 0, "run a task")(source),
+        Untimed::Client(source) => failed_at(&names, 0, "run a task")(source),
         Untimed::Nonsense(why) => CompareError::Uncalibrated { why },
     })?;
     tokio::time::sleep(SETTLING).await;
-    let went = feed(case, &clients, module, spin).await;
+    let went = feed(case, &clients, &names, module, spin).await;
     cluster.shutdown().await;
     went
 }
@@ -61,18 +62,18 @@ fn slowdown(node: &NodeSpec) -> f64 {
 }
 
 /// The module compiled everywhere.
-async fn prepare(clients: &[Client], case: &Case) -> Result<BlobId, CompareError> {
+pub(super) async fn prepare(clients: &[Client], names: &[String]) -> Result<BlobId, CompareError> {
     let bytes = modules::module_bytes("spin").unwrap_or_default();
     let mut module = BlobId::of(bytes);
     for (index, client) in clients.iter().enumerate() {
-        module = client.put_blob(bytes).await.map_err(failed(case, index, "store the module"))?.id;
+        module = client.put_blob(bytes).await.map_err(failed_at(names, index, "store the module"))?.id;
         let request = TaskRequest { local_only: true, ..request(module, 1) };
-        client.run(request).await.map_err(failed(case, index, "run the module"))?;
+        client.run(request).await.map_err(failed_at(names, index, "run the module"))?;
     }
     Ok(module)
 }
 
-fn request(module: BlobId, rounds: u64) -> TaskRequest {
+pub(super) fn request(module: BlobId, rounds: u64) -> TaskRequest {
     TaskRequest {
         variants: vec![VariantRequest { name: "spin".into(), module, loss: 0.0 }],
         args: vec![rounds.to_string()],
@@ -85,19 +86,19 @@ fn request(module: BlobId, rounds: u64) -> TaskRequest {
 
 /// How long the sandbox spins here.
 #[derive(Debug, Clone, Copy)]
-struct Spin {
+pub(super) struct Spin {
     /// Of a run without rounds.
     start_ms: f64,
     rounds_per_ms: f64,
 }
 
-enum Untimed {
+pub(super) enum Untimed {
     Client(ClientError),
     Nonsense(String),
 }
 
 impl Spin {
-    async fn time(client: &Client, module: BlobId, slowdown: f64) -> Result<Self, Untimed> {
+    pub(super) async fn time(client: &Client, module: BlobId, slowdown: f64) -> Result<Self, Untimed> {
         let mut medians_ms = [0.0; 2];
         for (rounds, median_ms) in ROUNDS.into_iter().zip(&mut medians_ms) {
             let mut runs_ms = Vec::new();
@@ -121,12 +122,18 @@ impl Spin {
     }
 
     /// Rounds that make a run of this much reference work.
-    fn rounds(&self, work_ms: f64) -> u64 {
+    pub(super) fn rounds(&self, work_ms: f64) -> u64 {
         ((work_ms / STRETCH - self.start_ms).max(0.0) * self.rounds_per_ms).round() as u64
     }
 }
 
-async fn feed(case: &Case, clients: &[Client], module: BlobId, spin: Spin) -> Result<Vec<Went>, CompareError> {
+async fn feed(
+    case: &Case,
+    clients: &[Client],
+    names: &[String],
+    module: BlobId,
+    spin: Spin,
+) -> Result<Vec<Went>, CompareError> {
     let began = Instant::now();
     let mut asked = JoinSet::new();
     for (index, task) in case.tasks.iter().enumerate() {
@@ -141,7 +148,7 @@ async fn feed(case: &Case, clients: &[Client], module: BlobId, spin: Spin) -> Re
         // The futures neither panic nor are they aborted.
         let Ok((index, answer, took)) = joined else { continue };
         let origin = case.tasks[index].origin;
-        let view = answer.map_err(failed(case, origin, "run a task"))?;
+        let view = answer.map_err(failed_at(names, origin, "run a task"))?;
         let executor = view.executor.as_ref().and_then(|at| case.nodes.iter().position(|node| node.id == at.name));
         let (Some(executor), Some(timings), TaskState::Done) = (executor, view.timings, view.state) else {
             return Err(CompareError::Task { task: index, why: format!("{view:?}") });
@@ -161,9 +168,4 @@ fn of_task(task: &TaskLine, module: BlobId, spin: Spin) -> TaskRequest {
         name: task.id.clone(),
         ..request(module, spin.rounds(task.work_ms))
     }
-}
-
-fn failed(case: &Case, index: usize, doing: &'static str) -> impl FnOnce(ClientError) -> CompareError {
-    let peer = case.nodes.get(index).map_or_else(|| Role::Edge.to_string(), |node| node.id.clone());
-    move |source| CompareError::Peer { peer, doing, source }
 }

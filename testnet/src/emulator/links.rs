@@ -107,6 +107,12 @@ impl Links {
         }
     }
 
+    /// Sets the delay between two named nodes, the same both ways; nothing else of that link changes.
+    pub fn delay_between(&mut self, from: &str, to: &str, delay: Duration) {
+        let change = Change { delay: Some(delay), ..Change::default() };
+        self.pairs.push(Pair { from: from.to_owned(), to: to.to_owned(), one_way: false, change });
+    }
+
     pub fn load(path: &Path) -> Result<Self, LinksError> {
         let text =
             std::fs::read_to_string(path).map_err(|source| LinksError::Unreadable { path: path.to_owned(), source })?;

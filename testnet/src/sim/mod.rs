@@ -26,6 +26,7 @@
 //! **Not here:** deciding anything a peer decides.
 
 pub mod answers;
+pub mod brief;
 pub mod chaos;
 pub mod coordinates;
 mod counts;
@@ -46,6 +47,7 @@ mod node;
 pub mod place;
 pub mod report;
 mod shard;
+pub mod variants;
 mod workers;
 
 use core::time::Duration;
@@ -221,6 +223,7 @@ impl Sim {
                 ids: Vec::new(),
                 indices: FastMap::default(),
                 works: HashMap::new(),
+                modules: HashMap::new(),
                 watches_beliefs: false,
                 times_decisions: false,
                 keeps_tasks: false,
@@ -515,6 +518,11 @@ impl Sim {
         task
     }
 
+    /// From now on every run of a module takes this long on a reference core, whatever its task was said to take.
+    pub fn set_work(&mut self, module: BlobId, run: Duration) {
+        self.common.modules.insert(module, run);
+    }
+
     /// Tells a peer a fact that its daemon would tell it.
     pub fn tell(&mut self, index: usize, input: Input) {
         self.give(index, input);
@@ -693,6 +701,11 @@ impl Sim {
     /// Every run so far in order of their starts, in a quick simulation of one thread.
     pub fn runs(&self) -> &[Ran] {
         self.shards.first().map(|shard| &shard.runs[..]).unwrap_or_default()
+    }
+
+    /// When the input of a task that moved had left its home, where uplinks are modelled in a simulation of one thread.
+    pub fn departed(&self, task: TaskId) -> Option<Time> {
+        self.shards.first()?.departed.get(&task).copied()
     }
 
     /// What crossed the network.

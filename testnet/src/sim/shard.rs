@@ -14,7 +14,7 @@ use shoal_protocol::message::TaskRef;
 use shoal_protocol::output::Judgement;
 use shoal_protocol::store::{Change, Ticket};
 use shoal_protocol::task::spec::{BlobRef, Ending, Payload, RunReport};
-use shoal_protocol::{Event as News, Input, MeshId, Message, Output, Peer, PeerId, TaskId, Time};
+use shoal_protocol::{BlobId, Event as News, Input, MeshId, Message, Output, Peer, PeerId, TaskId, Time};
 
 use super::counts::{self, Count, DATAGRAM_BYTES};
 use super::editions::Edition;
@@ -98,6 +98,8 @@ pub(super) struct Common {
     pub(super) ids: Vec<PeerId>,
     pub(super) indices: FastMap<PeerId, usize>,
     pub(super) works: HashMap<TaskId, Work>,
+    /// Modules that take the same on a reference core whatever the task.
+    pub(super) modules: HashMap<BlobId, Duration>,
     pub(super) watches_beliefs: bool,
     pub(super) times_decisions: bool,
     /// Whether machines have disks, and what users are told is for the script to judge.
@@ -154,7 +156,7 @@ pub(super) struct Shard {
     /// Kept in quick runs only.
     pub(super) runs: Vec<Ran>,
     /// When the input of each task that moved had left its home; kept where uplinks are modelled.
-    departed: HashMap<TaskId, Time>,
+    pub(super) departed: HashMap<TaskId, Time>,
     /// None in quick runs.
     pub(super) trace: Option<Box<blake3::Hasher>>,
     pub(super) handled: u64,
@@ -465,7 +467,7 @@ impl Shard {
                 let (attempt, receipt) = (receipt.attempt, identity.sign(&receipt));
                 self.given(Duration::ZERO, index, Input::Signed { attempt, receipt });
             }
-            Output::Execute(execution) => self.execute(common, index, execution.attempt),
+            Output::Execute(execution) => self.execute(common, index, execution.attempt, execution.module),
             Output::Abort(attempt) => {
                 let ran = self.node_mut(index).is_some_and(|node| node.running.remove(&attempt));
                 let it = |ran: &&mut Ran| ran.attempt == attempt && ran.index == index;
@@ -710,9 +712,10 @@ impl Shard {
         Some(Input::RecordVerified { record, member: certificate.member(), addresses, sequence })
     }
 
-    fn execute(&mut self, common: &Common, index: usize, attempt: TaskRef) {
+    fn execute(&mut self, common: &Common, index: usize, attempt: TaskRef, module: BlobId) {
         let unscripted = Work { run: Duration::from_millis(1), output_bytes: None };
-        let work = common.works.get(&attempt.task).copied().unwrap_or(unscripted);
+        let mut work = common.works.get(&attempt.task).copied().unwrap_or(unscripted);
+        work.run = common.modules.get(&module).copied().unwrap_or(work.run);
         let (now, quick) = (self.now, self.is_quick());
         let Some(node) = self.node_mut(index) else { return };
         let lure = common.lures.get(&index).copied();

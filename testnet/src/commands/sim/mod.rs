@@ -1,5 +1,6 @@
 //! `shoal-testnet sim`: experiments under a virtual clock, without a network. One file per verb.
 
+mod brief;
 mod case;
 mod chaos;
 mod coordinates;
@@ -8,6 +9,7 @@ mod membership;
 mod place;
 mod report;
 mod sabotage;
+mod variants;
 mod verify;
 
 use std::process::ExitCode;
@@ -22,11 +24,13 @@ const NOT_RIGHT: u8 = 1;
 /// Experiments under a virtual clock: the peers that shoald ships, and what they are compared with
 #[derive(clap::Subcommand)]
 pub(crate) enum Sim {
+    Brief(brief::Brief),
     Place(place::PlaceTasks),
     Case(case::MakeCase),
     Chaos(chaos::Chaos),
     Coordinates(coordinates::Coordinates),
     Liars(liars::Liars),
+    Variants(variants::Variants),
     Verify(verify::VerifyAnswers),
     Report(report::WriteReport),
     Membership(membership::Membership),
@@ -35,11 +39,13 @@ pub(crate) enum Sim {
 impl Sim {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         match self {
+            Self::Brief(brief) => brief.run(),
             Self::Place(place) => place.run(),
             Self::Case(case) => case.run(),
             Self::Chaos(chaos) => chaos.run(),
             Self::Coordinates(coordinates) => coordinates.run(),
             Self::Liars(liars) => liars.run(),
+            Self::Variants(variants) => variants.run(),
             Self::Verify(verify) => verify.run(),
             Self::Report(report) => report.run(),
             Self::Membership(membership) => membership.run(),

@@ -17,10 +17,11 @@ mod herd;
 mod load;
 mod membership;
 mod page;
-mod plot;
+pub(in crate::sim) mod plot;
 mod size;
 
 pub use self::page::{PageError, Section, write};
+pub use self::plot::PlotError;
 use super::matrix::Matrix;
 use super::place::PlaceError;
 use super::place::generate::PlanError;

@@ -24,17 +24,17 @@ const COLOURS: [RGBColor; 10] = [
 
 /// An axis: what it says, with its unit, and how it grows.
 #[derive(Debug, Clone)]
-pub(super) struct Axis {
-    pub(super) label: &'static str,
-    pub(super) log: bool,
+pub(in crate::sim) struct Axis {
+    pub(in crate::sim) label: &'static str,
+    pub(in crate::sim) log: bool,
 }
 
 impl Axis {
-    pub(super) fn linear(label: &'static str) -> Self {
+    pub(in crate::sim) fn linear(label: &'static str) -> Self {
         Self { label, log: false }
     }
 
-    pub(super) fn log(label: &'static str) -> Self {
+    pub(in crate::sim) fn log(label: &'static str) -> Self {
         Self { label, log: true }
     }
 
@@ -56,24 +56,24 @@ impl Axis {
 
 /// One line.
 #[derive(Debug, Clone)]
-pub(super) struct Series {
-    pub(super) name: String,
+pub(in crate::sim) struct Series {
+    pub(in crate::sim) name: String,
     /// Which colour; the same thing has the same in every chart.
-    pub(super) colour: usize,
-    pub(super) points: Vec<(f64, f64)>,
+    pub(in crate::sim) colour: usize,
+    pub(in crate::sim) points: Vec<(f64, f64)>,
 }
 
 /// What is drawn.
 #[derive(Debug, Clone)]
-pub(super) struct Chart {
+pub(in crate::sim) struct Chart {
     /// Of the file.
-    pub(super) name: &'static str,
-    pub(super) title: String,
-    pub(super) x: Axis,
-    pub(super) y: Axis,
-    pub(super) series: Vec<Series>,
+    pub(in crate::sim) name: &'static str,
+    pub(in crate::sim) title: String,
+    pub(in crate::sim) x: Axis,
+    pub(in crate::sim) y: Axis,
+    pub(in crate::sim) series: Vec<Series>,
     /// Whether each point was measured apart, and is marked; a curve through many is not.
-    pub(super) marked: bool,
+    pub(in crate::sim) marked: bool,
 }
 
 /// A chart could not be drawn.
@@ -85,7 +85,7 @@ pub struct PlotError {
 }
 
 impl Chart {
-    pub(super) fn svg(&self) -> Result<String, PlotError> {
+    pub(in crate::sim) fn svg(&self) -> Result<String, PlotError> {
         let points = || self.series.iter().flat_map(|series| &series.points);
         let x = self.x.range(points().map(|(x, _)| *x));
         let y = self.y.range(points().map(|(_, y)| *y));
@@ -170,7 +170,7 @@ const LEGEND_PX: u32 = 190;
 const LIGHT_LINES: usize = 2;
 
 /// A number as short as it can be said without loss to the eye: 0.05, 0.5, 12, 1200, 10k, 2M.
-pub(super) fn number(value: f64) -> String {
+pub(in crate::sim) fn number(value: f64) -> String {
     let size = value.abs();
     if size >= 1e6 {
         return format!("{}M", trimmed(value / 1e6, 1));

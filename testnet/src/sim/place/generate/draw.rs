@@ -6,21 +6,21 @@ use rand::{Rng, RngExt};
 
 /// Lognormal: its logarithm is normal with this mean and deviation.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Lognormal {
+pub(in crate::sim) struct Lognormal {
     mu: f64,
     sigma: f64,
 }
 
 impl Lognormal {
-    pub(super) fn with_mean(mean: f64, sigma: f64) -> Self {
+    pub(in crate::sim) fn with_mean(mean: f64, sigma: f64) -> Self {
         Self { mu: mean.ln() - sigma * sigma / 2.0, sigma }
     }
 
-    pub(super) fn with_median(median: f64, sigma: f64) -> Self {
+    pub(in crate::sim) fn with_median(median: f64, sigma: f64) -> Self {
         Self { mu: median.ln(), sigma }
     }
 
-    pub(super) fn draw(&self, rng: &mut impl Rng) -> f64 {
+    pub(in crate::sim) fn draw(&self, rng: &mut impl Rng) -> f64 {
         // Box and Muller; 1 - [0, 1) keeps the logarithm finite.
         let (a, b) = (1.0 - rng.random::<f64>(), rng.random::<f64>());
         let normal = (-2.0 * a.ln()).sqrt() * (TAU * b).cos();

@@ -4,7 +4,7 @@
 //! of the seed, so that one load and another have the same machines and the same works.
 
 pub mod arrivals;
-mod draw;
+pub(in crate::sim) mod draw;
 
 use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
