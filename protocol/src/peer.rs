@@ -259,6 +259,7 @@ impl Peer {
                 self.wants.sought(now, blob, ticket, others, &mut self.outbox);
             }
             Input::LookedUp { to, here } => self.outbox.send(to, Message::Have(Have { blobs: here })),
+            Input::Lied { peer, blob: _ } if peer == self.me.peer => {}
             Input::Lied { peer, blob: _ } => {
                 let sentence = self.conduct.strike(now, peer, Strike::WrongBytes);
                 self.sentence(now, peer, sentence);

@@ -33,7 +33,8 @@ impl Peer {
     /// Tells the home of a task that it must run elsewhere.
     fn refuse(&mut self, from: PeerId, message: &Message) {
         let (home, attempt) = match message {
-            Message::Award(award) => (award.home_or(from), award.attempt),
+            // A task of ours that somebody sends us is none that we gave away.
+            Message::Award(award) if award.home_or(from) != self.me.peer => (award.home_or(from), award.attempt),
             _ => return, // who asked hears no offer, and that is an answer
         };
         let refusal = Declined { attempt, reason: DeclineReason::QueueFull, load: None };

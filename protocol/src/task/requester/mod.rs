@@ -247,7 +247,7 @@ impl Requester {
     pub fn hold(&self, task: TaskId, lease: Duration, out: &mut Outbox) {
         let Some(Phase::Ended(Ok(result))) = self.book.get(task).map(|entry| &entry.phase) else { return };
         if let Payload::Blob(blob) = &result.report.output {
-            out.send(blob.holder, Message::Hold(Hold { task, lease }));
+            out.send(blob.holder, Message::Hold(Hold { task, lease: lease.min(RETENTION_MAX) }));
         }
     }
 
