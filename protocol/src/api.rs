@@ -139,7 +139,7 @@ pub mod codes {
     /// No such pipeline.
     pub const NO_PIPELINE: &str = "SH0408";
     /// The graph of the pipeline is not one that can be run.
-    pub const BAD_PIPELINE: &str = "SH0410";
+    pub const BAD_PIPELINE: &str = "SH0411";
     /// No such invitation, or nobody who waits by that number.
     pub const NO_INVITATION: &str = "SH0407";
     /// A prefix fits several.
