@@ -69,9 +69,9 @@ fn a_pipeline_ends_right_whoever_crashes_and_no_stage_that_has_ended_is_run_agai
             sim.run_for(millis(150));
             if let Some(view) = view(&sim, home) {
                 let ended = view.stages.iter().filter(|stage| stage.done == stage.tasks);
-                ended.for_each(|stage| {
+                for stage in ended {
                     told.entry(stage.name.clone()).or_insert(stage.runs);
-                });
+                }
             }
             sim.crash(victim);
             sim.run_for(millis(400));

@@ -67,7 +67,7 @@ impl Peer {
         if let Some(lease) = self.pipelines.lease(now, pipeline, node) {
             spec.output = OutputUse::Keep(lease);
         }
-        let task = self.with_pipelines(now, |p, around, out| p.begin(around, pipeline, node, out));
+        let task = self.with_pipelines(now, |p, _, out| p.begin(pipeline, node, out));
         self.requester.watch(task);
         let submission = Submission { name, spec, keeping: Keeping::default(), ahead };
         self.with_requester(now, |r, around, out| r.submit(now, task, submission, around, out));
@@ -79,7 +79,7 @@ impl Peer {
     fn recall(&mut self, now: Time, errand: &Errand) -> bool {
         let Some(key) = errand.memo else { return false };
         let (pipeline, node) = (errand.pipeline, errand.node);
-        self.pipelines.to_remember(pipeline, node, key);
+        self.pipelines.remember_by(pipeline, node, key);
         if let Some(known) = self.pipelines.memo.recall(key) {
             self.with_pipelines(now, |p, around, out| p.known(around, pipeline, node, known, out));
             return true;

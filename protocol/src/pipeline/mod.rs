@@ -463,18 +463,12 @@ impl Pipelines {
     }
 
     /// What a task is to be called: no two starts of this peer, and no two runs, have the same name for one.
-    pub(crate) fn begin(
-        &mut self,
-        _around: Around<'_>,
-        pipeline: PipelineId,
-        node: NodeId,
-        out: &mut Outbox,
-    ) -> TaskId {
-        let runs = self.held.get(&pipeline).and_then(Held::run).map_or(0, |run| run.runs_of(node));
+    pub(crate) fn begin(&mut self, pipeline: PipelineId, node: NodeId, out: &mut Outbox) -> TaskId {
+        let handed = self.held.get(&pipeline).and_then(Held::run).map_or(0, |run| run.handed(node));
         let mut key = pipeline.0.to_vec();
         key.extend(node.to_be_bytes());
         key.extend(self.boot.to_be_bytes());
-        key.extend(runs.to_be_bytes());
+        key.extend(handed.to_be_bytes());
         let task = TaskId::derive(self.me, &key);
         self.by_task.insert(task, (pipeline, node));
         let Some(run) = self.held.get_mut(&pipeline).and_then(Held::open) else { return task };
@@ -485,7 +479,7 @@ impl Pipelines {
                 id == node || matches!(run.nodes.get(id as usize), Some(NodeState::Ready | NodeState::Waiting))
             })
         });
-        if is_first && runs == 0 {
+        if is_first && handed == 0 {
             let name = run.stage_of(node).map(|stage| stage.name.clone());
             self.tell(pipeline, name, "running", None, out);
         }
@@ -549,7 +543,7 @@ impl Pipelines {
     }
 
     /// By which the output of a task is to be remembered when it has one.
-    pub(crate) fn to_remember(&mut self, pipeline: PipelineId, node: NodeId, key: MemoKey) {
+    pub(crate) fn remember_by(&mut self, pipeline: PipelineId, node: NodeId, key: MemoKey) {
         self.keys.insert((pipeline, node), key);
     }
 

@@ -96,8 +96,10 @@ struct Course {
     failures: u32,
     /// Times nobody could run it in a row.
     rests: u32,
-    /// Times it was handed out.
+    /// Times somebody was given it.
     runs: u32,
+    /// Times it was handed to the requester by this process, also where nobody could be found.
+    handed: u32,
     /// Since when the holder of something it reads is gone.
     holder_gone_since: Option<Time>,
     /// Why it is not running.
@@ -344,6 +346,7 @@ impl Run {
         self.set(id, NodeState::Running(task));
         if let Some(course) = self.courses.get_mut(id as usize) {
             course.runs += 1;
+            course.handed += 1;
             course.note.clear();
         }
     }
@@ -376,6 +379,11 @@ impl Run {
     /// Nobody can run it now.
     pub(super) fn rest(&mut self, id: NodeId) {
         self.set(id, NodeState::Resting);
+    }
+
+    /// Times it was handed to the requester since this peer started.
+    pub(super) fn handed(&self, id: NodeId) -> u32 {
+        self.courses.get(id as usize).map_or(0, |course| course.handed)
     }
 
     /// Times it was handed out.
@@ -461,6 +469,8 @@ impl Run {
         let Some(course) = self.courses.get_mut(id as usize) else { return Followed::Nothing };
         let rest = REST.saturating_mul(1 << course.rests.min(8)).min(REST_MAX).max(at_least);
         course.rests += 1;
+        // Nobody was given it.
+        course.runs = course.runs.saturating_sub(1);
         course.note = why;
         self.set(id, NodeState::Resting);
         Followed::Rest(rest)

@@ -184,7 +184,7 @@ fn a_pipeline_is_acknowledged_on_disk_runs_and_is_forgotten_after_its_retention(
     assert_eq!((desk.ended, desk.view().state), (1, PipelineState::Done));
     assert_eq!(desk.result(), "last(two(one(a))two(one(b))ab)");
     assert_eq!(desk.disk.keys().filter(|key| key[0] == b'n').count(), 1, "only the result is kept");
-    desk.now = desk.now + Duration::from_secs(3_700);
+    desk.now += Duration::from_secs(3_700);
     desk.tell(Input::TimerFired);
     while desk.write() {}
     assert!(desk.peer.pipeline(desk.now, PIPELINE, true).is_none());
@@ -229,7 +229,7 @@ fn a_pipeline_that_misses_its_deadline_fails_by_it_and_stages_are_told_what_is_l
     while desk.running.is_empty() {
         desk.write();
     }
-    desk.now = desk.now + Duration::from_secs(6);
+    desk.now += Duration::from_secs(6);
     desk.tell(Input::TimerFired);
     while desk.write() {}
 
