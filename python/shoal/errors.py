@@ -159,6 +159,18 @@ class Ambiguous(Problem):
     """A prefix fits several."""
 
 
+class InUse(Problem):
+    """It is held, or under way, and cannot be changed now."""
+
+
+class BadPipeline(BadRequest):
+    """The graph of the pipeline is not one that can be run."""
+
+
+class RevocationsStale(Problem):
+    """The peer does not know well enough who is revoked, and the task is restricted."""
+
+
 class TooLarge(Problem):
     """Over a size limit."""
 
@@ -235,6 +247,8 @@ BY_CODE: Mapping[str, Type[Problem]] = {
     "SH0407": NotFound,
     "SH0408": NoSuchPipeline,
     "SH0409": Ambiguous,
+    "SH0410": InUse,
+    "SH0411": BadPipeline,
     "SH0412": NoCandidate,
     "SH0413": AllDeclined,
     "SH0414": TooLarge,
@@ -243,6 +257,7 @@ BY_CODE: Mapping[str, Type[Problem]] = {
     "SH0421": Trapped,
     "SH0422": LimitHit,
     "SH0429": Overloaded,
+    "SH0430": RevocationsStale,
     "SH0499": Cancelled,
     "SH0503": ShuttingDown,
     "SH0504": AttemptsExhausted,
