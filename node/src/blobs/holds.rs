@@ -90,6 +90,10 @@ impl Holds {
         Ok(Self { pins: pins.into_iter().take(PINS_MAX).collect(), leases })
     }
 
+    pub(super) fn pinned(&self) -> &BTreeSet<BlobId> {
+        &self.pins
+    }
+
     /// Why each blob stays that does.
     pub(super) fn all(&self) -> BTreeMap<BlobId, Held> {
         let mut all: BTreeMap<BlobId, Held> = BTreeMap::new();

@@ -306,6 +306,11 @@ impl BlobStore {
         })
     }
 
+    /// What users have pinned.
+    pub fn pinned(&self) -> std::collections::BTreeSet<BlobId> {
+        self.holds().pinned().clone()
+    }
+
     /// Lets it go again; whether it was pinned. Blocks for an fsync.
     pub fn unpin_for_user(&self, id: BlobId) -> Result<bool, BlobError> {
         let was = self.change_holds(|holds| holds.unpin(id));

@@ -119,6 +119,7 @@ pub(crate) struct Driver {
     executor: Executor,
     server: BlobServer,
     fetcher: Fetcher,
+    provided: providers::Provided,
     /// What fetching asks for.
     notices: mpsc::UnboundedReceiver<Notice>,
     beside: Beside,
@@ -186,6 +187,7 @@ impl Driver {
             shown: BTreeMap::new(),
             renewal: papers::Renewal::default(),
             freshness: freshness::Freshness::default(),
+            provided: providers::Provided::default(),
             revoked: None,
             unkept: None,
             strikes: BTreeMap::new(),
@@ -389,6 +391,7 @@ impl Driver {
             self.save_holds();
         }
         self.renew_if_due();
+        self.tell_what_is_pinned();
         self.part_with_the_lapsed();
         if let Some((path, bytes)) = self.records.due(self.clock.now()) {
             // Nobody waits for it, and an error is logged where it happens.

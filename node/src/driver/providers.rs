@@ -1,12 +1,50 @@
-//! Peers beyond the view that have a blob, by the records they leave in the mesh.
+//! Peers beyond the view that have a blob, by the records they leave in the mesh; and the records that this peer leaves.
 //!
-//! The one place where such records come in; until the network keeps any, nobody is found.
+//! What a user has pinned is told to the mesh. Where outputs stay their homes know, and what is here by chance may be gone
+//! before anybody asks.
 
-use shoal_protocol::{BlobId, PeerId};
+use std::collections::BTreeSet;
+use std::time::Duration;
 
+use shoal_protocol::{BlobId, PeerId, Time};
+
+use super::Driver;
 use crate::network::Network;
 
-/// Who says it provides a blob, the nearest first.
-pub(super) async fn find(_network: &Network, _blob: BlobId) -> Vec<PeerId> {
-    Vec::new()
+/// Pins change when a person says so: nobody waits for this.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// What the mesh was told that this peer has.
+#[derive(Debug, Default)]
+pub(crate) struct Provided {
+    blobs: BTreeSet<BlobId>,
+    looked: Time,
+}
+
+/// Who says it provides a blob, the nearest first. Those who are not connected are being called.
+pub(super) async fn find(network: &Network, blob: BlobId) -> Vec<PeerId> {
+    network.find_providers(blob).await.unwrap_or_default()
+}
+
+impl Driver {
+    /// Each second.
+    pub(super) fn tell_what_is_pinned(&mut self) {
+        let now = self.clock.now();
+        if now.since(self.provided.looked) < LOOK_EVERY {
+            return;
+        }
+        self.provided.looked = now;
+        let pinned = self.blobs.pinned();
+        for blob in pinned.difference(&self.provided.blobs.clone()) {
+            // A network that is busy is told the next time.
+            if self.network.provide(*blob).is_ok() {
+                self.provided.blobs.insert(*blob);
+            }
+        }
+        for blob in self.provided.blobs.clone().difference(&pinned) {
+            if self.network.unprovide(*blob).is_ok() {
+                self.provided.blobs.remove(blob);
+            }
+        }
+    }
 }
