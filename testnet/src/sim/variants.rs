@@ -122,7 +122,9 @@ fn recordings() -> Vec<Recording> {
         // The models look at each moment of a recording: twice as long is twice the work.
         work: BUILDS.map(|(_, ms)| Duration::from_micros((ms * 1_000.0 * wav.len() as f64 / median) as u64)),
         is_right: BUILDS.map(|(module, _)| {
-            let said = modules::native(module).and_then(|run| run(&[], wav).ok()).unwrap_or_default();
+            // By the weights that have not heard them.
+            let args = ["--held-back".to_owned()];
+            let said = modules::native(module).and_then(|run| run(&args, wav).ok()).unwrap_or_default();
             said.starts_with(format!("digit={digit} ").as_bytes())
         }),
     };
@@ -240,6 +242,8 @@ mod tests {
 
         let measured = (wrong(1) - wrong(0)) / recordings.len() as f64;
 
-        assert!((losses()[1] - measured).abs() < 1e-3, "{measured} is measured");
+        // Declared is the mean over four takes held back in turn; of sixty recordings each is worth 0.017.
+        assert!((losses()[1] - measured).abs() < 2.0 / 60.0, "{measured} is measured");
+        assert!(recordings.iter().filter(|of| of.is_right[1]).count() >= 54, "the small model knows nine of ten");
     }
 }

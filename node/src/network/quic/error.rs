@@ -38,7 +38,7 @@ pub(in crate::network) enum QuicError {
 impl QuicError {
     /// Whether whoever began this handshake did not go on with it: it may be lost on the way, and it may be an attack.
     pub(in crate::network) fn is_half_open(&self) -> bool {
-        matches!(self, Self::Slow | Self::GivenUp)
+        matches!(self, Self::Slow | Self::GivenUp | Self::Connection(quinn::ConnectionError::TimedOut))
     }
 
     /// Whether one of the two does not take the other for a member: strangers are strangers to each other, and the one
