@@ -10,8 +10,10 @@ use shoal_protocol::task::spec::{CloudUse, Payload};
 use shoal_protocol::{BlobId, Input, Role, TaskId, TaskSpec};
 use shoal_testnet::sim::{Link, Sim};
 
-use super::{SEEDS, cores, millis, secs};
+use super::{cores, millis, secs};
 
+/// Each forms a mesh with disks, twice over.
+const SEEDS: core::ops::Range<u64> = 0..4;
 const PIPELINE: TaskId = TaskId([5; 16]);
 
 /// Three cloud peers 15 ms away from two edge peers that are 1 ms from each other, each with a disk.
