@@ -3,15 +3,31 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use shoal_protocol::config::PeerConfig;
 use shoal_protocol::pipeline::spec::{PipelineInput, PipelineSpec, Stage, StageKind};
 use shoal_protocol::pipeline::{PipelineState, PipelineSubmission};
 use shoal_protocol::task::spec::{CloudUse, Payload};
 use shoal_protocol::{BlobId, Input, Role, TaskId, TaskSpec};
-use shoal_testnet::sim::Sim;
+use shoal_testnet::sim::{Link, Sim};
 
-use super::{SEEDS, millis, secs, three_clouds_two_edges};
+use super::{cores, millis, secs};
 
+/// Each forms a mesh with disks, twice over.
+const SEEDS: core::ops::Range<u64> = 0..4;
 const PIPELINE: TaskId = TaskId([5; 16]);
+
+/// Three cloud peers 15 ms away from two edge peers that are 1 ms from each other, each with a disk.
+fn with_disks(seed: u64) -> (Sim, [usize; 3], [usize; 2]) {
+    let mut sim = Sim::new(seed, Link::ms(15));
+    sim.keep_tasks();
+    let fast = PeerConfig { speed: 4.0, ..cores(16) };
+    let clouds = [(); 3].map(|()| sim.add(Role::Cloud, fast.clone()));
+    let edges = [(); 2].map(|()| sim.add(Role::Edge, cores(2)));
+    sim.network().set_link(edges[0], edges[1], Link::ms(1));
+    assert!(sim.run_until_done(secs(20), Sim::converged), "seed {seed}: the mesh did not form");
+    sim.run_for(secs(1));
+    (sim, clouds, edges)
+}
 
 fn stage(name: String, inputs: Vec<String>) -> Stage {
     Stage {
@@ -40,7 +56,7 @@ fn chains() -> PipelineSpec {
             stages.push(it);
         }
     }
-    stages.push(stage("last".into(), (0..4).map(|column| format!("r7c{column}")).collect()));
+    stages.push(stage("last".to_owned(), (0..4).map(|column| format!("r7c{column}")).collect()));
     PipelineSpec { stages, ..PipelineSpec::default() }
 }
 
@@ -60,7 +76,7 @@ fn is_over(sim: &Sim, home: usize) -> bool {
 #[test]
 fn a_pipeline_ends_right_whoever_crashes_and_no_stage_that_has_ended_is_run_again() {
     for seed in SEEDS {
-        let (mut sim, clouds, edges) = three_clouds_two_edges(seed);
+        let (mut sim, clouds, edges) = with_disks(seed);
         let home = edges[0];
         submit(&mut sim, home, chains());
         let mut told: BTreeMap<String, u32> = BTreeMap::new();
@@ -93,13 +109,13 @@ fn a_pipeline_ends_right_whoever_crashes_and_no_stage_that_has_ended_is_run_agai
 #[test]
 fn a_known_output_is_found_in_the_mesh() {
     for seed in SEEDS {
-        let (mut sim, _, edges) = three_clouds_two_edges(seed);
+        let (mut sim, _, edges) = with_disks(seed);
         sim.run_for(secs(2));
         let spec = || {
             let inputs = vec![PipelineInput { name: "in".into(), elements: vec![Payload::inline(vec![1]); 3] }];
-            let mut first = stage("first".into(), Vec::new());
+            let mut first = stage("first".to_owned(), Vec::new());
             (first.map, first.deterministic) = (Some("in".into()), true);
-            let last = stage("last".into(), vec!["first".into()]);
+            let last = stage("last".to_owned(), vec!["first".into()]);
             PipelineSpec { inputs, stages: vec![first, last], ..PipelineSpec::default() }
         };
         for home in [edges[0], edges[1]] {
