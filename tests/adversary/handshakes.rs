@@ -1,5 +1,6 @@
 //! Who floods the daemon before it has shown anything.
 
+use std::collections::BTreeSet;
 use std::net::UdpSocket;
 
 use super::*;
@@ -14,15 +15,17 @@ async fn first_datagrams(target: &Target, count: usize) -> Vec<Vec<u8>> {
     let key = SecretKey::from_bytes(&[66; 32]);
     let certificate = target.certificate(&key).sign(&Issuer::of(&key));
     let probe = target.probe(key, &certificate);
-    let (mut caught, mut buffer) = (Vec::with_capacity(count), [0; 2_048]);
+    let (mut caught, mut names, mut buffer) = (Vec::with_capacity(count), BTreeSet::new(), [0_u8; 2_048]);
     while caught.len() < count {
         let handshake = probe.connect(at).unwrap();
         let deadline = Instant::now() + LONG;
         loop {
             assert!(Instant::now() < deadline, "no first datagram");
             match trap.recv(&mut buffer) {
-                // Its repetitions, and the words of those that gave up, are shorter or come later.
-                Ok(length) if length >= 1_200 => break caught.push(buffer[..length].to_vec()),
+                // Its repetitions, and the words of those that gave up, go to a connection that has been named (RFC 9000, 17.2).
+                Ok(length) if length >= 1_200 && names.insert(buffer[6..][..usize::from(buffer[5])].to_vec()) => {
+                    break caught.push(buffer[..length].to_vec());
+                }
                 Ok(_) => {}
                 Err(_) => tokio::task::yield_now().await,
             }

@@ -145,7 +145,9 @@ fn a_large_blob_comes_from_several_peers_at_once() {
             let sent = mesh.client(peer).unwrap().status().await.unwrap().counters["blob_bytes_sent"];
             assert!(sent > blob.bytes / 10, "peer {peer} sent {sent} bytes");
         }
-        assert_eq!(fetched_bytes(&asking).await / 1_000_000, blob.bytes / 1_000_000);
+        // What two bring at the end comes twice, and each group has its hashes with it.
+        let fetched = fetched_bytes(&asking).await;
+        assert!((blob.bytes..blob.bytes * 11 / 10).contains(&fetched), "{fetched} bytes for {}", blob.bytes);
     });
 }
 
@@ -162,11 +164,14 @@ fn an_output_that_stays_draws_the_next_task_to_it() {
         let input = "0123456789abcdef".repeat(60_000);
         let mut request = task_of(&client, &echo, &[], &input).await;
         (request.peer, request.keep_output) = (Some("cloud-1".into()), true);
+        // Its output is not its input, which home has.
+        request.inputs.insert(0, InputRequest::Text("copy: ".into()));
+        let copy = format!("copy: {input}");
 
         let first = client.run(request.clone()).await.unwrap();
         assert_eq!((first.state, executor(&first)), (TaskState::Done, "cloud-1"), "{first:?}");
         let Some(OutputView::Blob { id, bytes, holder }) = first.output else { panic!("no blob: {first:?}") };
-        assert_eq!(bytes, input.len() as u64);
+        assert_eq!(bytes, copy.len() as u64);
         let cloud = mesh.peers()[0].peer;
         assert_eq!(holder, Some(cloud));
         let at_home = client.blob_stat(id, false).await.unwrap();
@@ -175,7 +180,8 @@ fn an_output_that_stays_draws_the_next_task_to_it() {
         assert_eq!(there.blob_stat(id, false).await.unwrap().leases, 1);
 
         let mut next = task_of(&client, &echo, &["next"], "").await;
-        next.inputs = vec![InputRequest::Blob(id)];
+        // It stays as well: its way home would be as long as that of its input.
+        (next.inputs, next.keep_output) = (vec![InputRequest::Blob(id)], true);
         next.cloud = Some(shoal_protocol::task::spec::CloudUse::Allow);
         let second = client.run(next).await.unwrap();
         assert_eq!((second.state, executor(&second)), (TaskState::Done, "cloud-1"), "{second:?}");
@@ -183,10 +189,12 @@ fn an_output_that_stays_draws_the_next_task_to_it() {
         assert!(decision.candidates[0].note.contains("holds the input"), "{decision:?}");
 
         let output = client.result(&first.task.to_string()).await.unwrap().bytes(usize::MAX).await.unwrap();
-        assert!(output == input.as_bytes(), "{} bytes came back", output.len());
+        assert!(output == copy.as_bytes(), "{} bytes came back", output.len());
+        // Both tasks have the same output.
+        assert_eq!(there.blob_stat(id, false).await.unwrap().leases, 2);
         client.hold_output(&first.task.to_string(), Duration::ZERO).await.unwrap();
         let deadline = std::time::Instant::now() + LONG;
-        while there.blob_stat(id, false).await.unwrap().leases > 0 {
+        while there.blob_stat(id, false).await.unwrap().leases > 1 {
             assert!(std::time::Instant::now() < deadline, "it is never let go");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

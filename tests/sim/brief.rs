@@ -12,14 +12,15 @@ fn five_users_are_placed_nearly_as_well_as_can_be() {
     }
 }
 
-/// One user, and nobody in its way: what it is given is what is best, but for the near ties that are shared at random.
+/// One user, and nobody in its way: what it is given is nearly always what is best. Not always: peers that were busy a moment
+/// ago are doubted, and among those that are nearly as good chance decides.
 #[test]
 fn a_user_alone_gets_the_best_there_is() {
     for seed in 0..4 {
         let shape = Shape { users: 1, ..Shape::default() };
         let summary = solve(shape, seed, 100, 2).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
 
-        assert!(summary.worst_ratio <= 1.02, "seed {seed}: {summary:?}");
+        assert!(summary.optimal_percent >= 90.0 && summary.mean_ratio <= 1.02, "seed {seed}: {summary:?}");
     }
 }
 

@@ -170,11 +170,11 @@ async fn teach(
 }
 
 async fn measure_ways(instance: &mut Instance, clients: &[Client], names: &[String]) -> Result<(), CompareError> {
-    for from in 0..names.len() {
+    for (from, client) in clients.iter().enumerate() {
         for to in (0..names.len()).filter(|to| *to != from) {
             let mut least = f64::INFINITY;
             for _ in 0..PINGS {
-                let pong = clients[from].ping(&names[to]).await.map_err(failed_at(names, from, "ping a peer"))?;
+                let pong = client.ping(&names[to]).await.map_err(failed_at(names, from, "ping a peer"))?;
                 least = pong.rtt_ms.map_or(least, |ms| least.min(ms));
             }
             if least.is_finite() {

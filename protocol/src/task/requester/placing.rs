@@ -16,7 +16,7 @@ const UNPROVEN: &str = "the task failed before, and it has not done anything for
 enum Step {
     Nobody(Excluded),
     Ask(Vec<Candidate>),
-    Award(Rivals, Assessment),
+    Award(Rivals, Box<Assessment>),
 }
 
 /// A step, and why.
@@ -153,7 +153,7 @@ impl Requester {
     pub(super) fn decide(&self, spec: &TaskSpec, ranking: &Ranking<'_>, around: &mut Around<'_>) -> Decided {
         let method = self.method(spec, ranking);
         let record = self.new_record(0, method, spec, around, ranking);
-        let award = |to| Step::Award(Rivals::of(&to, &record.assessments), to);
+        let award = |to| Step::Award(Rivals::of(&to, &record.assessments), Box::new(to));
         let step = match method {
             Method::None => None,
             Method::Offers => Some(Step::Ask(ranking.candidates())),

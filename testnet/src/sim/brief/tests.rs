@@ -78,7 +78,7 @@ proptest! {
                 machine.cores = 1;
                 machine.uplink_bits_per_s = 2_000_000;
             }
-            instance.users.iter_mut().for_each(|user| user.at = user.at / 50);
+            instance.users.iter_mut().for_each(|user| user.at /= 50);
         }
 
         let plan = optimum(&instance);
