@@ -157,7 +157,12 @@ impl Fetcher {
         tokio::select! {
             biased;
             Some(arriving) = begins => Ok((arriving, end)),
-            ended = end.clone() => Err(ended.err().unwrap_or_else(|| "it came and went".into())),
+            ended = end.clone() => {
+                ended?;
+                // Small enough to begin and to end at once.
+                let arrived = begun.borrow().clone();
+                arrived.map(|arriving| (arriving, end)).ok_or_else(|| "it came and went".into())
+            }
         }
     }
 
