@@ -12,6 +12,7 @@ mod joining;
 mod peers;
 mod pipelines;
 mod problem;
+mod query;
 mod range;
 mod revocations;
 mod socket;

@@ -7,7 +7,6 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
 use shoal_protocol::api::{Listing, PipelineRequest, PipelineView, StageRequest, codes};
 use shoal_protocol::config::{INLINE_BYTES_MAX, INPUTS_MAX, NAME_BYTES_MAX, RETENTION_DEFAULT, RETENTION_MAX};
 use shoal_protocol::pipeline::graph::{ELEMENTS_MAX, Graph, GraphError};
@@ -17,6 +16,7 @@ use shoal_protocol::task::spec::Payload;
 
 use super::body::{self, Json};
 use super::problem::{ApiError, ApiResult};
+use super::query::{Page, Patience};
 use super::{Api, spec};
 use crate::driver::handle::{GivenPipeline, Refusal};
 
@@ -24,8 +24,6 @@ use crate::driver::handle::{GivenPipeline, Refusal};
 const REQUEST_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Pipelines in a listing when nobody says how many.
 const LISTED_DEFAULT: usize = 50;
-/// Longest that one request waits for the end of a pipeline.
-const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Inputs that are carried along in the pipeline's record; what is larger together is stored as blobs.
 const CARRIED_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -140,21 +138,10 @@ async fn store_inline(api: &Api, payloads: Vec<Payload>) -> ApiResult<Vec<Payloa
     spec::store_inline(api, payloads).await
 }
 
-#[derive(Debug, Deserialize)]
-pub(super) struct Page {
-    limit: Option<usize>,
-}
-
 pub(super) async fn list(State(api): State<Api>, Query(page): Query<Page>) -> ApiResult<Json<Listing<PipelineView>>> {
-    let limit = page.limit.unwrap_or(LISTED_DEFAULT);
+    let limit = page.limit(LISTED_DEFAULT);
     let found = api.driver.read(move |driver| driver.peer().pipelines(driver.now(), limit)).await?;
     Ok(Json(Listing::new(found)))
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Patience {
-    #[serde(default)]
-    wait_ms: u64,
 }
 
 pub(super) async fn show(
@@ -162,7 +149,7 @@ pub(super) async fn show(
     Path(id): Path<String>,
     Query(patience): Query<Patience>,
 ) -> ApiResult<Json<PipelineView>> {
-    let patience = Duration::from_millis(patience.wait_ms).min(WAIT_MAX);
+    let patience = patience.time();
     if patience.is_zero() {
         return Ok(Json(view(&api, id).await?));
     }

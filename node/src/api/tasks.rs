@@ -17,6 +17,7 @@ use shoal_protocol::{FindError, TaskId};
 
 use super::body::{self, Json};
 use super::problem::{ApiError, ApiResult};
+use super::query::{Page, Patience, WAIT_MAX};
 use super::{Api, blobs, elsewhere, spec};
 use crate::driver::handle::{Refusal, Submission};
 
@@ -24,8 +25,6 @@ use crate::driver::handle::{Refusal, Submission};
 const REQUEST_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Tasks in a listing when nobody says how many.
 const LISTED_DEFAULT: usize = 100;
-/// Longest that one request waits for the end of a task.
-const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) async fn submit(State(api): State<Api>, headers: HeaderMap, request: Request) -> ApiResult<Response> {
     body::check_announced(&headers, REQUEST_BYTES_MAX as u64)?;
@@ -78,21 +77,10 @@ fn with_limit(mut request: Request) -> Request {
     request
 }
 
-#[derive(Debug, Deserialize)]
-pub(super) struct Page {
-    limit: Option<usize>,
-}
-
 pub(super) async fn list(State(api): State<Api>, Query(page): Query<Page>) -> ApiResult<Json<Listing<TaskView>>> {
-    let limit = page.limit.unwrap_or(LISTED_DEFAULT);
+    let limit = page.limit(LISTED_DEFAULT);
     let tasks = api.driver.read(move |driver| driver.peer().tasks(driver.now(), limit)).await?;
     Ok(Json(Listing::new(tasks)))
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Patience {
-    #[serde(default)]
-    wait_ms: u64,
 }
 
 pub(super) async fn show(
@@ -100,7 +88,7 @@ pub(super) async fn show(
     Path(id): Path<String>,
     Query(patience): Query<Patience>,
 ) -> ApiResult<Json<TaskView>> {
-    let patience = Duration::from_millis(patience.wait_ms).min(WAIT_MAX);
+    let patience = patience.time();
     Ok(Json(if patience.is_zero() { view(&api, id).await? } else { wait_for(&api, &id, patience).await? }))
 }
 
