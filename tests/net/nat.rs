@@ -131,8 +131,8 @@ fn two_peers_behind_symmetric_nats_stay_relayed_and_work() {
 }
 
 #[test]
-fn a_peer_behind_a_full_cone_is_reachable_and_needs_no_relay() {
-    emulated("nat::a_peer_behind_a_full_cone_is_reachable_and_needs_no_relay", || {
+fn a_peer_behind_a_full_cone_is_reached_by_a_symmetric_one() {
+    emulated("nat::a_peer_behind_a_full_cone_is_reached_by_a_symmetric_one", || {
         run(async {
             let mesh = behind(1, &[NatKind::FullCone, NatKind::Symmetric]).await;
 
