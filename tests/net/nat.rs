@@ -11,6 +11,8 @@ use super::*;
 use crate::support::emulated;
 
 const WORDS: &str = "one two two\nthree three three\n";
+/// About two seconds: long enough to be interrupted.
+const SPIN: [&str; 1] = ["600000000"];
 /// One way between any two: far enough that a relay costs something.
 const DELAY: Duration = Duration::from_millis(10);
 
@@ -142,9 +144,9 @@ fn a_peer_behind_a_full_cone_is_reached_by_a_symmetric_one() {
                 status.addresses.iter().any(is_outside)
             };
             until(&mesh, 1, "an address outside", told).await;
-            // Directly, but for the rare time that it was called through a relay before: then it stays there.
-            let reached = |status: &Status| path(status, "edge-1").is_some();
-            until(&mesh, 2, "a connection from behind a symmetric NAT", reached).await;
+            // Also if it was called through a relay before its outer address was known.
+            let reached = |status: &Status| path(status, "edge-1") == Some(PathView::Direct);
+            until(&mesh, 2, "a direct connection from behind a symmetric NAT", reached).await;
             runs_at(&mesh, 2, "edge-1").await;
         });
     });
@@ -171,6 +173,38 @@ fn a_relay_that_dies_is_replaced_by_another() {
             let connected = |status: &Status| path(status, "edge-2") == Some(PathView::Relayed);
             until(&mesh, 3, "a connection through another relay", connected).await;
             runs_at(&mesh, 3, "edge-2").await;
+        });
+    });
+}
+
+/// The connection goes on from the new address (RFC 9000, 9), so that nobody notices but the path.
+#[test]
+fn a_peer_that_changes_network_keeps_its_connection_and_its_tasks() {
+    emulated("nat::a_peer_that_changes_network_keeps_its_connection_and_its_tasks", || {
+        run(async {
+            let mesh = behind(1, &[NatKind::PortRestricted]).await;
+            runs_at(&mesh, 1, "cloud-1").await;
+            let client = mesh.client(1).unwrap();
+            let mut request = task_of(&client, example("spin"), &SPIN, "").await;
+            request.peer = Some("cloud-1".into());
+            let task = client.submit(&request).await.unwrap().task.to_string();
+            until(&mesh, 1, "it runs", |status| status.tasks.running == 1).await;
+            let admitted = counter(&status(&mesh, 1).await.counters, "admitted");
+
+            assert!(mesh.emulator().unwrap().move_to_another_network(1).unwrap());
+
+            let view = client.wait(&task).await.unwrap();
+            assert_eq!((view.state, view.attempt), (TaskState::Done, 1), "it was not begun again: {view:?}");
+            assert_eq!((executor(&view), text(&view)), ("cloud-1", native("spin", &SPIN, "").as_str()));
+            runs_at(&mesh, 1, "cloud-1").await;
+            let after = status(&mesh, 1).await;
+            assert_eq!(
+                counter(&after.counters, "admitted"),
+                admitted,
+                "the connection is the one from before: {after:?}"
+            );
+            let nat = mesh.emulator().unwrap().nat_counts(1).unwrap().unwrap();
+            assert!(nat.mappings_made >= 2, "it is seen elsewhere now: {nat:?}");
         });
     });
 }

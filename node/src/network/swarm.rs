@@ -3,6 +3,7 @@
 //! **Invariant:** it never waits for the driver, so the driver may wait for it.
 //! **Not here:** frames. Those pass between `link.rs` and the driver directly.
 
+mod calls;
 mod nat;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -42,6 +43,7 @@ use super::reach::Reach;
 use super::relays::Relays;
 use super::revoked::Revoked;
 use super::{NetworkConfig, NetworkEvent, Shared, quic};
+use calls::Calls;
 
 /// Time for the system to name the addresses of a wildcard listener.
 const FIRST_ADDRESS_MAX: Duration = Duration::from_secs(1);
@@ -59,11 +61,14 @@ pub(super) enum Command {
 /// The other end of a connection.
 #[derive(Debug)]
 struct At {
+    peer: PeerId,
     /// As dialled, or where it came from.
     address: String,
     /// Where it is, and the connection itself, when no relay is between.
     direct: Option<(SocketAddr, quinn::Connection)>,
     is_cloud: bool,
+    /// Without meaning for one that is direct.
+    calls: Calls,
 }
 
 /// Who is at the other end of a link, and where.
@@ -370,9 +375,11 @@ impl Task {
             self.shared.counters.relayed.one();
         }
         let at = At {
+            peer: arrived.proven.certificate.peer,
             address: address.clone(),
             direct: arrived.remote.map(|remote| (remote, arrived.connection.clone())),
             is_cloud: arrived.proven.certificate.role == Role::Cloud,
+            calls: Calls::default(),
         };
         self.at.insert(connection, at);
         let whom = Whom { peer: arrived.proven.certificate.peer, address, dialled };

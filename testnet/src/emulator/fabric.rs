@@ -238,6 +238,16 @@ impl Fabric {
         self.nats[node].as_ref().map(Nat::counts)
     }
 
+    /// Where the others see a node that is behind a NAT.
+    pub(crate) fn outside(&self, node: usize) -> Option<Ipv4Addr> {
+        self.nats[node].as_ref().map(Nat::outside)
+    }
+
+    /// Puts a node behind another NAT; false if it is behind none.
+    pub(crate) fn move_node(&mut self, node: usize) -> bool {
+        self.nats[node].as_mut().map(Nat::moves).is_some()
+    }
+
     /// Packets to addresses that are nobody's.
     pub(crate) fn unroutable(&self) -> u64 {
         self.unroutable
@@ -258,7 +268,7 @@ impl Fabric {
         }
         let host = usize::from(to.octets()[2]) << 8 | usize::from(to.octets()[3]);
         let at = |node: &usize| match self.nats.get(*node) {
-            Some(Some(_)) => subnet == OUTSIDE,
+            Some(Some(nat)) => nat.outside() == to,
             Some(None) => subnet == SUBNET,
             None => false,
         };

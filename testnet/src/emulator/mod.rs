@@ -25,7 +25,7 @@ use std::process::{Child, Command};
 
 use serde::Serialize;
 
-use self::fabric::{Fabric, NODES_MAX, address, outside_address};
+use self::fabric::{Fabric, NODES_MAX, address};
 use self::router::Router;
 use crate::keeper::Keeper;
 
@@ -138,7 +138,14 @@ impl Emulator {
     /// Where the others see this node.
     pub fn outside_address(&self, node: usize) -> Result<Ipv4Addr, EmulatorError> {
         self.check(node)?;
-        Ok(if self.nodes[node].nat == NatKind::None { address(node) } else { outside_address(node) })
+        Ok(self.router.fabric().outside(node).unwrap_or(address(node)))
+    }
+
+    /// Moves a node that is behind a NAT to another network: the others see it elsewhere from now on, and nothing that is sent to
+    /// where it was arrives. False, and nothing has changed, where it is behind none.
+    pub fn move_to_another_network(&self, node: usize) -> Result<bool, EmulatorError> {
+        self.check(node)?;
+        Ok(self.router.fabric().move_node(node))
     }
 
     /// What the NAT of a node has done, if it is behind one.

@@ -21,7 +21,7 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(120);
 pub(crate) const MAPPINGS_MAX: usize = 4_096;
 const PORT_MIN: u16 = 40_000;
 
-/// Outside addresses are 198.18.0.1, 198.18.0.2, … (RFC 2544: for tests of networks).
+/// Outside addresses are 198.18.0.1, 198.18.0.2, … (RFC 2544: for tests of networks); 198.19.0.1 … after a move.
 pub(crate) const OUTSIDE: [u8; 2] = [198, 18];
 
 const IP_HEADER_BYTES_MIN: usize = 20;
@@ -90,6 +90,19 @@ impl Nat {
             next_port: PORT_MIN,
             counts: NatCounts::default(),
         }
+    }
+
+    /// Where the others see it.
+    pub(crate) fn outside(&self) -> Ipv4Addr {
+        self.outside
+    }
+
+    /// The node is behind another NAT of the same kind now, at another address: a laptop that has changed network.
+    pub(crate) fn moves(&mut self) {
+        let [a, b, c, d] = self.outside.octets();
+        self.outside = Ipv4Addr::new(a, b ^ 1, c, d);
+        self.by_inside.clear();
+        self.by_port.clear();
     }
 
     pub(crate) fn counts(&self) -> NatCounts {

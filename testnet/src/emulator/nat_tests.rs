@@ -141,3 +141,17 @@ fn there_is_an_end_of_mappings_and_old_ones_make_room() {
     assert_eq!(nat.by_port.len(), 1);
     assert_eq!(nat.by_inside.len(), 1);
 }
+
+#[test]
+fn a_node_that_moves_is_at_another_address_and_what_was_open_is_shut() {
+    let mut nat = Nat::new(NatKind::FullCone, NAT);
+    let before = out(&mut nat, S, INSIDE, CLOUD).unwrap();
+
+    nat.moves();
+
+    assert_eq!(back(&mut nat, 2 * S, CLOUD, before), None);
+    let after = out(&mut nat, 3 * S, INSIDE, CLOUD).unwrap();
+    assert_eq!(*after.ip(), nat.outside());
+    assert_ne!(after.ip(), before.ip());
+    assert_eq!(back(&mut nat, 4 * S, CLOUD, after), Some(INSIDE));
+}

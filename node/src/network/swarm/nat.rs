@@ -14,7 +14,7 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, dcutr, identify, kad, relay};
 use tokio::time::Instant;
 
-use super::super::identity::from_libp2p;
+use super::super::identity::to_libp2p;
 use super::super::limits::PROVIDERS_DIALS_MAX;
 use super::super::links::Path;
 use super::super::providers::{self, Asked, Providers, Table};
@@ -26,9 +26,13 @@ impl Task {
     /// What a neighbour says of itself, and of us.
     pub(super) fn on_identified(&mut self, id: ConnectionId, peer: libp2p::PeerId, info: &identify::Info) {
         self.feed_table(peer, info);
-        let Some(at) = self.at.get(&id) else { return };
-        // Through a relay a neighbour sees the relay.
-        let Some((neighbour, connection)) = at.direct.clone() else { return self.call_directly(peer, info) };
+        let Some(at) = self.at.get_mut(&id) else { return };
+        let Some((neighbour, connection)) = at.direct.clone() else {
+            // Through a relay a neighbour sees the relay: what it says of us is worth nothing.
+            let direct = info.listen_addrs.iter().filter(|address| socket_of(address).is_some());
+            at.calls.said(Instant::now(), direct.cloned().collect());
+            return self.call_directly();
+        };
         let relays = info.protocols.contains(&relay::HOP_PROTOCOL_NAME);
         let offer = Offer { relay: peer, is_cloud: at.is_cloud, address: multiaddress(neighbour) };
         self.relays.offered(id, relays.then_some(offer));
@@ -43,18 +47,19 @@ impl Task {
         self.settle();
     }
 
-    /// A neighbour that called through a relay may be reachable itself, from here if not from everywhere; libp2p only tries the
-    /// way from it to us.
-    fn call_directly(&mut self, peer: libp2p::PeerId, info: &identify::Info) {
-        let is_known = from_libp2p(&peer).is_some_and(|peer| self.shared.links().is_fresh(peer, Path::Direct));
-        let direct: Vec<_> = info.listen_addrs.iter().filter(|address| socket_of(address).is_some()).cloned().collect();
-        if is_known || direct.is_empty() {
-            return;
-        }
-        // While it is being called already, that call will do.
-        let dial = DialOpts::peer_id(peer).condition(PeerCondition::NotDialing).addresses(direct).build();
-        if let Err(error) = self.swarm.dial(dial) {
-            tracing::debug!(%peer, %error, "a neighbour behind a relay is not called directly");
+    /// Calls neighbours behind relays where they say that they are, those whose turn it is.
+    fn call_directly(&mut self) {
+        let now = Instant::now();
+        for (peer, calls) in self.at.values_mut().filter(|at| at.direct.is_none()).map(|at| (at.peer, &mut at.calls)) {
+            if self.shared.links().is_fresh(peer, Path::Direct) {
+                continue;
+            }
+            let (Some(addresses), Some(id)) = (calls.due(now), to_libp2p(peer)) else { continue };
+            // While it is being called already, that call will do.
+            let dial = DialOpts::peer_id(id).condition(PeerCondition::NotDialing).addresses(addresses.to_vec()).build();
+            if let Err(error) = self.swarm.dial(dial) {
+                tracing::debug!(%peer, %error, "a neighbour behind a relay is not called directly");
+            }
         }
     }
 
@@ -151,6 +156,7 @@ impl Task {
     /// Now and then: what has become due.
     pub(super) fn look(&mut self) {
         self.settle();
+        self.call_directly();
         self.ask_table(|providers, table| providers.say_due(Instant::now(), table));
     }
 
