@@ -263,6 +263,7 @@ fn ranking(criterion: &mut Criterion) {
             member,
             is_home: n == 0,
             rtt: Duration::from_millis(n as u64),
+            loss: 0.0,
             load: Some(load),
             start_in: load.start_in,
             heard_ago: Duration::ZERO,

@@ -284,6 +284,9 @@ pub struct PeerView {
     pub rtt_p99_ms: Option<f64>,
     /// What the coordinates predict, in milliseconds.
     pub rtt_predicted_ms: Option<f64>,
+    /// Packets on the way to it that are lost, in percent, as its connection has measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_percent: Option<f64>,
     /// Its load, as last heard.
     pub load: Option<LoadView>,
     /// Attempts we gave it that ended well, of all that ended, in percent.

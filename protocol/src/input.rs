@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::certificate::{Member, SignedRecord, VerifiedRevocations};
 use crate::id::{BlobId, PeerId, TaskId};
+use crate::latency::PathSample;
 use crate::message::{Held, Message, TaskRef};
 use crate::pipeline::PipelineSubmission;
 use crate::pipeline::spec::PipelineId;
@@ -205,6 +206,13 @@ pub enum Input {
     },
     /// The host's load was sampled.
     LoadSampled(HostLoad),
+    /// The transport has measured the path to a neighbour.
+    PathMeasured {
+        /// Which neighbour.
+        peer: PeerId,
+        /// What it measured.
+        sample: PathSample,
+    },
     /// The daemon was asked to stop.
     ShutdownRequested,
 }

@@ -266,6 +266,7 @@ impl Peer {
             }
             Input::HoldWanted { task, lease } => self.requester.hold(task, lease, &mut self.outbox),
             Input::LoadSampled(host) => self.executing.load_sampled(host),
+            Input::PathMeasured { peer, sample } => self.latency.path_measured(now, peer, &sample),
             Input::ShutdownRequested => self.shut_down(now),
         }
     }
@@ -598,6 +599,7 @@ fn sites<'a>(
         member: me,
         is_home: true,
         rtt: Duration::ZERO,
+        loss: 0.0,
         load: Some(own_load),
         start_in: own_load.start_in,
         heard_ago: Duration::ZERO,
@@ -610,6 +612,7 @@ fn sites<'a>(
             member: &neighbour.member,
             is_home: false,
             rtt,
+            loss: latency.loss(peer).unwrap_or_default(),
             load: expected.map(|expected| expected.digest),
             start_in: expected.map(|expected| expected.start_in).unwrap_or_default(),
             heard_ago: expected.map(|expected| expected.age).unwrap_or_default(),

@@ -42,6 +42,7 @@ fn peer(peer: PeerId, name: &str, role: Role) -> PeerView {
         rtt_p50_ms: None,
         rtt_p99_ms: None,
         rtt_predicted_ms: None,
+        loss_percent: None,
         load: None,
         ok_percent: None,
         heard_us_ago: None,

@@ -385,6 +385,9 @@ impl Driver {
             sample.foreign_cores = 0.0;
         }
         self.handle(Input::LoadSampled(sample));
+        for (peer, sample) in self.network.paths() {
+            self.handle(Input::PathMeasured { peer, sample });
+        }
         self.keep_unkept_revocations();
         self.look_at_the_age_of_revocations();
         if self.blobs.expire_leases(unix_time().as_secs()) {

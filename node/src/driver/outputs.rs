@@ -120,7 +120,10 @@ impl Driver {
 
     fn send(&self, to: PeerId, message: &Message) {
         // A neighbour that is gone or was cut off is told to the peer as `Disconnected`; nothing is to be done here.
-        if let Err(error) = self.network.send(to, message.encode()) {
+        let body = message.encode();
+        let sent =
+            if message.is_heartbeat() { self.network.send_datagram(to, body) } else { self.network.send(to, body) };
+        if let Err(error) = sent {
             tracing::debug!(peer = ?to, %error, "a frame was not sent");
         }
     }

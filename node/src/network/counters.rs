@@ -38,6 +38,12 @@ counters! {
     frames_in,
     /// Their bytes, with lengths.
     frame_bytes_in,
+    /// Heartbeats handed to the transport as datagrams.
+    datagrams_out,
+    /// Those received from admitted peers.
+    datagrams_in,
+    /// Those for which the driver had no room.
+    datagrams_dropped,
     /// Bulk streams opened to peers.
     bulk_out,
     /// Bulk streams peers opened.

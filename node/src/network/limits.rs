@@ -67,6 +67,8 @@ pub(super) const STREAMS_MAX: u32 = 24 + 2 * CIRCUITS_PER_PEER_MAX as u32;
 /// Streams of one direction that a peer may hold open: the control stream, and long messages. Twice as many of those as
 /// it sends at once, since it may be done with one before this side is.
 pub(super) const UNI_STREAMS_MAX: u32 = 1 + 2 * LONG_MAX as u32;
+/// Datagrams of one connection that wait, to be sent or to be taken; the oldest go. A few heartbeats of a neighbour.
+pub(super) const DATAGRAMS_BYTES_MAX: usize = 16 * 1024;
 /// A connection without any packet is dead after this. The protocol notices silence much earlier.
 pub(super) const CONNECTION_SILENT_MAX: Duration = Duration::from_secs(10);
 /// Keeps an idle connection, and the NAT mapping under it, alive.
@@ -104,6 +106,11 @@ pub(super) const RELAY_ANOTHER_AFTER: Duration = Duration::from_secs(5);
 pub(super) const RELAYS_USED: usize = 2;
 /// A relay that refuses, or is lost, is asked again after this.
 pub(super) const RELAY_REST: Duration = Duration::from_secs(10);
+
+/// A neighbour behind a relay is called directly again after this…
+pub(super) const CALL_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// …then after twice as long, up to this: NATs change seldom, and each call costs a few datagrams.
+pub(super) const CALL_PAUSE_MAX: Duration = Duration::from_secs(600);
 
 /// Addresses under which neighbours see this node that are remembered; behind a symmetric NAT each sees another.
 pub(super) const OBSERVED_MAX: usize = 32;

@@ -8,6 +8,8 @@
 //! The stream is read and written by this task alone, outside of libp2p's own event loop: two task switches less
 //! for each frame.
 //!
+//! Heartbeats come beside it, as datagrams.
+//!
 //! **Invariant:** no frame is delivered before `Connected` or after `Disconnected` of its peer.
 //! **Not here:** which of two connections is kept (`links.rs`), and who may have one (`quic/`).
 
@@ -106,6 +108,7 @@ async fn live(opened: Opened, shared: Arc<Shared>) -> End {
         over = wire.exchange(&link, peer) => over,
         () = long.run() => Over::Broken,
         () = take_bulk(&mut bulk, &link, peer, &shared) => Over::Broken,
+        () = take_datagrams(&link, peer, &shared) => Over::Broken,
     };
     if matches!(over, Over::TheyClose) {
         long.finish().await;
@@ -118,6 +121,23 @@ async fn live(opened: Opened, shared: Arc<Shared>) -> End {
         () = long.run() => End::Closed,
         () = take_bulk(&mut bulk, &link, peer, &shared) => End::Closed,
     }
+}
+
+/// Delivers heartbeats, which are of no use later: those for which there is no room are dropped.
+async fn take_datagrams(link: &Link, peer: PeerId, shared: &Shared) {
+    while let Ok(body) = link.connection.read_datagram().await {
+        link.has_heard();
+        if link.is_muted() {
+            continue;
+        }
+        match shared.events.try_send(NetworkEvent::Frame { from: peer, body: body.into() }) {
+            Ok(()) => shared.counters.datagrams_in.one(),
+            Err(TrySendError::Full(_)) => shared.counters.datagrams_dropped.one(),
+            Err(TrySendError::Closed(_)) => break,
+        }
+    }
+    // It ends with the connection, of which the control stream hears as well.
+    std::future::pending().await
 }
 
 /// Hands on the bulk streams that the peer opens.

@@ -193,6 +193,11 @@ impl<C> Links<C> {
         self.neighbours.is_empty()
     }
 
+    /// Each neighbour's newest link.
+    pub(super) fn newest_of_all(&self) -> impl Iterator<Item = (PeerId, Arc<Link<C>>)> {
+        self.neighbours.iter().filter_map(|(peer, neighbour)| Some((*peer, Arc::clone(neighbour.links.last()?))))
+    }
+
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Link<C>>> {
         self.neighbours.values().flat_map(|neighbour| &neighbour.links)
     }

@@ -39,6 +39,7 @@ use std::time::Duration;
 
 use shoal_protocol::certificate::{Chain, MemberCertificate, SecretKey};
 use shoal_protocol::config::MESSAGE_BYTES_MAX;
+use shoal_protocol::latency::PathSample;
 use shoal_protocol::{Member, MeshId, PeerId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -255,6 +256,33 @@ impl Network {
                 SendError::Full(to)
             }
         })
+    }
+
+    /// Sends a message that may be lost and needs no order: it waits behind nothing, and nothing waits for it. Where the
+    /// neighbour takes no datagrams, or none this long, it is a frame like any other.
+    pub fn send_datagram(&self, to: PeerId, body: Vec<u8>) -> Result<(), SendError> {
+        let links = self.shared.links();
+        let link = links.newest(to).ok_or(SendError::NotConnected(to))?;
+        if !link.outbox.is_open() {
+            return Err(SendError::NotConnected(to));
+        }
+        let fits = link.connection.max_datagram_size().is_some_and(|longest| body.len() <= longest);
+        if !fits || link.connection.send_datagram(body.clone().into()).is_err() {
+            drop(links);
+            return self.send(to, body);
+        }
+        self.shared.counters.datagrams_out.one();
+        Ok(())
+    }
+
+    /// What the transport has measured on the present connections with neighbours.
+    pub fn paths(&self) -> Vec<(PeerId, PathSample)> {
+        let newest: Vec<_> = self.shared.links().newest_of_all().collect();
+        let measured = newest.into_iter().map(|(peer, link)| {
+            let path = link.connection.stats().path;
+            (peer, PathSample { rtt: path.rtt, sent_packets: path.sent_packets, lost_packets: path.lost_packets })
+        });
+        measured.collect()
     }
 
     fn send_long(&self, to: PeerId, link: Arc<Link>, body: Vec<u8>) -> Result<(), SendError> {

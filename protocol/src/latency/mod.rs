@@ -3,6 +3,7 @@
 //! | file | one question |
 //! |---|---|
 //! | `rtt.rs` | what do the round trips measured to one peer say? |
+//! | `path.rs` | what does the transport say of the path to it? |
 //! | `springs.rs` | which of them does the own coordinate learn from? |
 //! | `coordinate.rs` | what is a place, and how is it told? |
 //! | `vivaldi.rs` | where are we? |
@@ -16,6 +17,7 @@
 //! **Not here:** when to measure. That is the failure detector's heartbeat.
 
 mod coordinate;
+mod path;
 mod residuals;
 mod rtt;
 mod springs;
@@ -25,6 +27,8 @@ mod vivaldi;
 use core::time::Duration;
 
 pub use self::coordinate::{Coordinate, DIMENSIONS};
+use self::path::Loss;
+pub use self::path::PathSample;
 pub use self::residuals::Predictor;
 use self::rtt::Samples;
 use self::springs::{PULLS_FOR, Spring, Springs};
@@ -39,10 +43,14 @@ use crate::time::Time;
 /// that is heard often does not drag the coordinate to itself.
 const RELAXED_BESIDE: usize = 12;
 
+/// A round trip that this peer measured itself is newer than what the transport says for so long.
+const OWN_FRESH: Duration = Duration::from_secs(2);
+
 /// What is known of one peer.
 #[derive(Debug, Default)]
 struct Distance {
     samples: Samples,
+    loss: Loss,
     measured: Option<Time>,
     remote: Option<Coordinate>,
     touched: Time,
@@ -82,6 +90,25 @@ impl Latency {
             }
         }
         true
+    }
+
+    /// The transport says how a neighbour is reached. Its round trip counts while there is no newer one of our own: who has much
+    /// to say to each other asks seldom, and those are the ones whose distance matters.
+    pub fn path_measured(&mut self, now: Time, peer: PeerId, sample: &PathSample) {
+        if peer == self.me {
+            return;
+        }
+        let distance = self.touch(now, peer);
+        let was_used = distance.loss.take(sample);
+        let is_fresh = distance.measured.is_some_and(|at| now.since(at) < OWN_FRESH);
+        if was_used && !is_fresh {
+            self.sample(now, peer, sample.rtt);
+        }
+    }
+
+    /// The share of packets to a peer that are lost, if that was measured.
+    pub fn loss(&self, peer: PeerId) -> Option<f64> {
+        self.peers.get(&peer)?.loss.share()
     }
 
     /// A peer said where it is; whether that can be a place.

@@ -65,6 +65,7 @@ impl World {
             member: &self.members[index],
             is_home: index == 0,
             rtt: self.rtt(index),
+            loss: 0.0,
             load: Some(&self.loads[index]),
             start_in: Duration::from_millis(self.places[index].2),
             heard_ago: Duration::ZERO,

@@ -106,7 +106,7 @@ fn source(bytes: u64, named: PeerId, holders: &[PeerId], sites: &[Site<'_>], lin
     }
     let at_home = link.uplink_wait.saturating_add(transmission(bytes, Some(link.uplink_bits_per_s)));
     let way = |site: &Site<'_>| match site.load {
-        Some(load) => site.rtt.saturating_add(transmission(bytes, Some(load.uplink_bits_per_s))),
+        Some(load) => site.rtt.saturating_add(transmission(bytes, Some(site.goodput(load.uplink_bits_per_s)))),
         // Nothing is known of it yet: taken for one like home.
         None => site.rtt.saturating_add(at_home),
     };

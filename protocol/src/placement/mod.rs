@@ -47,12 +47,24 @@ pub struct Site<'a> {
     pub is_home: bool,
     /// Round trip to it.
     pub rtt: Duration,
+    /// The share of packets on the way that are lost.
+    pub loss: f64,
     /// Its last digest.
     pub load: Option<&'a LoadDigest>,
     /// When a new task would start there: its digest, aged, with what was given to it since.
     pub start_in: Duration,
     /// How long ago it spoke of its load.
     pub heard_ago: Duration,
+}
+
+/// However much of it seems lost, so much of what is sent arrives: what loses more is soon taken for dead.
+const ARRIVES_MIN: f64 = 0.1;
+
+impl Site<'_> {
+    /// What a link of this rate carries there: what is lost is sent again.
+    pub fn goodput(&self, bits_per_s: u64) -> u64 {
+        if self.loss <= 0.0 { bits_per_s } else { (bits_per_s as f64 * (1.0 - self.loss).max(ARRIVES_MIN)) as u64 }
+    }
 }
 
 /// What the home knows of itself as a sender.
@@ -221,6 +233,7 @@ mod tests {
                     member,
                     is_home: member.peer == HOME,
                     rtt: Duration::from_millis(*rtt),
+                    loss: 0.0,
                     load: Some(load),
                     start_in: load.start_in,
                     heard_ago: Duration::ZERO,

@@ -14,6 +14,9 @@ use crate::error::Failure;
 use crate::format;
 use crate::table::{Cell, Table};
 
+/// What any path loses now and then is not worth a word.
+const LOSS_SHOWN_PERCENT: f64 = 0.5;
+
 /// List the peers this one knows, nearest first
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  shoal peers -l site=a --sort load")]
@@ -102,7 +105,7 @@ impl fmt::Display for Peers {
                 Cell::from(peer.role.to_string()),
                 Cell::styled(format::peer_state(peer.state), state_style(peer.state)),
                 Cell::from(rtt(peer)),
-                Cell::from(peer.path.map_or(dash(), |path| path.to_string())),
+                Cell::from(path(peer)),
                 Cell::from(load.map_or(dash(), |load| format!("{:>2}% of {}", load.cpu_percent, load.cores))),
                 Cell::from(load.map_or(dash(), |load| {
                     format::used_of(load.memory_bytes.saturating_sub(load.memory_free_bytes), load.memory_bytes)
@@ -119,6 +122,15 @@ impl fmt::Display for Peers {
 
 fn dash() -> String {
     "-".to_owned()
+}
+
+/// How it is reached, and whether much is lost on the way.
+fn path(peer: &PeerView) -> String {
+    let Some(path) = peer.path else { return dash() };
+    match peer.loss_percent.filter(|loss| *loss >= LOSS_SHOWN_PERCENT) {
+        Some(loss) => format!("{path}, {loss:.0}% lost"),
+        None => path.to_string(),
+    }
 }
 
 /// `0.8/2.1ms`, or what the coordinates predict: `~12ms`.

@@ -20,7 +20,8 @@ use super::join::Desk;
 use super::tls::{Membership, Shown, Tls, TlsError};
 use crate::joining::Office;
 use crate::network::limits::{
-    CONNECTION_SILENT_MAX, CONNECTION_WINDOW_BYTES, KEEP_ALIVE, STREAM_WINDOW_BYTES, STREAMS_MAX, UNI_STREAMS_MAX,
+    CONNECTION_SILENT_MAX, CONNECTION_WINDOW_BYTES, DATAGRAMS_BYTES_MAX, KEEP_ALIVE, STREAM_WINDOW_BYTES, STREAMS_MAX,
+    UNI_STREAMS_MAX,
 };
 use crate::network::revoked::Revoked;
 
@@ -123,7 +124,8 @@ fn transport(congestion: Congestion) -> quinn::TransportConfig {
     transport
         .max_concurrent_bidi_streams(STREAMS_MAX.into())
         .max_concurrent_uni_streams(UNI_STREAMS_MAX.into())
-        .datagram_receive_buffer_size(None)
+        .datagram_receive_buffer_size(Some(DATAGRAMS_BYTES_MAX))
+        .datagram_send_buffer_size(DATAGRAMS_BYTES_MAX)
         .stream_receive_window(STREAM_WINDOW_BYTES.into())
         .receive_window(CONNECTION_WINDOW_BYTES.into())
         .send_window(CONNECTION_WINDOW_BYTES.into())

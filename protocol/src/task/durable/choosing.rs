@@ -69,6 +69,7 @@ mod tests {
                 member,
                 is_home: member.peer.0[0] == 0,
                 rtt: Duration::from_millis(*rtt_ms),
+                loss: 0.0,
                 load: None,
                 start_in: Duration::ZERO,
                 heard_ago: Duration::ZERO,

@@ -10,6 +10,7 @@ use shoal_protocol::blobs::BLOBS_PER_MESSAGE_MAX;
 use shoal_protocol::config::{PeerConfig, RETENTION_MAX};
 use shoal_protocol::id::{BlobId, PeerId, TaskId};
 use shoal_protocol::input::HostLoad;
+use shoal_protocol::latency::PathSample;
 use shoal_protocol::message::{Held, TaskRef};
 use shoal_protocol::output::Output;
 use shoal_protocol::store::{Change, Ticket};
@@ -121,7 +122,7 @@ impl Stage {
     }
 
     fn next(&mut self, source: &mut Source<'_>, word: &impl Fn(&mut Source<'_>) -> Message) -> Option<Input> {
-        Some(match source.below(30) {
+        Some(match source.below(31) {
             0 | 1 => {
                 self.now += Duration::from_millis(source.number() % 30_000);
                 Input::TimerFired
@@ -152,6 +153,14 @@ impl Stage {
                 foreign_cores: f64::from(source.byte()) / 16.0,
                 memory_free_bytes: source.number(),
             }),
+            30 => Input::PathMeasured {
+                peer: words::peer(source),
+                sample: PathSample {
+                    rtt: words::duration(source),
+                    sent_packets: source.number(),
+                    lost_packets: source.number(),
+                },
+            },
             9 => Input::PingRequested { peer: words::peer(source), ticket: source.number() },
             10 => Input::Sought { task: words::task(source), ticket: source.number() },
             11..=13 => {

@@ -123,6 +123,7 @@ impl Home {
                 member: &place.member,
                 is_home: place.member.peer == id(ME),
                 rtt: place.rtt,
+                loss: 0.0,
                 load: Some(&place.load),
                 start_in: place.start_in,
                 heard_ago: place.heard_ago,
