@@ -255,6 +255,14 @@ impl Award {
         }
     }
 
+    /// The same, to be run as another of its builds, if home has said what that takes.
+    pub(crate) fn as_build(mut self, variant: u8) -> Self {
+        if let Some(us) = self.works_us.get(usize::from(variant)).filter(|_| variant != self.variant) {
+            (self.variant, self.work) = (variant, Duration::from_micros(*us));
+        }
+        self
+    }
+
     /// Whose task it is, when `sender` says this.
     pub fn home_or(&self, sender: PeerId) -> PeerId {
         if self.home == PeerId::UNSAID { sender } else { self.home }
@@ -337,6 +345,7 @@ mod tests {
             variant: 0,
             spec: TaskSpec::of_module(BlobId([9; 32]), 1_000),
             work: Duration::from_millis(100),
+            works_us: Vec::new(),
             expected_start: Duration::ZERO,
             firm: false,
             hops: 0,

@@ -283,6 +283,12 @@ impl Message {
         }
     }
 
+    /// Whether another of its kind comes soon, and this one is worth little by then: it may be lost, and needs no order. The
+    /// transport need not repeat it, nor hold up what is behind it until it has arrived.
+    pub fn is_heartbeat(&self) -> bool {
+        matches!(self, Self::Beat(_) | Self::Ping(_) | Self::Pong(_) | Self::ProbeRequest(_) | Self::ProbeAnswered(_))
+    }
+
     /// Its kind, for counters and logs.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -639,6 +645,9 @@ pub struct Award {
     /// Work on a reference core, as home's experience has it.
     #[serde(rename = "w", with = "duration_us")]
     pub work: Duration,
+    /// The same of each build, in microseconds, where there are several: who starts late may choose another.
+    #[serde(rename = "ws", default, skip_serializing_if = "Vec::is_empty")]
+    pub works_us: Vec<u64>,
     /// When home believes it would start; much later, and the receiver counters or forwards.
     #[serde(rename = "x", with = "duration_us")]
     pub expected_start: Duration,

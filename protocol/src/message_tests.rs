@@ -121,6 +121,7 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         variant: 0,
         spec: spec(),
         work: Duration::from_millis(50),
+        works_us: Vec::new(),
         expected_start: Duration::ZERO,
         firm: false,
         hops: 1,
@@ -160,6 +161,7 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
     let brief = described.abridged();
     let output = OutputUse::Keep(Duration::from_secs(9));
     let stays = Award { spec: TaskSpec { output, ..spec() }, ..award.clone() };
+    let several = Award { works_us: vec![9_000, 2_000], ..award.clone() };
     let mut marked = award.clone();
     marked.abridge(PEER);
     let ping = Ping { sequence: 1, incarnation: 2, coordinate: Some(coordinate()), load: None, revocations: 0 };
@@ -260,6 +262,7 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         (Message::Have(Have { blobs: vec![Held { blob: BlobId([4; 32]), bytes: 5 }] }), 49, "5b63a280"),
         (Message::Hold(Hold { task: TASK.task, lease: Duration::from_secs(9) }), 32, "dbd5f58e"),
         (Message::Award(Box::new(stays)), 277, "8b203f07"),
+        (Message::Award(Box::new(several)), 277, "3d7af4f1"),
         (Message::Memo(Box::new(MemoWord::Recall(MemoKey([7; 32])))), 42, "5c08736d"),
         (Message::Memo(Box::new(MemoWord::Remember(MemoKey([7; 32]), known()))), 93, "ace292e6"),
     ]
@@ -448,6 +451,7 @@ fn the_largest_award_that_may_exist_fits_its_frame() {
         variant: 0,
         spec,
         work: Duration::MAX,
+        works_us: Vec::new(),
         expected_start: Duration::MAX,
         firm: true,
         hops: 2,

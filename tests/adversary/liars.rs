@@ -83,6 +83,7 @@ fn adversary_award_that_is_replayed() {
             variant: 0,
             spec: TaskSpec::of_module(module, bytes),
             work: Duration::from_millis(1),
+            works_us: Vec::new(),
             expected_start: Duration::from_secs(60),
             firm: true,
             hops: 0,

@@ -22,7 +22,11 @@ pub(super) fn has_sense(message: &Message) -> bool {
         Message::Declined(declined) => declined.load.as_ref().is_none_or(load),
         Message::Forwarded(forwarded) => load(&forwarded.load),
         Message::Outcome(outcome) => load(&outcome.load) && outcome.speed > 0.0 && outcome.speed <= SPEED_MAX,
-        Message::Award(award) => usize::from(award.variant) < award.spec.variants.len() && award.spec.check().is_ok(),
+        Message::Award(award) => {
+            let builds = award.spec.variants.len();
+            let works = award.works_us.len();
+            usize::from(award.variant) < builds && (works == 0 || works == builds) && award.spec.check().is_ok()
+        }
         Message::Memo(word) => word.is_sane(),
         Message::Want(want) => !want.blobs.is_empty() && want.blobs.len() <= BLOBS_PER_MESSAGE_MAX,
         Message::Have(have) => !have.blobs.is_empty() && have.blobs.len() <= BLOBS_PER_MESSAGE_MAX,

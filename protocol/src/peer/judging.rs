@@ -142,6 +142,7 @@ mod tests {
             variant: 0,
             spec: crate::task::spec::TaskSpec::of_module(crate::id::BlobId([9; 32]), 1_000),
             work: Duration::from_millis(10),
+            works_us: Vec::new(),
             expected_start: Duration::ZERO,
             firm: false,
             hops: 0,

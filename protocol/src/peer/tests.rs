@@ -12,6 +12,7 @@ use crate::Role;
 use crate::config::HOME_TASKS_MAX;
 use crate::id::{BlobId, TaskId};
 use crate::input::HostLoad;
+use crate::latency::PathSample;
 use crate::message::{
     Accepted, Ask, AskVariant, Award, DeclineReason, Declined, Forwarded, Marks, Offer, Outcome, Ping, Pong,
     ProbeRequest, Progress, Rumour, RumourState,
@@ -71,6 +72,7 @@ fn message() -> impl Strategy<Value = Message> {
         variant: 0,
         spec: TaskSpec::of_module(MODULE, 1_000),
         work: Duration::from_millis(10),
+        works_us: Vec::new(),
         expected_start: Duration::ZERO,
         firm,
         hops,
@@ -175,6 +177,10 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => (0..PEERS, any::<u64>()).prop_map(|(n, ticket)| Deed::Fact(Input::PingRequested { peer: id(n), ticket })),
         1 => (any::<u8>(), 0.0..9.0f64, any::<u64>()).prop_map(|(cpu_percent, foreign_cores, memory_free_bytes)| {
             Deed::Fact(Input::LoadSampled(HostLoad { cpu_percent, foreign_cores, memory_free_bytes }))
+        }),
+        1 => (0..PEERS, any::<u32>(), any::<u64>(), any::<u64>()).prop_map(|(n, us, sent_packets, lost_packets)| {
+            let rtt = Duration::from_micros(u64::from(us));
+            Deed::Fact(Input::PathMeasured { peer: id(n), sample: PathSample { rtt, sent_packets, lost_packets } })
         }),
         1 => (attempt(), any::<bool>()).prop_map(|(attempt, well)| {
             let result = if well { Ok(()) } else { Err("gone".into()) };
@@ -400,6 +406,7 @@ fn a_task_is_passed_on_only_to_who_is_connected() {
                 variant: 0,
                 spec: TaskSpec::of_module(MODULE, 1_000),
                 work: Duration::from_millis(500),
+                works_us: Vec::new(),
                 expected_start: Duration::ZERO,
                 firm: false,
                 hops: 0,

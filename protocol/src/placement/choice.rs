@@ -39,7 +39,7 @@ impl<'a> Ranking<'a> {
         let is_busy = |place: &&Place| {
             self.site(place).is_some_and(|site| site.start_in > BUSY_WAIT) && !self.must_prepare(place)
         };
-        self.admissible().iter().filter(is_busy).count() * 2 > self.admissible_count()
+        self.admissible().iter().filter(is_busy).count() * 2 > self.admissible_count() && !self.has_no_time_to_ask()
     }
 
     /// Picks among those nearly as good as the best at random, the better the likelier; home when it is the best.

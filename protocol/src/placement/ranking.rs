@@ -14,6 +14,7 @@ use crate::config::RECORDED_CANDIDATES_MAX;
 use crate::id::PeerId;
 use crate::message::LoadDigest;
 use crate::task::spec::{CloudUse, TaskSpec, Variant};
+use crate::time::millis;
 
 /// With `cloud = fallback` the edge has room while somebody there starts the task within this time.
 const EDGE_ROOM_WAIT: Duration = Duration::from_millis(50);
@@ -204,7 +205,7 @@ impl<'a> Ranking<'a> {
         lacking: &Lacking,
     ) -> Terms {
         let link = &self.circumstances.link;
-        let uplink = (!site.is_home).then_some(link.uplink_bits_per_s);
+        let uplink = (!site.is_home).then(|| site.goodput(link.uplink_bits_per_s));
         Terms {
             start_in: site.start_in,
             prepare: build.known.prepare(site.member.peer, build.variant, uplink),
@@ -213,13 +214,22 @@ impl<'a> Ranking<'a> {
             elsewhere: lacking.elsewhere,
             uplink_wait: if site.is_home { Duration::ZERO } else { link.uplink_wait },
             uplink_bits_per_s: uplink,
-            downlink_bits_per_s: (!site.is_home).then_some(load.uplink_bits_per_s),
+            downlink_bits_per_s: (!site.is_home).then(|| site.goodput(load.uplink_bits_per_s)),
             speed: load.speed,
             quote_error,
             weights: load.weights,
             price: load.price,
             ahead_ms: self.circumstances.ahead.get(&site.member.peer).copied().unwrap_or_default(),
         }
+    }
+
+    /// Whether a round trip of talk with the best of them would make the task late, or later.
+    pub(super) fn has_no_time_to_ask(&self) -> bool {
+        let Some(deadline) = self.circumstances.deadline_in else { return false };
+        let best = self.admissible().first().and_then(|place| self.basis(place));
+        best.is_some_and(|(build, terms)| {
+            cost::cost(&build.job, &terms).completion_ms + millis(terms.rtt) > millis(deadline)
+        })
     }
 
     /// Whether the site could start it at once but for the module.

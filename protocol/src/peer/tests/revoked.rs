@@ -51,6 +51,7 @@ impl Told {
             variant: 0,
             spec: TaskSpec::of_module(MODULE, 1_000),
             work: Duration::from_millis(500),
+            works_us: Vec::new(),
             expected_start: Duration::ZERO,
             firm: true,
             hops: 0,

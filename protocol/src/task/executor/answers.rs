@@ -1,8 +1,9 @@
 //! What homes say: asks, awards, and what becomes of them.
 
+use super::late::Way;
 use super::*;
 use crate::message;
-use crate::task::spec::Patience;
+use crate::task::spec::{Patience, Variant};
 
 impl Executing {
     /// Answers a request for an offer, and reserves what it offers.
@@ -71,38 +72,69 @@ impl Executing {
             return self.decline(now, award.home, attempt, reason, out);
         }
         if let Some(reason) = self.why_not(award.spec.limits.memory_bytes, attempt.task) {
-            if matches!(reason, DeclineReason::QueueFull) && self.pass_on(now, from, &award, Duration::MAX, around, out)
-            {
+            let is_full = matches!(reason, DeclineReason::QueueFull);
+            if is_full && self.could_pass_on(now, from, &award, Duration::MAX, around, out) {
                 return;
             }
             return self.decline(now, award.home, attempt, reason, out);
         }
-        let work = if around.estimates.knows(variant.module) {
-            around.estimates.work(&award.spec, &variant)
-        } else {
-            award.work
-        };
-        let run = run_time(work, self.speed()).min(award.spec.limits.wall);
-        let prepare = self.prepare(variant.module, variant.module_bytes, award.home);
         let wait = self.start_for_new(now);
-        let start_in = wait.max(prepare);
         if matches!(award.spec.patience, Patience::Within(longest) if wait > longest) {
-            if !self.pass_on(now, from, &award, start_in, around, out) {
+            if !self.could_pass_on(now, from, &award, wait, around, out) {
                 self.decline(now, award.home, attempt, DeclineReason::QueueFull, out);
             }
             return;
         }
-        let late = start_in > award.expected_start + LATE_START.max(run / LATE_SHARE);
-        if late && !reserved && !award.firm {
-            if self.pass_on(now, from, &award, start_in, around, out) {
-                return;
-            }
-            if start_in > award.expected_start + COUNTER_LATE + run {
-                let counter = self.offer(now, (award.home, attempt), award.variant, variant.module, prepare, run);
-                return self.decline(now, award.home, attempt, DeclineReason::Counter(Box::new(counter)), out);
+        let run = self.run_of(&award, &variant, around);
+        let prepare = self.prepare(variant.module, variant.module_bytes, award.home);
+        let late = wait.max(prepare) > award.expected_start + LATE_START.max(run / LATE_SHARE);
+        if !late || reserved || award.firm {
+            return self.admit(now, award, &variant, run, wait.max(prepare), out);
+        }
+        match self.best_way(from, &award, wait, around) {
+            Way::PassOn { to, variant } => self.pass_on(now, (to, variant), &award, around, out),
+            Way::GiveBack => self.counter(now, &award, &variant, run, out),
+            Way::Stay { variant: chosen } => {
+                let award = award.as_build(chosen);
+                let variant = award.spec.variants.get(usize::from(chosen)).cloned().unwrap_or(variant);
+                let run = self.run_of(&award, &variant, around);
+                let start_in = wait.max(self.prepare(variant.module, variant.module_bytes, award.home));
+                if start_in > award.expected_start + COUNTER_LATE + run {
+                    return self.counter(now, &award, &variant, run, out);
+                }
+                self.admit(now, award, &variant, run, start_in, out);
             }
         }
-        self.admit(now, award, variant.module, variant.module_bytes, run, start_in, out);
+    }
+
+    /// What an awarded build takes here: by this peer's own experience, where it has any.
+    fn run_of(&self, award: &Award, variant: &Variant, around: &Around<'_>) -> Duration {
+        let knows = around.estimates.knows(variant.module);
+        let work = if knows { around.estimates.work(&award.spec, variant) } else { award.work };
+        run_time(work, self.speed()).min(award.spec.limits.wall)
+    }
+
+    /// Passes an award on if somebody else would do better than it could here.
+    fn could_pass_on(
+        &mut self,
+        now: Time,
+        from: PeerId,
+        award: &Award,
+        wait: Duration,
+        around: &Around<'_>,
+        out: &mut Outbox,
+    ) -> bool {
+        let Way::PassOn { to, variant } = self.best_way(from, award, wait, around) else { return false };
+        self.pass_on(now, (to, variant), award, around, out);
+        true
+    }
+
+    /// Declines, and says when it would start instead.
+    fn counter(&mut self, now: Time, award: &Award, variant: &Variant, run: Duration, out: &mut Outbox) {
+        let prepare = self.prepare(variant.module, variant.module_bytes, award.home);
+        let whose = (award.home, award.attempt);
+        let offer = self.offer(now, whose, award.variant, variant.module, prepare, run);
+        self.decline(now, award.home, award.attempt, DeclineReason::Counter(Box::new(offer)), out);
     }
 
     /// A repeated award, or one that an earlier or later attempt at the same task makes moot.
@@ -127,17 +159,16 @@ impl Executing {
         self.jobs.range(all).map(|(attempt, _)| *attempt)
     }
 
-    #[allow(clippy::too_many_arguments)] // Every one is a fact that its only caller has just established.
     pub(super) fn admit(
         &mut self,
         now: Time,
         award: Award,
-        module: BlobId,
-        module_bytes: u64,
+        variant: &Variant,
         run: Duration,
         start_in: Duration,
         out: &mut Outbox,
     ) {
+        let (module, module_bytes) = (variant.module, variant.module_bytes);
         let (attempt, home) = (award.attempt, award.home);
         let due = award.spec.deadline.map(|deadline| now + deadline);
         let mut blobs: Vec<_> = award.spec.inputs.iter().filter_map(|input| self.missing(input)).collect();

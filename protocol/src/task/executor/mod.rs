@@ -13,8 +13,8 @@
 
 mod answers;
 mod capacity;
-mod forwarding;
 mod homes;
+mod late;
 mod pulling;
 mod running;
 

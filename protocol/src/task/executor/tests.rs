@@ -2,6 +2,8 @@ use super::*;
 use crate::message::AskVariant;
 use crate::task::spec::{BlobRef, OutputUse, Patience, Payload, Priority, TaskSpec};
 
+mod late;
+
 const ME: PeerId = PeerId([1; 32]);
 const HOME: PeerId = PeerId([2; 32]);
 const OTHER: PeerId = PeerId([3; 32]);
@@ -12,6 +14,8 @@ struct Bench {
     estimates: Estimates,
     out: Outbox,
     now: Time,
+    /// Neighbours, when a task arriving there would start, and the round trip to them.
+    around: Vec<(PeerId, Duration, Duration)>,
 }
 
 impl Bench {
@@ -29,6 +33,7 @@ impl Bench {
             estimates: Estimates::default(),
             out: Outbox::of(ME),
             now: Time::ZERO,
+            around: vec![(OTHER, Duration::ZERO, Duration::from_millis(4))],
         }
     }
 
@@ -47,6 +52,7 @@ impl Bench {
             variant: 0,
             spec: TaskSpec::of_module(MODULE, 1_000),
             work: Duration::from_millis(100),
+            works_us: Vec::new(),
             expected_start: Duration::ZERO,
             firm: false,
             hops: 0,
@@ -58,16 +64,24 @@ impl Bench {
         };
         change(&mut award);
         let load = crate::placement::test_load();
-        let other = Elsewhere { start_in: Duration::ZERO, rtt: Duration::from_millis(4), load: &load };
-        let around = Around { estimates: &self.estimates, elsewhere: &|peer| (peer == OTHER).then_some(other) };
+        let known = &self.around;
+        let elsewhere = |peer| {
+            let (_, start_in, rtt) = *known.iter().find(|(known, ..)| *known == peer)?;
+            Some(Elsewhere { start_in, rtt, load: &load })
+        };
+        let around = Around { estimates: &self.estimates, elsewhere: &elsewhere };
         self.executing.handle_award(self.now, HOME, award, &around, &mut self.out);
         self.out.drain()
     }
 
     fn pull(&mut self) -> Vec<Output> {
         let load = crate::placement::test_load();
-        let other = Elsewhere { start_in: Duration::ZERO, rtt: Duration::from_millis(4), load: &load };
-        let around = Around { estimates: &self.estimates, elsewhere: &|peer| (peer == OTHER).then_some(other) };
+        let known = &self.around;
+        let elsewhere = |peer| {
+            let (_, start_in, rtt) = *known.iter().find(|(known, ..)| *known == peer)?;
+            Some(Elsewhere { start_in, rtt, load: &load })
+        };
+        let around = Around { estimates: &self.estimates, elsewhere: &elsewhere };
         self.executing.handle_pull(self.now, OTHER, &around, &mut self.out);
         self.out.drain()
     }

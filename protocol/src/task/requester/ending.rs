@@ -42,8 +42,14 @@ impl Requester {
             self.retry(now, attempt.task, &why, around, out);
             return None;
         }
+        let is_as_awarded = outcome.variant == entry.variant;
+        // Who could not start in time may have run another of the builds.
+        if usize::from(outcome.variant) < entry.spec.variants.len() {
+            entry.variant = outcome.variant;
+        }
         let kept = kept(now, entry, &outcome);
-        let learnt = Learnt::from_run(now, entry, from, &outcome).filter(|_| kept == Kept::Well || !elsewhere);
+        let learnt =
+            Learnt::from_run(now, entry, from, &outcome, is_as_awarded).filter(|_| kept == Kept::Well || !elsewhere);
         let word = (elsewhere && !adopted && !entry.promise.is_broken).then_some((from, kept));
         let stays = entry.spec.output.lease().is_some();
         let mut held: Vec<BlobRef> = entry.spec.inputs.iter().filter_map(Payload::blob).collect();
@@ -236,8 +242,10 @@ pub struct Learnt {
 
 impl Learnt {
     /// Nothing is learnt from a run that did not come to its own end.
-    fn from_run(now: Time, entry: &HomeTask, executor: PeerId, outcome: &Outcome) -> Option<Self> {
-        let Phase::Awarded { run: expected, .. } = &entry.phase else { return None };
+    /// What another build than the one that was awarded took says nothing about what was expected of that.
+    fn from_run(now: Time, entry: &HomeTask, executor: PeerId, outcome: &Outcome, is_as_awarded: bool) -> Option<Self> {
+        let Phase::Awarded { run, .. } = &entry.phase else { return None };
+        let expected = if is_as_awarded { *run } else { outcome.report.run };
         let module = entry.spec.variants.get(usize::from(entry.variant))?.module;
         matches!(outcome.report.ending, Ending::Exited(_)).then(|| Self {
             executor,
@@ -247,7 +255,7 @@ impl Learnt {
             output_bytes: outcome.report.output.bytes(),
             run: outcome.report.run,
             unexplained: unexplained(now, entry, outcome),
-            expected: *expected,
+            expected,
             word: entry.spec.expected,
             speed: outcome.speed,
         })

@@ -287,6 +287,7 @@ impl Requester {
             variant: to.variant,
             spec,
             work: work.unwrap_or_default(),
+            works_us: works_us(&entry.spec, around.estimates),
             expected_start: to.start_in,
             // With nobody else to turn to, a later start is better than another round of talk.
             firm: firm || rivals.none,
@@ -337,6 +338,12 @@ impl Requester {
         let to = to.peer;
         out.send(to, Message::Award(Box::new(award)));
     }
+}
+
+/// What each build takes, where there are several.
+fn works_us(spec: &TaskSpec, estimates: &Estimates) -> Vec<u64> {
+    let several = spec.variants.len() > 1;
+    spec.variants.iter().filter(|_| several).map(|variant| micros(estimates.work(spec, variant))).collect()
 }
 
 /// Tells an executor from whom to fetch what it lacks: the cheapest holder there is, not the one that was named first.

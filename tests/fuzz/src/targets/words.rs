@@ -208,6 +208,7 @@ pub(super) fn message(source: &mut Source<'_>) -> Message {
             variant: source.below(2),
             spec: TaskSpec::of_module(MODULE, 1_000),
             work: duration(source),
+            works_us: Vec::new(),
             expected_start: duration(source),
             firm: source.flag(),
             hops: source.below(5),
