@@ -7,7 +7,9 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,7 +26,16 @@ const BULK_BYTES: usize = 256 * 1024 * 1024;
 const PIPELINED: usize = 300_000;
 const IN_FLIGHT: usize = 64;
 const HANDSHAKES: u8 = 200;
+/// Of them one by one the memory is measured…
 const IDLE: u8 = 100;
+/// …after so many others.
+const WARM_CONNECTIONS: u8 = 20;
+/// A new connection has said what it says of itself.
+const SETTLED: Duration = Duration::from_secs(2);
+/// The peer whose memory is looked at.
+const OBSERVED: u8 = 1;
+const READY: &[u8] = b"ready";
+const PAGE_BYTES: usize = 4_096;
 const PORT: u16 = 7_799;
 const CHUNK: usize = 256 * 1024;
 
@@ -36,6 +47,7 @@ async fn main() -> Result<(), Failure> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
         [] | ["--congestion", _] => local(congestion(&words)?).await,
+        ["observed"] => observed().await,
         ["serve", ip, rest @ ..] => serve(ip.parse()?, congestion(rest)?).await,
         ["call", ip, "--megabytes", megabytes, rest @ ..] => {
             call(ip.parse()?, megabytes.parse::<usize>()? * 1_000_000, congestion(rest)?).await
@@ -54,8 +66,7 @@ fn congestion(words: &[&str]) -> Result<Congestion, Failure> {
 
 async fn local(congestion: Congestion) -> Result<(), Failure> {
     let loopback: IpAddr = [127, 0, 0, 1].into();
-    // First, while nothing is there that could be used again.
-    idle(loopback).await?;
+    idle().await?;
     let (near, mut near_events) = start(1, loopback, 0, congestion).await?;
     let (far, mut far_events) = start(2, loopback, 0, congestion).await?;
     near.dial(Some(far.local_peer()), far.local_addresses());
@@ -203,30 +214,93 @@ async fn handshakes(at: IpAddr) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What a connection that nobody uses takes up, both ends together, by the resident memory of this process.
-async fn idle(at: IpAddr) -> Result<(), Failure> {
-    let (door, mut events) = start(1, at, 0, Congestion::Cubic).await?;
-    let addresses = door.local_addresses();
-    tokio::spawn(async move { while events.recv().await.is_some() {} });
-    let mut diallers = Vec::new();
-    for seed in 2..2 + IDLE {
-        diallers.push(start(seed, [127, 0, 2, seed].into(), 0, Congestion::Cubic).await?);
+/// What a connection that nobody uses takes up at each end: how much a process of its own grows with each further one, after
+/// the first few, with which comes what any peer needs once.
+async fn idle() -> Result<(), Failure> {
+    for end in [End::Accepting, End::Dialling] {
+        let mut others = Vec::new();
+        for seed in 2..2 + WARM_CONNECTIONS + IDLE {
+            others.push((seed, start(seed, [127, 0, 2, seed].into(), PORT, Congestion::Bbr).await?));
+        }
+        let mut observed = Observed::start()?;
+        let mut before = 0;
+        for (index, (seed, (network, events))) in others.iter_mut().enumerate() {
+            if index == usize::from(WARM_CONNECTIONS) {
+                tokio::time::sleep(SETTLED).await;
+                before = observed.resident_bytes()?;
+            }
+            match end {
+                End::Accepting => network.dial(Some(peer_of(OBSERVED)), addresses_of(OBSERVED)),
+                End::Dialling => observed.dial(*seed)?,
+            }
+            connected(events).await;
+        }
+        tokio::time::sleep(SETTLED).await;
+        let each = observed.resident_bytes()?.saturating_sub(before) / usize::from(IDLE);
+        println!("resident bytes of an idle connection, {end:?} end: {each}");
+        for (_, (network, _)) in others {
+            network.close().await;
+        }
     }
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let before = resident_bytes()?;
-    for (dialler, news) in &mut diallers {
-        dialler.dial(Some(door.local_peer()), addresses.clone());
-        connected(news).await;
-    }
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let each = resident_bytes()?.saturating_sub(before) / usize::from(IDLE);
-    println!("resident bytes of an idle connection, both ends: {each}");
     Ok(())
 }
 
-fn resident_bytes() -> Result<usize, Failure> {
-    let statm = std::fs::read_to_string("/proc/self/statm")?;
-    Ok(statm.split_whitespace().nth(1).ok_or("no resident size")?.parse::<usize>()? * 4096)
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Accepting,
+    Dialling,
+}
+
+fn peer_of(seed: u8) -> PeerId {
+    SecretKey::from_bytes(&[seed; 32]).peer()
+}
+
+fn addresses_of(seed: u8) -> Vec<String> {
+    vec![format!("/ip4/127.0.2.{seed}/udp/{PORT}/quic-v1")]
+}
+
+/// A peer in a process of its own, whose memory is looked at.
+struct Observed(Child);
+
+impl Observed {
+    fn start() -> Result<Self, Failure> {
+        let mut command = Command::new(std::env::current_exe()?);
+        let child = command.arg("observed").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut observed = Self(child);
+        let output = observed.0.stdout.as_mut().ok_or("no output")?;
+        output.read_exact(&mut [0; READY.len()])?;
+        Ok(observed)
+    }
+
+    /// Has it dial one of the others.
+    fn dial(&mut self, seed: u8) -> Result<(), Failure> {
+        Ok(self.0.stdin.as_mut().ok_or("no input")?.write_all(&[seed])?)
+    }
+
+    fn resident_bytes(&self) -> Result<usize, Failure> {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.0.id()))?;
+        Ok(statm.split_whitespace().nth(1).ok_or("no resident size")?.parse::<usize>()? * PAGE_BYTES)
+    }
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What that process does: it is called, and dials whom it is told to.
+async fn observed() -> Result<(), Failure> {
+    let (network, events) = start(OBSERVED, [127, 0, 2, OBSERVED].into(), PORT, Congestion::Bbr).await?;
+    std::io::stdout().write_all(READY)?;
+    std::io::stdout().flush()?;
+    tokio::spawn(answer(network.clone(), events));
+    let mut orders = tokio::io::stdin();
+    while let Ok(seed) = orders.read_u8().await {
+        network.dial(Some(peer_of(seed)), addresses_of(seed));
+    }
+    Ok(())
 }
 
 async fn serve(at: IpAddr, congestion: Congestion) -> Result<(), Failure> {

@@ -40,6 +40,7 @@ fn seeds_that_broke_a_promise_once_break_none() {
         2655, // as 1612
         3081, // a task was cancelled while it was passed on, and ran for nobody
         4032, // as 3081
+        4286, // an offer was taken of a peer that had been revoked since
     ];
 
     for seed in seeds {

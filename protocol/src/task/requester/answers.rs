@@ -42,9 +42,13 @@ impl Requester {
     pub(super) fn decide_offers(&mut self, now: Time, task: TaskId, around: &mut Around<'_>, out: &mut Outbox) {
         let Some(entry) = self.book.open(task) else { return };
         let attempt = TaskRef { task, epoch: entry.epoch };
-        let Phase::Asking { candidates, open, offers } = core::mem::replace(&mut entry.phase, Phase::Waiting) else {
+        let Phase::Asking { mut candidates, open, mut offers } = core::mem::replace(&mut entry.phase, Phase::Waiting)
+        else {
             return;
         };
+        // Whoever has gone since, or is a member no more, neither keeps its word nor is named to others.
+        offers.retain(|offer| (around.is_here)(offer.peer));
+        candidates.retain(|candidate| (around.is_here)(candidate.assessment.peer));
         let best = offers.iter().min_by(|a, b| a.total().total_cmp(&b.total()).then(a.peer.cmp(&b.peer))).cloned();
         let Some(best) = best else {
             for peer in open {

@@ -168,6 +168,32 @@ fn who_dies_is_not_waited_for() {
     assert_eq!((home.entry(1).failures, home.requester.replacements), (0, 0), "nothing was lost with them");
 }
 
+#[test]
+fn an_offer_of_one_that_has_gone_since_is_not_taken() {
+    let mut home = asking();
+    assert_eq!([offered(&mut home, 2, 60), offered(&mut home, 3, 90)], [None, None]);
+
+    home.gone.insert(id(2));
+    let outputs = home.hear(4, Message::Offer(offer(attempt(1, 1), 200)));
+
+    let [(to, award)] = awards(&outputs)[..] else { panic!("{outputs:?}") };
+    assert_eq!(to, 3);
+    assert!(!award.alternatives.contains(&id(2)), "nor is it named to others: {award:?}");
+    assert!(!said(&outputs).iter().any(|(to, _)| *to == 2), "{outputs:?}");
+}
+
+#[test]
+fn a_task_is_placed_anew_when_all_that_offered_have_gone() {
+    let mut home = asking();
+    assert_eq!([offered(&mut home, 2, 60), offered(&mut home, 3, 90)], [None, None]);
+
+    home.gone.extend([id(2), id(3)]);
+    home.places.retain(|place| !home.gone.contains(&place.member.peer));
+    let outputs = home.act(|home, now, around, out| home.peer_lost(now, id(4), around, out));
+
+    assert_eq!(awards(&outputs).iter().map(|(to, _)| *to).collect::<Vec<_>>(), [5]);
+}
+
 /// What is said to oneself is no message.
 #[test]
 fn home_is_asked_like_others_and_costs_nothing() {
