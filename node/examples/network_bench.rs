@@ -296,8 +296,11 @@ async fn observed() -> Result<(), Failure> {
     std::io::stdout().write_all(READY)?;
     std::io::stdout().flush()?;
     tokio::spawn(answer(network.clone(), events));
-    let mut orders = tokio::io::stdin();
-    while let Ok(seed) = orders.read_u8().await {
+    let order = || {
+        let mut seed = [0];
+        std::io::stdin().read_exact(&mut seed).map(|()| seed[0])
+    };
+    while let Ok(seed) = tokio::task::spawn_blocking(order).await? {
         network.dial(Some(peer_of(seed)), addresses_of(seed));
     }
     Ok(())

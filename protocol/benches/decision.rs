@@ -134,6 +134,7 @@ impl World {
             variant: 0,
             spec: spec(1),
             work,
+            works_us: Vec::new(),
             expected_start: Duration::ZERO,
             firm: true,
             hops: 0,

@@ -256,7 +256,7 @@ impl Award {
     }
 
     /// The same, to be run as another of its builds, if home has said what that takes.
-    pub(crate) fn as_build(mut self, variant: u8) -> Self {
+    pub(crate) fn into_build(mut self, variant: u8) -> Self {
         if let Some(us) = self.works_us.get(usize::from(variant)).filter(|_| variant != self.variant) {
             (self.variant, self.work) = (variant, Duration::from_micros(*us));
         }

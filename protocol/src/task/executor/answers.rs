@@ -95,7 +95,7 @@ impl Executing {
             Way::PassOn { to, variant } => self.pass_on(now, (to, variant), &award, around, out),
             Way::GiveBack => self.counter(now, &award, &variant, run, out),
             Way::Stay { variant: chosen } => {
-                let award = award.as_build(chosen);
+                let award = award.into_build(chosen);
                 let variant = award.spec.variants.get(usize::from(chosen)).cloned().unwrap_or(variant);
                 let run = self.run_of(&award, &variant, around);
                 let start_in = wait.max(self.prepare(variant.module, variant.module_bytes, award.home));

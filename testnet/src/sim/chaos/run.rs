@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -34,10 +35,19 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Runs a seed; `full` with every message as bytes, every signature checked and a trace, which takes some times as long.
 pub fn run(seed: u64, size: Size, full: bool, tell: bool) -> Outcome {
     let mut run = Run::new(seed, size, full, tell);
-    run.faults();
-    run.calm();
-    run.afterwards();
-    run.settle();
+    let whole = catch_unwind(AssertUnwindSafe(|| {
+        run.faults();
+        run.calm();
+        run.afterwards();
+        run.settle();
+    }));
+    // A peer that stops by a fault of its own breaks a promise, too; the story so far is told all the same.
+    if let Err(panic) = whole {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        let what = text.unwrap_or_default();
+        run.outcome.violations.push(Violation { seed, promise: Promise::NoPanic, what });
+    }
     run.outcome
 }
 
