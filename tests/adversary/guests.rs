@@ -276,7 +276,7 @@ fn adversary_intruder_past_the_filter_of_system_calls_finds_no_files() {
 fn adversary_worker_holds_nothing_and_ends_with_its_daemon() {
     run(async {
         let target = Target::new().await;
-        target.honest_task().await;
+        target.honest_tasks().await;
         let daemon = target.cluster.pid(0).unwrap().unwrap();
         let workers = target.workers();
         assert!(!workers.is_empty());

@@ -19,15 +19,18 @@ use std::time::{Duration, Instant};
 use shoal_cli::client::Client;
 use shoal_node::network::Probe;
 use shoal_protocol::Role;
-use shoal_protocol::api::{InputRequest, TaskRequest, VariantRequest};
+use shoal_protocol::api::{InputRequest, OutputView, TaskRequest, VariantRequest};
 use shoal_protocol::audit::{self, Happening, files};
 use shoal_protocol::certificate::{Chain, Issuer, IssuerCertificate, MemberCertificate, SecretKey};
 use shoal_testnet::{Cluster, ClusterConfig};
 
 /// Longer than anything here may take, on a machine that is busy with other things.
 const LONG: Duration = Duration::from_secs(60);
-/// Tasks of the honest user before an attack, and at least as many beside it.
-const HONEST_TASKS: usize = 40;
+/// Tasks of each kind that the honest user hands in before an attack, and at least as many beside it.
+const HONEST_TASKS: usize = 50;
+/// What the honest user wants to have understood, and what it is.
+const TAKE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/data/digits/7_theo_8.wav");
+const DIGIT: &str = "digit=7";
 const ATTACKER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 9));
 /// An attack may make the daemon grow by this much, in bytes.
 const MEMORY_MAX: usize = 32 << 20;
@@ -37,6 +40,19 @@ fn run<T>(story: impl Future<Output = T>) -> T {
     runtime.block_on(async { tokio::time::timeout(2 * LONG, story).await.expect("the story takes too long") })
 }
 
+async fn request(client: &Client, module: &str, input: InputRequest) -> TaskRequest {
+    let module = shoal_examples::modules::module_bytes(module).unwrap();
+    let module = client.put_blob(module.to_vec()).await.unwrap().id;
+    let variants = vec![VariantRequest { name: String::new(), module, loss: 0.0 }];
+    TaskRequest { variants, inputs: vec![input], ..TaskRequest::default() }
+}
+
+fn p99(times: impl Iterator<Item = Duration>) -> Duration {
+    let mut times: Vec<_> = times.collect();
+    times.sort();
+    times[(times.len() - 1) * 99 / 100]
+}
+
 /// Two peers, of which the first is attacked, and what an attacker may know of them.
 struct Target {
     cluster: Cluster,
@@ -44,6 +60,8 @@ struct Target {
     address: SocketAddr,
     mesh_key: SecretKey,
     noop: TaskRequest,
+    /// What a user may really want: a spoken digit understood.
+    digit: TaskRequest,
 }
 
 impl Target {
@@ -55,14 +73,10 @@ impl Target {
         let address = cluster.peers()[0].address;
         let mesh_key = std::fs::read(cluster.dir().join("mesh.key")).unwrap();
         let mesh_key = SecretKey::from_bytes(&mesh_key.try_into().unwrap());
-        let module = shoal_examples::modules::module_bytes("noop").unwrap();
-        let module = client.put_blob(module.to_vec()).await.unwrap().id;
-        let noop = TaskRequest {
-            variants: vec![VariantRequest { name: String::new(), module, loss: 0.0 }],
-            inputs: vec![InputRequest::Text(String::new())],
-            ..TaskRequest::default()
-        };
-        Self { cluster, client, address, mesh_key, noop }
+        let noop = request(&client, "noop", InputRequest::Text(String::new())).await;
+        let take = client.put_blob(std::fs::read(TAKE).unwrap()).await.unwrap().id;
+        let digit = request(&client, "digit", InputRequest::Blob(take)).await;
+        Self { cluster, client, address, mesh_key, noop, digit }
     }
 
     /// A certificate of this mesh, as it should be.
@@ -141,18 +155,23 @@ impl Target {
         statm.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4096
     }
 
-    async fn honest_task(&self) -> Duration {
+    /// The times of an empty task and of a spoken digit; nothing is refused, and every answer is right.
+    async fn honest_tasks(&self) -> [Duration; 2] {
         let began = Instant::now();
         let view = self.client.run(self.noop.clone()).await.unwrap();
         assert_eq!(view.exit_code, Some(0));
-        began.elapsed()
+        let empty = began.elapsed();
+        let view = self.client.run(self.digit.clone()).await.unwrap();
+        let is_right = matches!(&view.output, Some(OutputView::Text(answer)) if answer.starts_with(DIGIT));
+        assert!(is_right, "{view:?}");
+        [empty, began.elapsed() - empty]
     }
 
     /// Lets an honest user work before the attack and beside it; nothing is refused, and the daemon stays within bounds.
     async fn stands<T>(&self, what: &str, attack: impl Future<Output = T>) -> T {
         let mut before = Vec::new();
         for _ in 0..HONEST_TASKS {
-            before.push(self.honest_task().await);
+            before.push(self.honest_tasks().await);
         }
         let memory = self.resident_bytes();
         let mut beside = Vec::new();
@@ -161,27 +180,22 @@ impl Target {
         let result = loop {
             tokio::select! {
                 result = &mut attack => break result,
-                took = self.honest_task() => {
+                took = self.honest_tasks() => {
                     beside.push(took);
                     greatest = greatest.max(self.resident_bytes());
                 }
             }
         };
         while beside.len() < HONEST_TASKS {
-            beside.push(self.honest_task().await);
+            beside.push(self.honest_tasks().await);
         }
         greatest = greatest.max(self.resident_bytes());
-        let p99 = |times: &mut Vec<Duration>| {
-            times.sort();
-            times[(times.len() - 1) * 99 / 100]
-        };
         let grown = greatest.saturating_sub(memory);
-        println!(
-            "{what}: honest p99 {:?} before, {:?} beside; {} KiB more",
-            p99(&mut before),
-            p99(&mut beside),
-            grown >> 10
-        );
+        for (kind, name) in ["an empty task", "a spoken digit"].into_iter().enumerate() {
+            let [before, beside] = [&before, &beside].map(|times| p99(times.iter().map(|times| times[kind])));
+            println!("{what}: honest p99 of {name} {before:?} before, {beside:?} beside");
+        }
+        println!("{what}: {} KiB more", grown >> 10);
         assert!(grown <= MEMORY_MAX, "{what}: the daemon grew by {grown} bytes");
         let neighbours = self.client.peers().await.unwrap().items;
         assert!(neighbours.iter().any(|peer| peer.name == "edge-2"), "its neighbour is still there: {neighbours:?}");

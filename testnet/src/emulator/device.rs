@@ -83,7 +83,8 @@ fn configure(control: &OwnedFd, address: Ipv4Addr) -> nix::Result<()> {
     // mDNS would find no route otherwise, nor would anybody to those behind a NAT.
     route(control, Ipv4Addr::new(224, 0, 0, 0), Ipv4Addr::new(240, 0, 0, 0))?;
     let [a, b] = OUTSIDE;
-    route(control, Ipv4Addr::new(a, b, 0, 0), Ipv4Addr::new(255, 255, 0, 0))
+    // With the network beside it, to which a node can move.
+    route(control, Ipv4Addr::new(a, b, 0, 0), Ipv4Addr::new(255, 254, 0, 0))
 }
 
 /// Sends what is for this network out by the TUN device.
