@@ -47,7 +47,7 @@ async fn main() -> Result<(), Failure> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
         [] | ["--congestion", _] => local(congestion(&words)?).await,
-        ["observed"] => observed().await,
+        ["observed", port] => observed(port.parse()?).await,
         ["serve", ip, rest @ ..] => serve(ip.parse()?, congestion(rest)?).await,
         ["call", ip, "--megabytes", megabytes, rest @ ..] => {
             call(ip.parse()?, megabytes.parse::<usize>()? * 1_000_000, congestion(rest)?).await
@@ -217,12 +217,12 @@ async fn handshakes(at: IpAddr) -> Result<(), Failure> {
 /// What a connection that nobody uses takes up at each end: how much a process of its own grows with each further one, after
 /// the first few, with which comes what any peer needs once.
 async fn idle() -> Result<(), Failure> {
-    for end in [End::Accepting, End::Dialling] {
+    for (end, port) in [(End::Accepting, PORT), (End::Dialling, PORT + 1)] {
         let mut others = Vec::new();
         for seed in 2..2 + WARM_CONNECTIONS + IDLE {
-            others.push((seed, start(seed, [127, 0, 2, seed].into(), PORT, Congestion::Bbr).await?));
+            others.push((seed, start(seed, [127, 0, 2, seed].into(), port, Congestion::Bbr).await?));
         }
-        let mut observed = Observed::start()?;
+        let mut observed = Observed::start(port)?;
         let mut before = 0;
         for (index, (seed, (network, events))) in others.iter_mut().enumerate() {
             if index == usize::from(WARM_CONNECTIONS) {
@@ -230,7 +230,7 @@ async fn idle() -> Result<(), Failure> {
                 before = observed.resident_bytes()?;
             }
             match end {
-                End::Accepting => network.dial(Some(peer_of(OBSERVED)), addresses_of(OBSERVED)),
+                End::Accepting => network.dial(Some(peer_of(OBSERVED)), addresses_of(OBSERVED, port)),
                 End::Dialling => observed.dial(*seed)?,
             }
             connected(events).await;
@@ -238,9 +238,6 @@ async fn idle() -> Result<(), Failure> {
         tokio::time::sleep(SETTLED).await;
         let each = observed.resident_bytes()?.saturating_sub(before) / usize::from(IDLE);
         println!("resident bytes of an idle connection, {end:?} end: {each}");
-        for (_, (network, _)) in others {
-            network.close().await;
-        }
     }
     Ok(())
 }
@@ -255,17 +252,18 @@ fn peer_of(seed: u8) -> PeerId {
     SecretKey::from_bytes(&[seed; 32]).peer()
 }
 
-fn addresses_of(seed: u8) -> Vec<String> {
-    vec![format!("/ip4/127.0.2.{seed}/udp/{PORT}/quic-v1")]
+fn addresses_of(seed: u8, port: u16) -> Vec<String> {
+    vec![format!("/ip4/127.0.2.{seed}/udp/{port}/quic-v1")]
 }
 
 /// A peer in a process of its own, whose memory is looked at.
 struct Observed(Child);
 
 impl Observed {
-    fn start() -> Result<Self, Failure> {
+    fn start(port: u16) -> Result<Self, Failure> {
         let mut command = Command::new(std::env::current_exe()?);
-        let child = command.arg("observed").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let child =
+            command.arg("observed").arg(port.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut observed = Self(child);
         let output = observed.0.stdout.as_mut().ok_or("no output")?;
         output.read_exact(&mut [0; READY.len()])?;
@@ -291,8 +289,8 @@ impl Drop for Observed {
 }
 
 /// What that process does: it is called, and dials whom it is told to.
-async fn observed() -> Result<(), Failure> {
-    let (network, events) = start(OBSERVED, [127, 0, 2, OBSERVED].into(), PORT, Congestion::Bbr).await?;
+async fn observed(port: u16) -> Result<(), Failure> {
+    let (network, events) = start(OBSERVED, [127, 0, 2, OBSERVED].into(), port, Congestion::Bbr).await?;
     std::io::stdout().write_all(READY)?;
     std::io::stdout().flush()?;
     tokio::spawn(answer(network.clone(), events));
@@ -301,7 +299,7 @@ async fn observed() -> Result<(), Failure> {
         std::io::stdin().read_exact(&mut seed).map(|()| seed[0])
     };
     while let Ok(seed) = tokio::task::spawn_blocking(order).await? {
-        network.dial(Some(peer_of(seed)), addresses_of(seed));
+        network.dial(Some(peer_of(seed)), addresses_of(seed, port));
     }
     Ok(())
 }
