@@ -182,6 +182,16 @@ pub mod codes {
     pub const ATTEMPTS_EXHAUSTED: &str = "SH0504";
     /// No other peer keeps a second copy of the task.
     pub const NO_GUARDIAN: &str = "SH0505";
+    /// No such data set, at the peer that was asked.
+    pub const NO_DATASET: &str = "SH0440";
+    /// What is left of a privacy budget does not pay for a release.
+    pub const BUDGET_SPENT: &str = "SH0441";
+    /// A data set of that name is declared in other words.
+    pub const DECLARED_OTHERWISE: &str = "SH0442";
+    /// A declaration, a question or rows that no release can be made of.
+    pub const BAD_RELEASE: &str = "SH0443";
+    /// The one peer that keeps a privacy budget cannot be asked.
+    pub const KEEPER_AWAY: &str = "SH0444";
     /// No result by the deadline.
     pub const DEADLINE_PASSED: &str = "SH0506";
     /// Those that ran the task do not agree on its answer.
