@@ -33,6 +33,7 @@
 //! | `POST /v1/joiners/{number}/approve`, `…/deny` | | |
 //! | `POST /v1/peers/{peer}/label` | [`LabelRequest`] | [`LabelView`] |
 //! | `POST /v1/pipelines`, `GET /v1/pipelines`, … | | see [`PipelineRequest`] and the table in `api/pipelines.rs` |
+//! | `POST /v1/privacy/releases`, `GET /v1/privacy/datasets`, … | | see [`ReleaseRequest`] and the table in `api/privacy.rs` |
 //! | `POST /v1/shutdown` | | |
 //!
 //! `{id}` may be a unique prefix, or `last`; `{peer}` a name, an id or a unique prefix of either. Errors are
@@ -40,6 +41,7 @@
 
 mod joining;
 mod pipelines;
+mod privacy;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -65,6 +67,7 @@ pub use self::pipelines::{
     PipelineRequest, PipelineView, PlanView, PlannedTask, PlannedTransfer, ResultView, StageRequest, StageView,
     WithoutPeer,
 };
+pub use self::privacy::{BudgetView, DatasetView, ReleaseRequest};
 
 /// Value of the `schema` field of every answer.
 pub const SCHEMA: &str = "shoal/v1";

@@ -212,6 +212,11 @@ impl Ledger {
         found.declared.clone().check()
     }
 
+    /// The answer to a request that was made before.
+    pub fn known(&self, request: RequestId) -> Option<&Release> {
+        self.entries.get(&request)?.release.as_ref()
+    }
+
     /// Pays for a request, if it is not paid for yet and what is left is enough.
     pub fn reserve(
         &mut self,

@@ -24,6 +24,7 @@ pub mod aggregate;
 pub mod bits;
 pub mod declaration;
 pub mod decimal;
+pub mod export;
 pub mod ledger;
 pub mod query;
 pub mod refused;
@@ -34,6 +35,7 @@ pub mod words;
 
 pub use self::declaration::{BudgetTerms, DatasetName, Declaration, Population};
 pub use self::decimal::Decimal;
+pub use self::export::Export;
 pub use self::query::{Noise, Query};
 pub use self::refused::Refused;
 pub use self::release::{Figure, Release};

@@ -122,7 +122,7 @@ impl Refused {
     pub fn hint(&self) -> String {
         match self {
             Self::NoDataset { .. } => {
-                "see what is declared: `shoal privacy status`; name the peer that keeps it: --at PEER".into()
+                "see what is declared: `shoal privacy status`; name the peer that keeps it: NAME@PEER".into()
             }
             Self::Spent { .. } => {
                 "ask for less (a smaller --epsilon or --rho), or the very same question again, which costs nothing; \
