@@ -20,8 +20,8 @@ use hyper::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shoal_protocol::api::{
-    BlobStat, BlobView, Check, ConfigView, DatasetView, Explanation, InvitationRequest, InvitationView, JoinerView, LabelRequest,
-    LabelView, Listing, MemberView, PeerView, PingView, PipelineRequest, PipelineView, PlanView, Problem,
+    BlobStat, BlobView, Check, ConfigView, DatasetView, Explanation, InvitationRequest, InvitationView, JoinerView,
+    LabelRequest, LabelView, Listing, MemberView, PeerView, PingView, PipelineRequest, PipelineView, PlanView, Problem,
     ReleaseRequest, RevocationsView, RevokeRequest, RttView, SCHEMA, Status, TaskRequest, TaskView,
 };
 use shoal_protocol::certificate::SignedRevocations;

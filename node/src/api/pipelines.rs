@@ -133,7 +133,9 @@ async fn build_stage(
     let peer = task.peer.take();
     let task = match &export {
         // An export has no module; one that names some is refused with the graph.
-        Some(_) if task.variants.is_empty() => TaskSpec { variants: Vec::new(), ..TaskSpec::of_module(BlobId([0; 32]), 0) },
+        Some(_) if task.variants.is_empty() => {
+            TaskSpec { variants: Vec::new(), ..TaskSpec::of_module(BlobId([0; 32]), 0) }
+        }
         Some(_) | None => spec::build(api, &mut task).await.map_err(|error| error.at(&place))?,
     };
     let stage =

@@ -16,10 +16,7 @@ use super::{Api, spec};
 /// Rows beyond this are put as a blob first.
 const REQUEST_BYTES_MAX: usize = 1024 * 1024;
 
-pub(super) async fn declare(
-    State(api): State<Api>,
-    body: Result<Bytes, BytesRejection>,
-) -> ApiResult<Response> {
+pub(super) async fn declare(State(api): State<Api>, body: Result<Bytes, BytesRejection>) -> ApiResult<Response> {
     let declared: Declaration = body::read(body, REQUEST_BYTES_MAX)?;
     if let Some(data) = declared.data {
         if api.blobs.stat(data).is_none() {
@@ -35,10 +32,7 @@ pub(super) async fn list(State(api): State<Api>) -> ApiResult<Json<Listing<Datas
     Ok(Json(Listing::new(api.keeper.standings().await?)))
 }
 
-pub(super) async fn release(
-    State(api): State<Api>,
-    body: Result<Bytes, BytesRejection>,
-) -> ApiResult<Json<Release>> {
+pub(super) async fn release(State(api): State<Api>, body: Result<Bytes, BytesRejection>) -> ApiResult<Json<Release>> {
     let ReleaseRequest { dataset, query, noise, data } = body::read(body, REQUEST_BYTES_MAX)?;
     if data.len() > PAYLOADS_MAX {
         return Err(ApiError::bad_request(

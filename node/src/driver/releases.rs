@@ -9,8 +9,8 @@
 //! **Invariant:** nobody but the keeper that is named answers; what cannot be asked there is refused.
 //! **Not here:** what is counted (`crate::privacy`).
 
-use shoal_protocol::privacy::{Export, Refused};
 use shoal_protocol::privacy::words::{Answer, Ask, OPENING, ROWS_INLINE_MAX};
+use shoal_protocol::privacy::{Export, Refused};
 use shoal_protocol::task::spec::{BlobRef, Payload};
 use shoal_protocol::{Input, PeerId, TaskId, Time};
 use tokio::sync::{mpsc, oneshot};
@@ -98,13 +98,7 @@ impl Driver {
     }
 
     /// The answer to a stage is there.
-    pub(super) fn on_exported(
-        &mut self,
-        task: TaskId,
-        keeper: PeerId,
-        began: Time,
-        result: Result<String, Refused>,
-    ) {
+    pub(super) fn on_exported(&mut self, task: TaskId, keeper: PeerId, began: Time, result: Result<String, Refused>) {
         let took = self.clock.now().since(began);
         self.handle(Input::Exported { task, keeper, took, result });
     }

@@ -79,3 +79,64 @@ async fn read<S: AsyncRead + Unpin, T: DeserializeOwned>(stream: &mut S, bytes_m
     stream.read_exact(&mut body).await?;
     cbor::decode(&body).map_err(|error| invalid(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use shoal_protocol::privacy::{Noise, Query, Refused};
+    use shoal_protocol::task::spec::Payload;
+    use tokio::io::duplex;
+
+    use super::*;
+
+    fn sum() -> Ask {
+        let noise = Noise::Epsilon("0.1".parse().unwrap());
+        Ask { dataset: "street".into(), query: Query::Sum, noise, data: vec![Payload::inline("a,1\n")] }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_question_and_its_answer_arrive_as_they_were() {
+        let (mut here, mut there) = duplex(64);
+        let refused = Err(Refused::Busy { limit: 2 });
+
+        let keeping = async {
+            let asked = question(&mut there).await.unwrap();
+            answer(&mut there, &refused).await.unwrap();
+            asked
+        };
+        let words = sum();
+        let (answered, asked) = tokio::join!(ask(&mut here, &words), keeping);
+
+        assert_eq!((answered.unwrap(), asked), (refused.clone(), words.clone()));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_is_no_answer_is_told_as_none() {
+        // A peer of an earlier version takes the question for one after a blob, and refuses it in its own way.
+        for (said, why) in [
+            (&b"\x00\x10\xa2\x61v\x02\x61s\x67refused"[..], "earlier version"),
+            (b"", "eof"),
+            (b"\xff\xff\xff\xff", "too many"),
+        ] {
+            let (mut here, mut there) = duplex(4_096);
+            let peer = async {
+                there.write_all(said).await.unwrap();
+                there.shutdown().await.unwrap();
+            };
+            let words = sum();
+            let (answered, ()) = tokio::join!(ask(&mut here, &words), peer);
+
+            assert!(answered.unwrap_err().contains(why));
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_question_that_is_none_is_refused_before_it_is_read() {
+        for said in [&b"stax\0\0\0\x01a"[..], b"stat\xff\xff\xff\xff", b"stat\0\0\0\x02\xa0\xa0", b"sta"] {
+            let (mut here, mut there) = duplex(4_096);
+            here.write_all(said).await.unwrap();
+            here.shutdown().await.unwrap();
+
+            assert!(question(&mut there).await.is_err());
+        }
+    }
+}

@@ -284,16 +284,17 @@ impl Keeper {
         let me = self.0.me;
         self.read(|ledger| {
             let standings = ledger.standings(now_unix_s());
-            let view = |(declared, standing, population, releases): (&Declaration, Standing, Option<Standing>, usize)| {
-                DatasetView {
-                    schema: schema(),
-                    keeper: me,
-                    budget: budget_view(&standing),
-                    population: population.as_ref().map(budget_view),
-                    releases: releases as u64,
-                    declared: declared.clone(),
-                }
-            };
+            let view =
+                |(declared, standing, population, releases): (&Declaration, Standing, Option<Standing>, usize)| {
+                    DatasetView {
+                        schema: schema(),
+                        keeper: me,
+                        budget: budget_view(&standing),
+                        population: population.as_ref().map(budget_view),
+                        releases: releases as u64,
+                        declared: declared.clone(),
+                    }
+                };
             standings.into_iter().map(view).collect()
         })
     }

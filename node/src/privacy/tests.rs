@@ -179,7 +179,10 @@ fn a_disk_that_fails_lets_nothing_leave_that_is_not_paid_for() {
                     match keeper.release(PeerId([7; 32]), ask(rows, "0.3")).await {
                         Ok(release) => {
                             let before = told.insert(rows.to_owned(), release.clone());
-                            assert!(before.is_none_or(|before| before == release), "another answer to the same question");
+                            assert!(
+                                before.is_none_or(|before| before == release),
+                                "another answer to the same question"
+                            );
                         }
                         Err(refused) => assert!(matches!(refused, Refused::Trouble { .. }), "{refused}"),
                     }
@@ -247,7 +250,10 @@ fn rows_that_cannot_be_read_are_paid_for_once_and_told_without_a_word_of_them() 
         let keeper = machine.declared("1").await;
         for _ in 0..2 {
             let refused = keeper.release(PeerId([7; 32]), ask("a,1\nsecret", "0.3")).await.unwrap_err();
-            assert_eq!(refused.to_string(), "the rows cannot be read: line 2: it is not `subject,value` or `subject,value,group`");
+            assert_eq!(
+                refused.to_string(),
+                "the rows cannot be read: line 2: it is not `subject,value` or `subject,value,group`"
+            );
         }
         assert_eq!(spent(&keeper).await, "0.3");
     });

@@ -588,14 +588,7 @@ impl Pipelines {
         self.follow(around, pipeline, node, followed, out);
     }
 
-    fn follow(
-        &mut self,
-        around: Around<'_>,
-        pipeline: PipelineId,
-        node: NodeId,
-        followed: Followed,
-        out: &mut Outbox,
-    ) {
+    fn follow(&mut self, around: Around<'_>, pipeline: PipelineId, node: NodeId, followed: Followed, out: &mut Outbox) {
         match followed {
             Followed::Done => self.done(around, pipeline, node, out),
             Followed::Again => drop(self.stirred.insert(pipeline)),

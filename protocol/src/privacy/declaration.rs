@@ -222,7 +222,10 @@ impl Declaration {
 
     fn check_groups(&self) -> Result<(), Refused> {
         let is_fit = |group: &String| {
-            !group.is_empty() && group.len() <= NAME_BYTES_MAX && !group.contains([',', '\n', '\r']) && group.trim() == group
+            !group.is_empty()
+                && group.len() <= NAME_BYTES_MAX
+                && !group.contains([',', '\n', '\r'])
+                && group.trim() == group
         };
         let mut sorted: Vec<&String> = self.groups.iter().collect();
         sorted.sort_unstable();

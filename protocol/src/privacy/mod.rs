@@ -22,8 +22,8 @@
 pub mod accounting;
 pub mod aggregate;
 pub mod bits;
-pub mod declaration;
 pub mod decimal;
+pub mod declaration;
 pub mod export;
 pub mod ledger;
 pub mod query;
@@ -33,8 +33,8 @@ pub mod rows;
 pub mod sampling;
 pub mod words;
 
-pub use self::declaration::{BudgetTerms, DatasetName, Declaration, Population};
 pub use self::decimal::Decimal;
+pub use self::declaration::{BudgetTerms, DatasetName, Declaration, Population};
 pub use self::export::Export;
 pub use self::query::{Noise, Query};
 pub use self::refused::Refused;

@@ -56,9 +56,10 @@ impl fmt::Display for Query {
             Self::Mean => f.write_str("mean"),
             Self::Histogram(edges) => {
                 f.write_str("histogram")?;
-                edges.iter().enumerate().try_for_each(|(index, edge)| {
-                    write!(f, "{}{edge}", if index == 0 { ':' } else { ',' })
-                })
+                edges
+                    .iter()
+                    .enumerate()
+                    .try_for_each(|(index, edge)| write!(f, "{}{edge}", if index == 0 { ':' } else { ',' }))
             }
             Self::Quantile { share, step: None } => write!(f, "quantile:{share}"),
             Self::Quantile { share, step: Some(step) } => write!(f, "quantile:{share}:{step}"),
@@ -72,7 +73,9 @@ impl FromStr for Query {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             let shown: String = text.chars().take(80).collect();
-            format!("`{shown}` is no question: use count, subjects, sum, mean, histogram[:EDGE,…], quantile:SHARE[:STEP]")
+            format!(
+                "`{shown}` is no question: use count, subjects, sum, mean, histogram[:EDGE,…], quantile:SHARE[:STEP]"
+            )
         };
         if text.len() > QUERY_BYTES_MAX {
             return Err(wrong());
@@ -202,7 +205,8 @@ impl<'a> Measurement<'a> {
             Noise::Rho(rho) => Amount::of(rho).map(Strength::Rho),
         };
         let strength = strength.ok_or_else(|| bad("ε or ρ is above 0 and at most 100"))?;
-        let mut measurement = Self { terms, query, noise, strength, edges: Vec::new(), grid: Grid { step: 1, points: 1 } };
+        let mut measurement =
+            Self { terms, query, noise, strength, edges: Vec::new(), grid: Grid { step: 1, points: 1 } };
         match &measurement.query {
             Query::Count | Query::Subjects | Query::Sum | Query::Mean => {}
             Query::Histogram(edges) => measurement.edges = cells(terms, edges)?,
@@ -288,10 +292,13 @@ mod tests {
 
     #[test]
     fn a_question_is_the_words_for_it() {
-        for text in ["count", "subjects", "sum", "mean", "histogram", "histogram:10,20.5", "quantile:0.5", "quantile:0.25:2"] {
+        for text in
+            ["count", "subjects", "sum", "mean", "histogram", "histogram:10,20.5", "quantile:0.5", "quantile:0.25:2"]
+        {
             assert_eq!(text.parse::<Query>().unwrap().to_string(), text);
         }
-        for wrong in ["", "median", "sum:1", "histogram:", "histogram:a", "quantile", "quantile:x", "quantile:0.5:1:2"] {
+        for wrong in ["", "median", "sum:1", "histogram:", "histogram:a", "quantile", "quantile:x", "quantile:0.5:1:2"]
+        {
             assert!(wrong.parse::<Query>().is_err(), "{wrong}");
         }
     }

@@ -130,7 +130,8 @@ impl Refused {
                     .into()
             }
             Self::DeclaredOtherwise { .. } => {
-                "a declaration is for good: a budget that can be changed is none; see it with `shoal privacy status`".into()
+                "a declaration is for good: a budget that can be changed is none; see it with `shoal privacy status`"
+                    .into()
             }
             Self::BadDeclaration { .. } | Self::BadQuery { .. } => "see docs/privacy.md".into(),
             Self::OtherData { .. } => "leave --data out: the data set names its own".into(),
@@ -138,7 +139,9 @@ impl Refused {
             Self::Full { .. } => "releases are kept until their window ends; use a data set with a window".into(),
             Self::Busy { .. } => "try again in a moment".into(),
             Self::Away { .. } => "try again when it is back: `shoal peers`; nobody else may answer in its place".into(),
-            Self::Trouble { .. } => "check the disk of the keeper, then ask the same again: it is not paid twice".into(),
+            Self::Trouble { .. } => {
+                "check the disk of the keeper, then ask the same again: it is not paid twice".into()
+            }
         }
     }
 

@@ -237,7 +237,11 @@ pub(super) mod tests {
     #[test]
     fn cells_are_declared_groups_or_between_edges() {
         assert_eq!(tally(7, "histogram", ROWS), Ok(Tally::Cells(vec![2, 2])), "wed is not declared");
-        assert_eq!(tally(7, "histogram:0.1,30", ROWS), Ok(Tally::Cells(vec![1, 2, 2])), "an edge belongs to the cell above");
+        assert_eq!(
+            tally(7, "histogram:0.1,30", ROWS),
+            Ok(Tally::Cells(vec![1, 2, 2])),
+            "an edge belongs to the cell above"
+        );
     }
 
     #[test]
@@ -270,6 +274,22 @@ pub(super) mod tests {
         let far = format!("a,{}\nb,-{}.5\n", "9".repeat(100), "9".repeat(100));
 
         assert_eq!(tally(7, "sum", &far), Ok(Tally::Sum(600)));
+    }
+
+    proptest::proptest! {
+        /// Whatever bytes come, however they are cut: rows or a refusal, and the same of both.
+        #[test]
+        fn any_bytes_are_rows_or_a_refusal(text in "[a-b,0-9.\\-\r\n\u{fc}x]{0,80}", cut in 1..9usize) {
+            let terms = declaration().check().unwrap();
+            let noise = Noise::Epsilon("1".parse().unwrap());
+            let measurement = Measurement::new(&terms, Query::Sum, noise).unwrap();
+            let read = |size: usize| {
+                let mut reading = Rows::new(&measurement);
+                text.as_bytes().chunks(size).try_for_each(|piece| reading.feed(piece))?;
+                reading.end().map(|read| read.tally)
+            };
+            proptest::prop_assert_eq!(read(cut), read(text.len().max(1)));
+        }
     }
 
     /// What all the rest rests on: take one subject away, and nothing changes by more than its noise is made for.

@@ -32,9 +32,8 @@ fn chi_square(sorted: &[i128], pmf: impl Fn(i128) -> f64) -> (f64, f64) {
     let n = sorted.len() as f64;
     let reach = (0..).take_while(|x| pmf(*x) * n >= 50.0).last().unwrap_or(0);
     let inside: f64 = (-reach..=reach).map(&pmf).sum();
-    let count = |from: i128, to: i128| {
-        (sorted.partition_point(|x| *x <= to) - sorted.partition_point(|x| *x < from)) as f64
-    };
+    let count =
+        |from: i128, to: i128| (sorted.partition_point(|x| *x <= to) - sorted.partition_point(|x| *x < from)) as f64;
     let mut statistic = 0.0;
     let mut cells = 0.0;
     let mut add = |seen: f64, expected: f64| {
@@ -109,7 +108,8 @@ fn gaussian_pmf(variance: f64) -> impl Fn(i128) -> f64 {
 fn normal_cdf(z: f64) -> f64 {
     let x = z.abs() / std::f64::consts::SQRT_2;
     let t = 1.0 / (1.0 + 0.327_591_1 * x);
-    let poly = t * (0.254_829_592 + t * (-0.284_496_736 + t * (1.421_413_741 + t * (-1.453_152_027 + t * 1.061_405_429))));
+    let poly =
+        t * (0.254_829_592 + t * (-0.284_496_736 + t * (1.421_413_741 + t * (-1.453_152_027 + t * 1.061_405_429))));
     let upper = poly * (-x * x).exp() / 2.0;
     if z >= 0.0 { 1.0 - upper } else { upper }
 }
