@@ -57,9 +57,9 @@ impl Blur {
             }
             Strength::Rho(rho) => {
                 let deviation = sensitivity * (parts / (2.0 * rho.decimal().to_f64())).sqrt();
-                // The normal distribution's, and a step for the discrete one.
+                // P(|x| ≥ m) is at most what the normal distribution has from m - 1 on (Canonne, Kamath, Steinke, Proposition 25).
                 let z = if tail < 0.05 { 2.2415 } else { 1.96 };
-                (z * deviation + 1.0).ceil()
+                (z * deviation).ceil()
             }
         }
     }

@@ -63,10 +63,9 @@ fn figures_are_as_far_off_as_they_say() {
         // 100 are expected, at most; four standard deviations more.
         let misses = misses.count();
         assert!(misses <= 140, "{query} {noise:?}: {misses} of 2000");
-        assert!(
-            misses >= if query == "mean" { 0 } else { 40 },
-            "{query} {noise:?}: {misses}: the interval is too wide"
-        );
+        // A few whole steps are a coarse interval, and that of a mean is a bound.
+        let is_coarse = query == "mean" || all[0][0].error_95.to_f64() < 10.0;
+        assert!(is_coarse || misses >= 40, "{query} {noise:?}: {misses}: the interval is too wide");
         let mean = all.iter().map(|figures| figures[0].value.to_f64()).sum::<f64>() / 2_000.0;
         assert!((mean - truth).abs() < all[0][0].error_95.to_f64() / 10.0, "{query}: {mean} instead of {truth}");
     }

@@ -60,9 +60,10 @@ fn variance(sorted: &[i128]) -> f64 {
     sorted.iter().map(|x| (*x as f64).powi(2)).sum::<f64>() / sorted.len() as f64
 }
 
-fn laplace_cdf(a: f64) -> impl Fn(i128) -> f64 {
+fn laplace_cdf(scale: f64) -> impl Fn(i128) -> f64 {
+    let a = (-1.0 / scale).exp();
     move |x| {
-        if x >= 0 { 1.0 - (a.ln() * (x + 1) as f64).exp() / (1.0 + a) } else { (a.ln() * -x as f64).exp() / (1.0 + a) }
+        if x >= 0 { 1.0 - (-(x + 1) as f64 / scale).exp() / (1.0 + a) } else { (x as f64 / scale).exp() / (1.0 + a) }
     }
 }
 
@@ -73,7 +74,7 @@ fn a_discrete_laplace_is_what_the_theory_says_at_every_scale() {
 
         let scale = t as f64 / s as f64;
         let a = (-1.0 / scale).exp();
-        let distance = kolmogorov(&drawn, laplace_cdf(a));
+        let distance = kolmogorov(&drawn, laplace_cdf(scale));
         assert!(distance < KS_MAX, "{t}/{s}: {distance}");
         if scale < 100.0 {
             fits(&drawn, |x| (1.0 - a) / (1.0 + a) * (a.ln() * x.unsigned_abs() as f64).exp());
