@@ -99,7 +99,7 @@ fn share_of_square(epsilon: Amount, divisor: u128) -> Amount {
 
 /// ε such that what is ρ-zCDP is (ε, δ)-differentially private; rounded up.
 ///
-/// For every α > 1: ε = αρ + (ln(1/δ) + α ln(1 - 1/α) - ln(α - 1)) / (α - 1) (Canonne, Kamath, Steinke, Corollary 13).
+/// For every α > 1: ε = αρ + (ln(1/δ) + α ln(1 - 1/α) - ln(α - 1)) / (α - 1) (Canonne, Kamath, Steinke, section 2.3).
 /// Any α gives a true statement, so that a search that misses the best one only tells a larger ε.
 pub fn epsilon_of(rho: Amount, delta: Decimal) -> f64 {
     let (rho, delta) = (rho.decimal().to_f64(), delta.to_f64());

@@ -57,7 +57,7 @@ impl Blur {
             }
             Strength::Rho(rho) => {
                 let deviation = sensitivity * (parts / (2.0 * rho.decimal().to_f64())).sqrt();
-                // P(|x| ≥ m) is at most what the normal distribution has from m - 1 on (Canonne, Kamath, Steinke, Proposition 25).
+                // P(|x| ≥ m) is at most what the normal distribution has from m - 1 on (Canonne, Kamath, Steinke).
                 let z = if tail < 0.05 { 2.2415 } else { 1.96 };
                 (z * deviation).ceil()
             }

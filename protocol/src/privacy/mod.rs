@@ -10,7 +10,7 @@
 //!
 //! | reference | what is taken from it |
 //! |---|---|
-//! | Canonne, Kamath, Steinke: The Discrete Gaussian for Differential Privacy (2020) | both samplers; (ε, δ) from ρ, Corollary 13 |
+//! | Canonne, Kamath, Steinke: The Discrete Gaussian for Differential Privacy (2020) | both samplers; (ε, δ) from ρ, section 2.3 |
 //! | Bun, Steinke: Concentrated Differential Privacy (2016) | zCDP; ε-DP is ε²/2-zCDP; costs add up |
 //! | McSherry, Talwar: Mechanism Design via Differential Privacy (2007) | the exponential mechanism, for quantiles |
 //! | Cesar, Rogers: Bounding, Concentrating, and Truncating (2021) | what that mechanism costs: ε²/8 |
