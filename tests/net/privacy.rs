@@ -55,7 +55,7 @@ fn privacy_ledger_is_right_after_kill_9_in_the_middle() {
                 let client = client.clone();
                 asking.spawn(async move { (n, client.release(&asked("street", "0.05", &rows(n))).await) });
             }
-            let mut answered = 0;
+            let (mut answered, mut is_killed) = (0, false);
             while let Some(answer) = asking.join_next().await {
                 let (n, answer) = answer.unwrap();
                 if let Ok(release) = answer {
@@ -64,11 +64,14 @@ fn privacy_ledger_is_right_after_kill_9_in_the_middle() {
                     answered += 1;
                 }
                 // A different moment in each life: the rest is cut off in the middle.
-                if answered == life + 1 {
+                if answered > life && !is_killed {
                     mesh.kill(0).unwrap();
+                    is_killed = true;
                 }
             }
-            let _ = mesh.kill(0);
+            if !is_killed {
+                mesh.kill(0).unwrap();
+            }
             mesh.restart(0).await.unwrap();
             let client = mesh.client(0).unwrap();
             let paid = spent(&client).await;

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use shoal_protocol::api::{BlobView, BudgetView, DatasetView, Listing, ReleaseRequest, codes, schema};
 use shoal_protocol::id::{BlobId, PeerId};
-use shoal_protocol::privacy::{Declaration, Refused, Release};
+use shoal_protocol::privacy::{Declaration, Refused, Release, Spent};
 
 use crate::fake::{Fake, Reply};
 
@@ -121,14 +121,14 @@ fn a_release_says_what_it_is_how_far_off_and_whom_it_protects() {
 
 #[test]
 fn a_spent_budget_is_a_denial_with_the_figures() {
-    let refused = Refused::Spent {
+    let refused = Refused::Spent(Box::new(Spent {
         whose: "data set street".into(),
         asked: "0.2".parse().expect("a number"),
         left: "0.1".parse().expect("a number"),
         limit: "3".parse().expect("a number"),
         measure: shoal_protocol::privacy::accounting::Measure::Epsilon,
         ends_in_s: None,
-    };
+    }));
     let problem = shoal_protocol::api::Problem {
         code: codes::BUDGET_SPENT.into(),
         status: 403,

@@ -212,7 +212,7 @@ impl From<Refused> for ApiError {
     fn from(refused: Refused) -> Self {
         let status = match refused {
             Refused::NoDataset { .. } => StatusCode::NOT_FOUND,
-            Refused::Spent { .. } => StatusCode::FORBIDDEN,
+            Refused::Spent(_) => StatusCode::FORBIDDEN,
             Refused::DeclaredOtherwise { .. } => StatusCode::CONFLICT,
             Refused::BadDeclaration { .. }
             | Refused::BadQuery { .. }
@@ -224,7 +224,9 @@ impl From<Refused> for ApiError {
         };
         let error = Self::new(refused.code(), status, refused.to_string(), refused.hint());
         match &refused {
-            Refused::Spent { ends_in_s: Some(seconds), .. } => error.retry_after(Some(Duration::from_secs(*seconds))),
+            Refused::Spent(spent) if spent.ends_in_s.is_some() => {
+                error.retry_after(spent.ends_in_s.map(Duration::from_secs))
+            }
             refused if refused.is_retryable() => error.retry_after(None),
             _ => error,
         }

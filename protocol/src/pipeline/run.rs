@@ -482,7 +482,7 @@ impl Run {
                 Followed::Done
             }
             // A budget that is whole again some day is not waited for: what is asked then is another thing.
-            Err(refused @ Refused::Spent { .. }) => Followed::Failed(PipelineError::Refused { stage, refused }),
+            Err(refused @ Refused::Spent(_)) => Followed::Failed(PipelineError::Refused { stage, refused }),
             Err(refused) if refused.is_retryable() => self.nobody(id, refused.to_string(), REST),
             Err(refused) => Followed::Failed(PipelineError::Refused { stage, refused }),
         }

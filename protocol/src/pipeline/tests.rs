@@ -11,9 +11,9 @@ use crate::certificate::Member;
 use crate::config::PeerConfig;
 use crate::message::TaskRef;
 use crate::output::Execution;
-use crate::privacy::Noise;
 use crate::privacy::accounting::Measure;
 use crate::privacy::export::Format;
+use crate::privacy::{Noise, Spent};
 use crate::store::Ticket;
 use crate::task::spec::{Ending, RunReport};
 use crate::{Input, Peer, Role};
@@ -323,14 +323,14 @@ fn a_budget_that_is_spent_fails_the_pipeline_by_its_code() {
     let mut desk = Desk::new();
     desk.submit(published());
     let (task, _) = until_exported(&mut desk);
-    let refused = Refused::Spent {
+    let refused = Refused::Spent(Box::new(Spent {
         whose: "data set street".into(),
         asked: "0.1".parse().unwrap(),
         left: "0".parse().unwrap(),
         limit: "1".parse().unwrap(),
         measure: Measure::Epsilon,
         ends_in_s: Some(5),
-    };
+    }));
     desk.tell(Input::Exported { task, keeper: KEEPER, took: Duration::ZERO, result: Err(refused) });
     desk.settle();
 

@@ -38,7 +38,7 @@ fn answers(declared: Declaration, query: &str, noise: Noise, rows: &str, times: 
 }
 
 fn street(households: u32) -> String {
-    let row = |n: u32| format!("h{n},{}.{},{}\n", 10 + n % 30, n % 10, if n % 3 == 0 { "mon" } else { "tue" });
+    let row = |n: u32| format!("h{n},{}.{},{}\n", 10 + n % 30, n % 10, if n.is_multiple_of(3) { "mon" } else { "tue" });
     (0..households).map(row).collect()
 }
 

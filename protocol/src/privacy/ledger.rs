@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::accounting::{Amount, Cost};
 use super::declaration::{Budget, DatasetName, Declaration, Terms};
 use super::query::RequestId;
-use super::refused::Refused;
+use super::refused::{Refused, Spent};
 use super::release::Release;
 
 /// Data sets that are declared at one peer.
@@ -73,14 +73,14 @@ impl Account {
         if asked <= left {
             return Ok(asked);
         }
-        Err(Refused::Spent {
+        Err(Refused::Spent(Box::new(Spent {
             whose: whose.to_owned(),
             asked: asked.decimal(),
             left: left.decimal(),
             limit: limit.decimal(),
             measure,
             ends_in_s: self.ends_in_s(now_unix_s),
-        })
+        })))
     }
 }
 

@@ -37,5 +37,5 @@ pub use self::decimal::Decimal;
 pub use self::declaration::{BudgetTerms, DatasetName, Declaration, Population};
 pub use self::export::Export;
 pub use self::query::{Noise, Query};
-pub use self::refused::Refused;
+pub use self::refused::{Refused, Spent};
 pub use self::release::{Figure, Release};

@@ -19,21 +19,8 @@ pub enum Refused {
         keeper: Option<String>,
     },
     /// What is left does not pay for it.
-    #[error("the budget of {whose} is spent: {asked} of {measure} is asked, {left} of {limit} is left{}", until(.ends_in_s))]
-    Spent {
-        /// `data set street`, or `population street`.
-        whose: String,
-        /// What the release costs.
-        asked: Decimal,
-        /// What may still be spent.
-        left: Decimal,
-        /// The whole budget.
-        limit: Decimal,
-        /// What both are counted in.
-        measure: Measure,
-        /// When the window ends and the budget is whole again; never where absent.
-        ends_in_s: Option<u64>,
-    },
+    #[error(transparent)]
+    Spent(Box<Spent>),
     /// The name stands for something else already.
     #[error("{what} `{name}` is declared already, in other words")]
     DeclaredOtherwise {
@@ -98,6 +85,24 @@ pub enum Refused {
     },
 }
 
+/// A budget that is not enough.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("the budget of {whose} is spent: {asked} of {measure} is asked, {left} of {limit} is left{}", until(.ends_in_s))]
+pub struct Spent {
+    /// `data set street`, or `population street`.
+    pub whose: String,
+    /// What the release costs.
+    pub asked: Decimal,
+    /// What may still be spent.
+    pub left: Decimal,
+    /// The whole budget.
+    pub limit: Decimal,
+    /// What all of them are counted in.
+    pub measure: Measure,
+    /// When the window ends and the budget is whole again; never where absent.
+    pub ends_in_s: Option<u64>,
+}
+
 fn until(ends_in_s: &Option<u64>) -> String {
     ends_in_s.map_or_else(String::new, |seconds| format!("; it is whole again in {seconds} s"))
 }
@@ -107,7 +112,7 @@ impl Refused {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NoDataset { .. } => codes::NO_DATASET,
-            Self::Spent { .. } => codes::BUDGET_SPENT,
+            Self::Spent(_) => codes::BUDGET_SPENT,
             Self::DeclaredOtherwise { .. } => codes::DECLARED_OTHERWISE,
             Self::BadDeclaration { .. } | Self::BadQuery { .. } | Self::OtherData { .. } | Self::BadData { .. } => {
                 codes::BAD_RELEASE
@@ -124,7 +129,7 @@ impl Refused {
             Self::NoDataset { .. } => {
                 "see what is declared: `shoal privacy status`; name the peer that keeps it: NAME@PEER".into()
             }
-            Self::Spent { .. } => {
+            Self::Spent(_) => {
                 "ask for less (a smaller --epsilon or --rho), or the very same question again, which costs nothing; \
                  see `shoal privacy status`"
                     .into()
@@ -149,7 +154,7 @@ impl Refused {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Busy { .. } | Self::Away { .. } | Self::Trouble { .. } => true,
-            Self::Spent { ends_in_s, .. } => ends_in_s.is_some(),
+            Self::Spent(spent) => spent.ends_in_s.is_some(),
             Self::NoDataset { .. }
             | Self::DeclaredOtherwise { .. }
             | Self::BadDeclaration { .. }
