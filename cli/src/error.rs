@@ -202,12 +202,16 @@ impl From<Problem> for Failure {
             | codes::NO_INVITATION
             | codes::AMBIGUOUS
             | codes::IN_USE
+            | codes::NO_DATASET
+            | codes::DECLARED_OTHERWISE
+            | codes::BAD_RELEASE
             | codes::TOO_LARGE => Exit::Usage,
-            codes::DENIED | codes::NO_ISSUER | codes::TICKET => Exit::Denied,
+            codes::DENIED | codes::NO_ISSUER | codes::TICKET | codes::BUDGET_SPENT => Exit::Denied,
             codes::CLOCK => Exit::BadConfiguration,
             codes::NO_CANDIDATE
             | codes::ALL_DECLINED
             | codes::OVERLOADED
+            | codes::KEEPER_AWAY
             | codes::SHUTTING_DOWN
             | codes::ATTEMPTS_EXHAUSTED => Exit::NoCapacity,
             codes::CANCELLED => Exit::Interrupted,

@@ -24,6 +24,7 @@ use crate::executor::{Executor, ExecutorConfig, ExecutorError};
 use crate::joining::{LedgerError, Office};
 use crate::load_sampler::{LoadError, LoadSampler};
 use crate::network::{Network, NetworkConfig, NetworkError};
+use crate::privacy::Keeper;
 use crate::speed;
 use crate::store::{Answer, Bounds, Repaired, Store, StoreError};
 
@@ -187,6 +188,7 @@ async fn serve(
     })
     .await?;
 
+    let keeper = Keeper::open(&config.data_dir, identity.certificate.peer, blobs.clone(), audit.clone());
     let (handle, requests) = Handle::new();
     let api = Api {
         driver: handle,
@@ -196,6 +198,7 @@ async fn serve(
         cloud: config.cloud,
         office: office.clone(),
         audit: audit.clone(),
+        keeper: keeper.clone(),
     };
     let (end_api, api_ends) = oneshot::channel::<()>();
     let serving = tokio::spawn(api::serve(listener, api, async {
@@ -204,8 +207,8 @@ async fn serve(
     }));
 
     let sampler = LoadSampler::new()?;
-    let driver = Driver::new(Parts { config, identity, speed, seed, network, executor, blobs, kept, office, audit });
-    driver
+    let parts = Parts { config, identity, speed, seed, network, executor, blobs, kept, office, audit, keeper };
+    Driver::new(parts)
         .run(Sources { network: network_events, executor: executor_events, requests, store: stored, stop }, sampler)
         .await;
 

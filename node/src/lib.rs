@@ -12,6 +12,7 @@ pub mod executor;
 pub mod joining;
 pub mod load_sampler;
 pub mod network;
+mod privacy;
 pub mod speed;
 pub mod store;
 pub mod telemetry;

@@ -33,6 +33,7 @@
 //! | `POST /v1/joiners/{number}/approve`, `…/deny` | | |
 //! | `POST /v1/peers/{peer}/label` | [`LabelRequest`] | [`LabelView`] |
 //! | `POST /v1/pipelines`, `GET /v1/pipelines`, … | | see [`PipelineRequest`] and the table in `api/pipelines.rs` |
+//! | `POST /v1/privacy/releases`, `GET /v1/privacy/datasets`, … | | see [`ReleaseRequest`] and the table in `api/privacy.rs` |
 //! | `POST /v1/shutdown` | | |
 //!
 //! `{id}` may be a unique prefix, or `last`; `{peer}` a name, an id or a unique prefix of either. Errors are
@@ -40,6 +41,7 @@
 
 mod joining;
 mod pipelines;
+mod privacy;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -65,6 +67,7 @@ pub use self::pipelines::{
     PipelineRequest, PipelineView, PlanView, PlannedTask, PlannedTransfer, ResultView, StageRequest, StageView,
     WithoutPeer,
 };
+pub use self::privacy::{BudgetView, DatasetView, ReleaseRequest};
 
 /// Value of the `schema` field of every answer.
 pub const SCHEMA: &str = "shoal/v1";
@@ -182,6 +185,16 @@ pub mod codes {
     pub const ATTEMPTS_EXHAUSTED: &str = "SH0504";
     /// No other peer keeps a second copy of the task.
     pub const NO_GUARDIAN: &str = "SH0505";
+    /// No such data set, at the peer that was asked.
+    pub const NO_DATASET: &str = "SH0440";
+    /// What is left of a privacy budget does not pay for a release.
+    pub const BUDGET_SPENT: &str = "SH0441";
+    /// A data set of that name is declared in other words.
+    pub const DECLARED_OTHERWISE: &str = "SH0442";
+    /// A declaration, a question or rows that no release can be made of.
+    pub const BAD_RELEASE: &str = "SH0443";
+    /// The one peer that keeps a privacy budget cannot be asked.
+    pub const KEEPER_AWAY: &str = "SH0444";
     /// No result by the deadline.
     pub const DEADLINE_PASSED: &str = "SH0506";
     /// Those that ran the task do not agree on its answer.

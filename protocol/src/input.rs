@@ -12,6 +12,7 @@ use crate::latency::PathSample;
 use crate::message::{Held, Message, TaskRef};
 use crate::pipeline::PipelineSubmission;
 use crate::pipeline::spec::PipelineId;
+use crate::privacy::Refused;
 use crate::store::Ticket;
 use crate::task::durable::Keeping;
 use crate::task::receipt::SignedReceipt;
@@ -113,6 +114,17 @@ pub enum Input {
     },
     /// A user no longer wants a pipeline.
     PipelineCancelled(PipelineId),
+    /// What an [`crate::Output::Export`] asked for was released, or was not.
+    Exported {
+        /// From the order.
+        task: TaskId,
+        /// Who keeps the data set.
+        keeper: PeerId,
+        /// From the order to this.
+        took: Duration,
+        /// The release as the output of its stage.
+        result: Result<String, Refused>,
+    },
     /// A user asks how far a peer is.
     PingRequested {
         /// Whom to ping.

@@ -22,6 +22,7 @@ mod peer;
 mod peer_map;
 pub mod pipeline;
 pub mod placement;
+pub mod privacy;
 pub mod rng;
 pub mod sabotage;
 pub mod store;

@@ -11,6 +11,7 @@ use crate::certificate::{SignedRecord, SignedRevocations};
 use crate::id::{BlobId, PeerId, TaskId};
 use crate::message::{Message, TaskRef};
 use crate::pipeline::spec::PipelineId;
+use crate::privacy::Export;
 use crate::store::{Change, Ticket};
 use crate::task::TaskState;
 use crate::task::durable::Found;
@@ -123,6 +124,15 @@ pub enum Output {
         pipeline: PipelineId,
         /// Why it was not taken.
         result: Result<(), TaskError>,
+    },
+    /// Have the keeper of a data set make a statistic of this; answered by `Exported`.
+    Export {
+        /// Returned with the answer.
+        task: TaskId,
+        /// What is asked, of whom.
+        export: Export,
+        /// The rows.
+        data: Vec<Payload>,
     },
     /// A pipeline of a user here reached its end.
     PipelineEnded {

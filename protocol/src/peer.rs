@@ -28,7 +28,7 @@ use crate::load::LoadView;
 use crate::membership::{Lent, Membership, Neighbour};
 use crate::message::{Contact, Have, LoadDigest, Message, TaskRef, Want};
 use crate::output::{Outbox, Output, PeerState, TaskError};
-use crate::pipeline::Pipelines;
+use crate::pipeline::{Exported, Pipelines};
 use crate::placement::Site;
 use crate::placement::estimates::Estimates;
 use crate::placement::word::Kept;
@@ -231,6 +231,10 @@ impl Peer {
             Input::PipelineSubmitted { pipeline, given } => self.pipeline_submitted(now, pipeline, *given),
             Input::PipelineCancelled(pipeline) => {
                 self.with_pipelines(now, |p, around, out| p.cancel(around, pipeline, out));
+            }
+            Input::Exported { task, keeper, took, result } => {
+                let made = Exported { keeper, took, result };
+                self.with_pipelines(now, |p, around, out| p.exported(around, task, made, out));
             }
             Input::Restored { records, boot, unix_ms } => {
                 self.with_requester(now, |r, around, out| r.restored(now, &records, (boot, unix_ms), around, out));

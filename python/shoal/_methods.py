@@ -27,6 +27,8 @@ SCHEMA = "shoal/v1"
 #: Longest single wait asked of the daemon, in seconds; longer waits are several requests, so a frozen daemon is
 #: noticed.
 WAIT_SLICE = 20.0
+#: Longest that a statistic may take, in seconds: its keeper may be far away, and its rows many.
+RELEASE_TIMEOUT = 160.0
 #: Hashes of modules that are remembered.
 KNOWN_MAX = 4096
 #: What raises a limit that a task hit.
@@ -300,6 +302,42 @@ class Methods:
     def pipelines(self, limit: int = 50) -> Flow[List[View]]:
         """The newest pipelines of this peer, newest first, without results."""
         return (yield from self._list(f"/v1/pipelines?limit={int(limit)}"))
+
+    # Statistics within a privacy budget.
+
+    @exchange
+    def declare(self, declaration: Mapping[str, Any]) -> Flow[View]:
+        """Declares a data set at this peer, for good; the keys are in ``docs/privacy.md``, and ``data`` is a blob's id."""
+        return (yield from self._post("/v1/privacy/datasets", dict(declaration), [], self.timeout))
+
+    @exchange
+    def datasets(self) -> Flow[List[View]]:
+        """The data sets that are declared at this peer, and what is left of their budgets."""
+        return (yield from self._list("/v1/privacy/datasets"))
+
+    @exchange
+    def release(
+        self,
+        dataset: str,
+        query: str,
+        *,
+        epsilon: Optional[float] = None,
+        rho: Optional[float] = None,
+        data: Union[Blob, str, None] = None,
+    ) -> Flow[View]:
+        """A statistic of a data set (``"street"``, or ``"street@nas"`` where another peer keeps it), blurred and paid for.
+
+        The same question about the same rows is answered by the same release, at no cost.
+
+        >>> client.release("street", "mean", epsilon=0.1).figures[0]["value"]
+        """
+        if (epsilon is None) == (rho is None):
+            raise ValueError("name the noise by epsilon or by rho")
+        noise = {"rho": rho} if epsilon is None else {"epsilon": epsilon}
+        document: Dict[str, Any] = {"dataset": dataset, "query": query, "noise": noise}
+        if data is not None:
+            document["data"] = [{"blob": data.id} if isinstance(data, Blob) else {"text": data}]
+        return (yield from self._post("/v1/privacy/releases", document, [], RELEASE_TIMEOUT))
 
     # Blobs.
 

@@ -41,6 +41,7 @@ fn stage(name: String, inputs: Vec<String>) -> Stage {
         retries: 0,
         deterministic: false,
         expected_output_bytes: None,
+        export: None,
     }
 }
 

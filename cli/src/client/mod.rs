@@ -20,13 +20,14 @@ use hyper::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shoal_protocol::api::{
-    BlobStat, BlobView, Check, ConfigView, Explanation, InvitationRequest, InvitationView, JoinerView, LabelRequest,
-    LabelView, Listing, MemberView, PeerView, PingView, PipelineRequest, PipelineView, PlanView, Problem,
-    RevocationsView, RevokeRequest, RttView, SCHEMA, Status, TaskRequest, TaskView,
+    BlobStat, BlobView, Check, ConfigView, DatasetView, Explanation, InvitationRequest, InvitationView, JoinerView,
+    LabelRequest, LabelView, Listing, MemberView, PeerView, PingView, PipelineRequest, PipelineView, PlanView, Problem,
+    ReleaseRequest, RevocationsView, RevokeRequest, RttView, SCHEMA, Status, TaskRequest, TaskView,
 };
 use shoal_protocol::certificate::SignedRevocations;
 use shoal_protocol::id::BlobId;
 use shoal_protocol::placement::explain::Decision;
+use shoal_protocol::privacy::{Declaration, Release};
 use tokio::io::AsyncRead;
 
 use self::body::Body;
@@ -38,6 +39,8 @@ pub use self::patience::Patience;
 
 /// How long an ordinary request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time beyond that for a statistic: its keeper may be far away, and its rows many.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(150);
 /// A JSON answer larger than this is not one of ours.
 const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Longest single wait asked of the daemon; longer waits are several requests, so a frozen daemon is noticed.
@@ -208,6 +211,22 @@ impl Client {
     /// Withdraws a pipeline.
     pub async fn cancel_pipeline(&self, id: &str) -> Result<PipelineView, ClientError> {
         self.post(&format!("/v1/pipelines/{}/cancel", encode(id)), Body::empty()).await
+    }
+
+    /// Declares a data set at the daemon's peer.
+    pub async fn declare(&self, declared: &Declaration) -> Result<DatasetView, ClientError> {
+        self.post("/v1/privacy/datasets", Body::json(declared)).await
+    }
+
+    /// The data sets that are declared there, and what is left of their budgets.
+    pub async fn datasets(&self) -> Result<Listing<DatasetView>, ClientError> {
+        self.get("/v1/privacy/datasets").await
+    }
+
+    /// A statistic of one, here or at its keeper; it may have to read many rows first.
+    pub async fn release(&self, request: &ReleaseRequest) -> Result<Release, ClientError> {
+        let sent = self.pool.send(Method::POST, "/v1/privacy/releases", Body::json(request));
+        self.within(self.timeout + RELEASE_PATIENCE, sent).await
     }
 
     /// The blobs in the daemon's store.
@@ -417,7 +436,9 @@ answers_with_schema!(
     BlobView,
     ConfigView,
     InvitationView,
-    LabelView
+    LabelView,
+    DatasetView,
+    Release
 );
 
 impl<T: DeserializeOwned> Answer for Listing<T> {

@@ -10,5 +10,6 @@ mod help;
 mod joining;
 mod listings;
 mod mesh;
+mod privacy;
 mod running;
 mod submitting;

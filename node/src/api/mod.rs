@@ -11,6 +11,7 @@ mod events;
 mod joining;
 mod peers;
 mod pipelines;
+mod privacy;
 mod problem;
 mod query;
 mod range;
@@ -34,6 +35,7 @@ use crate::audit::Audit;
 use crate::blobs::BlobStore;
 use crate::driver::handle::Handle;
 use crate::joining::Office;
+use crate::privacy::Keeper;
 use body::Json;
 use problem::{ApiError, ApiResult};
 
@@ -51,6 +53,7 @@ pub(crate) struct Api {
     pub(crate) cloud: CloudUse,
     pub(crate) office: Office,
     pub(crate) audit: Audit,
+    pub(crate) keeper: Keeper,
 }
 
 /// Answers until `ended` is done and open requests are answered.
@@ -87,6 +90,8 @@ fn routes(api: Api) -> Router {
         .route("/v1/pipelines", get(pipelines::list).post(pipelines::submit))
         .route("/v1/pipelines/{id}", get(pipelines::show))
         .route("/v1/pipelines/{id}/cancel", post(pipelines::cancel))
+        .route("/v1/privacy/datasets", get(privacy::list).post(privacy::declare))
+        .route("/v1/privacy/releases", post(privacy::release))
         .route("/v1/blobs", get(blobs::list).post(blobs::put))
         .route("/v1/blobs/{id}", get(blobs::get).delete(blobs::remove))
         .route("/v1/blobs/{id}/stat", get(blobs::stat))

@@ -13,6 +13,7 @@ use shoal_protocol::pipeline::graph::{ELEMENTS_MAX, Graph, GraphError};
 use shoal_protocol::pipeline::spec::{PipelineInput, PipelineSpec, Stage};
 use shoal_protocol::pipeline::{PipelineSubmission, blobs_of};
 use shoal_protocol::task::spec::Payload;
+use shoal_protocol::{BlobId, TaskSpec};
 
 use super::body::{self, Json};
 use super::problem::{ApiError, ApiResult};
@@ -102,8 +103,19 @@ async fn build_stage(
     request: StageRequest,
     priority: Option<shoal_protocol::task::spec::Priority>,
 ) -> ApiResult<(Stage, Option<String>)> {
-    let StageRequest { name, kind, mut task, map, inputs, when, near, retries, deterministic, expected_output_bytes } =
-        request;
+    let StageRequest {
+        name,
+        kind,
+        mut task,
+        map,
+        inputs,
+        when,
+        near,
+        retries,
+        deterministic,
+        expected_output_bytes,
+        export,
+    } = request;
     if name.len() > NAME_BYTES_MAX {
         return Err(ApiError::bad_request(
             "the name of a stage is too long",
@@ -119,8 +131,16 @@ async fn build_stage(
     task.deadline_ms = None;
     task.priority = task.priority.or(priority);
     let peer = task.peer.take();
-    let task = spec::build(api, &mut task).await.map_err(|error| error.at(&place))?;
-    Ok((Stage { name, kind, task, map, inputs, when, near, retries, deterministic, expected_output_bytes }, peer))
+    let task = match &export {
+        // An export has no module; one that names some is refused with the graph.
+        Some(_) if task.variants.is_empty() => {
+            TaskSpec { variants: Vec::new(), ..TaskSpec::of_module(BlobId([0; 32]), 0) }
+        }
+        Some(_) | None => spec::build(api, &mut task).await.map_err(|error| error.at(&place))?,
+    };
+    let stage =
+        Stage { name, kind, task, map, inputs, when, near, retries, deterministic, expected_output_bytes, export };
+    Ok((stage, peer))
 }
 
 fn inline_bytes(payload: &Payload) -> u64 {

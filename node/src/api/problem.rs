@@ -6,6 +6,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use shoal_protocol::api::{Problem, codes};
 use shoal_protocol::output::TaskError;
+use shoal_protocol::privacy::Refused;
 use shoal_protocol::task::spec::SpecError;
 use shoal_protocol::{BlobId, FindError};
 
@@ -204,6 +205,31 @@ impl From<OfficeError> for ApiError {
             OfficeError::Refused(_) => (codes::DENIED, StatusCode::FORBIDDEN),
         };
         Self::new(code, status, error.to_string(), error.hint())
+    }
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        let status = match refused {
+            Refused::NoDataset { .. } => StatusCode::NOT_FOUND,
+            Refused::Spent(_) => StatusCode::FORBIDDEN,
+            Refused::DeclaredOtherwise { .. } => StatusCode::CONFLICT,
+            Refused::BadDeclaration { .. }
+            | Refused::BadQuery { .. }
+            | Refused::OtherData { .. }
+            | Refused::BadData { .. } => StatusCode::BAD_REQUEST,
+            Refused::Full { .. } | Refused::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Refused::Away { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Refused::Trouble { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        let error = Self::new(refused.code(), status, refused.to_string(), refused.hint());
+        match &refused {
+            Refused::Spent(spent) if spent.ends_in_s.is_some() => {
+                error.retry_after(spent.ends_in_s.map(Duration::from_secs))
+            }
+            refused if refused.is_retryable() => error.retry_after(None),
+            _ => error,
+        }
     }
 }
 

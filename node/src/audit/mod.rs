@@ -106,6 +106,8 @@ fn shortened(mut happening: Happening) -> Happening {
         | Happening::Joined { name: words, .. }
         | Happening::StoreDamaged { why: words, .. }
         | Happening::LogDamaged { why: words } => shorten(words),
+        Happening::StatisticReleased { dataset, query, .. } => [dataset, query].into_iter().for_each(shorten),
+        Happening::StatisticRefused { dataset, why, .. } => [dataset, why].into_iter().for_each(shorten),
         Happening::Started { .. }
         | Happening::Configured { .. }
         | Happening::Stopped

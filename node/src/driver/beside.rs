@@ -7,7 +7,9 @@ use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
 use shoal_protocol::certificate::{Chain, SignedRevocations, VerifiedRevocations};
 use shoal_protocol::message::TaskRef;
+use shoal_protocol::privacy::Refused;
 use shoal_protocol::task::spec::BlobRef;
+use shoal_protocol::{PeerId, TaskId, Time};
 
 use super::records::Verified;
 
@@ -25,6 +27,8 @@ pub(crate) enum Done {
     Certified(Result<Chain, String>),
     /// It is on disk, or is not.
     Kept(Result<Box<Chain>, String>),
+    /// A stage that is a release was answered by its keeper.
+    Exported { task: TaskId, keeper: PeerId, began: Time, result: Result<String, Refused> },
     /// Something whose outcome only its caller wanted.
     Answered,
 }

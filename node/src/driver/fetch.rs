@@ -19,6 +19,7 @@ use std::time::Duration;
 use futures::future::{LocalBoxFuture, Shared, try_join_all};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
+use shoal_protocol::privacy::words::{Answer, Ask};
 use shoal_protocol::task::spec::BlobRef;
 use shoal_protocol::{BlobId, PeerId};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -58,6 +59,8 @@ pub(crate) enum Notice {
     Sought { blob: BlobId, reply: oneshot::Sender<Vec<PeerId>> },
     /// A peer sent bytes that are not those of the blob they were asked as.
     Lied { peer: PeerId, blob: BlobId },
+    /// A peer asks this one, as the keeper of a privacy budget, for a release.
+    Asked { from: PeerId, ask: Box<Ask>, reply: oneshot::Sender<Answer> },
 }
 
 /// What is to be brought here.
@@ -106,7 +109,7 @@ impl fmt::Debug for Fetcher {
 }
 
 impl Fetcher {
-    /// Notices are bounded by what is on its way.
+    /// Notices are bounded by what is on its way, and by the streams that peers may have open.
     pub(crate) fn new(network: Network, store: BlobStore) -> (Self, mpsc::UnboundedReceiver<Notice>) {
         let (notices, noticed) = mpsc::unbounded_channel();
         let permits = Semaphore::new(FETCHES_MAX);
@@ -120,6 +123,16 @@ impl Fetcher {
         if book.len() < ADDRESS_BOOK_MAX || book.contains_key(&peer) {
             book.insert(peer, addresses.to_vec());
         }
+    }
+
+    /// Where notices are handed in.
+    pub(crate) fn notices(&self) -> mpsc::UnboundedSender<Notice> {
+        self.0.notices.clone()
+    }
+
+    /// A stream to a peer, which is dialled where it is known and no neighbour.
+    pub(crate) async fn stream(&self, peer: PeerId) -> Result<BulkStream, BulkError> {
+        self.0.open(peer).await
     }
 
     /// Whether all of them are here already.

@@ -9,6 +9,7 @@ use shoal_protocol::api::{LabelRequest, LabelView, PipelineView, TaskView};
 use shoal_protocol::certificate::{CertificateError, SignedRevocations};
 use shoal_protocol::output::TaskError;
 use shoal_protocol::pipeline::PipelineSubmission;
+use shoal_protocol::privacy::words::{Answer, Ask};
 use shoal_protocol::task::durable::{Found, Keeping};
 use shoal_protocol::{BlobId, FindError, PeerId, TaskId, TaskSpec};
 use tokio::sync::{mpsc, oneshot};
@@ -115,6 +116,8 @@ pub(crate) enum Request {
     },
     /// What the issuer is to vouch for.
     Relabel(String, LabelRequest, oneshot::Sender<Result<LabelView, Refusal>>),
+    /// A statistic of a data set, here or at another keeper.
+    Release(String, Box<Ask>, oneshot::Sender<Answer>),
     ShutDown,
 }
 
@@ -221,6 +224,10 @@ impl Handle {
 
     pub(crate) async fn relabel(&self, peer: String, change: LabelRequest) -> Result<LabelView, Refusal> {
         self.ask(|reply| Request::Relabel(peer, change, reply)).await?
+    }
+
+    pub(crate) async fn release(&self, dataset: String, ask: Ask) -> Result<Answer, Refusal> {
+        self.ask(|reply| Request::Release(dataset, Box::new(ask), reply)).await
     }
 
     pub(crate) async fn shut_down(&self) -> Result<(), Refusal> {

@@ -23,6 +23,7 @@ mod pins;
 mod pipelines;
 mod providers;
 mod records;
+mod releases;
 mod requests;
 pub(crate) mod revoked;
 mod status;
@@ -44,6 +45,7 @@ use crate::executor::{Executor, ExecutorEvent};
 use crate::joining::Office;
 use crate::load_sampler::{LoadSampler, SAMPLE_EVERY};
 use crate::network::{BulkStream, Network, NetworkEvent};
+use crate::privacy::Keeper;
 use crate::store::{Answer, Committer, Records as StoredRecords};
 
 use beside::Beside;
@@ -76,6 +78,7 @@ pub(crate) struct Parts {
     pub(crate) kept: Kept,
     pub(crate) office: Office,
     pub(crate) audit: Audit,
+    pub(crate) keeper: Keeper,
 }
 
 /// What the store has and does.
@@ -139,6 +142,7 @@ pub(crate) struct Driver {
     /// Who is connected, and who has signed for it.
     connected: BTreeMap<PeerId, PeerId>,
     office: Office,
+    keeper: Keeper,
     /// The newest certificate of each that is connected.
     shown: BTreeMap<PeerId, MemberCertificate>,
     renewal: papers::Renewal,
@@ -158,7 +162,7 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { config, identity, speed, seed, network, executor, blobs, kept, office, audit } = parts;
+        let Parts { config, identity, speed, seed, network, executor, blobs, kept, office, audit, keeper } = parts;
         let Kept { committer, records, boot } = kept;
         let unix_ms = u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX);
         let clock = Clock::start();
@@ -184,6 +188,7 @@ impl Driver {
             inputs: VecDeque::new(),
             connected: BTreeMap::new(),
             office,
+            keeper,
             shown: BTreeMap::new(),
             renewal: papers::Renewal::default(),
             freshness: freshness::Freshness::default(),
@@ -344,10 +349,14 @@ impl Driver {
         }
     }
 
-    /// Answers a request for a blob; the network bounds how many streams are open, the server how many are answered.
+    /// Answers a request for a blob, or for a statistic; the network bounds how many streams are open, the server how many are
+    /// answered.
     fn serve(&self, from: PeerId, mut stream: BulkStream) {
-        let server = self.server.clone();
+        let (server, notices) = (self.server.clone(), self.fetcher.notices());
         tokio::spawn(async move {
+            if releases::is_question(&mut stream).await {
+                return releases::hear(from, &mut stream, &notices).await;
+            }
             match server.serve(from, &mut stream).await {
                 Ok(bytes) => tracing::debug!(peer = ?from, bytes, "served a blob"),
                 Err(error) => tracing::debug!(peer = ?from, %error, "a blob was not served"),

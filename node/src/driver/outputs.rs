@@ -55,6 +55,7 @@ impl Driver {
             Output::Found { ticket, found } => self.waiters.answer_seeker(ticket, found),
             Output::PipelineAnswered { pipeline, result } => self.pipeline_answered(pipeline, result),
             Output::PipelineEnded { pipeline } => self.pipeline_ended(pipeline),
+            Output::Export { task, export, data } => self.export(task, export, data),
             Output::BlobFound { ticket, holders } => self.waiters.blob_found(ticket, holders),
             Output::LookUp { from, blobs } => {
                 let held = |blob| self.blobs.stat(blob).map(|bytes| Held { blob, bytes });
@@ -89,6 +90,7 @@ impl Driver {
             Done::Relisted(signed) => self.on_relisted(signed),
             Done::Certified(signed) => self.on_certified(signed),
             Done::Kept(kept) => self.on_kept(kept),
+            Done::Exported { task, keeper, began, result } => self.on_exported(task, keeper, began, result),
             Done::Answered => {}
         }
     }

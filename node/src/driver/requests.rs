@@ -103,6 +103,7 @@ impl Driver {
             },
             Request::Revoke(list, reply) => drop(reply.send(self.revoke(*list))),
             Request::Follow { since, reply } => drop(reply.send(self.news.follow(since))),
+            Request::Release(dataset, ask, reply) => self.release(&dataset, *ask, reply),
             Request::Relabel(peer, change, reply) => self.relabel(&peer, change, reply),
             Request::ShutDown => self.stop(),
         }
@@ -223,6 +224,7 @@ impl Driver {
                 self.handle(Input::BlobSought { blob, ticket });
             }
             Notice::Lied { peer, blob } => self.handle(Input::Lied { peer, blob }),
+            Notice::Asked { from, ask, reply } => self.answer_peer(from, *ask, reply),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use quinn::{RecvStream, SendStream};
 use shoal_protocol::PeerId;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 
 /// Of a stream: frames of the control stream, at 0, leave before what is here.
@@ -21,6 +21,8 @@ pub struct BulkStream {
     peer: PeerId,
     send: SendStream,
     receive: RecvStream,
+    /// A byte that was looked at, and not read yet.
+    first: Option<u8>,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -28,12 +30,21 @@ impl BulkStream {
     pub(super) fn new(peer: PeerId, (send, receive): (SendStream, RecvStream), slot: OwnedSemaphorePermit) -> Self {
         // What was closed meanwhile sends nothing.
         let _ = send.set_priority(BEHIND_CONTROL);
-        Self { peer, send, receive, _slot: slot }
+        Self { peer, send, receive, first: None, _slot: slot }
     }
 
     /// The peer at the other end.
     pub fn peer(&self) -> PeerId {
         self.peer
+    }
+
+    /// The byte that is read next, when it is there: what the stream is for is told by it. Nothing where the stream has ended.
+    pub async fn first(&mut self) -> io::Result<Option<u8>> {
+        if self.first.is_none() {
+            let mut byte = [0];
+            self.first = (AsyncReadExt::read(&mut self.receive, &mut byte).await? > 0).then_some(byte[0]);
+        }
+        Ok(self.first)
     }
 }
 
@@ -45,6 +56,12 @@ impl fmt::Debug for BulkStream {
 
 impl AsyncRead for BulkStream {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if into.remaining() > 0
+            && let Some(first) = self.first.take()
+        {
+            into.put_slice(&[first]);
+            return Poll::Ready(Ok(()));
+        }
         AsyncRead::poll_read(Pin::new(&mut self.receive), context, into)
     }
 }

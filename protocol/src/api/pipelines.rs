@@ -32,6 +32,7 @@ use crate::certificate::Role;
 use crate::id::{PeerId, TaskId};
 use crate::pipeline::spec::{StageKind, When};
 use crate::pipeline::{PipelineState, StageState};
+use crate::privacy::Export;
 use crate::task::spec::Priority;
 
 /// A pipeline to be run.
@@ -72,11 +73,13 @@ pub struct PipelineRequest {
 pub struct StageRequest {
     /// What others call it.
     pub name: String,
-    /// `process`, `transfer` or `compute` (where absent): for people.
+    /// `process`, `transfer` or `compute` (where absent): for people; `export` for a statistic instead of a task.
     #[serde(default)]
     pub kind: StageKind,
     /// Module, arguments, limits and constraints, as for a task by itself. `inputs`, `deadline_ms`, `retries`, `durable`,
-    /// `retention_ms`, `idempotency_key`, `submitter`, `start_within_ms`, `wait` and `dry_run` of it are not used.
+    /// `retention_ms`, `idempotency_key`, `submitter`, `start_within_ms`, `wait` and `dry_run` of it are not used. Left out
+    /// where the stage is an export.
+    #[serde(default)]
     pub task: TaskRequest,
     /// One task for each element of this source.
     #[serde(default)]
@@ -100,6 +103,10 @@ pub struct StageRequest {
     /// What it is likely to write, in bytes; what was learnt of the module where absent.
     #[serde(default)]
     pub expected_output_bytes: Option<u64>,
+    /// What the keeper of a data set is asked for, of what the stage reads: `{"dataset": "street@nas", "query": "mean",
+    /// "noise": {"epsilon": "0.1"}}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub export: Option<Export>,
 }
 
 /// A pipeline, as its home peer knows it.

@@ -117,6 +117,31 @@ pub enum Happening {
         /// What is wrong.
         why: String,
     },
+    /// A statistic left within its privacy budget; a repeated answer is not noted again.
+    StatisticReleased {
+        /// Of which data set.
+        dataset: String,
+        /// The request.
+        request: String,
+        /// What was asked.
+        query: String,
+        /// Who asked: this peer for its own user.
+        asker: PeerId,
+        /// What it cost.
+        epsilon: String,
+        /// The same in ρ, where that is what is counted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rho: Option<String>,
+    },
+    /// A statistic was asked for and did not leave.
+    StatisticRefused {
+        /// Of which data set.
+        dataset: String,
+        /// Who asked.
+        asker: PeerId,
+        /// Why not, the last time.
+        why: String,
+    },
     /// The log itself was not as it was left: what was there is set aside, and this is the first entry of what follows.
     LogDamaged {
         /// What is wrong with it.
@@ -136,6 +161,7 @@ impl Happening {
             }
             Self::ApiDenied { who, .. } => Some(format!("api {who}")),
             Self::Garbage { peer, .. } => Some(format!("garbage {peer}")),
+            Self::StatisticRefused { dataset, asker, .. } => Some(format!("statistic {dataset} {asker}")),
             Self::MoreDenied => Some(String::new()),
             Self::Started { .. }
             | Self::Configured { .. }
@@ -145,6 +171,7 @@ impl Happening {
             | Self::Banned { .. }
             | Self::Mismatch { .. }
             | Self::StoreDamaged { .. }
+            | Self::StatisticReleased { .. }
             | Self::LogDamaged { .. }
             | Self::Lost => None,
         }

@@ -62,7 +62,11 @@ impl Peer {
         if self.recall(now, &errand) {
             return;
         }
-        let Errand { pipeline, node, name, mut spec, memo: _ } = errand;
+        let Errand { pipeline, node, name, mut spec, memo: _, export } = errand;
+        if let Some(export) = export {
+            let task = self.with_pipelines(now, |p, _, out| p.begin(pipeline, node, out));
+            return self.outbox.push(Output::Export { task, export, data: spec.inputs });
+        }
         let ahead = self.ahead_of(now, pipeline, node);
         if let Some(lease) = self.pipelines.lease(now, pipeline, node) {
             spec.output = OutputUse::Keep(lease);

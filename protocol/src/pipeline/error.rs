@@ -1,10 +1,12 @@
 //! Why a pipeline has no good end.
 
 use core::time::Duration;
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
 use crate::output::TaskError;
+use crate::privacy::Refused;
 use crate::task::spec::{Ending, LimitKind};
 
 /// Why a pipeline failed; each way names the stage.
@@ -27,6 +29,14 @@ pub enum PipelineError {
         stage: String,
         /// Why not.
         error: TaskError,
+    },
+    /// The keeper of a data set does not release what a stage asks for.
+    #[error("stage `{stage}`: {refused}")]
+    Refused {
+        /// Which.
+        stage: String,
+        /// Why not.
+        refused: Refused,
     },
     /// What a stage is to read is more than a task may read.
     #[error("stage `{stage}` cannot be given its input: {why}")]
@@ -67,8 +77,9 @@ pub enum PipelineError {
 
 impl PipelineError {
     /// What a person can do about it.
-    pub fn hint(&self) -> &'static str {
-        match self {
+    pub fn hint(&self) -> Cow<'static, str> {
+        let hint = match self {
+            Self::Refused { refused, .. } => return refused.hint().into(),
             Self::Ended { ending: Ending::LimitHit(_), .. } => "raise the limit of the stage, or mend its module",
             Self::Ended { .. } => {
                 "run the module of the stage by itself: shoal run MODULE -i FILE; or give the stage `retries`"
@@ -79,7 +90,8 @@ impl PipelineError {
             Self::DeadlinePassed { .. } => "see what took long with `shoal pipeline status`, and give it more time",
             Self::Cancelled => "run it again if it is still wanted",
             Self::RecordDamaged { .. } => "check the disk, then run the pipeline again",
-        }
+        };
+        hint.into()
     }
 }
 

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::spec::{PipelineSpec, Stage, When};
+use super::spec::{PipelineSpec, Stage, StageKind, When};
 use crate::config::NAME_BYTES_MAX;
 use crate::task::spec::SpecError;
 
@@ -131,6 +131,14 @@ pub enum GraphError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// An export that is none, or more than one.
+    #[error("stage `{stage}`: `export` {why}")]
+    Export {
+        /// Where.
+        stage: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// A task that could not be run.
     #[error("stage `{stage}`: {error}")]
     Task {
@@ -152,6 +160,7 @@ impl GraphError {
             Self::Cycle { path } => (path.first().map(String::as_str), Some("inputs")),
             Self::NothingToMap { stage, .. } => (Some(stage), Some("map")),
             Self::When { stage, .. } => (Some(stage), Some("when")),
+            Self::Export { stage, .. } => (Some(stage), Some("export")),
             Self::Task { stage, .. } => (Some(stage), None),
         }
     }
@@ -169,6 +178,9 @@ impl GraphError {
             Self::Cycle { .. } => "take one of these stages out of the `inputs`, `map`, `near` or `when` of the next".into(),
             Self::NothingToMap { .. } => "give the input at least one element".into(),
             Self::When { .. } => "write when = { stage = \"check\", exit_code = 0 } or { stage = \"check\", output_starts_with = \"yes\" }".into(),
+            Self::Export { .. } => {
+                "write kind = \"export\" and export = { dataset = \"street\", query = \"mean\", epsilon = \"0.1\" }".into()
+            }
             Self::Task { error, .. } => error.hint().into(),
         }
     }
@@ -197,7 +209,7 @@ impl Graph {
         }
         let names = names(spec)?;
         for stage in &spec.stages {
-            stage.task.check().map_err(|error| GraphError::Task { stage: stage.name.clone(), error })?;
+            check_task(stage)?;
         }
         let order = order(spec, &names)?;
         let mut graph = Self { order, ..Self::default() };
@@ -403,6 +415,20 @@ fn dependencies(spec: &PipelineSpec, names: &BTreeMap<&str, Source>) -> Result<V
         all.push(of_stage);
     }
     Ok(all)
+}
+
+fn check_task(stage: &Stage) -> Result<(), GraphError> {
+    let why = match (&stage.export, stage.kind == StageKind::Export) {
+        (None, false) => {
+            return stage.task.check().map_err(|error| GraphError::Task { stage: stage.name.clone(), error });
+        }
+        (None, true) => "lacks what is to be exported",
+        (Some(_), false) => "is of a stage whose kind is not `export`",
+        (Some(_), true) if stage.map.is_some() => "cannot be mapped: a statistic is about all that is read",
+        (Some(_), true) if !stage.task.variants.is_empty() => "has a module: it is made by its keeper, without one",
+        (Some(_), true) => return Ok(()),
+    };
+    Err(GraphError::Export { stage: stage.name.clone(), why })
 }
 
 fn check_when(stage: &Stage) -> Result<(), GraphError> {

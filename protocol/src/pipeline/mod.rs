@@ -36,6 +36,7 @@ use crate::config::RETENTION_MAX;
 use crate::id::{BlobId, PeerId, TaskId};
 use crate::output::{Event, Outbox, Output, TaskError, TaskResult};
 use crate::peer::Holding;
+use crate::privacy::{Export, Refused};
 use crate::store::Change;
 use crate::task::deadlines::Deadlines;
 use crate::task::spec::{Payload, TaskSpec};
@@ -138,6 +139,14 @@ pub(crate) enum Order {
     Remember(MemoKey, Known),
 }
 
+/// What came of a stage that is a release.
+#[derive(Debug)]
+pub(crate) struct Exported {
+    pub(crate) keeper: PeerId,
+    pub(crate) took: Duration,
+    pub(crate) result: Result<String, Refused>,
+}
+
 /// A task to be handed to the requester.
 #[derive(Debug)]
 pub(crate) struct Errand {
@@ -147,6 +156,8 @@ pub(crate) struct Errand {
     pub(crate) spec: TaskSpec,
     /// What others may know its output by, unless they were asked already.
     pub(crate) memo: Option<MemoKey>,
+    /// It is no task, but this.
+    pub(crate) export: Option<Export>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -439,10 +450,11 @@ impl Pipelines {
             };
             match run.prepare(around.now, node, self.me, around.is_here) {
                 Prepared::Task(spec) => {
+                    let export = run.stage_of(node).and_then(|stage| stage.export.clone());
                     let is_deterministic = run.stage_of(node).is_some_and(|stage| stage.deterministic);
                     let memo = MemoKey::of(&spec).filter(|_| is_deterministic && !run.was_asked_for(node));
                     let name = self.title(pipeline, node);
-                    return Some(Errand { pipeline, node, name, spec: *spec, memo });
+                    return Some(Errand { pipeline, node, name, spec: *spec, memo, export });
                 }
                 Prepared::HolderGone(rest) => {
                     run.rest(node);
@@ -564,7 +576,20 @@ impl Pipelines {
     ) {
         let Some((pipeline, node)) = self.by_task.remove(&task) else { return };
         let Some(run) = self.held.get_mut(&pipeline).and_then(Held::open) else { return };
-        match run.ended(node, end) {
+        let followed = run.ended(node, end);
+        self.follow(around, pipeline, node, followed, out);
+    }
+
+    /// A keeper has answered a stage that is a release, or has not.
+    pub(crate) fn exported(&mut self, around: Around<'_>, task: TaskId, made: Exported, out: &mut Outbox) {
+        let Some((pipeline, node)) = self.by_task.remove(&task) else { return };
+        let Some(run) = self.held.get_mut(&pipeline).and_then(Held::open) else { return };
+        let followed = run.exported(node, made);
+        self.follow(around, pipeline, node, followed, out);
+    }
+
+    fn follow(&mut self, around: Around<'_>, pipeline: PipelineId, node: NodeId, followed: Followed, out: &mut Outbox) {
+        match followed {
             Followed::Done => self.done(around, pipeline, node, out),
             Followed::Again => drop(self.stirred.insert(pipeline)),
             Followed::Rest(rest) => self.due.set(Due::Wake(pipeline, node), around.now + rest),

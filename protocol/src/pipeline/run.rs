@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Bytes, BytesMut};
 
+use super::Exported;
 use super::error::PipelineError;
 use super::graph::{Graph, Node, NodeId, Take};
 use super::looking::Outlook;
@@ -24,6 +25,7 @@ use super::spec::{PipelineSpec, Stage, When};
 use crate::config::{INLINE_BYTES_MAX, RETENTION_MAX};
 use crate::id::{PeerId, TaskId};
 use crate::output::{TaskError, TaskResult};
+use crate::privacy::Refused;
 use crate::task::spec::{Ending, Patience, Payload, TaskSpec};
 use crate::time::{Time, micros};
 
@@ -253,7 +255,9 @@ impl Run {
         {
             task.policy.peer = Some(near);
         }
-        if let Err(error) = task.check() {
+        if let Err(error) = task.check()
+            && stage.export.is_none()
+        {
             return Prepared::Failed(PipelineError::Inputs { stage: self.name_of(id), why: error.to_string() });
         }
         let Some(course) = self.courses.get_mut(id as usize) else { return Prepared::OutputsLost(Vec::new()) };
@@ -455,6 +459,33 @@ impl Run {
         };
         self.done(id, done);
         Followed::Done
+    }
+
+    /// A release was made, or was not. What stands in its output is no row of anybody: of the labels that what it has read
+    /// may carry, none is inherited by it. This is the one place where they end.
+    pub(super) fn exported(&mut self, id: NodeId, made: Exported) -> Followed {
+        let stage = self.name_of(id);
+        match made.result {
+            Ok(text) => {
+                let (output_bytes, run_us) = (text.len() as u64, micros(made.took));
+                let done = Done {
+                    exit_code: 0,
+                    output: Some(Payload::inline(text)),
+                    output_bytes,
+                    executor: made.keeper,
+                    run_us,
+                    remembered: false,
+                    recorded: false,
+                    held_as: None,
+                };
+                self.done(id, done);
+                Followed::Done
+            }
+            // A budget that is whole again some day is not waited for: what is asked then is another thing.
+            Err(refused @ Refused::Spent(_)) => Followed::Failed(PipelineError::Refused { stage, refused }),
+            Err(refused) if refused.is_retryable() => self.nobody(id, refused.to_string(), REST),
+            Err(refused) => Followed::Failed(PipelineError::Refused { stage, refused }),
+        }
     }
 
     fn nobody(&mut self, id: NodeId, why: String, at_least: Duration) -> Followed {

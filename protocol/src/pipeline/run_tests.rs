@@ -19,6 +19,7 @@ pub(in crate::pipeline) fn stage(name: &str) -> Stage {
         retries: 0,
         deterministic: false,
         expected_output_bytes: None,
+        export: None,
     }
 }
 
@@ -244,6 +245,8 @@ fn what_is_wrong_with_a_graph_is_told_with_its_place() {
     assert_eq!(of(vec![Stage { map: Some("none".into()), ..stage("a") }]).place(), (Some("a"), Some("map")));
     let when = When { stage: "x".into(), exit_code: Some(0), output_starts_with: None, not: false };
     assert_eq!(of(vec![Stage { when: Some(when), ..stage("a") }]).place(), (Some("a"), Some("when")));
+    let export = Stage { kind: StageKind::Export, ..stage("a") };
+    assert_eq!(of(vec![export]).place(), (Some("a"), Some("export")));
     let mut wide = vec![Stage { map: Some("x".into()), ..stage("a") }];
     wide.extend((0..4_096).map(|n| stage(&format!("s{n}"))));
     assert!(matches!(of(wide), GraphError::TooMany { .. }));

@@ -208,6 +208,7 @@ fn is_about(error: &PipelineError, name: &str) -> bool {
     match error {
         PipelineError::Ended { stage, .. }
         | PipelineError::Task { stage, .. }
+        | PipelineError::Refused { stage, .. }
         | PipelineError::Inputs { stage, .. } => stage.split('#').next() == Some(name),
         PipelineError::DeadlinePassed { open, .. } => open.iter().any(|stage| stage == name),
         PipelineError::TooMuch { .. } | PipelineError::Cancelled | PipelineError::RecordDamaged { .. } => false,
@@ -222,6 +223,7 @@ fn problem(error: &PipelineError) -> Problem {
         PipelineError::Inputs { .. } | PipelineError::TooMuch { .. } => (codes::TOO_LARGE, 200),
         PipelineError::Ended { .. } => (codes::TASK_FAILED, 200),
         PipelineError::Task { .. } => (codes::ATTEMPTS_EXHAUSTED, 502),
+        PipelineError::Refused { refused, .. } => (refused.code(), 200),
     };
     Problem {
         code: code.into(),

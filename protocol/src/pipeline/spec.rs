@@ -8,6 +8,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::TaskId;
+use crate::privacy::Export;
 use crate::task::spec::{Payload, Priority, TaskSpec};
 use crate::time::optional_duration_us;
 
@@ -51,7 +52,7 @@ pub struct Stage {
     /// What it is to people.
     #[serde(rename = "k", default)]
     pub kind: StageKind,
-    /// The task, without its input and its deadline.
+    /// The task, without its input and its deadline; one without a module where it is an export.
     #[serde(rename = "t")]
     pub task: TaskSpec,
     /// One task for each element of this source, which comes first in its standard input.
@@ -76,9 +77,12 @@ pub struct Stage {
     /// What it is likely to write, in bytes; what was learnt of the module where absent.
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
     pub expected_output_bytes: Option<u64>,
+    /// It is no task, but a statistic that the keeper of a data set makes of what it reads.
+    #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
+    pub export: Option<Export>,
 }
 
-/// What a stage is to people. All are tasks; none is treated differently.
+/// What a stage is to people. All but exports are tasks, and none of them is treated differently.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StageKind {
@@ -92,6 +96,9 @@ pub enum StageKind {
     #[default]
     #[serde(alias = "c")]
     Compute,
+    /// It lets a statistic leave within a privacy budget.
+    #[serde(alias = "e")]
+    Export,
 }
 
 /// What must have come of another stage for this one to be run.

@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::run::tests::{input, stage};
-use super::spec::{Stage, When};
+use super::spec::{Stage, StageKind, When};
 use super::*;
 use crate::certificate::Member;
 use crate::config::PeerConfig;
 use crate::message::TaskRef;
 use crate::output::Execution;
+use crate::privacy::accounting::Measure;
+use crate::privacy::export::Format;
+use crate::privacy::{Noise, Spent};
 use crate::store::Ticket;
 use crate::task::spec::{Ending, RunReport};
 use crate::{Input, Peer, Role};
@@ -28,6 +31,8 @@ struct Desk {
     /// What was run, by its input; and what was when the process died last.
     ran: Vec<String>,
     answers: Vec<Result<(), TaskError>>,
+    /// What keepers of data sets are asked for.
+    exports: VecDeque<(TaskId, Export, Vec<Payload>)>,
     ended: usize,
     kept: BTreeMap<TaskId, Vec<BlobId>>,
 }
@@ -43,6 +48,7 @@ impl Desk {
             running: VecDeque::new(),
             ran: Vec::new(),
             answers: Vec::new(),
+            exports: VecDeque::new(),
             ended: 0,
             kept: BTreeMap::new(),
         };
@@ -62,6 +68,7 @@ impl Desk {
         self.boot += 1;
         self.writing.clear();
         self.running.clear();
+        self.exports.clear();
         self.kept.clear();
         let records = self.disk.clone().into_iter().collect();
         let unix_ms = 1_700_000_000_000 + u64::from(self.boot) * 1_000;
@@ -83,6 +90,7 @@ impl Desk {
                     Output::Fetch { attempt, .. } => inputs.push_back(Input::Fetched { attempt, result: Ok(()) }),
                     Output::PipelineAnswered { result, .. } => self.answers.push(result),
                     Output::PipelineEnded { .. } => self.ended += 1,
+                    Output::Export { task, export, data } => self.exports.push_back((task, export, data)),
                     Output::Keep { task, blobs } => drop(self.kept.insert(task, blobs)),
                     Output::Forget { task } => drop(self.kept.remove(&task)),
                     _ => {}
@@ -253,6 +261,82 @@ fn a_cancelled_pipeline_is_over_after_a_restart_too() {
     assert_eq!(desk.view().state, PipelineState::Cancelled);
     desk.settle();
     assert!(desk.ran.is_empty());
+}
+
+/// `words`, and a statistic of what its last stage wrote.
+fn published() -> PipelineSpec {
+    let export = Export {
+        dataset: "street@nas".into(),
+        query: "sum".parse().unwrap(),
+        noise: Noise::Epsilon("0.1".parse().unwrap()),
+        format: Format::Text,
+    };
+    let task = TaskSpec { variants: Vec::new(), ..TaskSpec::of_module(BlobId([0; 32]), 0) };
+    let mut spec = words(&["a"]);
+    spec.stages.push(Stage { kind: StageKind::Export, task, export: Some(export), ..named("publish", &["last"]) });
+    spec
+}
+
+fn until_exported(desk: &mut Desk) -> (TaskId, Vec<Payload>) {
+    loop {
+        if let Some((task, _, data)) = desk.exports.pop_front() {
+            return (task, data);
+        }
+        if !desk.write() && !desk.finish(0) {
+            let (at, _) = desk.peer.poll_timeout().expect("something is awaited");
+            desk.now = desk.now.max(at);
+            desk.tell(Input::TimerFired);
+        }
+    }
+}
+
+const KEEPER: PeerId = PeerId([5; 32]);
+
+#[test]
+fn an_export_is_asked_of_its_keeper_with_what_the_stage_reads_and_waits_while_that_is_away() {
+    let mut desk = Desk::new();
+    desk.submit(published());
+    let took = Duration::from_millis(3);
+    let (first, data) = until_exported(&mut desk);
+    assert_eq!(data, [Payload::inline("last(two(one(a))a)")]);
+    let away = Refused::Away { keeper: "nas".into(), why: "gone".into() };
+    desk.tell(Input::Exported { task: first, keeper: KEEPER, took, result: Err(away) });
+    assert_eq!(desk.view().stages[3].note, "nas keeps the budget of this data set, and does not answer: gone");
+
+    // The peer itself dies while it is asked again: it asks once more.
+    let (again, _) = until_exported(&mut desk);
+    assert_ne!(again, first);
+    while desk.write() {}
+    desk.start();
+    let (last, data) = until_exported(&mut desk);
+    assert_eq!(data, [Payload::inline("last(two(one(a))a)")], "from the disk");
+    desk.tell(Input::Exported { task: again, keeper: KEEPER, took, result: Ok("an answer to a dead process".into()) });
+    desk.tell(Input::Exported { task: last, keeper: KEEPER, took, result: Ok("street/sum 7\n".into()) });
+    desk.settle();
+
+    assert_eq!(desk.view().state, PipelineState::Done);
+    assert_eq!(desk.view().results["publish"][0].output, crate::api::OutputView::Text("street/sum 7\n".into()));
+}
+
+#[test]
+fn a_budget_that_is_spent_fails_the_pipeline_by_its_code() {
+    let mut desk = Desk::new();
+    desk.submit(published());
+    let (task, _) = until_exported(&mut desk);
+    let refused = Refused::Spent(Box::new(Spent {
+        whose: "data set street".into(),
+        asked: "0.1".parse().unwrap(),
+        left: "0".parse().unwrap(),
+        limit: "1".parse().unwrap(),
+        measure: Measure::Epsilon,
+        ends_in_s: Some(5),
+    }));
+    desk.tell(Input::Exported { task, keeper: KEEPER, took: Duration::ZERO, result: Err(refused) });
+    desk.settle();
+
+    let view = desk.view();
+    assert_eq!((view.state, view.stages[3].state), (PipelineState::Failed, StageState::Failed));
+    assert_eq!(view.problem.unwrap().code, crate::api::codes::BUDGET_SPENT);
 }
 
 #[test]

@@ -508,7 +508,7 @@ impl Shard {
                 | News::PipelineChanged { .. },
             ) => {}
             // Who hands in pipelines looks at what became of them (`sim/pipelines/`).
-            Output::PipelineAnswered { .. } | Output::PipelineEnded { .. } => {}
+            Output::PipelineAnswered { .. } | Output::PipelineEnded { .. } | Output::Export { .. } => {}
             Output::Notify(News::PeerJudged { peer: about, judgement, .. }) => {
                 self.judged.push(Judged { at: self.now, by: index, about, judgement });
                 let is_honest = common.index(about).is_some_and(|about| !common.lied.contains(&about));

@@ -66,6 +66,13 @@ impl fmt::Display for Line {
                 let task = task.map_or_else(|| "the store".to_owned(), |task| format!("task {}", format::task(task)));
                 write!(f, "{}  {task}  {why}", "damaged".red())
             }
+            Happening::StatisticReleased { dataset, query, asker, epsilon, rho, .. } => {
+                let rho = rho.as_ref().map_or_else(String::new, |rho| format!(" (ρ = {rho})"));
+                write!(f, "released  {query} of {dataset} to {}…, ε = {epsilon}{rho}", asker.short())
+            }
+            Happening::StatisticRefused { dataset, asker, why } => {
+                write!(f, "{}  a statistic of {dataset} to {}…  {why}", "refused".yellow(), asker.short())
+            }
             Happening::LogDamaged { why } => write!(f, "{}  this log  {why}", "damaged".red()),
             Happening::Lost => write!(f, "{}  entries that could not be written", "lost".red()),
         }?;

@@ -11,6 +11,8 @@ use shoal_protocol::api::{InputRequest, PipelineRequest, StageRequest, TaskReque
 use shoal_protocol::certificate::Role;
 use shoal_protocol::pipeline::graph::{ELEMENTS_MAX, Graph};
 use shoal_protocol::pipeline::spec::{PipelineInput, PipelineSpec, Stage, StageKind, When};
+use shoal_protocol::privacy::export::{Export, Format};
+use shoal_protocol::privacy::{Decimal, Noise, Query};
 use shoal_protocol::task::spec::{CloudUse, Payload, Priority, TaskSpec};
 
 use super::lines;
@@ -73,7 +75,10 @@ struct StageEntry {
     name: String,
     #[serde(default)]
     kind: StageKind,
-    module: String,
+    #[serde(default)]
+    module: Option<String>,
+    #[serde(default)]
+    export: Option<ExportEntry>,
     #[serde(default)]
     variants: Vec<VariantEntry>,
     #[serde(default)]
@@ -120,6 +125,20 @@ struct StageEntry {
     priority: Option<Priority>,
     #[serde(default)]
     verify: Option<String>,
+}
+
+/// `{ dataset = "street@nas", query = "mean", epsilon = "0.1" }`, or with `rho`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExportEntry {
+    dataset: String,
+    query: Query,
+    #[serde(default)]
+    epsilon: Option<Decimal>,
+    #[serde(default)]
+    rho: Option<Decimal>,
+    #[serde(default)]
+    format: Format,
 }
 
 #[derive(Debug, Deserialize)]
@@ -208,13 +227,15 @@ pub(super) fn prepare(path: &Path) -> Result<Prepared, Failure> {
 
 /// The same check the daemon makes, where its line can be told.
 fn check_graph(source: &Source<'_>, request: &PipelineRequest) -> Result<(), Failure> {
+    let task = |stage: &StageRequest| {
+        let module = stage.task.variants.first().map(|it| it.module);
+        let task = TaskSpec::of_module(module.unwrap_or(shoal_protocol::BlobId([0; 32])), 0);
+        if module.is_some() { task } else { TaskSpec { variants: Vec::new(), ..task } }
+    };
     let stage = |stage: &StageRequest| Stage {
         name: stage.name.clone(),
         kind: stage.kind,
-        task: TaskSpec::of_module(
-            stage.task.variants.first().map_or(shoal_protocol::BlobId([0; 32]), |it| it.module),
-            0,
-        ),
+        task: task(stage),
         map: stage.map.clone(),
         inputs: stage.inputs.clone(),
         when: stage.when.clone(),
@@ -222,6 +243,7 @@ fn check_graph(source: &Source<'_>, request: &PipelineRequest) -> Result<(), Fai
         retries: 0,
         deterministic: false,
         expected_output_bytes: None,
+        export: stage.export.clone(),
     };
     let input = |(name, elements): (&String, &Vec<InputRequest>)| PipelineInput {
         name: name.clone(),
@@ -302,10 +324,21 @@ fn stage(source: &Source<'_>, entry: StageEntry) -> Result<(StageRequest, Vec<Lo
             source.placed(line, &format!("stage `{name}`: `module`"), failure)
         })
     };
-    let main = module_of(&entry.module)?;
-    let mut blobs: Vec<LocalBlob> = main.blob.into_iter().collect();
-    let main_name = if entry.variants.is_empty() { "" } else { "full" };
-    let mut variants = vec![VariantRequest { name: main_name.to_owned(), module: main.id, loss: 0.0 }];
+    let (mut blobs, mut variants) = (Vec::new(), Vec::new());
+    match &entry.module {
+        Some(module) => {
+            let main = module_of(module)?;
+            blobs.extend(main.blob);
+            let main_name = if entry.variants.is_empty() { "" } else { "full" };
+            variants.push(VariantRequest { name: main_name.to_owned(), module: main.id, loss: 0.0 });
+        }
+        None if entry.export.is_none() => {
+            let line = lines::of_stage(&source.text, &name, None);
+            return Err(source.wrong(line, format!("stage `{name}`: missing field `module`")).fix("name its module"));
+        }
+        None => {}
+    }
+    let export = entry.export.map(|export| export.read(source, &name)).transpose()?;
     for variant in entry.variants {
         let build = module_of(&variant.module)?;
         variants.push(VariantRequest { name: variant.name, module: build.id, loss: variant.loss });
@@ -347,8 +380,23 @@ fn stage(source: &Source<'_>, entry: StageEntry) -> Result<(StageRequest, Vec<Lo
         retries: entry.retries,
         deterministic: entry.deterministic,
         expected_output_bytes,
+        export,
     };
     Ok((request, blobs))
+}
+
+impl ExportEntry {
+    fn read(self, source: &Source<'_>, stage: &str) -> Result<Export, Failure> {
+        let noise = match (self.epsilon, self.rho) {
+            (Some(epsilon), None) => Noise::Epsilon(epsilon),
+            (None, Some(rho)) => Noise::Rho(rho),
+            (Some(_), Some(_)) | (None, None) => {
+                let failure = source.wrong_at(stage, "export", "names its noise by `epsilon` or by `rho`");
+                return Err(failure.fix("see docs/privacy.md"));
+            }
+        };
+        Ok(Export { dataset: self.dataset, query: self.query, noise, format: self.format })
+    }
 }
 
 fn whole_millis(duration: Duration) -> u64 {

@@ -85,7 +85,10 @@ impl Survey {
         for (index, (assessments, why)) in (0u32..).zip(&assessed) {
             let mut fits = survey.fits(assessments);
             if fits.iter().all(Option::is_none) {
-                survey.without_peer.push((index, why.clone()));
+                // A statistic is made by the keeper of its data set, wherever that is.
+                if spec.stages.get(index as usize).is_some_and(|stage| stage.export.is_none()) {
+                    survey.without_peer.push((index, why.clone()));
+                }
                 // So that the rest of the plan can be told.
                 if let Some(home) = fits.first_mut() {
                     *home = Some(Fit { prepare_ms: 0.0, loss: 0.0 });
@@ -312,6 +315,9 @@ fn name(world: &World<'_>, peer: PeerId) -> String {
 
 /// Who may run a stage, the best first; or why nobody may.
 fn assess(stage: &Stage, input_bytes: u64, world: &World<'_>) -> (Vec<Assessment>, String) {
+    if stage.export.is_some() {
+        return (Vec::new(), String::new());
+    }
     let spec = reading(stage, input_bytes);
     let (tried, ahead) = (BTreeMap::new(), BTreeMap::new());
     let circumstances = Circumstances {

@@ -253,7 +253,7 @@ impl Stage {
             Output::Finish { task, .. } | Output::Acknowledged { task } | Output::NotAcknowledged { task, .. } => {
                 assert!(self.asked.contains(&task), "{task} is answered, and nobody asked");
             }
-            Output::PipelineAnswered { .. } | Output::PipelineEnded { .. } => {}
+            Output::PipelineAnswered { .. } | Output::PipelineEnded { .. } | Output::Export { .. } => {}
             _ => {}
         }
     }

@@ -60,6 +60,7 @@ pub(super) fn pipeline(source: &mut Source<'_>) -> PipelineSubmission {
             retries: source.below(3),
             deterministic: source.flag(),
             expected_output_bytes: source.flag().then(|| source.number()),
+            export: None,
         }
     };
     let count = usize::from(source.below(4));

@@ -548,6 +548,7 @@ impl World {
             | Output::NotAcknowledged { .. }
             | Output::PipelineAnswered { .. }
             | Output::PipelineEnded { .. }
+            | Output::Export { .. }
             | Output::BlobFound { .. }
             | Output::LookUp { .. }
             | Output::Hold { .. }
