@@ -11,6 +11,7 @@ mod faults;
 mod joining;
 mod nat;
 mod pipelines;
+mod residency;
 mod restart;
 mod revocation;
 mod running;

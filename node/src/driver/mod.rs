@@ -27,6 +27,7 @@ mod requests;
 pub(crate) mod revoked;
 mod status;
 mod waiters;
+mod withheld;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -38,7 +39,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::audit::Audit;
-use crate::blobs::{BlobServer, BlobStore, Pace, ServeLimits};
+use crate::blobs::{Asker, BlobServer, BlobStore, Pace, ServeLimits, TransferError};
 use crate::config::{Config, Identity};
 use crate::executor::{Executor, ExecutorEvent};
 use crate::joining::Office;
@@ -55,6 +56,7 @@ use news::News;
 use pins::Pins;
 use records::Records;
 use waiters::Waiters;
+use withheld::Withheld;
 
 /// Unreadable frames a neighbour may send in the life of a connection.
 const STRIKES_MAX: u8 = 3;
@@ -131,6 +133,7 @@ pub(crate) struct Driver {
     damaged: Vec<String>,
     blobs: BlobStore,
     news: News,
+    withheld: Withheld,
     audit: Audit,
     records: Records,
     /// Facts that carrying out orders brought about at once.
@@ -202,6 +205,7 @@ impl Driver {
             network,
             executor,
             news,
+            withheld: Withheld::new(audit.clone()),
             audit,
         }
     }
@@ -346,9 +350,14 @@ impl Driver {
 
     /// Answers a request for a blob; the network bounds how many streams are open, the server how many are answered.
     fn serve(&self, from: PeerId, mut stream: BulkStream) {
-        let server = self.server.clone();
+        let (server, withheld) = (self.server.clone(), self.withheld.clone());
+        let certified = self.peer.member(from).map(|member| member.labels).unwrap_or_default();
+        let asker = Asker { peer: from, certified };
         tokio::spawn(async move {
-            match server.serve(from, &mut stream).await {
+            match server.serve(&asker, &mut stream).await {
+                Err(TransferError::Withheld { id, denial }) => {
+                    withheld.note(from, format!("blob {id}"), denial.rule(), denial.to_string());
+                }
                 Ok(bytes) => tracing::debug!(peer = ?from, bytes, "served a blob"),
                 Err(error) => tracing::debug!(peer = ?from, %error, "a blob was not served"),
             }
@@ -392,10 +401,20 @@ impl Driver {
         }
         self.renew_if_due();
         self.tell_what_is_pinned();
+        self.expire_blobs();
         self.part_with_the_lapsed();
         if let Some((path, bytes)) = self.records.due(self.clock.now()) {
             // Nobody waits for it, and an error is logged where it happens.
             let _written = tokio::task::spawn_blocking(move || records::write(&path, &bytes));
+        }
+    }
+
+    /// Deletes blobs whose time is over.
+    fn expire_blobs(&mut self) {
+        let gone = self.blobs.expire();
+        if !gone.is_empty() {
+            tracing::info!(blobs = gone.len(), "blobs whose time is over are deleted");
+            self.save_holds();
         }
     }
 

@@ -61,7 +61,7 @@ impl Executing {
         let better = award
             .alternatives
             .iter()
-            .filter(|peer| ![self.me, from, award.home].contains(peer))
+            .filter(|peer| ![self.me, from, award.home].contains(peer) && (around.permits)(**peer, &award.spec.labels))
             .filter_map(|peer| {
                 let elsewhere = (around.elsewhere)(*peer)?;
                 Some((*peer, elsewhere, cost::cost(&job, &there(&elsewhere)).total()))

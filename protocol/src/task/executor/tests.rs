@@ -35,7 +35,7 @@ impl Bench {
     fn ask(&mut self, n: u8) -> Vec<Output> {
         let variants = vec![AskVariant { module: MODULE, module_bytes: 0, work: Duration::from_millis(100) }];
         let ask = Ask { attempt: attempt(n, 1), variants, input_bytes: 0, memory_bytes: 1 << 20, deadline_in: None };
-        let around = Around { estimates: &self.estimates, elsewhere: &|_| None };
+        let around = Around { estimates: &self.estimates, elsewhere: &|_| None, permits: &|_, _| true };
         self.executing.handle_ask(self.now, HOME, &ask, &around, &mut self.out);
         self.out.drain()
     }
@@ -59,7 +59,8 @@ impl Bench {
         change(&mut award);
         let load = crate::placement::test_load();
         let other = Elsewhere { start_in: Duration::ZERO, rtt: Duration::from_millis(4), load: &load };
-        let around = Around { estimates: &self.estimates, elsewhere: &|peer| (peer == OTHER).then_some(other) };
+        let elsewhere = |peer| (peer == OTHER).then_some(other);
+        let around = Around { estimates: &self.estimates, elsewhere: &elsewhere, permits: &|_, _| true };
         self.executing.handle_award(self.now, HOME, award, &around, &mut self.out);
         self.out.drain()
     }
@@ -67,7 +68,8 @@ impl Bench {
     fn pull(&mut self) -> Vec<Output> {
         let load = crate::placement::test_load();
         let other = Elsewhere { start_in: Duration::ZERO, rtt: Duration::from_millis(4), load: &load };
-        let around = Around { estimates: &self.estimates, elsewhere: &|peer| (peer == OTHER).then_some(other) };
+        let elsewhere = |peer| (peer == OTHER).then_some(other);
+        let around = Around { estimates: &self.estimates, elsewhere: &elsewhere, permits: &|_, _| true };
         self.executing.handle_pull(self.now, OTHER, &around, &mut self.out);
         self.out.drain()
     }

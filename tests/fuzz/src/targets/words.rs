@@ -131,7 +131,8 @@ pub(super) fn load(source: &mut Source<'_>) -> LoadDigest {
         uplink_bits_per_s: source.number(),
         weights: Weights::default(),
         price: 0.0,
-    }
+    },
+    understands_labels: true,
 }
 
 fn offer(source: &mut Source<'_>) -> Offer {
