@@ -63,9 +63,7 @@ use crate::time::micros;
 pub use self::joining::{
     InvitationRequest, InvitationView, JoinReport, JoinedView, JoinerView, LabelRequest, LabelView, MemberView,
 };
-pub use self::labels::{
-    LabelsRequest, LabelsView, PolicyCheck, PolicyCheckRequest, PolicySubject, PolicyVerdict,
-};
+pub use self::labels::{LabelsRequest, LabelsView, PolicyCheck, PolicyCheckRequest, PolicySubject, PolicyVerdict};
 pub use self::pipelines::{
     PipelineRequest, PipelineView, PlanView, PlannedTask, PlannedTransfer, ResultView, StageRequest, StageView,
     WithoutPeer,

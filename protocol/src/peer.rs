@@ -603,13 +603,7 @@ impl Peer {
 }
 
 /// Whether data with these labels may go to a peer, or be here.
-fn permits(
-    me: &Member,
-    membership: &Membership,
-    loads: &LoadView,
-    to: PeerId,
-    labels: &Labels,
-) -> Result<(), Denial> {
+fn permits(me: &Member, membership: &Membership, loads: &LoadView, to: PeerId, labels: &Labels) -> Result<(), Denial> {
     if labels.is_empty() {
         return Ok(());
     }

@@ -30,8 +30,8 @@ fn idle() -> LoadDigest {
         uplink_bits_per_s: 1_000_000_000,
         weights: Weights::default(),
         price: 0.0,
-    },
-    understands_labels: true,
+        understands_labels: true,
+    }
 }
 
 /// A member's control stream, both ways.

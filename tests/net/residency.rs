@@ -5,9 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use shoal_cli::client::ClientError;
-use shoal_protocol::api::{
-    BlobView, LabelsRequest, PipelineRequest, PolicyCheckRequest, StageRequest, codes,
-};
+use shoal_protocol::api::{BlobView, LabelsRequest, PipelineRequest, PolicyCheckRequest, StageRequest, codes};
 use shoal_protocol::pipeline::PipelineState;
 use shoal_protocol::{BlobId, PeerId, TaskState};
 
@@ -92,7 +90,10 @@ fn residency_a_blob_of_the_eu_is_not_served_to_a_peer_of_the_us_that_asks_for_it
         assert_eq!(get(&mesh, US, free.id, 0).await.unwrap(), b"free");
 
         let stat = mesh.client(1).unwrap().blob_stat(blob.id, false).await.unwrap();
-        assert_eq!((stat.labels.residency.clone(), stat.labels.class.clone()), (Some(vec!["eu".into()]), vec!["personal".into()]));
+        assert_eq!(
+            (stat.labels.residency.clone(), stat.labels.class.clone()),
+            (Some(vec!["eu".into()]), vec!["personal".into()])
+        );
         assert!(stat.owners.len() == 1 && stat.owners[0].name == mesh.peers()[0].name, "{stat:?}");
         let seen = mesh.client(US).unwrap().blob_stat(blob.id, true).await;
         assert!(seen.is_err(), "that somebody has it is not told either: {seen:?}");
@@ -213,7 +214,11 @@ fn residency_stages_of_a_pipeline_hand_their_labels_on() {
             ]
             .into(),
             labels: [("letters".to_owned(), labels(&["eu"], None))].into(),
-            stages: vec![stage("count", Some("letters"), &[]), stage("sum", None, &["count"]), stage("other", None, &["free"])],
+            stages: vec![
+                stage("count", Some("letters"), &[]),
+                stage("sum", None, &["count"]),
+                stage("other", None, &["free"]),
+            ],
             ..PipelineRequest::default()
         };
         let asked = PolicyCheckRequest { task: None, pipeline: Some(request.clone()) };
@@ -261,7 +266,11 @@ fn residency_the_guardian_of_a_task_is_never_a_peer_that_may_not_have_it() {
             let request = TaskRequest { idempotency_key: Some(format!("key {n}")), ..kept.clone() };
             let view = client.submit(&request).await.unwrap();
             let view = client.wait(&view.task.to_string()).await.unwrap();
-            assert_eq!((view.state, text(&view)), (TaskState::Done, native("wordcount", &[], SECRET).as_str()), "{view:?}");
+            assert_eq!(
+                (view.state, text(&view)),
+                (TaskState::Done, native("wordcount", &[], SECRET).as_str()),
+                "{view:?}"
+            );
         }
         for index in [US, UNSAID] {
             assert!(!is_on_disk(&mesh.peers()[index].data_dir, b"Lovelace"), "{index}");
@@ -282,7 +291,8 @@ fn residency_a_blob_whose_time_is_over_is_gone_everywhere_also_after_a_restart()
         let client = mesh.client(0).unwrap();
         let short = put(&client, SECRET, &labels(&[], Some(Duration::from_secs(10)))).await;
         assert_eq!(get(&mesh, US, short.id, 0).await.unwrap(), SECRET.as_bytes(), "it may go anywhere until then");
-        let while_down = put(&mesh.client(1).unwrap(), "gone meanwhile", &labels(&["eu"], Some(Duration::from_secs(10)))).await;
+        let while_down =
+            put(&mesh.client(1).unwrap(), "gone meanwhile", &labels(&["eu"], Some(Duration::from_secs(10)))).await;
         let lasting = put(&client, "lasting", &labels(&["eu"], Some(Duration::from_secs(3_600)))).await;
         mesh.client(1).unwrap().pin_blob(while_down.id).await.unwrap();
         mesh.kill(1).unwrap();

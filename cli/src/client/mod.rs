@@ -21,8 +21,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shoal_protocol::api::{
     BlobStat, BlobView, Check, ConfigView, Explanation, InvitationRequest, InvitationView, JoinerView, LabelRequest,
-    LabelView, LabelsRequest, Listing, MemberView, PeerView, PingView, PipelineRequest, PipelineView, PlanView, PolicyCheck,
-    PolicyCheckRequest, Problem, RevocationsView, RevokeRequest, RttView, SCHEMA, Status, TaskRequest, TaskView,
+    LabelView, LabelsRequest, Listing, MemberView, PeerView, PingView, PipelineRequest, PipelineView, PlanView,
+    PolicyCheck, PolicyCheckRequest, Problem, RevocationsView, RevokeRequest, RttView, SCHEMA, Status, TaskRequest,
+    TaskView,
 };
 use shoal_protocol::certificate::SignedRevocations;
 use shoal_protocol::id::BlobId;
@@ -372,9 +373,8 @@ impl Client {
 
 /// Where a blob is stored of which this is said.
 fn blobs_route(labels: &LabelsRequest) -> String {
-    let list = |name: &str, items: &[String]| {
-        (!items.is_empty()).then(|| format!("{name}={}", encode(&items.join(","))))
-    };
+    let list =
+        |name: &str, items: &[String]| (!items.is_empty()).then(|| format!("{name}={}", encode(&items.join(","))));
     let ttl = labels.ttl_ms.map(|ms| format!("ttl_ms={ms}"));
     let said = [list("residency", &labels.residency), list("class", &labels.class), ttl];
     let said = said.into_iter().flatten().collect::<Vec<_>>().join("&");

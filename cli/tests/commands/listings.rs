@@ -2,8 +2,8 @@
 
 use insta::assert_snapshot;
 use shoal_protocol::api::{
-    BlobStat, BlobView, Check, ConfigValue, ConfigView, EventView, HolderView, LabelsView, Listing, OutputView, PathView,
-    PeerView, PingView, RttView, SCHEMA, Status, TaskView, schema,
+    BlobStat, BlobView, Check, ConfigValue, ConfigView, EventView, HolderView, LabelsView, Listing, OutputView,
+    PathView, PeerView, PingView, RttView, SCHEMA, Status, TaskView, schema,
 };
 use shoal_protocol::config::{FINISHED_TASKS_MAX, HOME_TASKS_MAX};
 use shoal_protocol::id::BlobId;

@@ -16,10 +16,10 @@ use shoal_protocol::residency::Labels;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::{Api, spec};
 use super::body::{Json, check_announced, too_large};
 use super::problem::{ApiError, ApiResult};
 use super::range::{self, Answered};
+use super::{Api, spec};
 use crate::blobs::{BlobError, BlobStore, Stored};
 use crate::driver::handle::{Opened, Refusal};
 

@@ -30,10 +30,7 @@ struct Subject {
     pinned: Option<String>,
 }
 
-pub(super) async fn check(
-    State(api): State<Api>,
-    body: Result<Bytes, BytesRejection>,
-) -> ApiResult<Json<PolicyCheck>> {
+pub(super) async fn check(State(api): State<Api>, body: Result<Bytes, BytesRejection>) -> ApiResult<Json<PolicyCheck>> {
     let request: PolicyCheckRequest = body::read(body, REQUEST_BYTES_MAX)?;
     let subjects = match (request.task, request.pipeline) {
         (Some(mut task), None) => {

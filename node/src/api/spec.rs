@@ -60,6 +60,9 @@ pub(super) async fn label(api: &Api, inputs: &[Payload], labels: &Labels) -> Api
 pub(super) async fn labels_of(api: &Api, input: &Payload) -> ApiResult<Labels> {
     let Some(blob) = input.blob() else { return Ok(Labels::default()) };
     let mut labels = api.blobs.labels(blob.id);
+    if blob.holder == api.me {
+        return Ok(labels);
+    }
     labels.join(&api.driver.read(move |driver| driver.peer().blob_labels(blob.id)).await?);
     Ok(labels)
 }

@@ -83,7 +83,8 @@ impl Manifests {
             return Ok(());
         }
         if signed.len() > MANIFESTS_PER_BLOB_MAX {
-            let why = format!("it has {MANIFESTS_PER_BLOB_MAX} manifests already, by other owners or with other labels");
+            let why =
+                format!("it has {MANIFESTS_PER_BLOB_MAX} manifests already, by other owners or with other labels");
             return Err(BlobError::Manifest { id, why });
         }
         write(&self.dir, id, &OnDisk { bytes: stored.bytes, signed: signed.clone() })?;

@@ -310,7 +310,11 @@ impl BlobStore {
 
     /// Keeps a blob from being evicted for as long as the pin lives.
     pub fn pin(&self, id: BlobId) -> Result<Pin, BlobError> {
-        if !self.is_over(id) && self.index().pin(id) { Ok(Pin { store: self.clone(), id }) } else { Err(BlobError::NotFound { id }) }
+        if !self.is_over(id) && self.index().pin(id) {
+            Ok(Pin { store: self.clone(), id })
+        } else {
+            Err(BlobError::NotFound { id })
+        }
     }
 
     /// Keeps a blob until [`Self::unpin_for_user`], over restarts and power cuts. Blocks for a few fsyncs.

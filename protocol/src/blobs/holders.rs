@@ -44,7 +44,12 @@ impl Holders {
         {
             self.blobs.remove(&oldest);
         }
-        let known = self.blobs.entry(blob).or_insert_with(|| Known { bytes, peers: Vec::new(), used, labels: Labels::default() });
+        let known = self.blobs.entry(blob).or_insert_with(|| Known {
+            bytes,
+            peers: Vec::new(),
+            used,
+            labels: Labels::default(),
+        });
         self.by_use.remove(&known.used);
         self.by_use.insert(used, blob);
         known.used = used;

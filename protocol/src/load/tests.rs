@@ -25,8 +25,8 @@ fn digest(sequence: u32, start_in_ms: u64) -> LoadDigest {
         uplink_bits_per_s: 1_000_000,
         weights: Weights::default(),
         price: 0.0,
-    },
-    understands_labels: true,
+        understands_labels: true,
+    }
 }
 
 fn ms(ms: u64) -> Duration {

@@ -93,5 +93,5 @@ fn show(f: &mut fmt::Formatter<'_>, subject: &PolicySubject) -> fmt::Result {
             Cell::from(peer.why.clone()),
         ]);
     }
-    table.fmt(f)
+    write!(f, "{table}")
 }

@@ -29,13 +29,17 @@ fn in_region(region: &str) -> Asker {
 }
 
 /// What a blob server and a download make of each other.
-async fn fetched(from: &Fixture, by: Asker, to: &Fixture, stored: Stored) -> (Result<u64, TransferError>, Result<(), TransferError>) {
+async fn fetched(
+    from: &Fixture,
+    by: Asker,
+    to: &Fixture,
+    stored: Stored,
+) -> (Result<u64, TransferError>, Result<(), TransferError>) {
     let (mut asking, mut holding) = duplex(1 << 16);
     let server = server(from);
-    tokio::join!(
-        async { server.serve(&by, &mut holding).await },
-        async { fetch(&mut asking, stored.id, stored.bytes, &to.store).await }
-    )
+    tokio::join!(async { server.serve(&by, &mut holding).await }, async {
+        fetch(&mut asking, stored.id, stored.bytes, &to.store).await
+    })
 }
 
 #[test]

@@ -294,7 +294,8 @@ async fn a_blob_that_is_not_there_or_corrupt_is_refused() {
 
     for id in [corrupt.id, BlobId::of(b"never")] {
         let (mut asking, mut holding) = duplex(64);
-        let (served, fetched) = tokio::join!(server.serve(&asker(PEER), &mut holding), fetch(&mut asking, id, 7, &to.store));
+        let (served, fetched) =
+            tokio::join!(server.serve(&asker(PEER), &mut holding), fetch(&mut asking, id, 7, &to.store));
         assert!(matches!(served, Err(TransferError::Store(_))));
         assert!(matches!(fetched, Err(TransferError::NotThere(_))));
     }

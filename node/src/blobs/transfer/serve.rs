@@ -85,8 +85,7 @@ impl BlobServer {
                     return Err(error);
                 }
             };
-            let answer = Answer { manifests, ..Answer::new(Status::Here, slices.shape().bytes()) };
-            wire::write(stream, &answer, sent).await?;
+            wire::write(stream, &Answer::here(slices.shape().bytes(), manifests), sent).await?;
             let bytes = slices.shape().span(&request.groups(slices.shape()));
             let sending = timeout(time_for(bytes.end - bytes.start), send(stream, slices, &request, sent, &self.pace));
             let (slices, now_sent) = sending.await.unwrap_or(Err(TransferError::Stalled { at: sent }))?;

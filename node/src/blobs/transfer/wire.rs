@@ -81,6 +81,11 @@ impl Answer {
     pub(super) fn new(status: Status, bytes: u64) -> Self {
         Self { version: VERSION, status, bytes, manifests: Vec::new() }
     }
+
+    /// The blob is here, of this size, and this is what its owners have signed of it.
+    pub(super) fn here(bytes: u64, manifests: Vec<SignedManifest>) -> Self {
+        Self { manifests, ..Self::new(Status::Here, bytes) }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -110,8 +110,8 @@ pub(super) fn digest() -> LoadDigest {
         uplink_bits_per_s: 1_000_000,
         weights: Weights::default(),
         price: 0.0,
-    },
-    understands_labels: true,
+        understands_labels: true,
+    }
 }
 
 pub(super) fn secs(secs: u64) -> Duration {

@@ -28,7 +28,9 @@ fn received(peer: &mut Peer, from: u8, message: Message) -> Vec<Output> {
 /// A peer of the EU with a neighbour there, one in the US that is much faster, and one that knows of no labels.
 fn in_company() -> Peer {
     let mut peer = Peer::new(at(1, "eu"), PeerConfig::default(), 1, Time::ZERO);
-    for (n, region, speed, understands_labels) in [(EU, "eu", 2.0, true), (US, "us", 50.0, true), (OLD, "eu", 50.0, false)] {
+    for (n, region, speed, understands_labels) in
+        [(EU, "eu", 2.0, true), (US, "us", 50.0, true), (OLD, "eu", 50.0, false)]
+    {
         told(&mut peer, Time::ZERO, Input::Connected { member: at(n, region), address: None });
         let load = LoadDigest { speed, understands_labels, ..load(1, 0) };
         let pong = Pong { sequence: 1, incarnation: 1, coordinate: None, load: Some(load.clone()), revocations: 0 };
@@ -169,7 +171,9 @@ fn an_output_that_stays_is_named_without_its_log() {
 
     let outputs = told(&mut peer, Time::from_millis(60), Input::Finished { attempt: attempt_1(), report });
 
-    let Some(Output::Send { message: Message::Outcome(outcome), .. }) = outputs.iter().find(|it| matches!(it, Output::Send { message: Message::Outcome(_), .. })) else {
+    let Some(Output::Send { message: Message::Outcome(outcome), .. }) =
+        outputs.iter().find(|it| matches!(it, Output::Send { message: Message::Outcome(_), .. }))
+    else {
         panic!("{outputs:?}")
     };
     assert_eq!((outcome.report.output.clone(), outcome.report.log.len()), (Payload::Blob(blob), 0));
@@ -211,4 +215,15 @@ fn a_label_that_is_taken_back_and_a_connection_that_is_new_count_at_once() {
     assert!(peer.permits(id(EU), &eu()).is_err());
     told(&mut peer, Time::from_millis(33), Input::Connected { member: at(EU, "eu"), address: None });
     assert!(peer.permits(id(EU), &eu()).is_err(), "it has not said yet that it is of this version");
+}
+
+/// The rule is asked at one place: without it everything goes where it is cheapest.
+#[test]
+fn without_the_rule_data_goes_abroad() {
+    let outputs = sabotage::with(Some(sabotage::Bug::DropResidencyCheck), || {
+        let mut peer = in_company();
+        submitted(&mut peer, spec(eu()))
+    });
+
+    assert!(sent(&outputs, "award").iter().any(|to| *to != EU), "{outputs:?}");
 }

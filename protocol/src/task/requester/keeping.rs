@@ -46,7 +46,8 @@ impl Requester {
     ) {
         let Submission { name, spec, mut keeping, ahead: _ } = submission;
         keeping.retention = keeping.retention.clamp(RETENTION_MIN, RETENTION_MAX);
-        let council = self.durable.can_keep(task, &spec).and_then(|()| self.council(now, &spec, keeping.durability, around));
+        let council =
+            self.durable.can_keep(task, &spec).and_then(|()| self.council(now, &spec, keeping.durability, around));
         let council = match council {
             Ok(council) => council,
             Err(error) => return out.push(Output::Finish { task, result: Err(error) }),

@@ -38,7 +38,10 @@ impl Residency {
         } else {
             anstream::println!(
                 "{} cases, {} questions, {} denied, {} violations, {wall_s:.1} s",
-                report.cases, report.questions, report.denied, report.violations
+                report.cases,
+                report.questions,
+                report.denied,
+                report.violations
             );
             report.first.iter().for_each(|first| anstream::println!("first: {first}"));
         }

@@ -12,7 +12,7 @@ use shoal_protocol::task::spec::{BlobRef, CloudUse, Payload};
 use shoal_protocol::{BlobId, Input, PeerId, TaskId, TaskSpec, Time};
 
 use super::super::marks::{Mark, REGIONS};
-use super::super::{Edition, Sim, TaskNews};
+use super::super::{Sim, TaskNews};
 use super::afterwards::{self, Expected, Test};
 use super::checks;
 use super::history::History;

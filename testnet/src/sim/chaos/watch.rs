@@ -83,7 +83,10 @@ impl Watch {
     pub(super) fn leaks(sim: &mut Sim) -> Vec<(Promise, String)> {
         let told = |leak: Leak| {
             let Leak { at, from, to, what } = leak;
-            (Promise::Residency, format!("peer {from} sent data to peer {to} at {at:?}, which may not have it ({what})"))
+            (
+                Promise::Residency,
+                format!("peer {from} sent data to peer {to} at {at:?}, which may not have it ({what})"),
+            )
         };
         sim.take_leaks().into_iter().map(told).collect()
     }

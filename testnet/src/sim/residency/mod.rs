@@ -92,10 +92,8 @@ fn placed(case: &Case, number: u64, estimates: &Estimates, holders: &Holders, re
     };
     for assessment in placement::rank(&spec, &sites, &circumstances).recorded() {
         let Some(index) = members.iter().position(|member| member.peer == assessment.peer) else { continue };
-        let by_labels = matches!(
-            assessment.exclusion.as_deref(),
-            Some(Exclusion::Residency(_) | Exclusion::OutputStays(_))
-        );
+        let by_labels =
+            matches!(assessment.exclusion.as_deref(), Some(Exclusion::Residency(_) | Exclusion::OutputStays(_)));
         // Another constraint may be named first: then nothing goes there either.
         let is_elsewise = assessment.exclusion.is_some() && !by_labels;
         let should = reference::may_run(case, index);

@@ -5,7 +5,10 @@ fn the_rule_and_a_reference_written_apart_agree_on_a_great_many_cases() {
     let report = run(1, 20_000);
 
     assert_eq!((report.cases, report.violations), (20_000, 0), "{:?}", report.first);
-    assert!(report.denied * 5 > report.questions && report.denied * 5 < report.questions * 4, "both answers: {report:?}");
+    assert!(
+        report.denied * 5 > report.questions && report.denied * 5 < report.questions * 4,
+        "both answers: {report:?}"
+    );
 }
 
 #[test]

@@ -30,7 +30,8 @@ pub(super) fn draw<'a>(case: &'a Case, rng: &mut impl Rng) -> (Message, &'a [Dra
     let log = if rng.random_bool(0.5) { b"said".to_vec() } else { Vec::new() };
     let says_something = matches!(&output, Payload::Inline(bytes) if !bytes.is_empty()) || !log.is_empty();
     let of_report = if says_something { case.data.as_slice() } else { &[] };
-    let report = RunReport { output: output.clone(), log, labels: labels.clone(), ..RunReport::without_run(Ending::Exited(0)) };
+    let report =
+        RunReport { output: output.clone(), log, labels: labels.clone(), ..RunReport::without_run(Ending::Exited(0)) };
     let known = Known { output, executor: id(1), run: Duration::ZERO, labels: labels.clone() };
     let counsel = |counsel| Message::Council(Box::new(counsel));
     match rng.random_range(0..10) {
@@ -50,7 +51,11 @@ pub(super) fn draw<'a>(case: &'a Case, rng: &mut impl Rng) -> (Message, &'a [Dra
         7 => (Message::Memo(Box::new(MemoWord::Recalled(MemoKey([1; 32]), Some(known)))), &case.data),
         8 => (Message::Memo(Box::new(MemoWord::Remember(MemoKey([1; 32]), known))), &case.data),
         _ => {
-            let blob = |(number, one): (usize, &Drawn)| Held { blob: BlobId([number as u8; 32]), bytes: 1, labels: one.labels() };
+            let blob = |(number, one): (usize, &Drawn)| Held {
+                blob: BlobId([number as u8; 32]),
+                bytes: 1,
+                labels: one.labels(),
+            };
             (Message::Have(Have { blobs: case.data.iter().enumerate().map(blob).collect() }), &case.data)
         }
     }
