@@ -2,10 +2,13 @@
 
 use core::time::Duration;
 
+use shoal_protocol::api::LabelsView;
 use shoal_protocol::id::TaskId;
 use shoal_protocol::output::PeerState;
 use shoal_protocol::task::TaskState;
 use shoal_protocol::task::spec::LimitKind;
+
+use crate::commands::audit::date::utc;
 
 /// Reads `1048576`, `64Ki`, `512Mi`, `1.5Gi`, also `MiB`, `M` (binary, as everywhere in Shoal).
 pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
@@ -105,6 +108,17 @@ pub(crate) fn micros(us: u64) -> String {
         3_600_000_000..=86_399_999_999 => format!("{}h {}m", us / 3_600_000_000, us / 60_000_000 % 60),
         _ => format!("{}d {}h", us / 86_400_000_000, us / 3_600_000_000 % 24),
     }
+}
+
+/// `residency=eu,site:a class=personal until 2026-11-30 12:00:00Z`; nothing where nothing is said.
+pub(crate) fn labels(labels: &LabelsView) -> String {
+    let residency = labels.residency.as_ref().map(|places| match places.as_slice() {
+        [] => "residency=nowhere".to_owned(),
+        places => format!("residency={}", places.join(",")),
+    });
+    let class = (!labels.class.is_empty()).then(|| format!("class={}", labels.class.join(",")));
+    let until = labels.expires_unix_s.map(|unix_s| format!("until {}", utc(unix_s.saturating_mul(1_000))));
+    [residency, class, until].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// Enough of a task's id to tell it from the others a peer remembers; the daemon takes any unique prefix.

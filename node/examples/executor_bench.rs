@@ -229,6 +229,7 @@ fn execution(number: u32, module: BlobId, input: &[u8]) -> Execution {
         args: Vec::new(),
         inputs,
         limits: Limits::default(),
+        labels: Default::default(),
         keep_output: false,
         is_compared: false,
     }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use shoal_protocol::api::ConfigView;
 use shoal_protocol::audit::Happening;
+use shoal_protocol::certificate::SecretKey;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::api::{self, Api, SocketError};
@@ -165,6 +166,7 @@ async fn serve(
 ) -> Result<(), StartError> {
     let (listener, socket) = api::bind(&config.socket)?;
     let blobs = BlobStore::open(&config.data_dir.join("blobs"), config.disk_bytes)?;
+    blobs.sign_as(SecretKey::from_bytes(&identity.key.to_bytes()));
     let (kept, stored) = open_store(&config)?;
     let (executor, executor_events) = start_executor(&config, &identity, &blobs)?;
     let speed = match config.speed {

@@ -64,6 +64,7 @@ fn digest(sequence: u32, rng: &mut Pcg64Mcg) -> LoadDigest {
         uplink_bits_per_s: 100_000_000,
         weights: Weights::default(),
         price: 0.0,
+        understands_labels: true,
     }
 }
 

@@ -34,12 +34,14 @@
 //! | `POST /v1/peers/{peer}/label` | [`LabelRequest`] | [`LabelView`] |
 //! | `POST /v1/pipelines`, `GET /v1/pipelines`, … | | see [`PipelineRequest`] and the table in `api/pipelines.rs` |
 //! | `POST /v1/privacy/releases`, `GET /v1/privacy/datasets`, … | | see [`ReleaseRequest`] and the table in `api/privacy.rs` |
+//! | `POST /v1/policy/check` | [`PolicyCheckRequest`] | [`PolicyCheck`]; see `api/labels.rs`, also for labels of blobs |
 //! | `POST /v1/shutdown` | | |
 //!
 //! `{id}` may be a unique prefix, or `last`; `{peer}` a name, an id or a unique prefix of either. Errors are
 //! `application/problem+json`: [`Problem`]. Every top-level object carries `"schema":"shoal/v1"`.
 
 mod joining;
+mod labels;
 mod pipelines;
 mod privacy;
 
@@ -63,6 +65,7 @@ use crate::time::micros;
 pub use self::joining::{
     InvitationRequest, InvitationView, JoinReport, JoinedView, JoinerView, LabelRequest, LabelView, MemberView,
 };
+pub use self::labels::{LabelsRequest, LabelsView, PolicyCheck, PolicyCheckRequest, PolicySubject, PolicyVerdict};
 pub use self::pipelines::{
     PipelineRequest, PipelineView, PlanView, PlannedTask, PlannedTransfer, ResultView, StageRequest, StageView,
     WithoutPeer,
@@ -171,6 +174,8 @@ pub mod codes {
     pub const NO_INVITER: &str = "SH0427";
     /// One of two clocks is wrong.
     pub const CLOCK: &str = "SH0428";
+    /// No peer may have the data, or give back what was made of it.
+    pub const RESIDENCY: &str = "SH0431";
     /// It is not known well enough who is revoked.
     pub const REVOCATIONS_STALE: &str = "SH0430";
     /// Too much is waiting.
@@ -436,6 +441,13 @@ pub struct TaskRequest {
     /// reads it runs near it. It is lost with that peer, also where `durable` is not 0.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub keep_output: bool,
+    /// Where its inputs may be: regions (`eu`) and sites (`site:street-9`). It is run there only, and what it writes goes there
+    /// only. Input blobs that are here are labelled so from then on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub residency: Vec<String>,
+    /// What kind of data its inputs are: `personal`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub class: Vec<String>,
     /// The same key of the same submitter always names the same task.
     #[serde(default)]
     pub idempotency_key: Option<String>,
@@ -636,6 +648,9 @@ pub struct BlobView {
     /// Whether all of it is here; of the rest something was fetched, and the rest of it is fetched when it is wanted.
     #[serde(default = "yes")]
     pub complete: bool,
+    /// What its owners say of it.
+    #[serde(default, skip_serializing_if = "LabelsView::is_empty")]
+    pub labels: LabelsView,
 }
 
 fn yes() -> bool {
@@ -668,6 +683,12 @@ pub struct BlobStat {
     pub is_module: bool,
     /// Other peers that are known to hold it.
     pub holders: Vec<HolderView>,
+    /// What its owners say of it.
+    #[serde(default, skip_serializing_if = "LabelsView::is_empty")]
+    pub labels: LabelsView,
+    /// Who says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owners: Vec<HolderView>,
 }
 
 /// A peer that holds a blob.

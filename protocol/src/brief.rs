@@ -78,6 +78,7 @@ impl LoadDigest {
             uplink_bits_per_s: before.uplink_bits_per_s,
             weights: before.weights,
             price: before.price,
+            understands_labels: before.understands_labels,
             ..self
         })
     }
@@ -102,6 +103,7 @@ impl LoadDigest {
             uplink_bits_per_s: 0,
             weights: Weights::default(),
             price: 0.0,
+            understands_labels: false,
         }
     }
 }

@@ -13,6 +13,7 @@ pub(crate) mod sanity;
 pub(crate) mod usual;
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 
 use self::in_flight::InFlight;
 use self::publish::Published;
@@ -35,6 +36,8 @@ pub struct LoadView {
     typical_ms: [f64; SIZES],
     /// Until then somebody's last word is that tasks wait there.
     somebody_queues_until: Time,
+    /// Those connected that have said on this connection that they enforce labels of data.
+    aware: BTreeSet<PeerId>,
 }
 
 /// Sizes of peers that are told apart: each holds four times the cores of the one before.
@@ -91,6 +94,9 @@ impl LoadView {
     ///
     /// Drops the awards that it contains. For an `Outcome` call `settled` first.
     pub fn heard(&mut self, now: Time, peer: PeerId, digest: LoadDigest) -> bool {
+        if digest.understands_labels {
+            self.aware.insert(peer);
+        }
         let digest = if digest.is_brief() {
             // On this connection it must have described itself before.
             let before =
@@ -191,8 +197,19 @@ impl LoadView {
         }
     }
 
+    /// Whether a peer enforces labels of data, as far as it has said since it is connected.
+    pub fn understands_labels(&self, peer: PeerId) -> bool {
+        self.aware.contains(&peer)
+    }
+
+    /// Its connection is closed: it may come back with another version.
+    pub fn disconnected(&mut self, peer: PeerId) {
+        self.aware.remove(&peer);
+    }
+
     /// A new connection: the peer may have restarted and count its digests anew, and it may have forgotten ours.
     pub fn reconnected(&mut self, peer: PeerId) {
+        self.aware.remove(&peer);
         if let Some(load) = self.peers.get_mut(&peer) {
             load.published = None;
             load.described = None;

@@ -21,6 +21,7 @@ use crate::id::{BlobId, PeerId, ShortId, TaskId};
 use crate::latency::Coordinate;
 use crate::load::AHEAD;
 use crate::pipeline::memo::MemoWord;
+use crate::residency::Labels;
 use crate::task::TaskState;
 use crate::task::durable::{Counsel, Found};
 use crate::task::receipt::SignedReceipt;
@@ -546,6 +547,9 @@ pub struct LoadDigest {
     /// Price of a second of one core.
     #[serde(rename = "p", default)]
     pub price: f64,
+    /// It enforces the labels of data: a version that does not gets none that has any.
+    #[serde(rename = "lb", default, skip_serializing_if = "is_false")]
+    pub understands_labels: bool,
 }
 
 fn is_idle(later_start: &[u32; AHEAD.len()]) -> bool {
@@ -845,7 +849,7 @@ pub struct Have {
 }
 
 /// A blob that is held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     /// Which.
     #[serde(rename = "i")]
@@ -853,6 +857,9 @@ pub struct Held {
     /// Its size.
     #[serde(rename = "b")]
     pub bytes: u64,
+    /// What its owners say of it.
+    #[serde(rename = "lb", default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
 }
 
 /// What home wants of an output that stayed where it was made.

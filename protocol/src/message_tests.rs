@@ -34,6 +34,7 @@ fn load() -> LoadDigest {
         uplink_bits_per_s: 100_000_000,
         weights: Weights::default(),
         price: 0.0,
+        understands_labels: false,
     }
 }
 
@@ -68,6 +69,7 @@ fn spec() -> TaskSpec {
         patience: Default::default(),
         verify: Default::default(),
         output: Default::default(),
+        labels: Default::default(),
     }
 }
 
@@ -114,6 +116,7 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         log: b"late".to_vec(),
         run: Duration::from_secs(1),
         memory_bytes: 65_536,
+        labels: Default::default(),
     };
     let award = Award {
         attempt: TASK,
@@ -291,7 +294,7 @@ fn vote() -> Vote {
 
 fn known() -> Known {
     let output = Payload::inline(vec![1, 2]);
-    Known { output, executor: PeerId([2; 32]), run: Duration::from_millis(5) }
+    Known { output, executor: PeerId([2; 32]), run: Duration::from_millis(5), labels: Default::default() }
 }
 
 fn found() -> Found {

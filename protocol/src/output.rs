@@ -12,6 +12,7 @@ use crate::id::{BlobId, PeerId, TaskId};
 use crate::message::{Message, TaskRef};
 use crate::pipeline::spec::PipelineId;
 use crate::privacy::Export;
+use crate::residency::Labels;
 use crate::store::{Change, Ticket};
 use crate::task::TaskState;
 use crate::task::durable::Found;
@@ -184,6 +185,9 @@ pub struct Execution {
     pub inputs: Vec<Payload>,
     /// Bounds to enforce.
     pub limits: Limits,
+    /// What is said of what it reads, as far as its home knows: the driver adds what the blobs here say of themselves.
+    #[serde(default)]
+    pub labels: Labels,
     /// Its output is stored as a blob, whatever its size.
     #[serde(default)]
     pub keep_output: bool,
@@ -239,6 +243,16 @@ pub enum TaskError {
         /// Peers that policy excludes.
         excluded: usize,
         /// The reasons, counted.
+        reasons: String,
+    },
+    /// Those that could run it may not have what it reads, or may not give back what it writes.
+    #[error("no peer may run this task on data labelled {labels}: of {candidates} peers, {reasons}")]
+    Residency {
+        /// What is said of the data.
+        labels: String,
+        /// Peers considered.
+        candidates: usize,
+        /// Why each is excluded, counted.
         reasons: String,
     },
     /// Every peer that may run it said no.
@@ -320,6 +334,7 @@ impl TaskError {
             | Self::NoGuardian { .. }
             | Self::RevocationsStale => true,
             Self::NoCandidate { .. }
+            | Self::Residency { .. }
             | Self::AllDeclined { .. }
             | Self::Cancelled
             | Self::AttemptsExhausted { .. }
@@ -395,6 +410,17 @@ pub enum Event {
         judgement: Judgement,
         /// For how many seconds.
         for_s: u64,
+    },
+    /// Data did not go to a peer, because of its labels.
+    Withheld {
+        /// Whom it was for.
+        peer: PeerId,
+        /// What it was: the kind of the message.
+        what: String,
+        /// Which part of the rule: `residency`, `site` or `version`.
+        rule: String,
+        /// The label at fault.
+        why: String,
     },
     /// A peer was found, suspected, lost or came back.
     PeerChanged {

@@ -32,12 +32,14 @@ use crate::pipeline::{Exported, Pipelines};
 use crate::placement::Site;
 use crate::placement::estimates::Estimates;
 use crate::placement::word::Kept;
+use crate::residency::{Denial, Labels, Receiver, may_receive};
 use crate::rng::Rng;
 use crate::sabotage;
 use crate::task::executor::{self, Executing};
 use crate::task::requester::{self, Ahead, Assignment, Requester, Submission};
 use crate::time::{Time, Wake};
 
+mod door;
 mod holdings;
 mod judging;
 mod ping;
@@ -84,6 +86,8 @@ pub struct Peer {
     left: bool,
     /// The next deadline of everything but membership.
     due_elsewhere: Option<(Time, Wake)>,
+    /// Messages that did not leave because of the labels of what they carry, by rule.
+    withheld: BTreeMap<&'static str, u64>,
 }
 
 impl Peer {
@@ -110,6 +114,7 @@ impl Peer {
             leaving_by: None,
             left: false,
             due_elsewhere: Some((now, Wake::Upkeep)),
+            withheld: BTreeMap::new(),
             me,
             config,
             rng,
@@ -143,7 +148,12 @@ impl Peer {
 
     /// The next order, oldest first.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outbox.pop()
+        loop {
+            let output = self.outbox.pop()?;
+            if let Some(output) = self.at_the_door(output) {
+                return Some(output);
+            }
+        }
     }
 
     /// When to call [`Peer::handle`] with [`Input::TimerFired`], and why.
@@ -187,7 +197,10 @@ impl Peer {
         match input {
             Input::TimerFired => self.fire_timers(now),
             Input::Connected { member, address } => self.connected(now, member, address),
-            Input::Disconnected { peer } => self.with_membership(now, |m, lent| m.disconnected(lent, peer)),
+            Input::Disconnected { peer } => {
+                self.loads.disconnected(peer);
+                self.with_membership(now, |m, lent| m.disconnected(lent, peer));
+            }
             Input::DialFailed { peer, address, reason: _ } => {
                 self.with_membership(now, |m, lent| m.dial_failed(lent, peer, address.as_deref()));
             }
@@ -262,7 +275,7 @@ impl Peer {
                 let others = self.membership.alive_neighbours().map(|neighbour| neighbour.member.peer);
                 self.wants.sought(now, blob, ticket, others, &mut self.outbox);
             }
-            Input::LookedUp { to, here } => self.outbox.send(to, Message::Have(Have { blobs: here })),
+            Input::LookedUp { to, here } => self.looked_up(to, here),
             Input::Lied { peer, blob: _ } if peer == self.me.peer => {}
             Input::Lied { peer, blob: _ } => {
                 let sentence = self.conduct.strike(now, peer, Strike::WrongBytes);
@@ -433,8 +446,9 @@ impl Peer {
         for assignment in self.requester.take_assignments() {
             self.assign(now, assignment);
         }
-        for (peer, blob) in self.requester.take_seen() {
+        for (peer, blob, labels) in self.requester.take_seen() {
             self.holders.note(peer, blob.id, blob.bytes);
+            self.holders.labelled(blob.id, &labels);
         }
         for (peer, kept) in self.requester.take_words() {
             self.word(now, peer, kept);
@@ -561,7 +575,9 @@ impl Peer {
             let (start_in, load) = (expected.start_in, expected.digest);
             Some(executor::Elsewhere { start_in, rtt, load })
         };
-        let around = executor::Around { estimates: &self.estimates, elsewhere: &elsewhere };
+        let me = &self.me;
+        let permits = |peer, labels: &Labels| permits(me, membership, loads, peer, labels).is_ok();
+        let around = executor::Around { estimates: &self.estimates, elsewhere: &elsewhere, permits: &permits };
         act(&mut self.executing, &around, &mut self.outbox)
     }
 
@@ -579,6 +595,7 @@ impl Peer {
         let mut around = requester::Around {
             sites: &sites,
             is_here: &is_here,
+            permits: &|peer, labels| permits(me, membership, loads, peer, labels),
             estimates: &self.estimates,
             holders: &self.holders,
             address: &|peer| membership.neighbour(peer).and_then(|known| known.best_address().map(str::to_owned)),
@@ -588,6 +605,19 @@ impl Peer {
         };
         act(&mut self.requester, &mut around, &mut self.outbox)
     }
+}
+
+/// Whether data with these labels may go to a peer, or be here.
+fn permits(me: &Member, membership: &Membership, loads: &LoadView, to: PeerId, labels: &Labels) -> Result<(), Denial> {
+    if labels.is_empty() {
+        return Ok(());
+    }
+    if to == me.peer {
+        return may_receive(labels, Receiver::of(me, true));
+    }
+    let (nothing, member) = (BTreeMap::new(), membership.member(to));
+    let certified = member.map_or(&nothing, |member| &member.labels);
+    may_receive(labels, Receiver { certified, understands: member.is_some() && loads.understands_labels(to) })
 }
 
 /// This peer and every neighbour that is believed alive, as places for tasks.

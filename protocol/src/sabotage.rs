@@ -57,6 +57,7 @@ bugs! {
     IgnoreCancel "ignore-cancel" "a cancellation is not heeded"
     IgnoreDeadline "ignore-deadline" "a deadline passes and nothing happens"
     IgnorePolicy "ignore-policy" "a task that must not leave for a cloud may"
+    DropResidencyCheck "drop-residency-check" "data goes to peers that its labels do not allow"
     IgnoreRevocation "ignore-revocation" "a peer that is a member no more is still counted on"
     LeakReservation "leak-reservation" "capacity that was offered and not taken stays reserved"
     UnboundedQueue "unbounded-queue" "any number of tasks may wait at a peer"

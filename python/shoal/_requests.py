@@ -77,6 +77,10 @@ class Options(TypedDict, total=False):
     output_limit: Union[int, str]
     #: Its output stays as a blob where it was made, so that a task that reads it runs near it: ``result.blob``.
     keep_output: bool
+    #: Where its input, and what it makes of it, may be: ``"eu"``, ``["eu", "site:street-9"]``.
+    residency: Union[str, Sequence[str]]
+    #: What kind of data its input is: ``"personal"``.
+    data_class: Union[str, Sequence[str]]
     #: Other builds of the module with their declared losses, 0 to 1; the peers choose: ``{"int8": ("digit_small",
     #: 0.0333)}``.
     variants: Variants
@@ -120,6 +124,13 @@ class Prepared:
         return bool(self.uploads) or any(module.data or module.path for _, module, _ in self.modules)
 
 
+def _names(names: Union[None, str, Sequence[str]]) -> Optional[List[str]]:
+    """One name, or several."""
+    if names is None:
+        return None
+    return [names] if isinstance(names, str) else list(names)
+
+
 def prepare(module: ModuleLike, input: Inputs, options: Options) -> Prepared:
     """States the task, or says what is wrong with it."""
     for name in options:
@@ -155,6 +166,8 @@ def prepare(module: ModuleLike, input: Inputs, options: Options) -> Prepared:
         "memory_bytes": size("memory", options.get("memory")),
         "output_bytes": size("output_limit", options.get("output_limit")),
         "keep_output": options.get("keep_output") or None,
+        "residency": _names(options.get("residency")),
+        "class": _names(options.get("data_class")),
         "loss_max": _loss_max(options),
         "verify": options.get("verify"),
         "expected_ms": None if expect is None else expect * 1_000,

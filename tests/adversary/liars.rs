@@ -30,6 +30,7 @@ fn idle() -> LoadDigest {
         uplink_bits_per_s: 1_000_000_000,
         weights: Weights::default(),
         price: 0.0,
+        understands_labels: true,
     }
 }
 

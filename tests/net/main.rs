@@ -12,6 +12,7 @@ mod joining;
 mod nat;
 mod pipelines;
 mod privacy;
+mod residency;
 mod restart;
 mod revocation;
 mod running;

@@ -113,7 +113,8 @@ fn a_known_output_is_found_in_the_mesh() {
         let (mut sim, _, edges) = with_disks(seed);
         sim.run_for(secs(2));
         let spec = || {
-            let inputs = vec![PipelineInput { name: "in".into(), elements: vec![Payload::inline(vec![1]); 3] }];
+            let elements = vec![Payload::inline(vec![1]); 3];
+            let inputs = vec![PipelineInput { name: "in".into(), elements, labels: Vec::new() }];
             let mut first = stage("first".to_owned(), Vec::new());
             (first.map, first.deterministic) = (Some("in".into()), true);
             let last = stage("last".to_owned(), vec!["first".into()]);

@@ -21,8 +21,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shoal_protocol::api::{
     BlobStat, BlobView, Check, ConfigView, DatasetView, Explanation, InvitationRequest, InvitationView, JoinerView,
-    LabelRequest, LabelView, Listing, MemberView, PeerView, PingView, PipelineRequest, PipelineView, PlanView, Problem,
-    ReleaseRequest, RevocationsView, RevokeRequest, RttView, SCHEMA, Status, TaskRequest, TaskView,
+    LabelRequest, LabelView, LabelsRequest, Listing, MemberView, PeerView, PingView, PipelineRequest, PipelineView,
+    PlanView, PolicyCheck, PolicyCheckRequest, Problem, ReleaseRequest, RevocationsView, RevokeRequest, RttView,
+    SCHEMA, Status, TaskRequest, TaskView,
 };
 use shoal_protocol::certificate::SignedRevocations;
 use shoal_protocol::id::BlobId;
@@ -139,6 +140,11 @@ impl Client {
         self.post("/v1/tasks", Body::json(&request)).await
     }
 
+    /// Who might run a task or a pipeline on its data; nothing moves.
+    pub async fn check_policy(&self, request: &PolicyCheckRequest) -> Result<PolicyCheck, ClientError> {
+        self.post("/v1/policy/check", Body::json(request)).await
+    }
+
     /// The newest `limit` tasks of this peer's users, newest first.
     pub async fn tasks(&self, limit: usize) -> Result<Listing<TaskView>, ClientError> {
         self.get(&format!("/v1/tasks?limit={limit}")).await
@@ -236,7 +242,16 @@ impl Client {
 
     /// Stores these bytes.
     pub async fn put_blob(&self, bytes: impl Into<Bytes>) -> Result<BlobView, ClientError> {
-        let answer = self.pool.send(Method::POST, "/v1/blobs", Body::full(bytes.into())).await?;
+        self.put_labelled_blob(bytes, &LabelsRequest::default()).await
+    }
+
+    /// Stores these bytes, of which this is said.
+    pub async fn put_labelled_blob(
+        &self,
+        bytes: impl Into<Bytes>,
+        labels: &LabelsRequest,
+    ) -> Result<BlobView, ClientError> {
+        let answer = self.pool.send(Method::POST, &blobs_route(labels), Body::full(bytes.into())).await?;
         self.read(answer).await
     }
 
@@ -245,8 +260,9 @@ impl Client {
         &self,
         reader: impl AsyncRead + Send + 'static,
         length: u64,
+        labels: &LabelsRequest,
     ) -> Result<BlobView, ClientError> {
-        let answer = self.pool.send(Method::POST, "/v1/blobs", Body::reader(reader, length)).await?;
+        let answer = self.pool.send(Method::POST, &blobs_route(labels), Body::reader(reader, length)).await?;
         self.read(answer).await
     }
 
@@ -374,6 +390,16 @@ impl Client {
     }
 }
 
+/// Where a blob is stored of which this is said.
+fn blobs_route(labels: &LabelsRequest) -> String {
+    let list =
+        |name: &str, items: &[String]| (!items.is_empty()).then(|| format!("{name}={}", encode(&items.join(","))));
+    let ttl = labels.ttl_ms.map(|ms| format!("ttl_ms={ms}"));
+    let said = [list("residency", &labels.residency), list("class", &labels.class), ttl];
+    let said = said.into_iter().flatten().collect::<Vec<_>>().join("&");
+    if said.is_empty() { "/v1/blobs".to_owned() } else { format!("/v1/blobs?{said}") }
+}
+
 /// The error an answer stands for.
 async fn problem(answer: Download) -> ClientError {
     let status = answer.status();
@@ -434,6 +460,7 @@ answers_with_schema!(
     PipelineView,
     PlanView,
     BlobView,
+    PolicyCheck,
     ConfigView,
     InvitationView,
     LabelView,

@@ -1,11 +1,13 @@
 //! The verbs, a file each: `<noun>/<verb>.rs` holds its arguments, what it does and what it shows.
 
-mod audit;
+pub(crate) mod audit;
 mod blob;
+mod labels;
 mod mesh;
 mod node;
 mod peer;
 mod pipeline;
+mod policy;
 mod privacy;
 mod task;
 
@@ -44,6 +46,9 @@ pub enum Command {
     /// Content-addressed data
     #[command(subcommand)]
     Blob(blob::Verb),
+    /// Where data may go
+    #[command(subcommand)]
+    Policy(policy::Verb),
     Events(node::events::Events),
     /// The daemon's configuration
     #[command(subcommand)]
@@ -82,6 +87,7 @@ impl Command {
             Self::Logs(verb) => verb.run(&client, printer).await,
             Self::Explain(verb) => verb.run(&client, printer).await,
             Self::Blob(verb) => verb.run(&client, printer).await,
+            Self::Policy(verb) => verb.run(&client, printer).await,
             Self::Events(verb) => verb.run(&client, printer).await,
             Self::Config(verb) => verb.run(&client, printer).await,
             Self::Mesh(verb) => verb.run(&client, printer).await,

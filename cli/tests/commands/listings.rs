@@ -2,8 +2,8 @@
 
 use insta::assert_snapshot;
 use shoal_protocol::api::{
-    BlobStat, BlobView, Check, ConfigValue, ConfigView, EventView, HolderView, Listing, OutputView, PathView, PeerView,
-    PingView, RttView, SCHEMA, Status, TaskView, schema,
+    BlobStat, BlobView, Check, ConfigValue, ConfigView, EventView, HolderView, LabelsView, Listing, OutputView,
+    PathView, PeerView, PingView, RttView, SCHEMA, Status, TaskView, schema,
 };
 use shoal_protocol::config::{FINISHED_TASKS_MAX, HOME_TASKS_MAX};
 use shoal_protocol::id::BlobId;
@@ -220,6 +220,8 @@ fn a_blob_is_described_pinned_and_removed() {
         leases: 1,
         is_module: false,
         holders: vec![HolderView { peer: NAS, name: "nas".into() }],
+        labels: LabelsView::default(),
+        owners: Vec::new(),
     };
     let fake = Fake::new()
         .on(&format!("GET /v1/blobs/{id}/stat?seek=true"), Reply::json(&stat))
@@ -247,6 +249,7 @@ fn blobs_configuration_and_distances_are_listed() {
         is_module,
         pinned,
         complete,
+        labels: LabelsView::default(),
     };
     let blobs = vec![blob(0xb1, true, true, true), blob(0xb2, false, false, false)];
     let value = |key: &str, value: &str, origin: &str| ConfigValue {

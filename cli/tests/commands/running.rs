@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use shoal_protocol::api::{
-    BlobView, EventView, InputRequest, Listing, OutputView, TaskRequest, TaskView, codes, schema,
+    BlobView, EventView, InputRequest, LabelsView, Listing, OutputView, TaskRequest, TaskView, codes, schema,
 };
 use shoal_protocol::id::BlobId;
 use shoal_protocol::output::Event;
@@ -139,8 +139,15 @@ fn accuracy_is_asked_for_as_people_say_it() {
 #[test]
 fn a_blob_is_uploaded_only_when_the_daemon_lacks_it() {
     let large = vec![b'x'; 300_000];
-    let held =
-        BlobView { schema: schema(), id: BlobId::of(MODULE), bytes: 8, is_module: true, pinned: false, complete: true };
+    let held = BlobView {
+        schema: schema(),
+        id: BlobId::of(MODULE),
+        bytes: 8,
+        is_module: true,
+        pinned: false,
+        complete: true,
+        labels: LabelsView::default(),
+    };
     let stored = BlobView {
         schema: schema(),
         id: BlobId::of(&large),
@@ -148,6 +155,7 @@ fn a_blob_is_uploaded_only_when_the_daemon_lacks_it() {
         is_module: false,
         pinned: false,
         complete: true,
+        labels: LabelsView::default(),
     };
     let lacks = Reply::problem(&fixtures::problem(codes::NO_BLOB, 404, "the input is not here"));
     let fake = Fake::new()
@@ -287,7 +295,15 @@ fn a_blob_is_checked_against_its_name() {
 #[test]
 fn a_stored_blob_prints_its_name() {
     let id = BlobId::of(b"content");
-    let stored = BlobView { schema: schema(), id, bytes: 7, is_module: false, pinned: false, complete: true };
+    let stored = BlobView {
+        schema: schema(),
+        id,
+        bytes: 7,
+        is_module: false,
+        pinned: false,
+        complete: true,
+        labels: LabelsView::default(),
+    };
     let fake = Fake::new().on("POST /v1/blobs", Reply::json(&stored));
     fake.file("f", b"content");
 

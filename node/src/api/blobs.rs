@@ -10,15 +10,16 @@ use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use serde::Deserialize;
 use shoal_protocol::BlobId;
-use shoal_protocol::api::{BlobStat, BlobView, HolderView, Listing, schema};
+use shoal_protocol::api::{BlobStat, BlobView, HolderView, LabelsRequest, LabelsView, Listing, schema};
 use shoal_protocol::config::INPUT_BYTES_MAX;
+use shoal_protocol::residency::Labels;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::Api;
 use super::body::{Json, check_announced, too_large};
 use super::problem::{ApiError, ApiResult};
 use super::range::{self, Answered};
+use super::{Api, spec};
 use crate::blobs::{BlobError, BlobStore, Stored};
 use crate::driver::handle::{Opened, Refusal};
 
@@ -35,6 +36,7 @@ pub(super) async fn list(State(api): State<Api>) -> ApiResult<Json<Listing<BlobV
             is_module: driver.is_prepared(id),
             pinned: api.blobs.held(id).pinned,
             complete,
+            labels: LabelsView::of(&api.blobs.labels(id)),
         };
         let whole = api.blobs.list().into_iter().map(|(id, bytes)| view(id, bytes, true));
         whole.chain(api.blobs.parts().into_iter().map(|(id, bytes)| view(id, bytes, false))).collect()
@@ -42,16 +44,39 @@ pub(super) async fn list(State(api): State<Api>) -> ApiResult<Json<Listing<BlobV
     Ok(Json(Listing::new(views.await?)))
 }
 
-pub(super) async fn put(State(api): State<Api>, headers: HeaderMap, body: Body) -> ApiResult<Response> {
+/// What is said of a blob that is put: lists with commas.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Said {
+    residency: Option<String>,
+    class: Option<String>,
+    ttl_ms: Option<u64>,
+}
+
+impl Said {
+    fn labels(self) -> ApiResult<Labels> {
+        let list = |text: Option<String>| text.map(|text| text.split(',').map(str::to_owned).collect());
+        let residency = list(self.residency).unwrap_or_default();
+        spec::labels(&LabelsRequest { residency, class: list(self.class).unwrap_or_default(), ttl_ms: self.ttl_ms })
+    }
+}
+
+pub(super) async fn put(
+    State(api): State<Api>,
+    Query(said): Query<Said>,
+    headers: HeaderMap,
+    body: Body,
+) -> ApiResult<Response> {
     check_announced(&headers, INPUT_BYTES_MAX)?;
-    let Stored { id, bytes } = receive(&api.blobs, body).await?;
+    let Stored { id, bytes } = receive(&api.blobs, body, said.labels()?).await?;
     let pinned = api.blobs.held(id).pinned;
-    let view = BlobView { schema: schema(), id, bytes, is_module: false, pinned, complete: true };
+    let labels = LabelsView::of(&api.blobs.labels(id));
+    let view = BlobView { schema: schema(), id, bytes, is_module: false, pinned, complete: true, labels };
     Ok((StatusCode::CREATED, Json(view)).into_response())
 }
 
 /// Writes on a thread that may block what arrives here.
-async fn receive(store: &BlobStore, body: Body) -> ApiResult<Stored> {
+async fn receive(store: &BlobStore, body: Body, labels: Labels) -> ApiResult<Stored> {
     let (pieces, mut arrived) = mpsc::channel::<Bytes>(PIECES_MAX);
     let (complete, is_complete) = std::sync::mpsc::channel::<()>();
     let store = store.clone();
@@ -62,7 +87,7 @@ async fn receive(store: &BlobStore, body: Body) -> ApiResult<Stored> {
         }
         // A sender that broke off must not leave half a file that looks whole.
         match is_complete.recv() {
-            Ok(()) => writer.finish().map(Some),
+            Ok(()) => writer.finish_labelled(&labels).map(Some),
             Err(_) => Ok(None),
         }
     });
@@ -199,9 +224,13 @@ pub(super) async fn stat(
     let (local, part, held) = (api.blobs.stat(id), api.blobs.part_of(id), api.blobs.held(id));
     let durable = api.blobs.is_durable(id);
     let partial_bytes = part.map(|_| api.blobs.part_bytes(id));
+    let (labels, owners) = (api.blobs.labels(id), api.blobs.owners(id));
     let stat = api.driver.read(move |driver| {
         let me = driver.peer().me(driver.now()).peer;
         let others = driver.peer().holders_of(id).into_iter().filter(|peer| *peer != me);
+        let named = |peer| HolderView { peer, name: driver.name_of(peer) };
+        let mut labels = labels;
+        labels.join(&driver.peer().blob_labels(id));
         BlobStat {
             schema: schema(),
             id,
@@ -212,7 +241,9 @@ pub(super) async fn stat(
             pinned: held.pinned,
             leases: held.leases,
             is_module: driver.is_prepared(id),
-            holders: others.map(|peer| HolderView { peer, name: driver.name_of(peer) }).collect(),
+            holders: others.map(named).collect(),
+            labels: LabelsView::of(&labels),
+            owners: owners.into_iter().map(named).collect(),
         }
     });
     let stat = stat.await?;

@@ -11,6 +11,7 @@ mod events;
 mod joining;
 mod peers;
 mod pipelines;
+mod policy;
 mod privacy;
 mod problem;
 mod query;
@@ -98,6 +99,7 @@ fn routes(api: Api) -> Router {
         .route("/v1/blobs/{id}/pin", post(blobs::pin))
         .route("/v1/blobs/{id}/unpin", post(blobs::unpin))
         .route("/v1/tasks/{id}/hold", post(tasks::hold))
+        .route("/v1/policy/check", post(policy::check))
         .route("/v1/events", get(events::follow))
         .route("/v1/config", get(config))
         .route("/v1/shutdown", post(shut_down))

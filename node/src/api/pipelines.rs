@@ -12,6 +12,7 @@ use shoal_protocol::config::{INLINE_BYTES_MAX, INPUTS_MAX, NAME_BYTES_MAX, RETEN
 use shoal_protocol::pipeline::graph::{ELEMENTS_MAX, Graph, GraphError};
 use shoal_protocol::pipeline::spec::{PipelineInput, PipelineSpec, Stage};
 use shoal_protocol::pipeline::{PipelineSubmission, blobs_of};
+use shoal_protocol::residency::Labels;
 use shoal_protocol::task::spec::Payload;
 use shoal_protocol::{BlobId, TaskSpec};
 
@@ -34,7 +35,7 @@ pub(super) async fn submit(State(api): State<Api>, headers: HeaderMap, request: 
     DefaultBodyLimit::max(REQUEST_BYTES_MAX).apply(&mut request);
     let body: Result<Bytes, BytesRejection> = Bytes::from_request(request, &()).await;
     let mut request: PipelineRequest = body::read(body, REQUEST_BYTES_MAX)?;
-    let (spec, pinned) = build(&api, &mut request).await?;
+    let (spec, pinned) = build(&api, &mut request, true).await?;
     let graph = Graph::of(&spec).map_err(|error| bad_graph(&error))?;
     if request.dry_run {
         let name = request.name;
@@ -57,36 +58,52 @@ pub(super) async fn submit(State(api): State<Api>, headers: HeaderMap, request: 
     Ok((StatusCode::ACCEPTED, Json(view)).into_response())
 }
 
-fn bad_graph(error: &GraphError) -> ApiError {
+pub(super) fn bad_graph(error: &GraphError) -> ApiError {
     ApiError::new(codes::BAD_PIPELINE, StatusCode::BAD_REQUEST, error.to_string(), error.hint())
 }
 
-/// The pipeline that is asked for, and the peers its stages are pinned to.
-async fn build(api: &Api, request: &mut PipelineRequest) -> ApiResult<(PipelineSpec, Vec<Option<String>>)> {
+/// The pipeline that is asked for, and the peers its stages are pinned to; what it reads here is labelled as it says, if it may be.
+pub(super) async fn build(
+    api: &Api,
+    request: &mut PipelineRequest,
+    may_label: bool,
+) -> ApiResult<(PipelineSpec, Vec<Option<String>>)> {
     spec::check_name("pipeline", &request.name)?;
     spec::check_key(request.idempotency_key.as_deref())?;
     let mut inputs = Vec::new();
     let mut left = CARRIED_BYTES_MAX;
+    if let Some(name) = request.labels.keys().find(|name| !request.inputs.contains_key(*name)) {
+        let known = request.inputs.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let title = format!("`labels` names `{name}`, and there is no input of that name");
+        return Err(ApiError::bad_request(title, format!("name one of: {known}")));
+    }
     for (name, elements) in std::mem::take(&mut request.inputs) {
         if elements.len() > ELEMENTS_MAX {
             let (count, limit) = (elements.len(), ELEMENTS_MAX);
             return Err(bad_graph(&GraphError::TooMany { what: "elements of inputs", count, limit, stage: None }));
         }
+        let place = format!("input `{name}`");
+        let declared = request.labels.get(&name).map(spec::labels).transpose();
+        let declared = declared.map_err(|error| error.at(&place))?.unwrap_or_default();
         let mut payloads = Vec::with_capacity(elements.len());
         // In pieces of what a task reads: the limits of one task are not those of a list.
         let mut elements = elements.into_iter().peekable();
         while elements.peek().is_some() {
             let piece: Vec<_> = elements.by_ref().take(INPUTS_MAX as usize).collect();
-            let piece = spec::inputs(api, piece).await.map_err(|error| error.at(&format!("input `{name}`")))?;
+            let piece = spec::inputs(api, piece, &declared).await.map_err(|error| error.at(&place))?;
             payloads.extend(piece);
         }
         let inline: u64 = payloads.iter().map(inline_bytes).sum();
         if inline > left {
-            payloads = store_inline(api, payloads).await?;
+            payloads = store_inline(api, payloads, &declared).await?;
         } else {
             left -= inline;
         }
-        inputs.push(PipelineInput { name, elements: payloads });
+        if may_label {
+            spec::label(api, &payloads, &declared).await?;
+        }
+        let labels = labels_of(api, &payloads, &declared).await?;
+        inputs.push(PipelineInput { name, elements: payloads, labels });
     }
     let (mut stages, mut pinned) = (Vec::with_capacity(request.stages.len()), Vec::new());
     for stage in std::mem::take(&mut request.stages) {
@@ -143,6 +160,17 @@ async fn build_stage(
     Ok((stage, peer))
 }
 
+/// What is said of each element; nothing at all where nothing is said of any.
+async fn labels_of(api: &Api, payloads: &[Payload], declared: &Labels) -> ApiResult<Vec<Labels>> {
+    let mut all = Vec::with_capacity(payloads.len());
+    for payload in payloads {
+        let mut labels = spec::labels_of(api, payload).await?;
+        labels.join(declared);
+        all.push(labels);
+    }
+    Ok(if all.iter().all(Labels::is_empty) { Vec::new() } else { all })
+}
+
 fn inline_bytes(payload: &Payload) -> u64 {
     match payload {
         Payload::Inline(bytes) => bytes.len() as u64,
@@ -150,12 +178,12 @@ fn inline_bytes(payload: &Payload) -> u64 {
     }
 }
 
-async fn store_inline(api: &Api, payloads: Vec<Payload>) -> ApiResult<Vec<Payload>> {
+async fn store_inline(api: &Api, payloads: Vec<Payload>, labels: &Labels) -> ApiResult<Vec<Payload>> {
     if payloads.iter().all(|payload| inline_bytes(payload) <= INLINE_BYTES_MAX / 64) {
         // Many small elements: a blob each would cost more than the record.
         return Ok(payloads);
     }
-    spec::store_inline(api, payloads).await
+    spec::store_inline(api, payloads, labels).await
 }
 
 pub(super) async fn list(State(api): State<Api>, Query(page): Query<Page>) -> ApiResult<Json<Listing<PipelineView>>> {

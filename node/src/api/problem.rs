@@ -152,6 +152,7 @@ fn of_task(error: &TaskError) -> ApiError {
             ApiError::new(codes::ATTEMPTS_EXHAUSTED, StatusCode::SERVICE_UNAVAILABLE, title, hint).retry_after(None)
         }
         TaskError::NotStored { .. }
+        | TaskError::Residency { .. }
         | TaskError::Unverified { .. }
         | TaskError::NoGuardian { .. }
         | TaskError::RevocationsStale
@@ -179,7 +180,9 @@ impl From<BlobError> for ApiError {
             BlobError::WrongContent { .. } | BlobError::WrongSize { .. } => {
                 (codes::BAD_REQUEST, StatusCode::BAD_REQUEST)
             }
-            BlobError::Arriving { .. } | BlobError::InUse { .. } => (codes::IN_USE, StatusCode::CONFLICT),
+            BlobError::Arriving { .. } | BlobError::InUse { .. } | BlobError::Manifest { .. } => {
+                (codes::IN_USE, StatusCode::CONFLICT)
+            }
             BlobError::NoRoom { .. } | BlobError::TooManyHeld { .. } | BlobError::DiskFull { .. } => {
                 (codes::STORE, StatusCode::INSUFFICIENT_STORAGE)
             }

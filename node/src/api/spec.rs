@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use shoal_protocol::api::{InputRequest, TaskRequest};
+use shoal_protocol::api::{InputRequest, LabelsRequest, TaskRequest};
 use shoal_protocol::config::{
     INLINE_BYTES_MAX, INPUTS_MAX, NAME_BYTES_MAX, RETENTION_DEFAULT, RETENTION_MAX, VARIANTS_MAX, WALL_MAX,
 };
+use shoal_protocol::residency::Labels;
 use shoal_protocol::task::durable::{Durability, Keeping};
 use shoal_protocol::task::spec::{BlobRef, Limits, Loss, OutputUse, Patience, Payload, Policy, SpecError, Variant};
 use shoal_protocol::task::verification::Verify;
@@ -16,16 +17,66 @@ use tokio::task::spawn_blocking;
 
 use super::Api;
 use super::problem::{ApiError, ApiResult};
-use crate::blobs::BlobStore;
+use crate::blobs::{BlobStore, Stored};
+use crate::driver::unix_time;
 
 /// An idempotency key is a name, not a document.
 const KEY_BYTES_MAX: usize = 256;
 
-/// The task that is asked for, or why it cannot be.
+/// The task that is asked for, or why it cannot be. What it reads here is labelled as it says from then on.
 pub(super) async fn build(api: &Api, request: &mut TaskRequest) -> ApiResult<TaskSpec> {
+    let declared = declared(request)?;
+    let spec = described(api, request).await?;
+    label(api, &spec.inputs, &declared).await?;
+    Ok(spec)
+}
+
+/// What a user says of the data that a task reads.
+fn declared(request: &TaskRequest) -> ApiResult<Labels> {
+    let (residency, class) = (request.residency.clone(), request.class.clone());
+    labels(&LabelsRequest { residency, class, ttl_ms: None })
+}
+
+/// The labels that are meant.
+pub(super) fn labels(request: &LabelsRequest) -> ApiResult<Labels> {
+    let labels = request.labels(unix_time().as_secs());
+    labels.map_err(|error| ApiError::bad_request(error.to_string(), error.hint()))
+}
+
+/// Labels the blobs among these that are here.
+pub(super) async fn label(api: &Api, inputs: &[Payload], labels: &Labels) -> ApiResult<()> {
+    let here: Vec<_> = inputs.iter().filter_map(Payload::blob).filter(|blob| blob.holder == api.me).collect();
+    if labels.is_empty() || here.is_empty() {
+        return Ok(());
+    }
+    let (store, labels) = (api.blobs.clone(), labels.clone());
+    let labelled = spawn_blocking(move || {
+        here.into_iter().try_for_each(|blob| store.label(Stored { id: blob.id, bytes: blob.bytes }, &labels))
+    });
+    Ok(labelled.await??)
+}
+
+/// What is said of a blob: by its manifests where it is here, and by holders elsewhere.
+pub(super) async fn labels_of(api: &Api, input: &Payload) -> ApiResult<Labels> {
+    let Some(blob) = input.blob() else { return Ok(Labels::default()) };
+    let mut labels = api.blobs.labels(blob.id);
+    if blob.holder == api.me {
+        return Ok(labels);
+    }
+    labels.join(&api.driver.read(move |driver| driver.peer().blob_labels(blob.id)).await?);
+    Ok(labels)
+}
+
+/// The task that is asked for, with what is said of everything that it would read; nothing is labelled.
+pub(super) async fn described(api: &Api, request: &mut TaskRequest) -> ApiResult<TaskSpec> {
     check_names(request)?;
+    let mut labels = declared(request)?;
     let variants = variants(&api.blobs, request)?;
-    let inputs = inputs(api, std::mem::take(&mut request.inputs)).await?;
+    let inputs = inputs(api, std::mem::take(&mut request.inputs), &labels).await?;
+    variants.iter().for_each(|variant| labels.join(&api.blobs.labels(variant.module)));
+    for input in &inputs {
+        labels.join(&labels_of(api, input).await?);
+    }
     let defaults = Limits::default();
     let spec = TaskSpec {
         variants,
@@ -58,6 +109,7 @@ pub(super) async fn build(api: &Api, request: &mut TaskRequest) -> ApiResult<Tas
             None if request.durable == 0 => Patience::Bursts,
             Some(_) | None => Patience::Endless,
         },
+        labels,
     };
     spec.check()?;
     Ok(spec)
@@ -171,7 +223,8 @@ fn variants(store: &BlobStore, request: &TaskRequest) -> ApiResult<Vec<Variant>>
     request.variants.iter().map(with_size).collect()
 }
 
-pub(super) async fn inputs(api: &Api, requests: Vec<InputRequest>) -> ApiResult<Vec<Payload>> {
+/// What is read, with these labels where it has to be stored.
+pub(super) async fn inputs(api: &Api, requests: Vec<InputRequest>, labels: &Labels) -> ApiResult<Vec<Payload>> {
     if requests.len() as u64 > INPUTS_MAX {
         let size = requests.len() as u64;
         return Err(SpecError::TooLarge { what: "number of inputs", size, limit: INPUTS_MAX }.into());
@@ -195,7 +248,7 @@ pub(super) async fn inputs(api: &Api, requests: Vec<InputRequest>) -> ApiResult<
         });
     }
     let inline: u64 = inputs.iter().map(inline_bytes).sum();
-    if inline <= INLINE_BYTES_MAX { Ok(inputs) } else { store_inline(api, inputs).await }
+    if inline <= INLINE_BYTES_MAX { Ok(inputs) } else { store_inline(api, inputs, labels).await }
 }
 
 fn inline_bytes(input: &Payload) -> u64 {
@@ -206,12 +259,12 @@ fn inline_bytes(input: &Payload) -> u64 {
 }
 
 /// What does not fit a frame travels as blobs.
-pub(super) async fn store_inline(api: &Api, inputs: Vec<Payload>) -> ApiResult<Vec<Payload>> {
-    let (store, me) = (api.blobs.clone(), api.me);
+pub(super) async fn store_inline(api: &Api, inputs: Vec<Payload>, labels: &Labels) -> ApiResult<Vec<Payload>> {
+    let (store, me, labels) = (api.blobs.clone(), api.me, labels.clone());
     let stored = spawn_blocking(move || {
         let store_one = |input| match input {
             Payload::Inline(bytes) => store
-                .put(&bytes)
+                .put_labelled(&bytes, &labels)
                 .map(|stored| Payload::Blob(BlobRef { id: stored.id, bytes: stored.bytes, holder: me })),
             Payload::Blob(blob) => Ok(Payload::Blob(blob)),
         };

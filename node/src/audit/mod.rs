@@ -101,6 +101,7 @@ fn shortened(mut happening: Happening) -> Happening {
     match &mut happening {
         Happening::Refused { address, reason } => [address, reason].into_iter().for_each(shorten),
         Happening::ApiDenied { who, reason } => [who, reason].into_iter().for_each(shorten),
+        Happening::Withheld { what, why, .. } => [what, why].into_iter().for_each(shorten),
         Happening::Garbage { reason: words, .. }
         | Happening::Banned { reason: words, .. }
         | Happening::Joined { name: words, .. }

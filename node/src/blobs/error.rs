@@ -67,6 +67,14 @@ pub enum BlobError {
         /// The most there may be.
         max: usize,
     },
+    /// What is said of it is not believed, or cannot be kept.
+    #[error("the manifest of blob {id}: {why}")]
+    Manifest {
+        /// Which.
+        id: BlobId,
+        /// What is wrong.
+        why: String,
+    },
     /// It is needed here.
     #[error("blob {id} is held: {why}")]
     InUse {
@@ -111,6 +119,9 @@ impl BlobError {
                 "`shoal blob ls` shows what is pinned: `shoal blob unpin` what is not needed, or raise capacity.disk"
             }
             Self::TooManyHeld { .. } => "`shoal blob unpin` what is not needed any more",
+            Self::Manifest { .. } => {
+                "see what is said of it with `shoal blob stat`; `shoal blob rm` it to say something else"
+            }
             Self::InUse { .. } => "`shoal blob unpin` it, or wait until the tasks that need it have ended",
             Self::HoldsDamaged { .. } => "remove that file, start again, and pin what is to stay",
             Self::DiskFull { .. } => "free space on this disk, or move the data directory to a larger one",

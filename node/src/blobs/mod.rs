@@ -14,6 +14,7 @@
 mod error;
 mod holds;
 mod index;
+mod manifests;
 mod partial;
 mod transfer;
 mod tree;
@@ -24,7 +25,7 @@ mod tests;
 
 pub use error::BlobError;
 pub use holds::Held;
-pub use transfer::{Arriving, BlobServer, Download, Pace, ServeLimits, TransferError, fetch};
+pub use transfer::{Arriving, Asker, BlobServer, Download, Pace, ServeLimits, TransferError, fetch};
 pub use writer::BlobWriter;
 
 use std::collections::BTreeMap;
@@ -33,13 +34,16 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::SystemTime;
 
+use shoal_protocol::certificate::SecretKey;
 use shoal_protocol::id::{BlobId, PeerId, TaskId};
+use shoal_protocol::residency::Labels;
 
 use holds::{Holds, HoldsFile};
 use index::{Evicted, Fingerprint, Index};
+use manifests::Manifests;
 use partial::{Partial, footprint};
 use tree::{Shape, Tree, Unsound};
 
@@ -79,6 +83,10 @@ struct Shared {
     holds: Mutex<Holds>,
     /// Locked before what is held.
     holds_file: Mutex<HoldsFile>,
+    /// Locked before the index, where both are.
+    manifests: Mutex<Manifests>,
+    /// Who labels blobs here.
+    owner: OnceLock<SecretKey>,
     /// Bytes that came over streams and were verified, since the start.
     fetched: AtomicU64,
 }
@@ -86,12 +94,12 @@ struct Shared {
 impl BlobStore {
     /// Opens the store in `dir`, removes what torn writes left, and evicts down to the quota.
     pub fn open(dir: &Path, quota_bytes: u64) -> Result<Self, BlobError> {
-        let names = ["objects", "trees", "partial", "incoming", "set-aside"];
-        let [objects, trees, partial, incoming, set_aside] = names.map(|name| dir.join(name));
+        let names = ["objects", "trees", "partial", "incoming", "set-aside", "manifests"];
+        let [objects, trees, partial, incoming, set_aside, manifests] = names.map(|name| dir.join(name));
         if partial.exists() {
             fs::remove_dir_all(&partial).map_err(BlobError::io("remove unfinished writes in", &partial))?;
         }
-        for path in [&objects, &trees, &partial, &incoming, &set_aside] {
+        for path in [&objects, &trees, &partial, &incoming, &set_aside, &manifests] {
             fs::create_dir_all(path).map_err(BlobError::io("create", path))?;
         }
         let holds_path = dir.join("holds.cbor");
@@ -107,7 +115,8 @@ impl BlobStore {
             surplus.extend(index.lay_down_part(id));
         }
         let (index, holds, holds_file) = (Mutex::new(index), Mutex::new(holds), Mutex::new(HoldsFile(holds_path)));
-        let fetched = AtomicU64::new(0);
+        let manifests = Mutex::new(Manifests::open(manifests)?);
+        let (owner, fetched) = (OnceLock::new(), AtomicU64::new(0));
         let shared = Shared {
             objects,
             trees,
@@ -118,6 +127,8 @@ impl BlobStore {
             live: Mutex::default(),
             holds,
             holds_file,
+            manifests,
+            owner,
             fetched,
         };
         let store = Self(Arc::new(shared));
@@ -126,13 +137,21 @@ impl BlobStore {
         let evicted = store.index().make_room(0).unwrap_or_default();
         store.unlink(&evicted);
         store.remove_stray_trees()?;
+        // What lapsed while nobody was here.
+        store.expire();
         Ok(store)
     }
 
     /// Stores bytes that are in memory; storing them again only marks them as used.
     pub fn put(&self, bytes: &[u8]) -> Result<Stored, BlobError> {
+        self.put_labelled(bytes, &Labels::default())
+    }
+
+    /// The same, with what is said of them: that is on disk before they are visible. What was said before holds as well.
+    pub fn put_labelled(&self, bytes: &[u8], labels: &Labels) -> Result<Stored, BlobError> {
         let id = BlobId::of(bytes);
         let stored = Stored { id, bytes: bytes.len() as u64 };
+        self.label(stored, labels)?;
         if self.touch(id) {
             return Ok(stored);
         }
@@ -275,7 +294,8 @@ impl BlobStore {
 
     /// The size of a blob that is here.
     pub fn stat(&self, id: BlobId) -> Option<u64> {
-        self.index().bytes_of(id)
+        let bytes = self.index().bytes_of(id)?;
+        (!self.is_over(id)).then_some(bytes)
     }
 
     /// All blobs, in the order of their names.
@@ -290,7 +310,11 @@ impl BlobStore {
 
     /// Keeps a blob from being evicted for as long as the pin lives.
     pub fn pin(&self, id: BlobId) -> Result<Pin, BlobError> {
-        if self.index().pin(id) { Ok(Pin { store: self.clone(), id }) } else { Err(BlobError::NotFound { id }) }
+        if !self.is_over(id) && self.index().pin(id) {
+            Ok(Pin { store: self.clone(), id })
+        } else {
+            Err(BlobError::NotFound { id })
+        }
     }
 
     /// Keeps a blob until [`Self::unpin_for_user`], over restarts and power cuts. Blocks for a few fsyncs.
@@ -378,6 +402,8 @@ impl BlobStore {
         index.remove(id);
         index.remove_part(id);
         self.unlink(&[removed]);
+        drop(index);
+        self.forget_manifests(id);
         Ok(())
     }
 
@@ -398,6 +424,11 @@ impl BlobStore {
     fn holds(&self) -> MutexGuard<'_, Holds> {
         // Each change is complete before anything that could panic.
         self.0.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn manifests(&self) -> MutexGuard<'_, Manifests> {
+        // Each change is complete before anything that could panic.
+        self.0.manifests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn touch(&self, id: BlobId) -> bool {

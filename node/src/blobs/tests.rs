@@ -1,5 +1,6 @@
 //! The store on a real disk; `transfers` over an in-memory stream.
 
+mod labels;
 mod transfers;
 
 use std::io::Read;

@@ -6,6 +6,7 @@
 use std::io::Write;
 
 use shoal_protocol::id::BlobId;
+use shoal_protocol::residency::Labels;
 use tempfile::NamedTempFile;
 
 use super::partial::footprint;
@@ -72,15 +73,20 @@ impl BlobWriter {
 
     /// Checks size and hash and makes the blob visible. It may be lost in a power cut: what can be had again.
     pub fn finish(self) -> Result<Stored, BlobError> {
-        self.commit(false)
+        self.commit(false, &Labels::default())
+    }
+
+    /// As [`Self::finish`], with what is said of the blob, which is on disk before it is visible.
+    pub fn finish_labelled(self, labels: &Labels) -> Result<Stored, BlobError> {
+        self.commit(false, labels)
     }
 
     /// As [`Self::finish`], and the blob is on disk when this returns.
     pub fn finish_durable(self) -> Result<Stored, BlobError> {
-        self.commit(true)
+        self.commit(true, &Labels::default())
     }
 
-    fn commit(mut self, durable: bool) -> Result<Stored, BlobError> {
+    fn commit(mut self, durable: bool, labels: &Labels) -> Result<Stored, BlobError> {
         let stored = Stored { id: BlobId(*self.hasher.finalize().as_bytes()), bytes: self.written };
         if let Some((id, bytes)) = self.expected {
             if stored.bytes != bytes {
@@ -90,6 +96,7 @@ impl BlobWriter {
                 return Err(BlobError::WrongContent { expected: id, found: stored.id });
             }
         }
+        self.store.label(stored, labels)?;
         let missing = footprint(stored.bytes).saturating_sub(self.reserved);
         self.store.reserve(missing)?;
         self.reserved += missing;

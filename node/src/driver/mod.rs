@@ -28,6 +28,7 @@ mod requests;
 pub(crate) mod revoked;
 mod status;
 mod waiters;
+mod withheld;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -39,7 +40,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::audit::Audit;
-use crate::blobs::{BlobServer, BlobStore, Pace, ServeLimits};
+use crate::blobs::{Asker, BlobServer, BlobStore, Pace, ServeLimits, TransferError};
 use crate::config::{Config, Identity};
 use crate::executor::{Executor, ExecutorEvent};
 use crate::joining::Office;
@@ -57,6 +58,7 @@ use news::News;
 use pins::Pins;
 use records::Records;
 use waiters::Waiters;
+use withheld::Withheld;
 
 /// Unreadable frames a neighbour may send in the life of a connection.
 const STRIKES_MAX: u8 = 3;
@@ -134,6 +136,7 @@ pub(crate) struct Driver {
     damaged: Vec<String>,
     blobs: BlobStore,
     news: News,
+    withheld: Withheld,
     audit: Audit,
     records: Records,
     /// Facts that carrying out orders brought about at once.
@@ -207,6 +210,7 @@ impl Driver {
             network,
             executor,
             news,
+            withheld: Withheld::new(audit.clone()),
             audit,
         }
     }
@@ -353,11 +357,17 @@ impl Driver {
     /// answered.
     fn serve(&self, from: PeerId, mut stream: BulkStream) {
         let (server, notices) = (self.server.clone(), self.fetcher.notices());
+        let withheld = self.withheld.clone();
+        let certified = self.peer.member(from).map(|member| member.labels).unwrap_or_default();
+        let asker = Asker { peer: from, certified };
         tokio::spawn(async move {
             if releases::is_question(&mut stream).await {
                 return releases::hear(from, &mut stream, &notices).await;
             }
-            match server.serve(from, &mut stream).await {
+            match server.serve(&asker, &mut stream).await {
+                Err(TransferError::Withheld { id, denial }) => {
+                    withheld.note(from, format!("blob {id}"), denial.rule(), denial.to_string());
+                }
                 Ok(bytes) => tracing::debug!(peer = ?from, bytes, "served a blob"),
                 Err(error) => tracing::debug!(peer = ?from, %error, "a blob was not served"),
             }
@@ -404,10 +414,20 @@ impl Driver {
         }
         self.renew_if_due();
         self.tell_what_is_pinned();
+        self.expire_blobs();
         self.part_with_the_lapsed();
         if let Some((path, bytes)) = self.records.due(self.clock.now()) {
             // Nobody waits for it, and an error is logged where it happens.
             let _written = tokio::task::spawn_blocking(move || records::write(&path, &bytes));
+        }
+    }
+
+    /// Deletes blobs whose time is over.
+    fn expire_blobs(&mut self) {
+        let gone = self.blobs.expire();
+        if !gone.is_empty() {
+            tracing::info!(blobs = gone.len(), "blobs whose time is over are deleted");
+            self.save_holds();
         }
     }
 

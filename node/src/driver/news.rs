@@ -86,6 +86,7 @@ impl News {
             Event::PeerChanged { peer, .. }
             | Event::PeerRevoked { peer, .. }
             | Event::PeerJudged { peer, .. }
+            | Event::Withheld { peer, .. }
             | Event::AnswerNotBelieved { peer, .. } => Some(*peer),
             Event::RecordDamaged { .. } | Event::RevocationsForked { .. } | Event::PipelineChanged { .. } => None,
         };

@@ -58,7 +58,8 @@ impl Driver {
             Output::Export { task, export, data } => self.export(task, export, data),
             Output::BlobFound { ticket, holders } => self.waiters.blob_found(ticket, holders),
             Output::LookUp { from, blobs } => {
-                let held = |blob| self.blobs.stat(blob).map(|bytes| Held { blob, bytes });
+                let labels = |blob| self.blobs.labels(blob);
+                let held = |blob| self.blobs.stat(blob).map(|bytes| Held { blob, bytes, labels: labels(blob) });
                 let here: Vec<Held> = blobs.into_iter().filter_map(held).collect();
                 if !here.is_empty() {
                     self.inputs.push_back(Input::LookedUp { to: from, here });
@@ -106,6 +107,9 @@ impl Driver {
         }
         match &event {
             Event::PeerJudged { peer, judgement: Judgement::Banned, for_s } => self.audit.banned(*peer, *for_s),
+            Event::Withheld { peer, what, rule, why } => {
+                self.withheld.note(*peer, what.clone(), rule, why.clone());
+            }
             Event::AnswerNotBelieved { task, peer } => {
                 self.audit.note(Happening::Mismatch { task: *task, peer: *peer });
             }

@@ -34,7 +34,9 @@ impl Driver {
             return;
         }
         self.provided.looked = now;
-        let pinned = self.blobs.pinned();
+        // Records of who has what may be anywhere in the mesh: what may not is found by who may have it, in the view.
+        let mut pinned = self.blobs.pinned();
+        pinned.retain(|blob| self.blobs.labels(*blob).is_empty());
         for blob in pinned.difference(&self.provided.blobs.clone()) {
             // A network that is busy is told the next time.
             if self.network.provide(*blob).is_ok() {

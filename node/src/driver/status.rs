@@ -102,7 +102,7 @@ impl Driver {
             .chain(self.network.counters())
             .chain(self.committer.counts().all())
             .chain(own);
-        all.map(|(name, count)| (name.to_owned(), count)).collect()
+        all.map(|(name, count)| (name.to_owned(), count)).chain(self.withheld.counts()).collect()
     }
 
     fn warnings(&self, peers: &[PeerView], addresses: &[String]) -> Vec<String> {

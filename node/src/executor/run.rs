@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
 use shoal_protocol::config::{INLINE_BYTES_MAX, LOG_BYTES_MAX, WALL_MAX};
+use shoal_protocol::residency::Labels;
 use shoal_protocol::task::spec::{BlobRef, Ending, LimitKind, Limits, Payload, RunReport};
 
 use super::held::Held;
@@ -94,7 +95,10 @@ impl Runner {
         };
         let run = Duration::from_nanos(ended.run_ns).min(started.elapsed());
         match hold(shared, job, started, run) {
-            Some(run) => Ran::Over(report(shared, ended, run, output, &limits, job.execution.keep_output)),
+            Some(run) => {
+                let labels = Labels::of_output(&read_by(shared, job));
+                Ran::Over(report(shared, ended, run, output, &limits, job.execution.keep_output, labels))
+            }
             None => Ran::Aborted,
         }
     }
@@ -235,23 +239,42 @@ impl Inputs {
     }
 }
 
-fn report(shared: &Shared, ended: Ended, run: Duration, output: Vec<u8>, limits: &Limits, stays: bool) -> RunReport {
+/// What is said of everything that a run read: by its home, and by the manifests of what was here.
+fn read_by(shared: &Shared, job: &Job) -> Labels {
+    let execution = &job.execution;
+    let inputs = execution.inputs.iter().filter_map(Payload::blob).map(|blob| blob.id);
+    let mut labels = execution.labels.clone();
+    for blob in inputs.chain([execution.module]) {
+        labels.join(&shared.blobs.labels(blob));
+    }
+    labels
+}
+
+fn report(
+    shared: &Shared,
+    ended: Ended,
+    run: Duration,
+    output: Vec<u8>,
+    limits: &Limits,
+    stays: bool,
+    labels: Labels,
+) -> RunReport {
     let Ended { ending, mut log, run_ns: _, memory_bytes, output: _ } = ended;
     log.drain(..log.len().saturating_sub(LOG_BYTES_MAX));
     let memory_bytes = memory_bytes.min(limits.memory_bytes);
-    let (ending, output) = match keep_output(shared, output, stays) {
+    let (ending, output) = match keep_output(shared, output, stays, &labels) {
         Ok(output) => (shortened(ending), output),
         Err(error) => (Ending::HostFailed(format!("cannot store its output: {error}")), Payload::inline(Vec::new())),
     };
-    RunReport { ending, output, log, run, memory_bytes }
+    RunReport { ending, output, log, run, memory_bytes, labels }
 }
 
 /// Small output rides along; larger output, and any that is to stay, is stored here, where whoever wants it can fetch it.
-fn keep_output(shared: &Shared, output: Vec<u8>, stays: bool) -> Result<Payload, BlobError> {
+fn keep_output(shared: &Shared, output: Vec<u8>, stays: bool, labels: &Labels) -> Result<Payload, BlobError> {
     if output.len() as u64 <= INLINE_BYTES_MAX && !stays {
         return Ok(Payload::inline(output));
     }
-    let stored = shared.blobs.put(&output)?;
+    let stored = shared.blobs.put_labelled(&output, labels)?;
     Ok(Payload::Blob(BlobRef { id: stored.id, bytes: stored.bytes, holder: shared.config.peer }))
 }
 

@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{InputRequest, OutputView, Problem, TaskRequest, schema};
+use super::{InputRequest, LabelsRequest, OutputView, Problem, TaskRequest, schema};
 use crate::certificate::Role;
 use crate::id::{PeerId, TaskId};
 use crate::pipeline::spec::{StageKind, When};
@@ -45,6 +45,9 @@ pub struct PipelineRequest {
     /// Named lists of elements.
     #[serde(default)]
     pub inputs: BTreeMap<String, Vec<InputRequest>>,
+    /// What is said of inputs, by their names; input blobs that are here are labelled so from then on.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, LabelsRequest>,
     /// The stages, in any order.
     pub stages: Vec<StageRequest>,
     /// All of it must have ended this long after its acceptance, in milliseconds; each stage is told what is left.

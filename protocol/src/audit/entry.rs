@@ -110,6 +110,17 @@ pub enum Happening {
         /// What was wrong with it.
         reason: String,
     },
+    /// Data did not go to a peer, because of its labels.
+    Withheld {
+        /// Whom it was for.
+        peer: PeerId,
+        /// What it was: a blob, or the kind of a message.
+        what: String,
+        /// Which part of the rule: `residency`, `site`, `version`, `ttl`.
+        rule: String,
+        /// The label at fault, the last time.
+        why: String,
+    },
     /// Something of what is kept on disk cannot be read.
     StoreDamaged {
         /// The task that it was about, where that is known.
@@ -162,6 +173,7 @@ impl Happening {
             Self::ApiDenied { who, .. } => Some(format!("api {who}")),
             Self::Garbage { peer, .. } => Some(format!("garbage {peer}")),
             Self::StatisticRefused { dataset, asker, .. } => Some(format!("statistic {dataset} {asker}")),
+            Self::Withheld { peer, rule, .. } => Some(format!("withheld {rule} {peer}")),
             Self::MoreDenied => Some(String::new()),
             Self::Started { .. }
             | Self::Configured { .. }

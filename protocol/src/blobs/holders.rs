@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use crate::id::{BlobId, PeerId};
+use crate::residency::Labels;
 
 /// Blobs whose holders are remembered: the inputs of the unfinished tasks of a busy home.
 const BLOBS_MAX: usize = 4_096;
@@ -20,6 +21,8 @@ struct Known {
     /// The one that was seen last comes last.
     peers: Vec<PeerId>,
     used: u64,
+    /// What holders say of it.
+    labels: Labels,
 }
 
 /// Which peers hold which blobs.
@@ -41,7 +44,12 @@ impl Holders {
         {
             self.blobs.remove(&oldest);
         }
-        let known = self.blobs.entry(blob).or_insert_with(|| Known { bytes, peers: Vec::new(), used });
+        let known = self.blobs.entry(blob).or_insert_with(|| Known {
+            bytes,
+            peers: Vec::new(),
+            used,
+            labels: Labels::default(),
+        });
         self.by_use.remove(&known.used);
         self.by_use.insert(used, blob);
         known.used = used;
@@ -51,6 +59,18 @@ impl Holders {
             known.peers.remove(0);
         }
         known.peers.push(peer);
+    }
+
+    /// What is said of a blob that somebody holds.
+    pub fn labelled(&mut self, blob: BlobId, labels: &Labels) {
+        if let Some(known) = self.blobs.get_mut(&blob) {
+            known.labels.join(labels);
+        }
+    }
+
+    /// What holders of a blob have said of it; its holders enforce it, whatever is known here.
+    pub fn labels_of(&self, blob: BlobId) -> Labels {
+        self.blobs.get(&blob).map(|known| known.labels.clone()).unwrap_or_default()
     }
 
     /// A peer that may come back empty holds nothing.

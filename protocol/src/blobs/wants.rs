@@ -63,12 +63,13 @@ impl Wants {
 
     /// A neighbour has some of what was asked for.
     pub(crate) fn have(&mut self, now: Time, from: PeerId, have: &Have, holders: &mut Holders) {
-        for Held { blob, bytes } in have.blobs.iter().take(BLOBS_PER_MESSAGE_MAX) {
+        for Held { blob, bytes, labels } in have.blobs.iter().take(BLOBS_PER_MESSAGE_MAX) {
             for question in self.open.values_mut().filter(|question| question.blob == *blob) {
                 if question.found.len() < FOUND_MAX && !question.found.contains(&from) {
                     question.found.push(from);
                     question.until = question.until.min(now + GATHER);
                     holders.note(from, *blob, *bytes);
+                    holders.labelled(*blob, labels);
                 }
             }
         }
@@ -101,7 +102,7 @@ mod tests {
     }
 
     fn have(bytes: u64) -> Have {
-        Have { blobs: vec![Held { blob: BLOB, bytes }] }
+        Have { blobs: vec![Held { blob: BLOB, bytes, labels: Default::default() }] }
     }
 
     #[test]

@@ -25,6 +25,7 @@ fn digest(sequence: u32, start_in_ms: u64) -> LoadDigest {
         uplink_bits_per_s: 1_000_000,
         weights: Weights::default(),
         price: 0.0,
+        understands_labels: true,
     }
 }
 

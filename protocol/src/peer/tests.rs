@@ -1,6 +1,7 @@
 //! Whatever happens to a peer, in whatever order: it does not panic, keeps its word, and stays within its bounds.
 
 mod blobs;
+mod residency;
 mod revoked;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -8,6 +8,8 @@ use crate::membership::{Neighbour, Revocations};
 use crate::message::LoadDigest;
 use crate::output::PeerState;
 use crate::placement::explain::Decision;
+use crate::placement::policy::{self, Exclusion};
+use crate::residency::{Denial, Labels};
 use crate::task::durable::Found;
 use crate::task::requester::{self, Requester};
 use crate::task::spec::{BlobRef, TaskSpec};
@@ -123,6 +125,21 @@ impl Peer {
     pub fn blob(&self, id: BlobId) -> Option<BlobRef> {
         let bytes = self.holders.bytes_of(id)?;
         self.holders.of(id).last().map(|holder| BlobRef { id, bytes, holder: *holder })
+    }
+
+    /// What holders of a blob have said of it.
+    pub fn blob_labels(&self, id: BlobId) -> Labels {
+        self.holders.labels_of(id)
+    }
+
+    /// Whether data with these labels may go to a peer, or be here.
+    pub fn permits(&self, to: PeerId, labels: &Labels) -> Result<(), Denial> {
+        super::permits(&self.me, &self.membership, &self.loads, to, labels)
+    }
+
+    /// Messages that did not leave because of the labels of what they carry, by rule.
+    pub fn withheld(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.withheld.iter().map(|(rule, count)| (*rule, *count))
     }
 
     /// Those of [`Peer::peers`] that are [`Peer::neighbours`].
@@ -267,6 +284,21 @@ impl Peer {
         self.ask_requester(now, |requester, around| requester.dry_run(now, spec, around, |peer| self.member(peer)))
     }
 
+    /// Whether this peer and each neighbour might run a task, whatever it costs there; nothing moves.
+    pub fn check_policy(&self, now: Time, spec: &TaskSpec) -> Vec<(Member, Result<(), Exclusion>)> {
+        let own_load = self.executing.load(now);
+        let found = sites(now, &self.me, &own_load, &self.membership, &self.latency, &self.loads);
+        let stays = policy::output_stays(spec, &self.me);
+        let verdict = |site: &crate::placement::Site<'_>| {
+            policy::check(spec, site.member, site.is_home, site.load)?;
+            match stays.clone().filter(|_| !site.is_home) {
+                Some(denial) => Err(Exclusion::OutputStays(denial)),
+                None => Ok(()),
+            }
+        };
+        found.iter().map(|site| (site.member.clone(), verdict(site))).collect()
+    }
+
     /// Asks the requesting half something that changes nothing.
     fn ask_requester<T>(&self, now: Time, ask: impl FnOnce(&Requester, &requester::Around<'_>) -> T) -> T {
         let own_load = self.executing.load(now);
@@ -276,6 +308,7 @@ impl Peer {
         let around = requester::Around {
             sites: &sites,
             is_here: &|_| true,
+            permits: &|peer, labels| self.permits(peer, labels),
             address: &|_| None,
             estimates: &self.estimates,
             holders: &self.holders,

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::run::Done;
 use crate::id::{BlobId, PeerId};
+use crate::residency::Labels;
 use crate::task::spec::{Payload, TaskSpec};
 use crate::time::duration_us;
 
@@ -48,6 +49,9 @@ pub struct Known {
     /// How long.
     #[serde(rename = "r", with = "duration_us")]
     pub run: Duration,
+    /// What is said of what it read, and so of its output.
+    #[serde(rename = "lb", default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
 }
 
 /// What peers say to each other about known outputs.
@@ -78,7 +82,8 @@ impl Known {
     /// Of a task that ended well, if it is small enough to be remembered.
     pub(super) fn of(done: &Done) -> Option<Self> {
         let output = done.output.clone()?;
-        let known = Self { output, executor: done.executor, run: Duration::from_micros(done.run_us) };
+        let run = Duration::from_micros(done.run_us);
+        let known = Self { output, executor: done.executor, run, labels: done.labels.clone() };
         (done.exit_code == 0 && known.is_small()).then_some(known)
     }
 
@@ -96,6 +101,7 @@ impl Known {
             output_bytes: self.output.bytes(),
             output: Some(self.output),
             executor: self.executor,
+            labels: self.labels,
             run_us: crate::time::micros(self.run),
             remembered: true,
             recorded: false,
@@ -205,7 +211,8 @@ mod tests {
     use super::*;
 
     fn known(bytes: usize) -> Known {
-        Known { output: Payload::inline(vec![1; bytes]), executor: PeerId([2; 32]), run: Duration::ZERO }
+        let (output, executor) = (Payload::inline(vec![1; bytes]), PeerId([2; 32]));
+        Known { output, executor, run: Duration::ZERO, labels: Labels::default() }
     }
 
     #[test]

@@ -37,6 +37,7 @@ use crate::id::{BlobId, PeerId, TaskId};
 use crate::output::{Event, Outbox, Output, TaskError, TaskResult};
 use crate::peer::Holding;
 use crate::privacy::{Export, Refused};
+use crate::residency::Labels;
 use crate::store::Change;
 use crate::task::deadlines::Deadlines;
 use crate::task::spec::{Payload, TaskSpec};
@@ -549,7 +550,7 @@ impl Pipelines {
         let Some(run) = self.held.get_mut(&pipeline).and_then(Held::open) else { return };
         if run.is_open_to_known(node) {
             self.recalled += 1;
-            run.done(node, known.done());
+            run.done_as_known(node, known.done());
             self.done(around, pipeline, node, out);
         }
     }
@@ -616,6 +617,7 @@ impl Pipelines {
             runs: run.runs_of(node),
             remembered: done.remembered,
             held_as: done.held_as,
+            labels: done.labels.clone(),
         };
         let change = record::put_node(pipeline, node, &record);
         self.orders.push_back(Order::Write(vec![change], Written::Node(pipeline, node)));
@@ -845,6 +847,31 @@ fn input_bytes(spec: &PipelineSpec) -> u64 {
         Payload::Blob(_) => 0,
     };
     spec.inputs.iter().flat_map(|input| &input.elements).map(of).fold(0, u64::saturating_add)
+}
+
+/// What is said of all that each task of a pipeline would read, and so of what it would write, in the order of the graph's nodes.
+pub fn labels_of(spec: &PipelineSpec, graph: &Graph) -> Vec<Labels> {
+    let mut all = vec![Labels::default(); graph.nodes.len()];
+    for stage in &graph.order {
+        for id in graph.nodes_of(*stage) {
+            let Some(node) = graph.node(id) else { continue };
+            let declared = spec.stages.get(*stage as usize).map(|stage| stage.task.labels.clone());
+            let mut labels = declared.unwrap_or_default();
+            for take in &node.takes {
+                let of = match take {
+                    graph::Take::Input { input, element } => {
+                        spec.inputs.get(*input as usize).and_then(|it| it.labels.get(*element as usize)).cloned()
+                    }
+                    graph::Take::Output(earlier) => all.get(*earlier as usize).map(Labels::of_output),
+                };
+                of.iter().for_each(|of| labels.join(of));
+            }
+            if let Some(slot) = all.get_mut(id as usize) {
+                *slot = labels;
+            }
+        }
+    }
+    all
 }
 
 /// Why a pipeline cannot be taken as it is.

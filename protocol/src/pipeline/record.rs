@@ -16,6 +16,7 @@ use super::graph::NodeId;
 use super::run::Done;
 use super::spec::{PipelineId, PipelineSpec};
 use crate::id::{PeerId, TaskId};
+use crate::residency::Labels;
 use crate::store::{self, Change};
 use crate::task::spec::Payload;
 use crate::time::duration_us;
@@ -99,6 +100,9 @@ pub(super) struct NodeRecord {
     /// As which task its output is held elsewhere.
     #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
     pub(super) held_as: Option<TaskId>,
+    /// What is said of its output.
+    #[serde(rename = "lb", default, skip_serializing_if = "Labels::is_empty")]
+    pub(super) labels: Labels,
 }
 
 impl NodeRecord {
@@ -109,6 +113,7 @@ impl NodeRecord {
             output_bytes: self.output.bytes(),
             output: Some(self.output),
             executor: self.executor,
+            labels: self.labels,
             run_us: self.run_us,
             remembered: self.remembered,
             recorded: true,

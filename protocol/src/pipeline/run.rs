@@ -26,6 +26,7 @@ use crate::config::{INLINE_BYTES_MAX, RETENTION_MAX};
 use crate::id::{PeerId, TaskId};
 use crate::output::{TaskError, TaskResult};
 use crate::privacy::Refused;
+use crate::residency::Labels;
 use crate::task::spec::{Ending, Patience, Payload, TaskSpec};
 use crate::time::{Time, micros};
 
@@ -75,6 +76,8 @@ pub(super) struct Done {
     pub(super) output: Option<Payload>,
     pub(super) output_bytes: u64,
     pub(super) executor: PeerId,
+    /// What is said of its output.
+    pub(super) labels: Labels,
     pub(super) run_us: u64,
     /// Its output was known; it was not run.
     pub(super) remembered: bool,
@@ -248,6 +251,7 @@ impl Run {
         let gone: Vec<NodeId> = self.held_by_who_is_gone(node, me, is_here);
         let mut task = stage.task.clone();
         task.inputs = joined(inputs);
+        task.labels.join(&self.labels_of(node));
         task.deadline = self.deadline_in(now);
         task.patience = Patience::Endless;
         if task.policy.peer.is_none()
@@ -296,6 +300,24 @@ impl Run {
             }
         }
         if lost.is_empty() { Ok(inputs) } else { Err(lost) }
+    }
+
+    /// What is said of everything a node reads.
+    fn labels_of(&self, node: &Node) -> Labels {
+        let mut all = Labels::default();
+        for take in &node.takes {
+            let labels = match take {
+                Take::Input { input, element } => {
+                    self.spec.inputs.get(*input as usize).and_then(|it| it.labels.get(*element as usize))
+                }
+                Take::Output(earlier) => match self.nodes.get(*earlier as usize) {
+                    Some(NodeState::Done(done)) => Some(&done.labels),
+                    Some(_) | None => None,
+                },
+            };
+            labels.into_iter().for_each(|labels| all.join(labels));
+        }
+        all
     }
 
     fn held_by_who_is_gone(&self, node: &Node, me: PeerId, is_here: &dyn Fn(PeerId) -> bool) -> Vec<NodeId> {
@@ -390,6 +412,10 @@ impl Run {
         self.courses.get(id as usize).map_or(0, |course| course.handed)
     }
 
+    fn rests_of(&self, id: NodeId) -> u32 {
+        self.courses.get(id as usize).map_or(0, |course| course.rests)
+    }
+
     /// Times it was handed out.
     pub(super) fn runs_of(&self, id: NodeId) -> u32 {
         self.courses.get(id as usize).map_or(0, |course| course.runs)
@@ -404,6 +430,10 @@ impl Run {
             Ok(result) => self.ended_with(id, name, result),
             Err(TaskError::ShuttingDown) => Followed::Nothing,
             Err(error @ (TaskError::NoCandidate { .. } | TaskError::AllDeclined { .. })) => {
+                self.nobody(id, error.to_string(), Duration::ZERO)
+            }
+            // Its peers may have to say first what they understand; what they may not have they will not have later.
+            Err(error @ TaskError::Residency { .. }) if self.rests_of(id) < DOUBTFUL_RESTS => {
                 self.nobody(id, error.to_string(), Duration::ZERO)
             }
             Err(TaskError::Overloaded { held, retry_after }) => {
@@ -442,7 +472,7 @@ impl Run {
         };
         let output_bytes = result.report.output.bytes();
         let run_us = micros(result.report.run);
-        let (output, executor) = (Some(result.report.output), result.executor);
+        let (output, executor, labels) = (Some(result.report.output), result.executor, result.report.labels);
         let held_as = match (self.nodes.get(id as usize), &output) {
             (Some(NodeState::Running(task)), Some(Payload::Blob(blob))) if blob.holder == executor => Some(*task),
             _ => None,
@@ -452,6 +482,7 @@ impl Run {
             output,
             output_bytes,
             executor,
+            labels,
             run_us,
             remembered: false,
             recorded: false,
@@ -523,6 +554,14 @@ impl Run {
         }
         self.set(id, NodeState::Ready);
         Followed::Again
+    }
+
+    /// A node has its output without a run. It was made of the same bytes, of which other things may be said here.
+    pub(super) fn done_as_known(&mut self, id: NodeId, mut done: Done) {
+        let read = self.graph.node(id).map(|node| self.labels_of(node)).unwrap_or_default();
+        let declared = self.stage_of(id).map(|stage| stage.task.labels.clone()).unwrap_or_default();
+        [read, declared].iter().for_each(|labels| done.labels.join(labels));
+        self.done(id, done);
     }
 
     /// A node has its output: what waits for it goes on.

@@ -25,7 +25,7 @@ pub(in crate::pipeline) fn stage(name: &str) -> Stage {
 
 pub(in crate::pipeline) fn input(name: &str, elements: &[&str]) -> PipelineInput {
     let elements = elements.iter().map(|text| Payload::inline(text.as_bytes().to_vec())).collect();
-    PipelineInput { name: name.into(), elements }
+    PipelineInput { name: name.into(), elements, labels: Vec::new() }
 }
 
 pub(in crate::pipeline) fn wrote(output: &str, code: u32) -> TaskResult {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::TaskId;
 use crate::privacy::Export;
+use crate::residency::Labels;
 use crate::task::spec::{Payload, Priority, TaskSpec};
 use crate::time::optional_duration_us;
 
@@ -41,6 +42,9 @@ pub struct PipelineInput {
     /// One task an element where a stage is mapped over it; all of them, in order, where it is taken as a whole.
     #[serde(rename = "e")]
     pub elements: Vec<Payload>,
+    /// What is said of each element, in their order; nothing of any where this is shorter.
+    #[serde(rename = "lb", default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<Labels>,
 }
 
 /// One stage: a task, or one for each element of what it is mapped over.

@@ -176,6 +176,7 @@ pub(crate) fn test_load() -> LoadDigest {
         uplink_bits_per_s: 100_000_000,
         weights: crate::config::Weights::default(),
         price: 0.0,
+        understands_labels: true,
     }
 }
 

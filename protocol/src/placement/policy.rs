@@ -7,6 +7,7 @@ use core::fmt;
 
 use crate::certificate::{Member, Role};
 use crate::message::LoadDigest;
+use crate::residency::{Denial, Labels, Receiver, may_receive};
 use crate::sabotage::{self, Bug};
 use crate::task::spec::{CloudUse, TaskSpec};
 
@@ -28,6 +29,10 @@ pub enum Exclusion {
     },
     /// `cloud = never`.
     CloudNever,
+    /// It may not have what the task reads.
+    Residency(Denial),
+    /// What it would write may not come home.
+    OutputStays(Denial),
     /// It could not give the memory even when idle.
     Memory {
         /// What the task may claim, in bytes.
@@ -55,6 +60,8 @@ impl fmt::Display for Exclusion {
             Self::Role(role) => write!(f, "only {role} peers may run it"),
             Self::Label { key, value } => write!(f, "label {key}={value} missing in its certificate"),
             Self::CloudNever => f.write_str("--no-cloud is set"),
+            Self::Residency(denial) => denial.fmt(f),
+            Self::OutputStays(denial) => write!(f, "its output could not come home: {denial}"),
             Self::Memory { wanted_bytes, total_bytes } => {
                 write!(f, "the task needs {} MiB, it gives {}", wanted_bytes >> 20, total_bytes >> 20)
             }
@@ -69,6 +76,9 @@ impl fmt::Display for Exclusion {
     }
 }
 
+/// What exclusions by labels of data are counted as.
+pub(crate) const RESIDENCY_KIND: &str = "label of the data";
+
 impl Exclusion {
     /// A short name to count reasons by.
     pub fn kind(&self) -> &'static str {
@@ -78,6 +88,7 @@ impl Exclusion {
             Self::Role(_) => "other role",
             Self::Label { .. } => "missing label",
             Self::CloudNever => "no-cloud",
+            Self::Residency(_) | Self::OutputStays(_) => RESIDENCY_KIND,
             Self::Memory { .. } => "too little memory",
             Self::LoadUnknown => "load unknown",
             Self::AlreadyTried => "tried before",
@@ -86,6 +97,14 @@ impl Exclusion {
             Self::EdgeHasRoom => "edge has room",
         }
     }
+}
+
+/// Why what a task writes elsewhere could not come home, where it is to.
+pub fn output_stays(spec: &TaskSpec, home: &Member) -> Option<Denial> {
+    if spec.labels.is_empty() || spec.output.lease().is_some() {
+        return None;
+    }
+    may_receive(&Labels::of_output(&spec.labels), Receiver::of(home, true)).err()
 }
 
 /// Whether `member` may run a task at all, from what its certificate and its digest say.
@@ -105,6 +124,11 @@ pub fn check(spec: &TaskSpec, member: &Member, is_home: bool, load: Option<&Load
     }
     if policy.cloud == CloudUse::Never && member.role == Role::Cloud && !sabotage::is(Bug::IgnorePolicy) {
         return Err(Exclusion::CloudNever);
+    }
+    // Where everything is already nothing moves.
+    if !(is_home && spec.reads_only_at(member.peer)) {
+        let understands = is_home || load.is_some_and(|load| load.understands_labels);
+        may_receive(&spec.labels, Receiver::of(member, understands)).map_err(Exclusion::Residency)?;
     }
     let Some(load) = load else { return Err(Exclusion::LoadUnknown) };
     if load.memory_bytes < spec.limits.memory_bytes {

@@ -13,6 +13,7 @@ use crate::certificate::Role;
 use crate::config::RECORDED_CANDIDATES_MAX;
 use crate::id::PeerId;
 use crate::message::LoadDigest;
+use crate::residency::Denial;
 use crate::task::spec::{CloudUse, TaskSpec, Variant};
 use crate::time::millis;
 
@@ -29,6 +30,8 @@ pub struct Ranking<'a> {
     inputs: Inputs<'a>,
     places: Vec<Place>,
     admissible: usize,
+    /// Why what the task writes elsewhere could not come home, where it is to.
+    stays: Option<Denial>,
 }
 
 /// A build that the task allows, and what is the same of it at every site.
@@ -78,6 +81,7 @@ pub fn rank<'a>(spec: &'a TaskSpec, sites: &'a [Site<'a>], circumstances: &'a Ci
         inputs: Inputs::of(spec, sites, &circumstances.link, circumstances.holders),
         places: Vec::with_capacity(sites.len()),
         admissible: 0,
+        stays: sites.iter().find(|site| site.is_home).and_then(|home| policy::output_stays(spec, home.member)),
     };
     for (index, site) in (0u32..).zip(sites) {
         ranking.places.push(ranking.place(index, site));
@@ -172,6 +176,9 @@ impl<'a> Ranking<'a> {
     fn forbids(&self, site: &Site<'_>) -> Option<Exclusion> {
         if let Err(exclusion) = policy::check(self.spec, site.member, site.is_home, site.load) {
             return Some(exclusion);
+        }
+        if let Some(denial) = self.stays.as_ref().filter(|_| !site.is_home) {
+            return Some(Exclusion::OutputStays(denial.clone()));
         }
         self.circumstances.tried.contains_key(&site.member.peer).then_some(Exclusion::AlreadyTried)
     }

@@ -27,6 +27,14 @@ pub fn of_error(error: &TaskError) -> Problem {
             &format!("excluded: {reasons}"),
             "see each peer's reason with `shoal explain last`, and loosen the constraint",
         ),
+        TaskError::Residency { reasons, .. } => problem(
+            codes::RESIDENCY,
+            409,
+            title,
+            &format!("excluded: {reasons}"),
+            "see each peer's labels with `shoal policy check`, give a peer of the region its label (`shoal peer label PEER \
+             residency=REGION`), or leave the output where it is made (`--keep-output`)",
+        ),
         TaskError::AllDeclined { reasons, .. } => Problem {
             retryable: true,
             retry_after_ms: Some(1_000),

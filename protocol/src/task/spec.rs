@@ -13,6 +13,7 @@ use super::verification::Verify;
 use crate::certificate::Role;
 use crate::config;
 use crate::id::{BlobId, PeerId};
+use crate::residency::Labels;
 use crate::time::{duration_us, optional_duration_us};
 
 /// A task: a WASI preview-1 command module, what it reads, and the bounds it runs in.
@@ -57,6 +58,10 @@ pub struct TaskSpec {
     /// What becomes of its output.
     #[serde(rename = "o", default, skip_serializing_if = "OutputUse::is_return")]
     pub output: OutputUse,
+    /// What is said of the data it reads, all of it together, as far as its home knows: of whom it may be run by, and where
+    /// what it writes may go. Not the labels that its executor must have: those are in the policy.
+    #[serde(rename = "lb", default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
 }
 
 /// What becomes of a task's standard output.
@@ -391,7 +396,13 @@ impl TaskSpec {
             patience: Patience::default(),
             verify: Verify::default(),
             output: OutputUse::default(),
+            labels: Labels::default(),
         }
+    }
+
+    /// Whether a peer has everything it reads, so that nothing moves when it is run there.
+    pub fn reads_only_at(&self, peer: PeerId) -> bool {
+        self.inputs.iter().all(|input| input.blob().is_none_or(|blob| blob.holder == peer))
     }
 
     /// Total size of standard input.
@@ -485,6 +496,9 @@ pub struct RunReport {
     /// Greatest linear memory, in bytes.
     #[serde(rename = "m", default, skip_serializing_if = "is_zero")]
     pub memory_bytes: u64,
+    /// What is said of everything that it read, and so of what it wrote.
+    #[serde(rename = "lb", default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
 }
 
 fn is_zero(value: &u64) -> bool {
@@ -527,7 +541,7 @@ impl RunReport {
     /// The report of a task that never ran.
     pub fn without_run(ending: Ending) -> Self {
         let output = Payload::inline(Vec::new());
-        Self { ending, output, log: Vec::new(), run: Duration::ZERO, memory_bytes: 0 }
+        Self { ending, output, log: Vec::new(), run: Duration::ZERO, memory_bytes: 0, labels: Labels::default() }
     }
 }
 

@@ -42,7 +42,7 @@ pub enum Promise {
     Convergence,
     /// Once faults stop, what is handed in is taken on and ends as it should.
     Works,
-    /// I10: no task runs where its user does not allow.
+    /// I10: no task runs where its user does not allow, and no byte goes where its labels do not.
     Residency,
     /// I11: the same seed gives the same trace.
     Determinism,

@@ -97,6 +97,8 @@ impl Edition {
                 let added_since = |key: &str| match key {
                     // What a digest foretells.
                     "su" | "tu" | "sn" | "ar" | "d" => is_digest,
+                    // What is said of data, and that it is understood.
+                    "lb" => true,
                     _ => false,
                 };
                 let left_out: Vec<bool> =

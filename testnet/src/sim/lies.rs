@@ -128,6 +128,7 @@ fn forged(attempt: TaskRef, kept: bool, rng: &mut impl Rng) -> Message {
         log: Vec::new(),
         run: Duration::from_millis(1),
         memory_bytes: 0,
+        labels: Default::default(),
     };
     let mut load = nonsense(rng);
     load.speed = 1.0;
@@ -226,6 +227,7 @@ fn nonsense(rng: &mut impl Rng) -> LoadDigest {
             compute: any_number(rng),
         },
         price: any_number(rng),
+        understands_labels: true,
     }
 }
 

@@ -13,6 +13,7 @@
 //! | `editions.rs` | what do peers of other versions say and write? |
 //! | `lies.rs` | what does a peer say that lies? |
 //! | `forgers.rs` | what does a machine answer that does not compute? |
+//! | `marks.rs` | where may these bytes be? |
 //! | `lures.rs` | what does a peer say and do that wants work it will not do? |
 //! | `workers.rs` | what can happen at the same time? |
 //!
@@ -40,6 +41,7 @@ pub mod liars;
 mod lies;
 mod links;
 mod lures;
+pub mod marks;
 pub mod matrix;
 pub mod membership;
 mod network;
@@ -47,6 +49,7 @@ mod node;
 pub mod pipelines;
 pub mod place;
 pub mod report;
+pub mod residency;
 mod shard;
 pub mod variants;
 mod workers;
@@ -71,6 +74,7 @@ use self::event::Event;
 pub use self::forgers::{Forger, Forgery};
 use self::hash::FastMap;
 pub use self::lures::Lure;
+use self::marks::{Leak, Mark, REGIONS};
 pub use self::network::{Link, Network};
 use self::node::{Identity, Node};
 use self::shard::{Common, Shard};
@@ -117,8 +121,10 @@ impl Made {
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (task, bytes) = bytes.split_first_chunk()?;
         let (epoch, bytes) = bytes.split_first_chunk()?;
+        // A mark may follow.
+        let (index, _) = bytes.split_first_chunk()?;
         let attempt = TaskRef { task: TaskId(*task), epoch: u64::from_le_bytes(*epoch) };
-        Some(Self { attempt, index: usize::try_from(u64::from_le_bytes(bytes.try_into().ok()?)).ok()? })
+        Some(Self { attempt, index: usize::try_from(u64::from_le_bytes(*index)).ok()? })
     }
 }
 
@@ -234,6 +240,9 @@ impl Sim {
                 lures: BTreeMap::new(),
                 forges: false,
                 watches_awards: false,
+                regions: Vec::new(),
+                marked: BTreeMap::new(),
+                watches_marks: false,
             },
             shards: vec![Shard::new(0, 1, Some(Box::default()))],
             shortest: Duration::ZERO,
@@ -424,6 +433,34 @@ impl Sim {
             shard.nodes.push(node);
         }
         index
+    }
+
+    /// Has the certificate of a machine, which has not started yet, say in which of [`REGIONS`] it is.
+    pub fn settle(&mut self, index: usize, region: usize) {
+        let Some(identity) = self.common.identities.get_mut(index) else { return };
+        if let Some(name) = REGIONS.get(region) {
+            identity.member.labels.insert(shoal_protocol::residency::RESIDENCY.to_owned(), (*name).to_owned());
+        }
+        if self.common.regions.len() <= index {
+            self.common.regions.resize(index + 1, None);
+        }
+        self.common.regions[index] = Some(region);
+    }
+
+    /// There is a blob of marked data; whoever holds it has its manifest.
+    pub fn mark_blob(&mut self, id: BlobId, mark: Mark) {
+        self.common.marked.insert(id, mark);
+        self.watch_marks();
+    }
+
+    /// Everything that is sent is searched for marks.
+    pub fn watch_marks(&mut self) {
+        self.common.watches_marks = true;
+    }
+
+    /// Marked data that reached who may not have it, since the last call.
+    pub fn take_leaks(&mut self) -> Vec<Leak> {
+        self.shards.iter_mut().flat_map(|shard| shard.leaks.drain(..)).collect()
     }
 
     /// Starts a peer that remembers these others from an earlier life, as a daemon does from its disk. They must have been

@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use shoal_protocol::certificate::{Issuer, Member, SignedRecord};
 use shoal_protocol::message::TaskRef;
-use shoal_protocol::output::Judgement;
+use shoal_protocol::output::{Execution, Judgement};
+use shoal_protocol::residency::{Labels, Receiver, may_receive};
 use shoal_protocol::store::{Change, Ticket};
 use shoal_protocol::task::spec::{BlobRef, Ending, Payload, RunReport};
 use shoal_protocol::{BlobId, Event as News, Input, MeshId, Message, Output, Peer, PeerId, TaskId, Time};
@@ -23,6 +24,7 @@ use super::hash::FastMap;
 use super::lies::{self, Gossip};
 use super::links::{Call, Opened};
 use super::lures::Lure;
+use super::marks::{Leak, Mark};
 use super::network::{self, Network};
 use super::node::{self, Identity, Node};
 use super::{Awarded, Belief, Ended, Judged, Made, Ran, TODAY_UNIX_S, TaskNews, Told, Work};
@@ -119,9 +121,18 @@ pub(super) struct Common {
     /// Whether answers may be wrong: then they are kept.
     pub(super) forges: bool,
     pub(super) watches_awards: bool,
+    /// In which region each machine is, by index; in none beyond the last.
+    pub(super) regions: Vec<Option<usize>>,
+    /// Blobs of marked data.
+    pub(super) marked: BTreeMap<BlobId, Mark>,
+    pub(super) watches_marks: bool,
 }
 
 impl Common {
+    fn region(&self, index: usize) -> Option<usize> {
+        self.regions.get(index).copied().flatten()
+    }
+
     pub(super) fn id(&self, index: usize) -> PeerId {
         self.ids.get(index).copied().unwrap_or(PeerId([0; 32]))
     }
@@ -157,6 +168,7 @@ pub(super) struct Shard {
     /// Unfinished tasks and their homes.
     pub(super) open: BTreeMap<TaskId, usize>,
     pub(super) ended: HashMap<TaskId, Ended>,
+    pub(super) leaks: Vec<Leak>,
     /// Kept in quick runs only.
     pub(super) runs: Vec<Ran>,
     /// When the input of each task that moved had left its home; kept where uplinks are modelled.
@@ -186,6 +198,7 @@ impl Shard {
             judged: Vec::new(),
             open: BTreeMap::new(),
             ended: HashMap::new(),
+            leaks: Vec::new(),
             runs: Vec::new(),
             departed: HashMap::new(),
             trace,
@@ -471,7 +484,7 @@ impl Shard {
                 let (attempt, receipt) = (receipt.attempt, identity.sign(&receipt));
                 self.given(Duration::ZERO, index, Input::Signed { attempt, receipt });
             }
-            Output::Execute(execution) => self.execute(common, index, execution.attempt, execution.module),
+            Output::Execute(execution) => self.execute(common, index, *execution),
             Output::Abort(attempt) => {
                 let ran = self.node_mut(index).is_some_and(|node| node.running.remove(&attempt));
                 let it = |ran: &&mut Ran| ran.attempt == attempt && ran.index == index;
@@ -505,6 +518,7 @@ impl Shard {
                 | News::PeerRevoked { .. }
                 | News::RevocationsForked { .. }
                 | News::AnswerNotBelieved { .. }
+                | News::Withheld { .. }
                 | News::PipelineChanged { .. },
             ) => {}
             // Who hands in pipelines looks at what became of them (`sim/pipelines/`).
@@ -601,7 +615,30 @@ impl Shard {
         assert!(!broken, "seed {}: peer {from} gives work to the revoked peer {to}", common.seed);
     }
 
+    /// I10: no byte that is marked reaches a machine that may not have it, nor one of a version that knows nothing of labels.
+    fn look_for_marks(&mut self, common: &Common, (from, to): (usize, usize), message: &Message) {
+        // Most of what is said, and it has no room for data.
+        if !common.watches_marks || matches!(message, Message::Beat(_) | Message::Ping(_) | Message::Pong(_)) {
+            return;
+        }
+        // What a machine does that lies is not promised.
+        if common.lied.contains(&from) {
+            return;
+        }
+        let Some(mark) = Mark::find(&message.encode()) else { return };
+        if !self.may_have(common, to, mark) {
+            self.leaks.push(Leak { at: self.now, from, to, what: message.kind() });
+        }
+    }
+
+    fn may_have(&self, common: &Common, index: usize, mark: Mark) -> bool {
+        // Machines of other shards are of this version: editions are for small meshes.
+        let is_aware = self.node(index).is_none_or(|node| node.edition != Edition::Previous);
+        is_aware && mark.allows(common.region(index))
+    }
+
     fn transmit(&mut self, common: &Common, from: usize, to: usize, message: Message) {
+        self.look_for_marks(common, (from, to), &message);
         let now = self.now;
         let is_result = matches!(message, Message::Outcome(_));
         let award = match &message {
@@ -694,6 +731,12 @@ impl Shard {
                 let result = Err("the holder is not connected".to_owned());
                 return self.given(Duration::ZERO, index, Input::Fetched { attempt, result });
             };
+            if let Some(mark) = common.marked.get(&blob.id).copied()
+                && !self.serves(common, (holder, index), mark)
+            {
+                let result = Err("its labels do not let this peer have it".to_owned());
+                return self.given(Duration::ZERO, index, Input::Fetched { attempt, result });
+            }
             let mut left = self.now + common.network.delay(index, holder);
             // Uplinks are modelled in one shard only.
             if common.network.models_uplinks()
@@ -705,6 +748,17 @@ impl Shard {
             there = there.max(left + common.network.delay(holder, index));
         }
         self.given(there.since(self.now), index, Input::Fetched { attempt, result: Ok(()) });
+    }
+
+    /// Whether a holder sends a blob of marked data, as its blob server would decide; and whether that was right.
+    fn serves(&mut self, common: &Common, (holder, to): (usize, usize), mark: Mark) -> bool {
+        let Some(member) = common.member(to) else { return false };
+        let is_aware = self.node(to).is_none_or(|node| node.edition != Edition::Previous);
+        let is_served = may_receive(&mark.labels(), Receiver::of(&member, is_aware)).is_ok();
+        if is_served && !self.may_have(common, to, mark) {
+            self.leaks.push(Leak { at: self.now, from: holder, to, what: "blob" });
+        }
+        is_served
     }
 
     /// The verdict on a record that a neighbour sent.
@@ -720,7 +774,9 @@ impl Shard {
         Some(Input::RecordVerified { record, member: certificate.member(), addresses, sequence })
     }
 
-    fn execute(&mut self, common: &Common, index: usize, attempt: TaskRef, module: BlobId) {
+    fn execute(&mut self, common: &Common, index: usize, execution: Execution) {
+        let Execution { attempt, module, inputs, .. } = execution;
+        let (labels, mark) = what_is_read(common, &inputs);
         let unscripted = Work { run: Duration::from_millis(1), output_bytes: None };
         let mut work = common.works.get(&attempt.task).copied().unwrap_or(unscripted);
         work.run = common.modules.get(&module).copied().unwrap_or(work.run);
@@ -738,8 +794,9 @@ impl Shard {
             None if common.keeps_tasks => Made { attempt, index }.to_bytes(),
             None => attempt.task.0.to_vec(),
         };
+        let output = mark.map_or(output.clone(), |mark| [output, mark.bytes()].concat());
         let output = Payload::inline(output);
-        let report = RunReport { ending: Ending::Exited(0), output, log: Vec::new(), run, memory_bytes: 0 };
+        let report = RunReport { ending: Ending::Exited(0), output, log: Vec::new(), run, memory_bytes: 0, labels };
         let report = Box::new(lure.map_or(report.clone(), |lure| lure.report(work.run, report)));
         let process = node.process;
         if quick {
@@ -747,4 +804,14 @@ impl Shard {
         }
         self.cause(index, now + run, index, Event::RunEnded { process, attempt, report });
     }
+}
+
+/// What the manifests of blobs here say of a run's input, as a driver finds it; and the mark of what it writes.
+fn what_is_read(common: &Common, inputs: &[Payload]) -> (Labels, Option<Mark>) {
+    let of_blob = |id: BlobId| common.marked.get(&id).copied();
+    let mut labels = Labels::default();
+    for mark in inputs.iter().filter_map(Payload::blob).filter_map(|blob| of_blob(blob.id)) {
+        labels.join(&mark.labels());
+    }
+    (labels, Mark::of_inputs(inputs, of_blob))
 }

@@ -62,6 +62,9 @@ impl fmt::Display for Line {
             Happening::Garbage { peer, reason } => {
                 write!(f, "{}  from {}…  {reason}", "garbage".yellow(), peer.short())
             }
+            Happening::Withheld { peer, what, why, .. } => {
+                write!(f, "{}  {what} from {}…  {why}", "withheld".yellow(), peer.short())
+            }
             Happening::StoreDamaged { task, why } => {
                 let task = task.map_or_else(|| "the store".to_owned(), |task| format!("task {}", format::task(task)));
                 write!(f, "{}  {task}  {why}", "damaged".red())

@@ -32,7 +32,9 @@ pub(crate) struct Blobs(pub(crate) Listing<BlobView>);
 
 impl fmt::Display for Blobs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = Table::new(["SIZE", "KIND", "KEPT", "BLOB"]);
+        // A column of its own would be empty for most.
+        let is_labelled = self.0.items.iter().any(|blob| !blob.labels.is_empty());
+        let mut table = Table::new(["SIZE", "KIND", "KEPT", "BLOB", if is_labelled { "LABELS" } else { "" }]);
         for blob in &self.0.items {
             table.row([
                 Cell::from(format::bytes(blob.bytes)),
@@ -43,6 +45,7 @@ impl fmt::Display for Blobs {
                 }),
                 Cell::from(if blob.pinned { "pinned" } else { "" }),
                 Cell::from(blob.id.to_string()),
+                Cell::from(format::labels(&blob.labels)),
             ]);
         }
         table.fmt(f)

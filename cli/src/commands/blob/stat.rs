@@ -55,6 +55,13 @@ impl fmt::Display for Shown {
             count => kept.push(format!("the output of {count} tasks, left here for their homes")),
         }
         line("kept", if kept.is_empty() { "until room is wanted".to_owned() } else { kept.join(", ") })?;
+        if !stat.labels.is_empty() {
+            line("labels", format::labels(&stat.labels))?;
+        }
+        if !stat.owners.is_empty() {
+            let owners = stat.owners.iter().map(|owner| owner.name.as_str()).collect::<Vec<_>>();
+            line("says", owners.join(", "))?;
+        }
         if stat.is_module {
             line("kind", "module".to_owned())?;
         }

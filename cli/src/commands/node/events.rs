@@ -107,6 +107,9 @@ impl fmt::Display for Line {
                 };
                 write!(f, "peer {}  {} for {for_s} s", self.name(peer), follows.red())
             }
+            Event::Withheld { peer, what, why, .. } => {
+                write!(f, "{what} was withheld from {}: {why}", self.name(peer))
+            }
             Event::RecordDamaged { task, why } => {
                 let task = task.map_or_else(|| "something".to_owned(), format::task);
                 write!(f, "the record of {task} is {}: {why}", "damaged".red())

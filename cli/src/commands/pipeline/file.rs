@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use shoal_protocol::api::{InputRequest, PipelineRequest, StageRequest, TaskRequest, VariantRequest, codes};
+use shoal_protocol::api::{
+    InputRequest, LabelsRequest, PipelineRequest, StageRequest, TaskRequest, VariantRequest, codes,
+};
 use shoal_protocol::certificate::Role;
 use shoal_protocol::pipeline::graph::{ELEMENTS_MAX, Graph};
 use shoal_protocol::pipeline::spec::{PipelineInput, PipelineSpec, Stage, StageKind, When};
@@ -26,10 +28,10 @@ const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// A pipeline ready to be handed in.
 #[derive(Debug)]
-pub(super) struct Prepared {
-    pub(super) request: PipelineRequest,
+pub(crate) struct Prepared {
+    pub(crate) request: PipelineRequest,
     /// What it names that is here.
-    pub(super) blobs: Vec<LocalBlob>,
+    pub(crate) blobs: Vec<LocalBlob>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -49,24 +51,85 @@ struct Document {
     stages: Vec<StageEntry>,
 }
 
-/// `"file"`, `["file", …]`, `{ text = "…" }`, `{ directory = "…" }`, `{ lines = "file" }`.
+/// `"file"`, `["file", …]`, or a table: `{ text = "…" }`, `{ directory = "…" }`, `{ file = "…", residency = ["eu"] }`.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum InputEntry {
     One(String),
     Several(Vec<String>),
-    Made(Made),
+    Described(Box<Described>),
 }
 
+/// Where an input comes from, by one of the first five keys, and what is said of it.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "lowercase", deny_unknown_fields)]
-enum Made {
+#[serde(deny_unknown_fields)]
+struct Described {
     /// These bytes.
-    Text(String),
+    text: Option<String>,
     /// Each file in it, by name.
-    Directory(PathBuf),
+    directory: Option<PathBuf>,
     /// Each line of it.
+    lines: Option<PathBuf>,
+    /// This one.
+    file: Option<String>,
+    /// These, one after the other.
+    files: Option<Vec<String>>,
+    /// Where it may be.
+    #[serde(default)]
+    residency: Names,
+    /// What kind of data it is.
+    #[serde(default)]
+    class: Names,
+    /// How long it may be read.
+    ttl: Option<String>,
+}
+
+/// `"eu"`, or `["eu", "ch"]`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Names {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self::Several(Vec::new())
+    }
+}
+
+impl Names {
+    fn all(self) -> Vec<String> {
+        match self {
+            Self::One(name) => vec![name],
+            Self::Several(names) => names,
+        }
+    }
+}
+
+/// What elements are made of.
+enum Made {
+    Text(String),
+    Directory(PathBuf),
     Lines(PathBuf),
+    Files(Vec<String>),
+}
+
+impl Described {
+    /// Its source, and what is said of it; nothing where there is no source, or several.
+    fn split(self) -> Option<(Made, LabelsRequest, Option<String>)> {
+        let labels = LabelsRequest { residency: self.residency.all(), class: self.class.all(), ttl_ms: None };
+        let sources = [
+            self.text.map(Made::Text),
+            self.directory.map(Made::Directory),
+            self.lines.map(Made::Lines),
+            self.file.map(|file| Made::Files(vec![file])),
+            self.files.map(Made::Files),
+        ];
+        let mut sources = sources.into_iter().flatten();
+        let source = sources.next().filter(|_| sources.next().is_none())?;
+        Some((source, labels, self.ttl))
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -179,7 +242,7 @@ impl Source<'_> {
 }
 
 /// Reads a file and everything it names.
-pub(super) fn prepare(path: &Path) -> Result<Prepared, Failure> {
+pub(crate) fn prepare(path: &Path) -> Result<Prepared, Failure> {
     let size = std::fs::metadata(path).map_err(|error| Failure::read(path, &error))?.len();
     if size > FILE_BYTES_MAX {
         return Err(Failure::usage(format!("`{}` is too large for a pipeline", path.display())));
@@ -191,11 +254,15 @@ pub(super) fn prepare(path: &Path) -> Result<Prepared, Failure> {
         source.wrong(line, error.message()).fix("see the keys there are in docs/pipelines.md")
     })?;
     let mut blobs = Vec::new();
-    let mut inputs = BTreeMap::new();
+    let (mut inputs, mut labels) = (BTreeMap::new(), BTreeMap::new());
     for (name, entry) in document.inputs {
-        let (requests, more) = elements(&source, &name, entry)?;
-        blobs.extend(more);
-        inputs.insert(name, requests);
+        let (made, said) = described(&source, &name, entry)?;
+        let (requests, more) = elements(&source, &name, made)?;
+        blobs.extend(more.into_iter().map(|blob| blob.labelled(&said)));
+        inputs.insert(name.clone(), requests);
+        if !said.is_empty() {
+            labels.insert(name, said);
+        }
     }
     let mut stages = Vec::with_capacity(document.stages.len());
     for entry in document.stages {
@@ -211,6 +278,7 @@ pub(super) fn prepare(path: &Path) -> Result<Prepared, Failure> {
     let request = PipelineRequest {
         name: document.name.unwrap_or(stem),
         inputs,
+        labels,
         stages,
         deadline_ms: duration("deadline", document.deadline)?,
         priority: document.priority,
@@ -248,6 +316,7 @@ fn check_graph(source: &Source<'_>, request: &PipelineRequest) -> Result<(), Fai
     let input = |(name, elements): (&String, &Vec<InputRequest>)| PipelineInput {
         name: name.clone(),
         elements: elements.iter().map(|_| Payload::inline(Vec::new())).collect(),
+        labels: Vec::new(),
     };
     let spec = PipelineSpec {
         inputs: request.inputs.iter().map(input).collect(),
@@ -260,25 +329,36 @@ fn check_graph(source: &Source<'_>, request: &PipelineRequest) -> Result<(), Fai
     Err(source.wrong(line, error.to_string()).fix(error.hint()))
 }
 
-fn elements(
-    source: &Source<'_>,
-    name: &str,
-    entry: InputEntry,
-) -> Result<(Vec<InputRequest>, Vec<LocalBlob>), Failure> {
+/// Where an input comes from, and what is said of it.
+fn described(source: &Source<'_>, name: &str, entry: InputEntry) -> Result<(Made, LabelsRequest), Failure> {
+    let described = match entry {
+        InputEntry::One(file) => return Ok((Made::Files(vec![file]), LabelsRequest::default())),
+        InputEntry::Several(files) => return Ok((Made::Files(files), LabelsRequest::default())),
+        InputEntry::Described(described) => *described,
+    };
+    let wrong = |why: &str| source.wrong(None, format!("input `{name}` {why}"));
+    let Some((made, labels, ttl)) = described.split() else {
+        let fix = "give it one of: text, file, files, directory, lines";
+        return Err(wrong("has no source, or several").fix(fix));
+    };
+    let ttl = ttl.map(|text| parse_duration(&text)).transpose().map_err(|why| wrong(&format!("`ttl`: {why}")))?;
+    Ok((made, LabelsRequest { ttl_ms: ttl.map(whole_millis), ..labels }))
+}
+
+fn elements(source: &Source<'_>, name: &str, made: Made) -> Result<(Vec<InputRequest>, Vec<LocalBlob>), Failure> {
     let what = format!("input `{name}`");
     let placed = |failure: Failure| source.placed(None, &what, failure);
-    let files = match entry {
-        InputEntry::One(file) => vec![file],
-        InputEntry::Several(files) => files,
-        InputEntry::Made(Made::Text(text)) => return Ok((vec![InputRequest::Text(text)], Vec::new())),
-        InputEntry::Made(Made::Directory(directory)) => {
+    let files = match made {
+        Made::Files(files) => files,
+        Made::Text(text) => return Ok((vec![InputRequest::Text(text)], Vec::new())),
+        Made::Directory(directory) => {
             let directory = source.beside(&directory.to_string_lossy());
             let read = std::fs::read_dir(&directory).map_err(|error| placed(Failure::read(&directory, &error)))?;
             let mut files: Vec<PathBuf> = read.flatten().map(|it| it.path()).filter(|path| path.is_file()).collect();
             files.sort();
             return read_each(files.into_iter().map(InputArgument::File)).map_err(placed);
         }
-        InputEntry::Made(Made::Lines(file)) => {
+        Made::Lines(file) => {
             let file = source.beside(&file.to_string_lossy());
             let text = std::fs::read_to_string(&file).map_err(|error| placed(Failure::read(&file, &error)))?;
             let lines: Vec<InputRequest> =

@@ -1,7 +1,7 @@
 //! Verbs about pipelines.
 
 mod cancel;
-mod file;
+pub(crate) mod file;
 mod lines;
 mod plan;
 mod run;

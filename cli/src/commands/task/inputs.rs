@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use hyper::body::Bytes;
-use shoal_protocol::api::{InputRequest, codes};
+use shoal_protocol::api::{InputRequest, LabelsRequest, codes};
 use shoal_protocol::config::{INLINE_BYTES_MAX, INPUT_BYTES_MAX};
 use shoal_protocol::id::BlobId;
 
@@ -24,6 +24,7 @@ pub(crate) struct LocalBlob {
     pub(crate) id: BlobId,
     name: String,
     source: Source,
+    labels: LabelsRequest,
 }
 
 #[derive(Debug, Clone)]
@@ -34,13 +35,22 @@ enum Source {
 
 impl LocalBlob {
     pub(crate) fn in_memory(name: String, bytes: Vec<u8>) -> Self {
-        Self { id: BlobId::of(&bytes), name, source: Source::Memory(bytes.into()) }
+        Self::new(BlobId::of(&bytes), name, Source::Memory(bytes.into()))
+    }
+
+    fn new(id: BlobId, name: String, source: Source) -> Self {
+        Self { id, name, source, labels: LabelsRequest::default() }
+    }
+
+    /// The same, of which this is said.
+    pub(crate) fn labelled(self, labels: &LabelsRequest) -> Self {
+        Self { labels: labels.clone(), ..self }
     }
 
     async fn upload(&self, client: &Client, printer: Printer) -> Result<(), Failure> {
         let stored = match &self.source {
-            Source::Memory(bytes) => client.put_blob(bytes.clone()).await?,
-            Source::File(path) => upload_file(client, printer, path).await?,
+            Source::Memory(bytes) => client.put_labelled_blob(bytes.clone(), &self.labels).await?,
+            Source::File(path) => upload_file(client, printer, path, &self.labels).await?,
         };
         if stored.id != self.id {
             return Err(Failure::new(Exit::Usage, own::CHANGED, format!("`{}` changed while it was read", self.name))
@@ -113,7 +123,7 @@ impl Inputs {
         std::fs::File::open(path).and_then(|file| hasher.update_reader(file).map(drop)).map_err(failed)?;
         let id = BlobId(*hasher.finalize().as_bytes());
         self.requests.push(InputRequest::Blob(id));
-        self.blobs.push(LocalBlob { id, name, source: Source::File(path.to_owned()) });
+        self.blobs.push(LocalBlob::new(id, name, Source::File(path.to_owned())));
         Ok(())
     }
 

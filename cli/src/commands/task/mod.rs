@@ -7,7 +7,7 @@ pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod module;
 mod output;
-mod request;
+pub(crate) mod request;
 pub(crate) mod result;
 pub(crate) mod run;
 pub(crate) mod show;

@@ -10,15 +10,18 @@ use shoal_protocol::task::verification::Verify;
 
 use super::inputs::{InputArgument, Inputs, LocalBlob};
 use super::module::Module;
+use crate::commands::labels::LabelArguments;
 use crate::error::Failure;
 use crate::format::{parse_bytes, parse_duration, parse_label};
 
 /// What a task reads, what it may use, and where it may run.
 #[derive(Debug, clap::Args)]
-pub(super) struct TaskArguments {
+pub(crate) struct TaskArguments {
     /// Standard input: a file, `-`, or b3:HASH; repeat to have several read one after the other
     #[arg(short, long = "input", value_name = "FILE", value_parser = InputArgument::parse)]
     inputs: Vec<InputArgument>,
+    #[command(flatten)]
+    labels: LabelArguments,
     /// Memory it may use, as in 64Mi
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     mem: Option<u64>,
@@ -147,15 +150,15 @@ fn parse_cloud(text: &str) -> Result<CloudUse, String> {
 
 /// A task ready to be handed in.
 #[derive(Debug)]
-pub(super) struct Prepared {
-    pub(super) request: TaskRequest,
+pub(crate) struct Prepared {
+    pub(crate) request: TaskRequest,
     /// What it names that is here.
-    pub(super) blobs: Vec<LocalBlob>,
+    pub(crate) blobs: Vec<LocalBlob>,
 }
 
 impl TaskArguments {
     /// Reads module and inputs and states the request.
-    pub(super) fn prepare(self, module: &str, args: Vec<String>) -> Result<Prepared, Failure> {
+    pub(crate) fn prepare(self, module: &str, args: Vec<String>) -> Result<Prepared, Failure> {
         let main = Module::find(module)?;
         let name = main.name.clone();
         let mut blobs: Vec<LocalBlob> = main.blob.into_iter().collect();
@@ -169,7 +172,8 @@ impl TaskArguments {
 
         let arguments = if self.inputs.is_empty() { InputArgument::implied() } else { self.inputs };
         let inputs = Inputs::read(&arguments)?;
-        blobs.extend(inputs.blobs);
+        let said = self.labels.request(None);
+        blobs.extend(inputs.blobs.into_iter().map(|blob| blob.labelled(&said)));
 
         let mut peer = self.peer;
         let mut labels = std::collections::BTreeMap::new();
@@ -203,6 +207,8 @@ impl TaskArguments {
             start_within_ms: self.start_within.map(whole_millis),
             verify: self.verify.map(|verify| verify.to_string()),
             keep_output: self.keep_output,
+            residency: said.residency,
+            class: said.class,
             durable: 0,
             retention_ms: None,
             idempotency_key: self.idempotency_key,

@@ -17,7 +17,12 @@ fn content(size: usize) -> Vec<u8> {
     (0..size).map(|i| ((i * 31) >> 4) as u8).collect()
 }
 
-fn server(of: &Fixture) -> BlobServer {
+/// A peer whose certificate says nothing of where it is.
+pub(super) fn asker(peer: PeerId) -> Asker {
+    Asker { peer, certified: BTreeMap::new() }
+}
+
+pub(super) fn server(of: &Fixture) -> BlobServer {
     BlobServer::new(of.store.clone(), ServeLimits::default(), Pace::default())
 }
 
@@ -97,7 +102,7 @@ async fn part(from: &Fixture, download: &Download, cut_at: u64, spoil_at: u64) -
     let mut wire = Wire { cut_at, spoil_at, ..Wire::sound(asking) };
     let of = server(from);
     let serving = async {
-        let _ = of.serve(PEER, &mut holding).await;
+        let _ = of.serve(&asker(PEER), &mut holding).await;
     };
     let taking = async {
         let result = download.run(&mut wire).await;
@@ -289,7 +294,8 @@ async fn a_blob_that_is_not_there_or_corrupt_is_refused() {
 
     for id in [corrupt.id, BlobId::of(b"never")] {
         let (mut asking, mut holding) = duplex(64);
-        let (served, fetched) = tokio::join!(server.serve(PEER, &mut holding), fetch(&mut asking, id, 7, &to.store));
+        let (served, fetched) =
+            tokio::join!(server.serve(&asker(PEER), &mut holding), fetch(&mut asking, id, 7, &to.store));
         assert!(matches!(served, Err(TransferError::Store(_))));
         assert!(matches!(fetched, Err(TransferError::NotThere(_))));
     }
@@ -304,7 +310,7 @@ async fn a_damaged_tree_is_made_anew_and_a_damaged_blob_set_aside() {
         let (mut asking, mut holding) = duplex(1 << 16);
         let server = server(&from);
         let fetching = fetch(&mut asking, stored.id, stored.bytes, &to.store);
-        let (served, fetched) = tokio::join!(server.serve(PEER, &mut holding), fetching);
+        let (served, fetched) = tokio::join!(server.serve(&asker(PEER), &mut holding), fetching);
         fetched.map(|()| assert_eq!(to.store.read(stored.id).unwrap(), bytes)).map_err(|_| served.unwrap_err())
     };
     get().await.unwrap();
@@ -335,7 +341,7 @@ async fn an_unexpected_size_is_refused_before_the_first_byte() {
         fetched
     };
 
-    let (_, fetched) = tokio::join!(server.serve(PEER, &mut holding), asked);
+    let (_, fetched) = tokio::join!(server.serve(&asker(PEER), &mut holding), asked);
 
     assert!(matches!(fetched, Err(TransferError::UnexpectedSize { expected: 9, announced: 7 })), "{fetched:?}");
     assert_eq!(to.store.usage().0, 0);
@@ -373,7 +379,7 @@ async fn garbage_and_other_versions_are_refused_on_both_sides() {
     for bytes in [&endless_header[..], &not_cbor] {
         let (mut asking, mut holding) = duplex(1_024);
         asking.write_all(bytes).await.unwrap();
-        assert!(matches!(server.serve(PEER, &mut holding).await, Err(TransferError::Protocol(_))));
+        assert!(matches!(server.serve(&asker(PEER), &mut holding).await, Err(TransferError::Protocol(_))));
 
         let (mut asking, mut holding) = duplex(1_024);
         holding.write_all(bytes).await.unwrap();
@@ -384,7 +390,7 @@ async fn garbage_and_other_versions_are_refused_on_both_sides() {
     let body = cbor::encode(&std::collections::BTreeMap::from([("v", 9)]));
     asking.write_u16(body.len() as u16).await.unwrap();
     asking.write_all(&body).await.unwrap();
-    assert!(server.serve(PEER, &mut holding).await.is_err());
+    assert!(server.serve(&asker(PEER), &mut holding).await.is_err());
 }
 
 #[tokio::test]
@@ -394,7 +400,7 @@ async fn a_silent_stream_is_given_up() {
     let (mut asking, mut holding) = duplex(1_024);
 
     // Neither side of this pair says what the other waits for.
-    let served = server.serve(PEER, &mut holding).await;
+    let served = server.serve(&asker(PEER), &mut holding).await;
     assert!(matches!(served, Err(TransferError::Stalled { .. })), "{served:?}");
     let (mut quiet, _holding) = duplex(1_024);
     let fetched = fetch(&mut quiet, BlobId::of(b"x"), 1, &fixture.store).await;
@@ -413,7 +419,7 @@ async fn transfers_are_capped_per_peer_and_in_all() {
     for peer in [PEER, other] {
         let (asking, mut holding) = duplex(1_024);
         let of_peer = server.clone();
-        let serving = tokio::spawn(async move { of_peer.serve(peer, &mut holding).await });
+        let serving = tokio::spawn(async move { of_peer.serve(&asker(peer), &mut holding).await });
         open.push((asking, serving));
     }
     // Both are served as soon as their tasks have begun.
@@ -428,7 +434,7 @@ async fn transfers_are_capped_per_peer_and_in_all() {
     for peer in [PEER, third] {
         let (mut asking, mut holding) = duplex(1_024);
         let fetching = fetch(&mut asking, BlobId::of(b"x"), 1, &fixture.store);
-        let both = tokio::join!(server.serve(peer, &mut holding), fetching);
+        let both = tokio::join!(server.serve(&asker(peer), &mut holding), fetching);
         assert!(matches!(both, (Err(TransferError::Busy), Err(TransferError::Busy))));
     }
 

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::super::partial::{Added, Partial};
 use super::super::tree::{self, GROUP_BYTES, SLICE_GROUPS, Shape, slices};
-use super::super::{BlobError, BlobStore};
+use super::super::{BlobError, BlobStore, Stored};
 use super::plan::{Plan, Source};
 use super::serve::blocking;
 use super::wire::{self, Answer, Request, Status};
@@ -283,11 +283,27 @@ impl Part<'_> {
     async fn answer<S: AsyncRead + Unpin>(&self, stream: &mut S) -> Result<Answer, TransferError> {
         let answer: Answer = wire::read(stream, self.at).await?;
         match answer.status {
-            Status::Here => Ok(answer),
+            Status::Here => self.believed(answer).await,
             Status::NotHere => Err(TransferError::NotThere(self.download.id)),
             Status::Busy => Err(TransferError::Busy),
             Status::Refused => Err(TransferError::Refused(self.download.id)),
+            Status::Withheld => Err(TransferError::NotForUs(self.download.id)),
         }
+    }
+
+    /// What is said of the blob is on disk here before a byte of it is.
+    async fn believed(&self, mut answer: Answer) -> Result<Answer, TransferError> {
+        let signed = std::mem::take(&mut answer.manifests);
+        if !signed.is_empty() {
+            let (store, stored) = (self.download.store.clone(), Stored { id: self.download.id, bytes: answer.bytes });
+            let believed = blocking(move || store.believe(stored, signed)).await?;
+            believed.map_err(|error| match error {
+                // Another holder may say it right.
+                BlobError::Manifest { why, .. } => TransferError::Protocol(why),
+                other => TransferError::Store(other),
+            })?;
+        }
+        Ok(answer)
     }
 
     /// Takes a stretch, slice by slice; one is verified and written while the next comes.

@@ -10,6 +10,8 @@
 //!   the next Request, ahead of need …    ─►   … until the asking side ends the stream
 //! ```
 //!
+//! A blob with labels goes only to who may have it, and its manifests go before it, in the first answer.
+//!
 //! **Invariant:** neither side reads more than [`wire::HEADER_BYTES_MAX`] before it knows what follows, and never more than
 //! a slice before it is verified; nothing is stored before the size is proved by the tree.
 //! **Not here:** opening streams, and knowing whom to ask.
@@ -24,11 +26,12 @@ use std::time::Duration;
 
 use shoal_protocol::config::INPUT_BYTES_MAX;
 use shoal_protocol::id::BlobId;
+use shoal_protocol::residency::Denial;
 use tokio::time::timeout;
 
 pub use download::{Arriving, Download, fetch};
 pub use pace::Pace;
-pub use serve::{BlobServer, ServeLimits};
+pub use serve::{Asker, BlobServer, ServeLimits};
 
 use super::BlobError;
 
@@ -51,6 +54,17 @@ pub enum TransferError {
     /// The holder could not make sense of the request, or cannot read the blob.
     #[error("the peer refused to send blob {0}")]
     Refused(BlobId),
+    /// The holder may not send it here: its labels forbid it.
+    #[error("the labels of blob {0} do not let this peer have it")]
+    NotForUs(BlobId),
+    /// It is here, and its labels do not let who asked have it.
+    #[error("blob {id} is withheld: {denial}")]
+    Withheld {
+        /// Which blob.
+        id: BlobId,
+        /// The label at fault.
+        denial: Denial,
+    },
     /// The holder announced another size than the task did.
     #[error("the peer announced {announced} bytes where {expected} were expected")]
     UnexpectedSize {
@@ -105,6 +119,8 @@ impl TransferError {
             Self::Busy | Self::Stalled { .. } | Self::Broken { .. } => true,
             Self::NotThere(_)
             | Self::Refused(_)
+            | Self::NotForUs(_)
+            | Self::Withheld { .. }
             | Self::UnexpectedSize { .. }
             | Self::TooLarge { .. }
             | Self::Lied { .. }
@@ -128,6 +144,9 @@ impl TransferError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::NotThere(_) | Self::Refused(_) => "name another peer that holds it, or store it again",
+            Self::NotForUs(_) | Self::Withheld { .. } => {
+                "run the task where the blob may be (`shoal policy check`), or label this peer: `shoal peer label`"
+            }
             Self::Busy => "try again in a moment",
             Self::UnexpectedSize { .. } => "correct the size in the task, or name another holder",
             Self::TooLarge { .. } => "cut it into several blobs",

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use shoal_protocol::id::PeerId;
+use shoal_protocol::residency::{Receiver, SignedManifest, may_receive};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
@@ -29,6 +30,15 @@ impl Default for ServeLimits {
     }
 }
 
+/// Who asks for blobs.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    /// Which peer.
+    pub peer: PeerId,
+    /// The labels of its certificate.
+    pub certified: BTreeMap<String, String>,
+}
+
 /// Answers requests for blobs of one store; clones share the limits.
 #[derive(Debug, Clone)]
 pub struct BlobServer {
@@ -48,10 +58,10 @@ impl BlobServer {
     /// Answers the requests of a stream until it ends; returns the bytes sent.
     pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
-        to: PeerId,
+        to: &Asker,
         stream: &mut S,
     ) -> Result<u64, TransferError> {
-        let Some(_slot) = self.admit(to) else {
+        let Some(_slot) = self.admit(to.peer) else {
             refuse(stream, Status::Busy).await?;
             return Err(TransferError::Busy);
         };
@@ -68,13 +78,14 @@ impl BlobServer {
                     return Err(error);
                 }
             };
-            let slices = match self.open(request.clone(), open.take()).await {
-                Ok(slices) => slices,
+            let (slices, manifests) = match self.open(to, request.clone(), open.take()).await {
+                Ok(opened) => opened,
                 Err(error) => {
-                    refuse(stream, status_of(&error)).await?;
+                    refuse(stream, status_of(&error, &request)).await?;
                     return Err(error);
                 }
             };
+            wire::write(stream, &Answer::here(slices.shape().bytes(), manifests), sent).await?;
             let bytes = slices.shape().span(&request.groups(slices.shape()));
             let sending = timeout(time_for(bytes.end - bytes.start), send(stream, slices, &request, sent, &self.pace));
             let (slices, now_sent) = sending.await.unwrap_or(Err(TransferError::Stalled { at: sent }))?;
@@ -86,14 +97,27 @@ impl BlobServer {
         Ok(sent)
     }
 
-    /// The blob that is asked for; the one of the request before may be it.
-    async fn open(&self, request: Request, before: Option<Box<Slices>>) -> Result<Box<Slices>, TransferError> {
+    /// The blob that is asked for, with what goes before it; the one of the request before may be it.
+    async fn open(
+        &self,
+        to: &Asker,
+        request: Request,
+        before: Option<Box<Slices>>,
+    ) -> Result<(Box<Slices>, Vec<SignedManifest>), TransferError> {
         request.check()?;
-        if let Some(before) = before.filter(|before| before.id == request.id) {
-            return Ok(before);
+        let id = request.id;
+        let receiver = Receiver { certified: &to.certified, understands: request.understands_labels };
+        // For each stretch: a blob may be labelled, or its time be over, while it is being sent.
+        let labels = self.store.labels(id);
+        if self.store.stat(id).is_some() {
+            may_receive(&labels, receiver).map_err(|denial| TransferError::Withheld { id, denial })?;
         }
-        let (store, id) = (self.store.clone(), request.id);
-        Ok(Box::new(blocking(move || store.open_slices(id)).await??))
+        if let Some(before) = before.filter(|before| before.id == id && self.store.stat(id).is_some()) {
+            return Ok((before, Vec::new()));
+        }
+        let store = self.store.clone();
+        let slices = Box::new(blocking(move || store.open_slices(id)).await??);
+        Ok((slices, self.store.signed_manifests(id)))
     }
 
     /// Bytes sent since the start, with their hashes, of stretches that were sent to their end.
@@ -148,7 +172,6 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin>(
     pace: &Pace,
 ) -> Result<(Box<Slices>, u64), TransferError> {
     let shape = slices.shape();
-    wire::write(stream, &Answer::new(Status::Here, shape.bytes()), sent).await?;
     let encode = |mut slices: Box<Slices>, slice| -> Encoding {
         spawn_blocking(move || {
             let encoded = slices.encode(&slice);
@@ -194,8 +217,9 @@ async fn refuse<S: AsyncWrite + Unpin>(stream: &mut S, status: Status) -> Result
     moved(stream.shutdown(), 0).await
 }
 
-fn status_of(error: &TransferError) -> Status {
+fn status_of(error: &TransferError, request: &Request) -> Status {
     match error {
+        TransferError::Withheld { .. } if request.understands_labels => Status::Withheld,
         TransferError::Store(BlobError::NotFound { .. } | BlobError::Corrupt { .. }) => Status::NotHere,
         _ => Status::Refused,
     }

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use shoal_protocol::cbor;
 use shoal_protocol::id::BlobId;
+use shoal_protocol::residency::SignedManifest;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::super::tree::{Shape, slices};
@@ -13,8 +14,8 @@ use super::{TransferError, moved};
 
 /// Version of this exchange.
 const VERSION: u8 = 2;
-/// Request or answer.
-pub(super) const HEADER_BYTES_MAX: usize = 1024;
+/// Request or answer: the manifests of a blob with the most that owners may say fit.
+pub(super) const HEADER_BYTES_MAX: usize = 24 * 1024;
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,11 +33,14 @@ pub(super) struct Request {
     /// Whether the last group comes first: it proves the size, and is not sent again.
     #[serde(rename = "p", default)]
     proof: bool,
+    /// Who asks enforces labels. The version before does not say so, and gets nothing that has any.
+    #[serde(rename = "l", default)]
+    pub(super) understands_labels: bool,
 }
 
 impl Request {
     pub(super) fn new(id: BlobId, groups: &Range<u64>, proof: bool) -> Self {
-        Self { version: VERSION, id, from: groups.start, to: groups.end, proof }
+        Self { version: VERSION, id, from: groups.start, to: groups.end, proof, understands_labels: true }
     }
 
     pub(super) fn check(&self) -> Result<(), TransferError> {
@@ -68,11 +72,19 @@ pub(super) struct Answer {
     /// Size of the whole blob.
     #[serde(rename = "b", default)]
     pub(super) bytes: u64,
+    /// What its owners have signed of it; in the first answer of a stream.
+    #[serde(rename = "m", default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) manifests: Vec<SignedManifest>,
 }
 
 impl Answer {
     pub(super) fn new(status: Status, bytes: u64) -> Self {
-        Self { version: VERSION, status, bytes }
+        Self { version: VERSION, status, bytes, manifests: Vec::new() }
+    }
+
+    /// The blob is here, of this size, and this is what its owners have signed of it.
+    pub(super) fn here(bytes: u64, manifests: Vec<SignedManifest>) -> Self {
+        Self { manifests, ..Self::new(Status::Here, bytes) }
     }
 }
 
@@ -83,6 +95,8 @@ pub(super) enum Status {
     NotHere,
     Busy,
     Refused,
+    /// Its labels do not let who asks have it; said to those only that understand labels.
+    Withheld,
 }
 
 pub(super) async fn write<S: AsyncWrite + Unpin, T: Serialize>(

@@ -188,6 +188,7 @@ impl Sandbox {
             args: Vec::new(),
             inputs: Vec::new(),
             limits,
+            labels: Default::default(),
             keep_output: false,
             is_compared: false,
         };

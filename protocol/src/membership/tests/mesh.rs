@@ -110,6 +110,7 @@ pub(super) fn digest() -> LoadDigest {
         uplink_bits_per_s: 1_000_000,
         weights: Weights::default(),
         price: 0.0,
+        understands_labels: true,
     }
 }
 

@@ -29,7 +29,7 @@ fn neighbours_are_asked_for_a_blob_and_remembered_as_its_holders() {
     for n in [2, 3] {
         assert!(asked.contains(&Output::Send { to: id(n), message: want.clone() }), "{asked:?}");
     }
-    let have = Message::Have(Have { blobs: vec![Held { blob: BLOB, bytes: 9 }] });
+    let have = Message::Have(Have { blobs: vec![Held { blob: BLOB, bytes: 9, labels: Default::default() }] });
     told(&mut peer, Time::from_millis(2), Input::Received { from: id(3), message: have });
     let (at, _) = peer.poll_timeout().unwrap();
     let found = told(&mut peer, at.max(Time::from_millis(100)), Input::TimerFired);
@@ -45,7 +45,7 @@ fn a_neighbour_hears_what_the_store_has_and_nothing_else() {
 
     let asked = told(&mut peer, Time::ZERO, Input::Received { from: id(2), message: want });
     assert!(asked.contains(&Output::LookUp { from: id(2), blobs: vec![BLOB, MODULE] }), "{asked:?}");
-    let here = vec![Held { blob: MODULE, bytes: 9 }];
+    let here = vec![Held { blob: MODULE, bytes: 9, labels: Default::default() }];
     let said = told(&mut peer, Time::ZERO, Input::LookedUp { to: id(2), here: here.clone() });
 
     assert_eq!(said, [Output::Send { to: id(2), message: Message::Have(Have { blobs: here }) }]);

@@ -27,10 +27,14 @@ fn nearness(a: &Member, b: &Member, rtt_us: u128) -> u8 {
 }
 
 /// Guardian and witness: the nearest peers in other sites, and otherwise those that are not next door. Nobody when there are
-/// not two to choose from.
-pub(crate) fn choose(sites: &[Site<'_>], reluctant: impl Fn(PeerId) -> bool) -> Option<(PeerId, PeerId)> {
+/// not two to choose from that may have the task and its result.
+pub(crate) fn choose(
+    sites: &[Site<'_>],
+    reluctant: impl Fn(PeerId) -> bool,
+    may: impl Fn(&Site<'_>) -> bool,
+) -> Option<(PeerId, PeerId)> {
     let home = sites.iter().find(|site| site.is_home)?.member;
-    let others = || sites.iter().filter(|site| !site.is_home && site.member.peer != home.peer);
+    let others = || sites.iter().filter(|site| !site.is_home && site.member.peer != home.peer && may(site));
     let by_risk = |a: &(u8, u128, PeerId), b: &(u8, u128, PeerId)| -> Ordering { a.cmp(b) };
     let rank = |from: &Member, site: &Site<'_>| {
         (nearness(from, site.member, site.rtt.as_micros()), site.rtt.as_micros(), site.member.peer)
@@ -75,7 +79,7 @@ mod tests {
                 heard_ago: Duration::ZERO,
             })
             .collect();
-        choose(&sites, |_| false).map(|(guardian, witness)| (guardian.0[0], witness.0[0]))
+        choose(&sites, |_| false, |_| true).map(|(guardian, witness)| (guardian.0[0], witness.0[0]))
     }
 
     #[test]

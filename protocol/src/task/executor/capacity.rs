@@ -51,6 +51,7 @@ impl Executing {
             uplink_bits_per_s: self.config.uplink_bits_per_s,
             weights: self.config.weights,
             price: self.config.price,
+            understands_labels: true,
         }
     }
 

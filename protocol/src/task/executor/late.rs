@@ -56,7 +56,10 @@ impl Executing {
                 best = (cost, way);
             }
         };
-        let may_pass = |peer: &&PeerId| ![self.me, from, award.home].contains(*peer) && award.hops < HOPS_MAX;
+        let may_pass = |peer: &&PeerId| {
+            let is_another = ![self.me, from, award.home].contains(*peer);
+            is_another && award.hops < HOPS_MAX && (around.permits)(**peer, &award.spec.labels)
+        };
         for peer in award.alternatives.iter().filter(may_pass) {
             let Some(elsewhere) = (around.elsewhere)(*peer) else { continue };
             let terms = Terms {

@@ -43,6 +43,7 @@ use crate::message::{
 use crate::output::{Execution, Outbox, Output};
 use crate::placement::cost::{self, Job, Terms, run_time, transmission};
 use crate::placement::estimates::Estimates;
+use crate::residency::Labels;
 use crate::sabotage::{self, Bug};
 use crate::task::receipt::{self, Receipt, SignedReceipt};
 use crate::time::Time;
@@ -148,6 +149,8 @@ pub struct Around<'a> {
     pub estimates: &'a Estimates,
     /// What is known of a neighbour as a place for a task that was passed on to it.
     pub elsewhere: &'a dyn Fn(PeerId) -> Option<Elsewhere<'a>>,
+    /// Whether data with these labels may go to a neighbour.
+    pub permits: &'a dyn Fn(PeerId, &Labels) -> bool,
 }
 
 /// A neighbour to which a task may be passed on.

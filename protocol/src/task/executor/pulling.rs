@@ -23,7 +23,8 @@ impl Executing {
             queue.wait(job.run);
             let award = &job.award;
             let allowed = award.alternatives.contains(&from) && award.home != from && award.hops < HOPS_MAX;
-            if !allowed || !matches!(job.stage, Stage::Queued) {
+            let permitted = (around.permits)(from, &award.spec.labels);
+            if !allowed || !permitted || !matches!(job.stage, Stage::Queued) {
                 continue;
             }
             let way = there.rtt + transmission(award.spec.input_bytes(), Some(self.config.uplink_bits_per_s));

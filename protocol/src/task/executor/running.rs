@@ -61,8 +61,9 @@ impl Executing {
     }
 
     /// A run ended.
-    pub fn finished(&mut self, now: Time, attempt: TaskRef, report: RunReport, out: &mut Outbox) {
+    pub fn finished(&mut self, now: Time, attempt: TaskRef, mut report: RunReport, out: &mut Outbox) {
         let Some(job) = self.remove(attempt) else { return };
+        report.labels.join(&Labels::of_output(&job.award.spec.labels));
         if matches!(report.ending, Ending::HostFailed(_)) {
             // Perhaps the module is not prepared any more: prepare it anew the next time.
             job.module().map(|module| self.prepared.remove(&module));
@@ -166,6 +167,7 @@ impl Executing {
             args,
             inputs,
             limits: spec.limits,
+            labels: spec.labels.clone(),
             keep_output: spec.output.lease().is_some(),
             is_compared: !spec.verify.is_never(),
         })));

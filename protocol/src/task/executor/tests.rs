@@ -40,7 +40,7 @@ impl Bench {
     fn ask(&mut self, n: u8) -> Vec<Output> {
         let variants = vec![AskVariant { module: MODULE, module_bytes: 0, work: Duration::from_millis(100) }];
         let ask = Ask { attempt: attempt(n, 1), variants, input_bytes: 0, memory_bytes: 1 << 20, deadline_in: None };
-        let around = Around { estimates: &self.estimates, elsewhere: &|_| None };
+        let around = Around { estimates: &self.estimates, elsewhere: &|_| None, permits: &|_, _| true };
         self.executing.handle_ask(self.now, HOME, &ask, &around, &mut self.out);
         self.out.drain()
     }
@@ -69,7 +69,7 @@ impl Bench {
             let (_, start_in, rtt) = *known.iter().find(|(known, ..)| *known == peer)?;
             Some(Elsewhere { start_in, rtt, load: &load })
         };
-        let around = Around { estimates: &self.estimates, elsewhere: &elsewhere };
+        let around = Around { estimates: &self.estimates, elsewhere: &elsewhere, permits: &|_, _| true };
         self.executing.handle_award(self.now, HOME, award, &around, &mut self.out);
         self.out.drain()
     }
@@ -81,7 +81,7 @@ impl Bench {
             let (_, start_in, rtt) = *known.iter().find(|(known, ..)| *known == peer)?;
             Some(Elsewhere { start_in, rtt, load: &load })
         };
-        let around = Around { estimates: &self.estimates, elsewhere: &elsewhere };
+        let around = Around { estimates: &self.estimates, elsewhere: &elsewhere, permits: &|_, _| true };
         self.executing.handle_pull(self.now, OTHER, &around, &mut self.out);
         self.out.drain()
     }

@@ -13,7 +13,8 @@ impl Requester {
         out: &mut Outbox,
     ) -> Option<Learnt> {
         let attempt = outcome.attempt;
-        let elsewhere = from != self.me;
+        let me = self.me;
+        let elsewhere = from != me;
         if self.held_back(attempt, from) {
             return None;
         }
@@ -52,11 +53,17 @@ impl Requester {
             Learnt::from_run(now, entry, from, &outcome, is_as_awarded).filter(|_| kept == Kept::Well || !elsewhere);
         let word = (elsewhere && !adopted && !entry.promise.is_broken).then_some((from, kept));
         let stays = entry.spec.output.lease().is_some();
-        let mut held: Vec<BlobRef> = entry.spec.inputs.iter().filter_map(Payload::blob).collect();
+        let read = entry.spec.inputs.iter().filter_map(Payload::blob).map(|blob| (from, blob, Labels::default()));
+        let mut held: Vec<_> = read.collect();
         match outcome.report.output {
             Payload::Blob(blob) if stays => {
-                held.push(blob);
+                held.push((from, blob, outcome.report.labels.clone()));
                 self.ended_well(now, from, outcome, around, out);
+            }
+            Payload::Blob(_) if elsewhere && (around.permits)(me, &outcome.report.labels).is_err() => {
+                let error = held_fast(me, &outcome.report.labels, around);
+                self.acknowledge(now, from, attempt, out);
+                self.end(attempt.task, TaskState::Failed, Err(error), out);
             }
             Payload::Blob(blob) if elsewhere => {
                 entry.phase = Phase::Collecting { from, outcome: Box::new(outcome) };
@@ -65,7 +72,7 @@ impl Requester {
             }
             Payload::Blob(_) | Payload::Inline(_) => self.ended_well(now, from, outcome, around, out),
         }
-        self.seen.extend(held.into_iter().map(|blob| (from, blob)));
+        self.seen.extend(held);
         self.words.extend(word);
         learnt.filter(|_| !adopted)
     }
@@ -189,6 +196,12 @@ impl Requester {
             Phase::Waiting | Phase::Storing | Phase::Resolving | Phase::Elsewhere | Phase::Ended(_) => {}
         }
     }
+}
+
+/// Why an output stays where it was made, though it was to come home.
+fn held_fast(home: PeerId, labels: &Labels, around: &Around<'_>) -> TaskError {
+    let why = (around.permits)(home, labels).err().map(|denial| denial.to_string()).unwrap_or_default();
+    TaskError::Residency { labels: labels.to_string(), candidates: 1, reasons: format!("its output stays: {why}") }
 }
 
 /// A clock may run this much slower than another, in percent, and a timer be this late.

@@ -46,7 +46,8 @@ impl Requester {
     ) {
         let Submission { name, spec, mut keeping, ahead: _ } = submission;
         keeping.retention = keeping.retention.clamp(RETENTION_MIN, RETENTION_MAX);
-        let council = self.durable.can_keep(task, &spec).and_then(|()| self.council(now, keeping.durability, around));
+        let council =
+            self.durable.can_keep(task, &spec).and_then(|()| self.council(now, &spec, keeping.durability, around));
         let council = match council {
             Ok(council) => council,
             Err(error) => return out.push(Output::Finish { task, result: Err(error) }),
@@ -59,7 +60,13 @@ impl Requester {
         self.durable.admit(task, kept, council, &mut lent(now, around, out));
     }
 
-    fn council(&mut self, now: Time, durability: Durability, around: &Around<'_>) -> Result<Council, TaskError> {
+    fn council(
+        &mut self,
+        now: Time,
+        spec: &TaskSpec,
+        durability: Durability,
+        around: &Around<'_>,
+    ) -> Result<Council, TaskError> {
         let contact = |peer| Contact { peer, address: (around.address)(peer).unwrap_or_default() };
         let members = match durability {
             Durability::Memory | Durability::Disk => vec![Contact { peer: self.me, address: String::new() }],
@@ -68,8 +75,14 @@ impl Requester {
                 let sites = (around.sites)();
                 let others = sites.len() - 1;
                 let reluctant = |peer| self.reluctant.contains_key(&peer);
-                let Some((guardian, witness)) = choosing::choose(sites, reluctant) else {
-                    let reasons = format!("{others} other peers are here, two that are willing are needed");
+                // The guardian gets the task with its input, and both its result.
+                let may = |site: &Site<'_>| (around.permits)(site.member.peer, &spec.labels).is_ok();
+                let Some((guardian, witness)) = choosing::choose(sites, reluctant, may) else {
+                    let mut reasons = format!("{others} other peers are here, two that are willing are needed");
+                    if !spec.labels.is_empty() {
+                        let may = sites.iter().filter(|site| !site.is_home && may(site)).count();
+                        reasons.push_str(&format!("; {may} of them may have data labelled {}", spec.labels));
+                    }
                     return Err(TaskError::NoGuardian { asked: 0, reasons });
                 };
                 vec![contact(self.me), contact(guardian), contact(witness)]
@@ -126,6 +139,7 @@ impl Requester {
     /// Acts on what the councils of kept tasks have decided meanwhile, and proposes the ends that were found.
     pub fn heed(&mut self, now: Time, around: &mut Around<'_>, out: &mut Outbox) {
         for (task, resolution) in core::mem::take(&mut self.proposals) {
+            let resolution = self.fit_for_its_council(task, resolution, around);
             self.durable.propose(task, resolution, &mut lent(now, around, out));
         }
         for happened in self.durable.take_happened() {
@@ -150,6 +164,23 @@ impl Requester {
                 Happened::Damaged(task, why) => self.damaged(now, task, why),
             }
         }
+    }
+
+    /// A result that a member of its council may not have is not proposed: nobody could decide on it. Labels that are stricter
+    /// than home knew come to light only when a blob is read.
+    fn fit_for_its_council(&self, task: TaskId, resolution: Resolution, around: &Around<'_>) -> Resolution {
+        let labels = match &resolution.result {
+            Ok(result) if !result.report.labels.is_empty() => &result.report.labels,
+            Ok(_) | Err(_) => return resolution,
+        };
+        let council = self.durable.council_of(task);
+        let others: Vec<_> = council.into_iter().filter(|peer| *peer != self.me).collect();
+        let denied = others.iter().filter_map(|peer| (around.permits)(*peer, labels).err());
+        // Who has not said what it understands may say it yet.
+        let Some(denial) = denied.into_iter().find(|denial| *denial != Denial::Unaware) else { return resolution };
+        let reasons = format!("1 keeps its end and may not have its result: {denial}");
+        let error = TaskError::Residency { labels: labels.to_string(), candidates: others.len(), reasons };
+        Resolution { state: TaskState::Failed, result: Err(error) }
     }
 
     // ── What happened ────────────────────────────────────────────────────────────────────────────────────────────

@@ -52,6 +52,7 @@ use crate::placement::estimates::{Estimates, Run};
 use crate::placement::explain::{Decision, Method, Verdict};
 use crate::placement::word::Kept;
 use crate::placement::{self, Assessment, Candidate, Circumstances, HomeLink, Ranking, Record, Site};
+use crate::residency::{Denial, Labels};
 use crate::rng::Rng;
 use crate::sabotage::{self, Bug};
 use crate::store::Ticket;
@@ -93,6 +94,8 @@ pub struct Around<'a> {
     pub sites: &'a dyn Fn() -> &'a [Site<'a>],
     /// Whether a peer is there to be spoken to.
     pub is_here: &'a dyn Fn(PeerId) -> bool,
+    /// Whether data with these labels may go to a peer, and if not, why.
+    pub permits: &'a dyn Fn(PeerId, &Labels) -> Result<(), Denial>,
     /// What was learnt from earlier runs.
     pub estimates: &'a Estimates,
     /// Who holds which blobs.
@@ -187,8 +190,8 @@ pub struct Requester {
     pub stale_outcomes: u64,
     /// Attempts made anew because an executor died, was silent or lost the task.
     pub replacements: u64,
-    /// Blobs that peers were seen to hold.
-    seen: Vec<(PeerId, BlobRef)>,
+    /// Blobs that peers were seen to hold, and what is said of them.
+    seen: Vec<(PeerId, BlobRef, Labels)>,
     /// Messages sent to place tasks: asks, awards and releases.
     pub negotiation_messages: u64,
 }
@@ -239,7 +242,7 @@ impl Requester {
     }
 
     /// Blobs that peers were seen to hold since the last call.
-    pub fn take_seen(&mut self) -> Vec<(PeerId, BlobRef)> {
+    pub fn take_seen(&mut self) -> Vec<(PeerId, BlobRef, Labels)> {
         core::mem::take(&mut self.seen)
     }
 

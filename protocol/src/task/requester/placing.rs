@@ -3,7 +3,7 @@
 use super::answers::BUSY;
 use super::*;
 use crate::placement::inputs::Inputs;
-use crate::placement::policy;
+use crate::placement::policy::{self, RESIDENCY_KIND};
 use crate::task::home::Promise;
 use crate::task::spec::Patience;
 
@@ -201,6 +201,11 @@ impl Requester {
         } else if entry.tried.is_empty() {
             let reasons = excluded.by_reason.iter().map(|(reason, count)| format!("{count} × {reason}"));
             let reasons = reasons.collect::<Vec<_>>().join(", ");
+            if excluded.by_reason.contains_key(RESIDENCY_KIND) {
+                let (labels, candidates) = (entry.spec.labels.to_string(), excluded.count);
+                let error = TaskError::Residency { labels, candidates, reasons };
+                return self.end(task, TaskState::Failed, Err(error), out);
+            }
             TaskError::NoCandidate { candidates: excluded.count, excluded: excluded.count, reasons }
         } else {
             let mut reasons: Vec<_> = entry.tried.values().cloned().collect();

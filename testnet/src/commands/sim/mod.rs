@@ -9,6 +9,7 @@ mod membership;
 mod pipelines;
 mod place;
 mod report;
+mod residency;
 mod sabotage;
 mod variants;
 mod verify;
@@ -35,6 +36,7 @@ pub(crate) enum Sim {
     Variants(variants::Variants),
     Verify(verify::VerifyAnswers),
     Report(report::WriteReport),
+    Residency(residency::Residency),
     Membership(membership::Membership),
 }
 
@@ -51,6 +53,7 @@ impl Sim {
             Self::Variants(variants) => variants.run(),
             Self::Verify(verify) => verify.run(),
             Self::Report(report) => report.run(),
+            Self::Residency(residency) => residency.run(),
             Self::Membership(membership) => membership.run(),
         }
     }

@@ -164,6 +164,13 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Whether a machine starts with the version before this one.
+    pub(super) fn goes_back_a_version(&self) -> bool {
+        self.acts.iter().any(|(_, act)| matches!(act, Act::Install(_, Edition::Previous)))
+    }
+}
+
 const KINDS: [Fault; 25] = [
     Fault::Crash,
     Fault::PowerCut,

@@ -9,16 +9,17 @@ use rand_pcg::Pcg64Mcg;
 use shoal_protocol::certificate::{RevocationList, Role};
 use shoal_protocol::config::PeerConfig;
 use shoal_protocol::task::durable::{Durability, Keeping};
-use shoal_protocol::task::spec::{CloudUse, Payload};
+use shoal_protocol::task::spec::{BlobRef, CloudUse, Payload};
 use shoal_protocol::{BlobId, Input, PeerId, TaskId, TaskSpec, Time};
 
+use super::super::marks::{Mark, REGIONS};
 use super::super::{Sim, TaskNews};
 use super::afterwards::{self, Expected, Test};
 use super::checks;
 use super::history::History;
 use super::plan::{Act, CALM, Plan, SYNC};
 use super::truth::{self, Asked};
-use super::users::{Wish, wishes};
+use super::users::{Comes, Labelled, Wish, wishes};
 use super::watch::{self, Watch};
 use super::{Outcome, Size};
 use crate::promises::{self, CONVERGE_WITHIN, Promise, Violation};
@@ -81,6 +82,8 @@ struct Run {
     handed_in: BTreeMap<TaskId, (Time, Duration)>,
     /// The last questions that have no answer yet, and the tasks they are about.
     last_asked: BTreeMap<u64, TaskId>,
+    /// Where what is labelled may be.
+    marks: BTreeMap<TaskId, Mark>,
     /// Tasks that damage was told of since the last call of [`Run::start`], and by whom.
     damage: BTreeSet<(usize, TaskId)>,
     /// A kind of broken promise is told so often.
@@ -99,6 +102,12 @@ struct Work {
     run: Duration,
     deadline: Option<Duration>,
     may_use_clouds: bool,
+    labelled: Option<Labelled>,
+}
+
+/// Three of four machines say where they are.
+fn region(index: usize) -> Option<usize> {
+    Some(index % (REGIONS.len() + 1)).filter(|region| *region < REGIONS.len())
 }
 
 /// Every fifth machine is a cloud.
@@ -110,7 +119,11 @@ impl Run {
     fn new(seed: u64, size: Size, full: bool, tell: bool) -> Self {
         let mut rng = Pcg64Mcg::seed_from_u64(seed ^ 0x5eed_c4a0_5000_0000);
         let plan = Plan::draw(size, &mut rng);
-        let wishes = wishes(size, &mut rng);
+        let mut wishes = wishes(size, &mut rng);
+        if plan.goes_back_a_version() {
+            // A machine whose daemon goes back to a version without labels forgets them: that is not promised otherwise.
+            wishes.iter_mut().for_each(|wish| wish.labelled = None);
+        }
         let mut sim = if full { Sim::new(seed, CALM) } else { Sim::quick(seed, CALM) };
         sim.keep_tasks();
         let short_queues = rng.random_bool(0.5);
@@ -126,6 +139,7 @@ impl Run {
                 config.queue_max = rng.random_range(2..=16);
             }
             sim.add_cold(role, config);
+            region(index).into_iter().for_each(|region| sim.settle(index, region));
         }
         for (index, ppm) in plan.drifts_ppm.iter().enumerate() {
             sim.drift(index, *ppm);
@@ -146,6 +160,7 @@ impl Run {
             calendar_set: false,
             handed_in: BTreeMap::new(),
             last_asked: BTreeMap::new(),
+            marks: BTreeMap::new(),
             damage: BTreeSet::new(),
             told: BTreeMap::new(),
             tell,
@@ -235,6 +250,8 @@ impl Run {
         };
         let runs = self.watch.runs(&self.sim, is_cloud, kept);
         self.broken(runs);
+        let leaks = Watch::leaks(&mut self.sim);
+        self.broken(leaks);
         for index in 0..self.sim.len() {
             let over = watch::holdings(&self.sim, index);
             self.broken(over);
@@ -273,14 +290,22 @@ impl Run {
         if self.down.contains(&wish.home) || self.lost.contains(&wish.home) {
             return;
         }
-        let Wish { home, keeping, run, deadline, may_use_clouds, .. } = wish;
-        self.hand_in(task, Work { home, keeping, run, deadline, may_use_clouds });
+        let Wish { home, keeping, run, deadline, may_use_clouds, labelled, .. } = wish;
+        self.hand_in(task, Work { home, keeping, run, deadline, may_use_clouds, labelled });
     }
 
     fn hand_in(&mut self, task: TaskId, work: Work) {
-        let Work { home, keeping, run, deadline, may_use_clouds } = work;
+        let Work { home, keeping, run, deadline, may_use_clouds, labelled } = work;
+        // A home that is in no region may not be told the end by an heir.
+        let may_be_told = region(home).is_some() || keeping.durability != Durability::Guarded;
+        let labelled = labelled.filter(|_| may_be_told);
+        // With labels few are left in a small mesh, and all of them may be clouds.
+        let may_use_clouds = may_use_clouds || labelled.is_some();
         let mut spec = TaskSpec::of_module(BlobId([7; 32]), 20_000);
         spec.inputs.push(Payload::inline(vec![0; 1_000]));
+        if let Some(labelled) = labelled {
+            self.label(task, home, labelled, &mut spec);
+        }
         spec.policy.cloud = if may_use_clouds { CloudUse::Allow } else { CloudUse::Never };
         spec.deadline = deadline;
         if !may_use_clouds {
@@ -290,6 +315,31 @@ impl Run {
         self.history.submitted(task, home, keeping.durability);
         self.say(|| format!("{task} ({:?}) is handed in at peer {home}, runs {run:?}", keeping.durability));
         self.sim.submit_kept(home, task, spec, keeping, run);
+    }
+
+    /// Adds input that may be in the region of its home and in another, or nowhere but there.
+    fn label(&mut self, task: TaskId, home: usize, labelled: Labelled, spec: &mut TaskSpec) {
+        let mark = Mark::of(region(home).into_iter().chain([labelled.also]));
+        self.marks.insert(task, mark);
+        let id = BlobId::of(&task.0);
+        let holder = match labelled.comes {
+            Comes::Inline => {
+                self.sim.watch_marks();
+                spec.inputs.push(Payload::inline(mark.bytes()));
+                return spec.labels.join(&mark.labels());
+            }
+            Comes::AsBlob => {
+                spec.labels.join(&mark.labels());
+                home
+            }
+            // Whoever it was put at has it, and may.
+            Comes::FromElsewhere => {
+                let others = (1..self.size.peers).map(|step| (home + step) % self.size.peers);
+                others.clone().find(|other| mark.allows(region(*other))).unwrap_or(home)
+            }
+        };
+        self.sim.mark_blob(id, mark);
+        spec.inputs.push(Payload::Blob(BlobRef { id, bytes: 100_000, holder: self.sim.id(holder) }));
     }
 
     fn cancel(&mut self, index: usize) {
@@ -467,7 +517,7 @@ impl Run {
             (first..).map(|n| self.task(n)).zip(afterwards::tests(&homes, &mut rng)).collect();
         for (task, test) in &tests {
             let Test { home, keeping, run, deadline, .. } = *test;
-            self.hand_in(*task, Work { home, keeping, run, deadline, may_use_clouds: true });
+            self.hand_in(*task, Work { home, keeping, run, deadline, may_use_clouds: true, labelled: None });
         }
         self.sim.run_for(afterwards::CANCELLED_AFTER);
         for (task, test) in tests.iter().filter(|(_, test)| test.expected == Expected::Cancelled) {
@@ -528,7 +578,10 @@ impl Run {
             .collect();
         for task in &acknowledged {
             let by = rng.random_range(0..self.size.peers);
-            let by = (by..by + self.size.peers).map(|by| by % self.size.peers).find(|by| !self.lost.contains(by));
+            // I7 does not go beyond I10: a result is told to who may have it.
+            let mark = self.marks.get(task).copied();
+            let may = |by: &usize| !self.lost.contains(by) && mark.is_none_or(|mark| mark.allows(region(*by)));
+            let by = (by..by + self.size.peers).map(|by| by % self.size.peers).find(may);
             if let Some(by) = by {
                 let ticket = self.history.asked(*task);
                 self.last_asked.insert(ticket, *task);

@@ -50,6 +50,7 @@ pub(super) fn of(
                     format!("kept, and given up at once: {error}")
                 }
                 TaskError::Cancelled
+                | TaskError::Residency { .. }
                 | TaskError::DeadlinePassed { .. }
                 | TaskError::AttemptsExhausted { .. }
                 | TaskError::Unverified { .. }

@@ -7,6 +7,7 @@ use shoal_protocol::Time;
 use shoal_protocol::config::RETENTION_DEFAULT;
 use shoal_protocol::task::durable::{Durability, Keeping};
 
+use super::super::marks::REGIONS;
 use super::Size;
 use super::plan::FORMING;
 
@@ -28,11 +29,32 @@ pub(super) struct Wish {
     pub(super) run: Duration,
     pub(super) deadline: Option<Duration>,
     pub(super) may_use_clouds: bool,
+    /// What is said of its input, by which regions it may be in.
+    pub(super) labelled: Option<Labelled>,
     /// When it is handed in again under the same key, whether it was acknowledged or not.
     pub(super) again: Option<Time>,
     pub(super) cancel: Option<Time>,
     /// When somebody asks for it at another peer.
     pub(super) ask: Vec<(Time, usize)>,
+}
+
+/// Input with labels.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Labelled {
+    /// A region beside that of the home.
+    pub(super) also: usize,
+    pub(super) comes: Comes,
+}
+
+/// How input comes to a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Comes {
+    /// With the task.
+    Inline,
+    /// As a blob at home, whose labels are known there.
+    AsBlob,
+    /// As a blob at another machine, of which home knows nothing but the name.
+    FromElsewhere,
 }
 
 pub(super) fn wishes(size: Size, rng: &mut impl Rng) -> Vec<Wish> {
@@ -75,6 +97,16 @@ fn wish(at: Time, size: Size, rng: &mut impl Rng) -> Wish {
     let ask = (0..asks).map(|_| (later(&mut chance, 60.0), (chance() * size.peers as f64) as usize)).collect();
     let home = (chance() * size.peers as f64) as usize;
     let may_use_clouds = chance() < 0.8;
+    let labelled = (chance() < 0.3).then(|| {
+        let also = (chance() * REGIONS.len() as f64) as usize;
+        let comes = match chance() {
+            drawn if drawn < 0.5 => Comes::Inline,
+            // A blob that is lost with its machine would be no fault of a task that is kept.
+            drawn if drawn < 0.75 && durability == Durability::Memory => Comes::FromElsewhere,
+            _ => Comes::AsBlob,
+        };
+        Labelled { also, comes }
+    });
     let keeping = Keeping { durability, retention: RETENTION_DEFAULT };
-    Wish { at, home, keeping, run, deadline, may_use_clouds, again, cancel, ask }
+    Wish { at, home, keeping, run, deadline, may_use_clouds, labelled, again, cancel, ask }
 }

@@ -9,6 +9,7 @@ use shoal_protocol::message::TaskRef;
 use shoal_protocol::{TaskId, Time};
 
 use super::super::Sim;
+use super::super::marks::Leak;
 use crate::promises::Promise;
 
 /// A reservation may outlive its time by this much: timers are late by less.
@@ -76,6 +77,18 @@ impl Watch {
         }
         self.looked_at = runs.len();
         broken
+    }
+
+    /// I10, of everything that was sent since the last look.
+    pub(super) fn leaks(sim: &mut Sim) -> Vec<(Promise, String)> {
+        let told = |leak: Leak| {
+            let Leak { at, from, to, what } = leak;
+            (
+                Promise::Residency,
+                format!("peer {from} sent data to peer {to} at {at:?}, which may not have it ({what})"),
+            )
+        };
+        sim.take_leaks().into_iter().map(told).collect()
     }
 
     /// What a machine that starts finds damaged, and must say; `said` is what it said.

@@ -244,7 +244,7 @@ impl Stage {
             Output::Fetch { attempt, .. } => self.fetching.push_back(attempt),
             Output::LookUp { from, blobs } => {
                 assert!(blobs.len() <= BLOBS_PER_MESSAGE_MAX, "more is looked up than may be asked for");
-                let here = blobs.into_iter().map(|blob| Held { blob, bytes: 1 }).collect();
+                let here = blobs.into_iter().map(|blob| Held { blob, bytes: 1, labels: Default::default() }).collect();
                 self.looking.push_back((from, here));
             }
             Output::Persist { ticket, changes } => self.writing.push_back((ticket, changes)),

@@ -43,7 +43,7 @@ pub(super) fn is_asked_for(task: TaskId) -> bool {
 /// Some stages that take from each other, or from nothing.
 pub(super) fn pipeline(source: &mut Source<'_>) -> PipelineSubmission {
     let elements = vec![Payload::inline(vec![1]); usize::from(source.below(3))];
-    let inputs = vec![PipelineInput { name: "in".into(), elements }];
+    let inputs = vec![PipelineInput { name: "in".into(), elements, labels: Vec::new() }];
     let names = ["a", "b", "c", "in", "d"];
     let stage = |name: &str, source: &mut Source<'_>| {
         let mut pick = || names[usize::from(source.below(5))].to_owned();
@@ -73,7 +73,8 @@ pub(super) fn pipeline(source: &mut Source<'_>) -> PipelineSubmission {
 fn memo(source: &mut Source<'_>) -> MemoWord {
     let key = MemoKey([source.below(3); 32]);
     let report = report(source);
-    let known = Known { output: report.output, executor: peer(source), run: duration(source) };
+    let (executor, run) = (peer(source), duration(source));
+    let known = Known { output: report.output, executor, run, labels: report.labels };
     match source.below(3) {
         0 => MemoWord::Recall(key),
         1 => MemoWord::Recalled(key, source.flag().then_some(known)),
@@ -132,6 +133,7 @@ pub(super) fn load(source: &mut Source<'_>) -> LoadDigest {
         uplink_bits_per_s: source.number(),
         weights: Weights::default(),
         price: 0.0,
+        understands_labels: true,
     }
 }
 
@@ -243,7 +245,10 @@ pub(super) fn message(source: &mut Source<'_>) -> Message {
         20 => Message::Cancel(attempt(source)),
         21 => Message::Want(Want { blobs: vec![blob(source); usize::from(source.below(40))] }),
         22 => Message::Have(Have {
-            blobs: vec![Held { blob: blob(source), bytes: source.number() }; usize::from(source.below(40))],
+            blobs: vec![
+                Held { blob: blob(source), bytes: source.number(), labels: Default::default() };
+                usize::from(source.below(40))
+            ],
         }),
         24 => Message::Memo(Box::new(memo(source))),
         23 => Message::Hold(Hold { task: task(source), lease: duration(source) }),

@@ -133,6 +133,7 @@ impl Home {
         let mut around = Around {
             sites: &|| &sites,
             is_here: &|peer| !gone.contains(&peer),
+            permits: &|_, _| Ok(()),
             estimates: &self.estimates,
             holders: &self.holders,
             lambda: 1.0,
