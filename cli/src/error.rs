@@ -200,10 +200,12 @@ impl From<Problem> for Failure {
             | codes::NO_PIPELINE
             | codes::BAD_PIPELINE
             | codes::NO_INVITATION
+            | codes::BAD_POLICY
+            | codes::POLICY_OLD
             | codes::AMBIGUOUS
             | codes::IN_USE
             | codes::TOO_LARGE => Exit::Usage,
-            codes::DENIED | codes::NO_ISSUER | codes::TICKET => Exit::Denied,
+            codes::DENIED | codes::POLICY_DENIED | codes::NO_ISSUER | codes::TICKET => Exit::Denied,
             codes::CLOCK => Exit::BadConfiguration,
             codes::NO_CANDIDATE
             | codes::ALL_DECLINED

@@ -11,6 +11,7 @@ mod faults;
 mod joining;
 mod nat;
 mod pipelines;
+mod policy;
 mod restart;
 mod revocation;
 mod running;

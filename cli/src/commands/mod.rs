@@ -6,6 +6,7 @@ mod mesh;
 mod node;
 mod peer;
 mod pipeline;
+mod policy;
 mod task;
 
 use clap::Subcommand;
@@ -20,6 +21,7 @@ use crate::error::Failure;
 pub enum Command {
     Up(node::up::Up),
     Status(node::status::Show),
+    Top(node::top::Top),
     Doctor(node::doctor::Doctor),
     Peers(peer::list::List),
     /// Other peers, one at a time
@@ -35,6 +37,9 @@ pub enum Command {
     /// Graphs of tasks: what one stage writes, another reads
     #[command(subcommand)]
     Pipeline(pipeline::Verb),
+    /// Business rules: where tasks may run, when, and what they may take of a link
+    #[command(subcommand)]
+    Policy(policy::Verb),
     Logs(task::logs::Logs),
     Explain(task::explain::Explain),
     /// Content-addressed data
@@ -65,6 +70,7 @@ impl Command {
         match self {
             Self::Up(verb) => verb.run(&client, printer).await,
             Self::Status(verb) => verb.run(&client, printer).await,
+            Self::Top(verb) => verb.run(&client, printer).await,
             Self::Doctor(verb) => verb.run(&client, printer).await,
             Self::Peers(verb) => verb.run(&client, printer).await,
             Self::Peer(verb) => verb.run(&client, printer).await,
@@ -74,6 +80,7 @@ impl Command {
             Self::Submit(verb) => verb.run(&client, printer).await,
             Self::Task(verb) => verb.run(&client, printer).await,
             Self::Pipeline(verb) => verb.run(&client, printer).await,
+            Self::Policy(verb) => verb.run(&client, printer).await,
             Self::Logs(verb) => verb.run(&client, printer).await,
             Self::Explain(verb) => verb.run(&client, printer).await,
             Self::Blob(verb) => verb.run(&client, printer).await,

@@ -11,6 +11,7 @@ mod events;
 mod joining;
 mod peers;
 mod pipelines;
+mod policy;
 mod problem;
 mod query;
 mod range;
@@ -78,6 +79,8 @@ fn routes(api: Api) -> Router {
         .route("/v1/joiners/{number}/deny", post(joining::deny))
         .route("/v1/rtt", get(peers::rtt))
         .route("/v1/revocations", get(revocations::show).post(revocations::add))
+        .route("/v1/policy", get(policy::show).post(policy::deploy))
+        .route("/v1/flow", get(policy::flow))
         .route("/v1/tasks", get(tasks::list).post(tasks::submit))
         .route("/v1/tasks/{id}", get(tasks::show))
         .route("/v1/tasks/{id}/cancel", post(tasks::cancel))

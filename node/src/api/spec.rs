@@ -9,7 +9,9 @@ use shoal_protocol::config::{
     INLINE_BYTES_MAX, INPUTS_MAX, NAME_BYTES_MAX, RETENTION_DEFAULT, RETENTION_MAX, VARIANTS_MAX, WALL_MAX,
 };
 use shoal_protocol::task::durable::{Durability, Keeping};
-use shoal_protocol::task::spec::{BlobRef, Limits, Loss, OutputUse, Patience, Payload, Policy, SpecError, Variant};
+use shoal_protocol::task::spec::{
+    About, BlobRef, Limits, Loss, OutputUse, Patience, Payload, Policy, SpecError, Variant,
+};
 use shoal_protocol::task::verification::Verify;
 use shoal_protocol::{BlobId, PeerId, TaskSpec};
 use tokio::task::spawn_blocking;
@@ -53,6 +55,12 @@ pub(super) async fn build(api: &Api, request: &mut TaskRequest) -> ApiResult<Tas
         priority: request.priority.unwrap_or_default(),
         verify: verify(request.verify.as_deref())?,
         output: output(request),
+        about: About {
+            class: request.class.take().unwrap_or_default(),
+            user: request.submitter.map(|submitter| submitter.to_string()).unwrap_or_default(),
+            task: request.name.clone(),
+            pipeline: String::new(),
+        },
         patience: match request.start_within_ms.map(Duration::from_millis) {
             Some(wait) if wait < WALL_MAX => Patience::Within(wait),
             None if request.durable == 0 => Patience::Bursts,

@@ -16,11 +16,13 @@ mod clock;
 mod fetch;
 mod freshness;
 pub(crate) mod handle;
+mod lanes;
 pub(crate) mod news;
 mod outputs;
 mod papers;
 mod pins;
 mod pipelines;
+mod policy;
 mod providers;
 mod records;
 mod requests;
@@ -118,6 +120,7 @@ pub(crate) struct Driver {
     network: Network,
     executor: Executor,
     server: BlobServer,
+    lanes: lanes::Lanes,
     fetcher: Fetcher,
     provided: providers::Provided,
     /// What fetching asks for.
@@ -145,6 +148,7 @@ pub(crate) struct Driver {
     /// Keys that were revoked already; none before those on disk are known.
     revoked: Option<BTreeSet<PeerId>>,
     freshness: freshness::Freshness,
+    policy: policy::Policy,
     /// Why the revocation lists are not on disk, while they are not.
     unkept: Option<String>,
     strikes: BTreeMap<PeerId, u8>,
@@ -172,7 +176,8 @@ impl Driver {
             records: Records::new(member.peer, &config.data_dir),
             blobs: blobs.clone(),
             peer: Peer::new(member, peer_config, seed, clock.now()),
-            server: BlobServer::new(blobs.clone(), ServeLimits::default(), Pace::new(config.bulk_bytes_per_s)),
+            server: BlobServer::new(blobs.clone(), ServeLimits::default(), Pace::default()),
+            lanes: lanes::Lanes::new(Pace::new(config.bulk_bytes_per_s)),
             fetcher,
             notices,
             pins: Pins::new(blobs),
@@ -189,6 +194,7 @@ impl Driver {
             freshness: freshness::Freshness::default(),
             provided: providers::Provided::default(),
             revoked: None,
+            policy: policy::Policy::default(),
             unkept: None,
             strikes: BTreeMap::new(),
             stopping: Stopping::No,
@@ -244,6 +250,7 @@ impl Driver {
             self.handle(restored);
         }
         self.begin_revocations();
+        self.begin_policy();
         for address in self.config.bootstrap.clone() {
             self.handle(Input::Discovered { peer: None, address, bootstrap: true });
         }
@@ -308,6 +315,7 @@ impl Driver {
                 self.connected.remove(&peer);
                 self.shown.remove(&peer);
                 self.strikes.remove(&peer);
+                self.lanes.forget(peer);
                 self.handle(Input::Disconnected { peer });
             }
             NetworkEvent::DialFailed { peer, address, reason } => {
@@ -345,8 +353,8 @@ impl Driver {
     }
 
     /// Answers a request for a blob; the network bounds how many streams are open, the server how many are answered.
-    fn serve(&self, from: PeerId, mut stream: BulkStream) {
-        let server = self.server.clone();
+    fn serve(&mut self, from: PeerId, mut stream: BulkStream) {
+        let server = self.server.at(self.lanes.to(from, self.peer.is_far(from)));
         tokio::spawn(async move {
             match server.serve(from, &mut stream).await {
                 Ok(bytes) => tracing::debug!(peer = ?from, bytes, "served a blob"),
@@ -385,6 +393,10 @@ impl Driver {
             sample.foreign_cores = 0.0;
         }
         self.handle(Input::LoadSampled(sample));
+        self.tell_the_date();
+        for ((to, blob), bytes) in self.server.take_served() {
+            self.handle(Input::Served { to, blob, bytes });
+        }
         self.keep_unkept_revocations();
         self.look_at_the_age_of_revocations();
         if self.blobs.expire_leases(unix_time().as_secs()) {

@@ -44,6 +44,7 @@ pub(super) fn has_sense(message: &Message) -> bool {
         | Message::Seek(_)
         | Message::Found(_)
         | Message::Revocations(_)
+        | Message::Rules(_)
         | Message::Leaving => true,
     }
 }

@@ -1,7 +1,7 @@
 //! Dates as people read them.
 
 /// The date and time of day of a moment, in UTC: `2026-11-29 04:21:07Z`.
-pub(super) fn utc(unix_ms: u64) -> String {
+pub(crate) fn utc(unix_ms: u64) -> String {
     let seconds = unix_ms / 1_000;
     let (days, of_day) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);

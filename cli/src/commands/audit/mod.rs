@@ -1,6 +1,6 @@
 //! Verbs about the audit log. They read its files: neither needs a daemon, and a copy of the files elsewhere will do.
 
-mod date;
+pub(crate) mod date;
 mod read;
 mod show;
 mod verify;

@@ -120,6 +120,8 @@ struct StageEntry {
     priority: Option<Priority>,
     #[serde(default)]
     verify: Option<String>,
+    #[serde(default)]
+    class: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -333,6 +335,7 @@ fn stage(source: &Source<'_>, entry: StageEntry) -> Result<(StageRequest, Vec<Lo
         expected_ms: entry.expect_ms,
         priority: entry.priority,
         verify: entry.verify,
+        class: entry.class,
         ..TaskRequest::default()
     };
     let expected_output_bytes = bytes("expect_output", entry.expect_output)?;
