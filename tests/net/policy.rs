@@ -107,7 +107,8 @@ fn rules_are_in_force_without_a_restart_and_only_later_ones_replace_them() {
         assert_eq!(ran_in(&edge, "reading").await, Role::Edge);
         let mut task = task_of(&edge, example("wordcount"), &[], "a b").await;
         (task.class, task.role) = (Some("reading".into()), Some(Role::Cloud));
-        assert!(edge.run(task).await.is_err(), "no user is above the rules");
+        let problem = edge.run(task).await.unwrap().problem.expect("no user is above the rules");
+        assert_eq!(problem.code, codes::NO_CANDIDATE);
 
         let old = edge.deploy(&signed(&key, 1, "reading", Role::Cloud)).await.unwrap_err();
         let stranger = SecretKey::from_bytes(&[9; 32]);
