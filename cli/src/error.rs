@@ -200,13 +200,17 @@ impl From<Problem> for Failure {
             | codes::NO_PIPELINE
             | codes::BAD_PIPELINE
             | codes::NO_INVITATION
+            | codes::BAD_POLICY
+            | codes::POLICY_OLD
             | codes::AMBIGUOUS
             | codes::IN_USE
             | codes::NO_DATASET
             | codes::DECLARED_OTHERWISE
             | codes::BAD_RELEASE
             | codes::TOO_LARGE => Exit::Usage,
-            codes::DENIED | codes::NO_ISSUER | codes::TICKET | codes::BUDGET_SPENT => Exit::Denied,
+            codes::DENIED | codes::POLICY_DENIED | codes::NO_ISSUER | codes::TICKET | codes::BUDGET_SPENT => {
+                Exit::Denied
+            }
             codes::CLOCK => Exit::BadConfiguration,
             codes::NO_CANDIDATE
             | codes::ALL_DECLINED

@@ -24,6 +24,9 @@
 //! | `DELETE /v1/blobs/{id}` | | |
 //! | `POST /v1/tasks/{id}/hold?ms=N` | | keeps an output that stayed where it was made for so long from now; 0 lets it go |
 //! | `GET /v1/events` | | server-sent events: [`EventView`] |
+//! | `GET /v1/flow` | | [`flow::FlowView`]: what flows out of this peer, by source and by link |
+//! | `GET /v1/policy` | | [`policy::PolicyView`]: the business rules in force here |
+//! | `POST /v1/policy` | [`policy::DeployRequest`] | [`policy::PolicyView`], once they are on disk and in force here |
 //! | `GET /v1/config` | | [`ConfigView`] |
 //! | `POST /v1/invitations` | [`InvitationRequest`] | [`InvitationView`] with its ticket |
 //! | `GET /v1/invitations` | | [`Listing`] of [`InvitationView`], without tickets |
@@ -40,9 +43,11 @@
 //! `{id}` may be a unique prefix, or `last`; `{peer}` a name, an id or a unique prefix of either. Errors are
 //! `application/problem+json`: [`Problem`]. Every top-level object carries `"schema":"shoal/v1"`.
 
+pub mod flow;
 mod joining;
 mod labels;
 mod pipelines;
+pub mod policy;
 mod privacy;
 
 use std::collections::BTreeMap;
@@ -206,6 +211,12 @@ pub mod codes {
     pub const UNVERIFIED: &str = "SH0508";
     /// The disk failed or is full.
     pub const STORE: &str = "SH0507";
+    /// The business rules are not believed.
+    pub const POLICY_DENIED: &str = "SH0431";
+    /// The business rules are older than those in force.
+    pub const POLICY_OLD: &str = "SH0432";
+    /// The business rules cannot be meant as they are written.
+    pub const BAD_POLICY: &str = "SH0433";
 }
 
 /// This peer and its mesh.
@@ -458,6 +469,9 @@ pub struct TaskRequest {
     /// Answer when it has ended, not when it is accepted.
     #[serde(default)]
     pub wait: bool,
+    /// What kind of work it is, for business rules: `reading`, `video.raw`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
     /// Only say where it would run.
     #[serde(default)]
     pub dry_run: bool,

@@ -13,6 +13,7 @@ use crate::message::{Held, Message, TaskRef};
 use crate::pipeline::PipelineSubmission;
 use crate::pipeline::spec::PipelineId;
 use crate::privacy::Refused;
+use crate::rules::VerifiedRules;
 use crate::store::Ticket;
 use crate::task::durable::Keeping;
 use crate::task::receipt::SignedReceipt;
@@ -215,6 +216,24 @@ pub enum Input {
         task: TaskId,
         /// How long; nothing lets it go.
         lease: Duration,
+    },
+    /// The verdict on business rules that a neighbour sent ([`crate::Output::VerifyRules`]); what is given is on disk.
+    RulesVerified(Option<Box<VerifiedRules>>),
+    /// Business rules from disk, or from a user of this peer, that have been verified and are on disk.
+    RulesDeployed(Box<VerifiedRules>),
+    /// The date, in seconds since 1970: some rules hold at some hours. Told now and then; the peer's clock goes on from there.
+    DateTold {
+        /// Since 1970.
+        unix_s: u64,
+    },
+    /// So much of a blob was sent to a peer that fetched it, since this was last told.
+    Served {
+        /// To whom.
+        to: PeerId,
+        /// Of which blob.
+        blob: BlobId,
+        /// How much.
+        bytes: u64,
     },
     /// The host's load was sampled.
     LoadSampled(HostLoad),

@@ -22,6 +22,7 @@ use crate::latency::Coordinate;
 use crate::load::AHEAD;
 use crate::pipeline::memo::MemoWord;
 use crate::residency::Labels;
+use crate::rules::SignedRules;
 use crate::task::TaskState;
 use crate::task::durable::{Counsel, Found};
 use crate::task::receipt::SignedReceipt;
@@ -191,6 +192,9 @@ pub enum Message {
     /// I am shutting down: give me nothing, expect nothing.
     #[serde(rename = "le")]
     Leaving,
+    /// About business rules.
+    #[serde(rename = "bu")]
+    Rules(Box<RulesWord>),
 }
 
 impl Message {
@@ -243,6 +247,7 @@ impl Message {
             | Self::Have(_)
             | Self::Hold(_)
             | Self::Revocations(_)
+            | Self::Rules(_)
             | Self::Leaving => None,
         }
     }
@@ -280,6 +285,7 @@ impl Message {
             | Self::Have(_)
             | Self::Hold(_)
             | Self::Revocations(_)
+            | Self::Rules(_)
             | Self::Leaving => None,
         }
     }
@@ -325,6 +331,7 @@ impl Message {
             Self::Hold(_) => "hold",
             Self::Revocations(_) => "revocations",
             Self::Leaving => "leaving",
+            Self::Rules(_) => "rules",
         }
     }
 }
@@ -401,6 +408,9 @@ pub struct Ping {
     /// Which revocation lists the sender holds, as one number; 0 is none.
     #[serde(rename = "v", default, skip_serializing_if = "is_zero")]
     pub revocations: u64,
+    /// Which business rules the sender holds, as one number that grows with their version; 0 is none.
+    #[serde(rename = "u", default, skip_serializing_if = "is_zero")]
+    pub rules: u64,
 }
 
 /// The answer to a [`Ping`].
@@ -421,6 +431,9 @@ pub struct Pong {
     /// Which revocation lists the sender holds, as one number; 0 is none.
     #[serde(rename = "v", default, skip_serializing_if = "is_zero")]
     pub revocations: u64,
+    /// Which business rules the sender holds, as one number that grows with their version; 0 is none.
+    #[serde(rename = "u", default, skip_serializing_if = "is_zero")]
+    pub rules: u64,
 }
 
 /// An indirect probe (SWIM, Das et al. 2002).
@@ -871,6 +884,17 @@ pub struct Hold {
     /// It is to stay so long from now; no longer at all, if that is nothing.
     #[serde(rename = "f", with = "duration_us")]
     pub lease: Duration,
+}
+
+/// What is said of business rules; to those only who say in their pings that they read them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RulesWord {
+    /// Send me what you hold.
+    #[serde(rename = "w")]
+    Wanted,
+    /// This is it.
+    #[serde(rename = "h")]
+    Here(SignedRules),
 }
 
 #[cfg(test)]

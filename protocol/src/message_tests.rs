@@ -70,6 +70,7 @@ fn spec() -> TaskSpec {
         verify: Default::default(),
         output: Default::default(),
         labels: Default::default(),
+        about: Default::default(),
     }
 }
 
@@ -107,6 +108,13 @@ fn revocations() -> SignedRevocations {
         issuers: [PeerId([6; 32])].into(),
     };
     list.sign_as_mesh(&mesh_key)
+}
+
+fn rules() -> SignedRules {
+    use crate::rules::{RuleSet, tests};
+    let mesh_key = SecretKey::from_bytes(&[1; 32]);
+    let set = RuleSet { wan_share: Some(0.5), ..tests::set(3, vec![tests::rule("a")]) };
+    SignedRules::sign(&set, &crate::certificate::Issuer::of(&mesh_key))
 }
 
 fn golden() -> Vec<(Message, usize, &'static str)> {
@@ -167,8 +175,9 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
     let several = Award { works_us: vec![9_000, 2_000], ..award.clone() };
     let mut marked = award.clone();
     marked.abridge(PEER);
-    let ping = Ping { sequence: 1, incarnation: 2, coordinate: Some(coordinate()), load: None, revocations: 0 };
-    let pong = Pong { sequence: 1, incarnation: 2, coordinate: None, load: Some(load()), revocations: 0 };
+    let ping =
+        Ping { sequence: 1, incarnation: 2, coordinate: Some(coordinate()), load: None, revocations: 0, rules: 0 };
+    let pong = Pong { sequence: 1, incarnation: 2, coordinate: None, load: Some(load()), revocations: 0, rules: 0 };
     let will = Will {
         turn: 1,
         of: 8,
@@ -200,13 +209,16 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         (Message::Will(Box::new(will)), 93, "ea42579c"),
         (Message::Parting(Parting::NoRoom), 7, "52fb3e8a"),
         (Message::Ping(Ping { revocations: u64::MAX, ..ping.clone() }), 45, "44c8e9f3"),
-        (Message::Ping(ping), 34, "4a823dbe"),
+        (Message::Ping(ping.clone()), 34, "4a823dbe"),
         (Message::Pong(pong), 126, "9e02950e"),
         (Message::ProbeRequest(ProbeRequest { sequence: 1, target: PEER }), 45, "c691f49b"),
         (Message::ProbeAnswered(ProbeAnswered { sequence: 1, target: PEER, incarnation: 2 }), 48, "faea4eb3"),
         (Message::Rumour(Rumour { peer: PEER, incarnation: 1, state: RumourState::Suspect }), 49, "674189a4"),
         (Message::Records(Records { records: vec![record()], places: Vec::new() }), 489, "42d5223c"),
         (Message::Revocations(Box::new(revocations())), 238, "92070678"),
+        (Message::Ping(Ping { rules: u64::MAX, ..ping.clone() }), 45, "20194154"),
+        (Message::Rules(Box::new(RulesWord::Wanted)), 7, "2f205281"),
+        (Message::Rules(Box::new(RulesWord::Here(rules()))), 327, "429d178a"),
         (Message::Load(load()), 117, "7f912bdf"),
         (Message::Load(described), 120, "84c9ddad"),
         (Message::Load(brief), 35, "10b79d65"),

@@ -13,6 +13,7 @@ use crate::message::{Message, TaskRef};
 use crate::pipeline::spec::PipelineId;
 use crate::privacy::Export;
 use crate::residency::Labels;
+use crate::rules::SignedRules;
 use crate::store::{Change, Ticket};
 use crate::task::TaskState;
 use crate::task::durable::Found;
@@ -49,6 +50,14 @@ pub enum Output {
     VerifyRevocations(Box<SignedRevocations>),
     /// The revocation lists have changed ([`crate::Peer::revocations`]): keep them, and let nobody in who is in them.
     KeepRevocations,
+    /// Check the signatures of business rules that a neighbour sent and put them on disk, unless later ones are there; answered
+    /// by `RulesVerified`, whatever comes of it.
+    VerifyRules {
+        /// Who sent them.
+        from: PeerId,
+        /// The rules.
+        signed: Box<SignedRules>,
+    },
     /// Bring these blobs into the local store; answered by `Fetched`.
     Fetch {
         /// For which attempt.
@@ -395,6 +404,11 @@ pub enum Event {
         peer: PeerId,
         /// Its name.
         name: String,
+    },
+    /// Other business rules are in force.
+    RulesDeployed {
+        /// Which.
+        version: u64,
     },
     /// A signer of revocations has signed two lists of one version, or one that does not follow on the one before: two
     /// people revoked at once, or the key is in other hands.

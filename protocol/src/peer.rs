@@ -21,6 +21,7 @@ use crate::blobs::{BLOBS_PER_MESSAGE_MAX, Holders, Wants};
 use crate::certificate::{Member, Role, VerifiedRevocations};
 use crate::conduct::{Admission, Conduct, Strike};
 use crate::config::PeerConfig;
+use crate::flow::Flow;
 use crate::id::PeerId;
 use crate::input::Input;
 use crate::latency::Latency;
@@ -46,6 +47,7 @@ mod ping;
 mod pipelines;
 mod publish;
 mod pull;
+mod ruling;
 mod seek;
 mod views;
 
@@ -79,6 +81,8 @@ pub struct Peer {
     puller: pull::Puller,
     pings: ping::Pings,
     seeking: seek::Seeking,
+    flow: Flow,
+    calendar: ruling::Calendar,
     /// Attempts that other peers hold for us.
     given: BTreeMap<PeerId, BTreeSet<TaskRef>>,
     /// When the tasks that still run are given up, once a shutdown was asked for.
@@ -110,6 +114,8 @@ impl Peer {
             puller: pull::Puller::default(),
             pings: ping::Pings::default(),
             seeking: seek::Seeking::default(),
+            flow: Flow::default(),
+            calendar: ruling::Calendar::default(),
             given: BTreeMap::new(),
             leaving_by: None,
             left: false,
@@ -282,7 +288,17 @@ impl Peer {
                 self.sentence(now, peer, sentence);
             }
             Input::HoldWanted { task, lease } => self.requester.hold(task, lease, &mut self.outbox),
-            Input::LoadSampled(host) => self.executing.load_sampled(host),
+            Input::LoadSampled(host) => {
+                self.executing.load_sampled(host);
+                self.tell_what_is_left(now);
+            }
+            Input::RulesVerified(verified) => {
+                self.membership.rules_judged();
+                verified.into_iter().for_each(|verified| self.deploy(now, *verified));
+            }
+            Input::RulesDeployed(verified) => self.deploy(now, *verified),
+            Input::DateTold { unix_s } => self.calendar.told(now, unix_s),
+            Input::Served { to, blob, bytes } => self.served(now, to, blob, bytes),
             Input::PathMeasured { peer, sample } => self.latency.path_measured(now, peer, &sample),
             Input::ShutdownRequested => self.shut_down(now),
         }
@@ -308,6 +324,7 @@ impl Peer {
             Message::Rumour(rumour) => self.with_membership(now, |m, lent| m.rumour(lent, from, rumour)),
             Message::Records(records) => self.with_membership(now, |m, lent| m.records(lent, from, records)),
             Message::Revocations(signed) => self.with_membership(now, |m, lent| m.revocations_told(lent, *signed)),
+            Message::Rules(word) => self.with_membership(now, |m, lent| m.rules_word(lent, from, *word)),
             Message::Leaving => self.with_membership(now, |m, lent| m.left(lent, from)),
             Message::Load(load) => self.loaded(now, from, load),
             Message::Pull(load) => {
@@ -453,6 +470,7 @@ impl Peer {
         for (peer, kept) in self.requester.take_words() {
             self.word(now, peer, kept);
         }
+        self.count_flow(now);
         for (to, attempt, run, rtt) in self.executing.take_passed() {
             self.loads.assigned(now, to, attempt, run, rtt);
         }
@@ -588,7 +606,7 @@ impl Peer {
     ) -> T {
         let (own_load, found) = (OnceCell::new(), OnceCell::new());
         let (me, membership, latency, loads) = (&self.me, &self.membership, &self.latency, &self.loads);
-        let executing = &self.executing;
+        let (executing, rules) = (&self.executing, self.calendar.rules(now, membership, me));
         let own_load = || own_load.get_or_init(|| executing.next_place(now));
         let sites = || found.get_or_init(|| sites(now, me, own_load(), membership, latency, loads)).as_slice();
         let is_here = |peer| peer == me.peer || membership.neighbour(peer).is_some_and(Neighbour::is_alive);
@@ -600,7 +618,8 @@ impl Peer {
             holders: &self.holders,
             address: &|peer| membership.neighbour(peer).and_then(|known| known.best_address().map(str::to_owned)),
             lambda: self.config.lambda,
-            uplink_bits_per_s: self.config.uplink_bits_per_s,
+            uplink_bits_per_s: self.flow.left_of(now, self.config.uplink_bits_per_s),
+            rules,
             rng: &mut self.rng,
         };
         act(&mut self.requester, &mut around, &mut self.outbox)

@@ -11,6 +11,7 @@ mod faults;
 mod joining;
 mod nat;
 mod pipelines;
+mod policy;
 mod privacy;
 mod residency;
 mod restart;

@@ -4,6 +4,7 @@ mod brief;
 mod chaos;
 mod determinism;
 mod faults;
+mod flow;
 mod kill_matrix;
 mod liars;
 mod membership;

@@ -19,6 +19,8 @@ use hyper::body::Bytes;
 use hyper::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use shoal_protocol::api::flow::FlowView;
+use shoal_protocol::api::policy::{DeployRequest, PolicyView};
 use shoal_protocol::api::{
     BlobStat, BlobView, Check, ConfigView, DatasetView, Explanation, InvitationRequest, InvitationView, JoinerView,
     LabelRequest, LabelView, LabelsRequest, Listing, MemberView, PeerView, PingView, PipelineRequest, PipelineView,
@@ -29,6 +31,7 @@ use shoal_protocol::certificate::SignedRevocations;
 use shoal_protocol::id::BlobId;
 use shoal_protocol::placement::explain::Decision;
 use shoal_protocol::privacy::{Declaration, Release};
+use shoal_protocol::rules::SignedRules;
 use tokio::io::AsyncRead;
 
 use self::body::Body;
@@ -119,6 +122,21 @@ impl Client {
     /// Hands in a revocation list; it holds at the daemon when this returns.
     pub async fn revoke(&self, list: &SignedRevocations) -> Result<RevocationsView, ClientError> {
         self.post("/v1/revocations", Body::json(&RevokeRequest::of(list))).await
+    }
+
+    /// The business rules in force at the daemon.
+    pub async fn policy(&self) -> Result<PolicyView, ClientError> {
+        self.get("/v1/policy").await
+    }
+
+    /// Hands in business rules; they are in force at the daemon when this returns.
+    pub async fn deploy(&self, signed: &SignedRules) -> Result<PolicyView, ClientError> {
+        self.post("/v1/policy", Body::json(&DeployRequest::of(signed))).await
+    }
+
+    /// What flows out of the daemon's peer.
+    pub async fn flow(&self) -> Result<FlowView, ClientError> {
+        self.get("/v1/flow").await
     }
 
     /// Hands in a task and returns as soon as it is accepted.
@@ -456,6 +474,8 @@ answers_with_schema!(
     PingView,
     RttView,
     RevocationsView,
+    PolicyView,
+    FlowView,
     TaskView,
     PipelineView,
     PlanView,

@@ -23,6 +23,7 @@ use crate::error::Failure;
 pub enum Command {
     Up(node::up::Up),
     Status(node::status::Show),
+    Top(node::top::Top),
     Doctor(node::doctor::Doctor),
     Peers(peer::list::List),
     /// Other peers, one at a time
@@ -74,6 +75,7 @@ impl Command {
         match self {
             Self::Up(verb) => verb.run(&client, printer).await,
             Self::Status(verb) => verb.run(&client, printer).await,
+            Self::Top(verb) => verb.run(&client, printer).await,
             Self::Doctor(verb) => verb.run(&client, printer).await,
             Self::Peers(verb) => verb.run(&client, printer).await,
             Self::Peer(verb) => verb.run(&client, printer).await,

@@ -11,6 +11,10 @@ fn every_command_has_an_example_in_its_help() {
     for command in [
         "up",
         "status",
+        "top",
+        "policy lint",
+        "policy deploy",
+        "policy show",
         "doctor",
         "peers",
         "ping",

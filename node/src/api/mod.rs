@@ -17,6 +17,7 @@ mod problem;
 mod query;
 mod range;
 mod revocations;
+mod rules;
 mod socket;
 mod spec;
 mod tasks;
@@ -82,6 +83,8 @@ fn routes(api: Api) -> Router {
         .route("/v1/joiners/{number}/deny", post(joining::deny))
         .route("/v1/rtt", get(peers::rtt))
         .route("/v1/revocations", get(revocations::show).post(revocations::add))
+        .route("/v1/policy", get(rules::show).post(rules::deploy))
+        .route("/v1/flow", get(rules::flow))
         .route("/v1/tasks", get(tasks::list).post(tasks::submit))
         .route("/v1/tasks/{id}", get(tasks::show))
         .route("/v1/tasks/{id}/cancel", post(tasks::cancel))

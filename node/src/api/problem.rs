@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use shoal_protocol::api::{Problem, codes};
 use shoal_protocol::output::TaskError;
 use shoal_protocol::privacy::Refused;
+use shoal_protocol::rules::RulesError;
 use shoal_protocol::task::spec::SpecError;
 use shoal_protocol::{BlobId, FindError};
 
@@ -94,6 +95,26 @@ impl From<Refusal> for ApiError {
                 let hint = "make room there, and run it again; other peers have written it down";
                 Self::new(codes::STORE, StatusCode::INSUFFICIENT_STORAGE, title, hint).retry_after(None)
             }
+            Refusal::Rules(error) => {
+                let hint = match &error {
+                    RulesError::Signature(_) => {
+                        "deploy them with the issuer's key of this mesh: `shoal policy deploy FILE`"
+                    }
+                    RulesError::Rules(_) => "correct the file, and look at it with `shoal policy lint FILE`",
+                };
+                Self::new(codes::POLICY_DENIED, StatusCode::FORBIDDEN, title, hint)
+            }
+            Refusal::OldRules { .. } => {
+                let hint = "`shoal policy show` prints what is in force; deploying takes the next version by itself";
+                Self::new(codes::POLICY_OLD, StatusCode::CONFLICT, title, hint)
+            }
+            Refusal::RulesNotKept(_) => Self::new(
+                codes::STORE,
+                StatusCode::INSUFFICIENT_STORAGE,
+                title,
+                "make room there, and deploy them again",
+            )
+            .retry_after(None),
             Refusal::IsMe => Self::bad_request(title, "name another peer; `shoal peers` lists them"),
             Refusal::Forgotten => {
                 Self::new(codes::NO_TASK, StatusCode::GONE, title, "`shoal task ls` lists the tasks that are kept")

@@ -10,7 +10,9 @@ use shoal_protocol::config::{
 };
 use shoal_protocol::residency::Labels;
 use shoal_protocol::task::durable::{Durability, Keeping};
-use shoal_protocol::task::spec::{BlobRef, Limits, Loss, OutputUse, Patience, Payload, Policy, SpecError, Variant};
+use shoal_protocol::task::spec::{
+    About, BlobRef, Limits, Loss, OutputUse, Patience, Payload, Policy, SpecError, Variant,
+};
 use shoal_protocol::task::verification::Verify;
 use shoal_protocol::{BlobId, PeerId, TaskSpec};
 use tokio::task::spawn_blocking;
@@ -104,6 +106,12 @@ pub(super) async fn described(api: &Api, request: &mut TaskRequest) -> ApiResult
         priority: request.priority.unwrap_or_default(),
         verify: verify(request.verify.as_deref())?,
         output: output(request),
+        about: About {
+            class: request.class.take().unwrap_or_default(),
+            user: request.submitter.map(|submitter| submitter.to_string()).unwrap_or_default(),
+            task: request.name.clone(),
+            pipeline: String::new(),
+        },
         patience: match request.start_within_ms.map(Duration::from_millis) {
             Some(wait) if wait < WALL_MAX => Patience::Within(wait),
             None if request.durable == 0 => Patience::Bursts,

@@ -99,6 +99,7 @@ fn shortened(mut happening: Happening) -> Happening {
         }
     };
     match &mut happening {
+        Happening::RulesRefused { reason, .. } => shorten(reason),
         Happening::Refused { address, reason } => [address, reason].into_iter().for_each(shorten),
         Happening::ApiDenied { who, reason } => [who, reason].into_iter().for_each(shorten),
         Happening::Withheld { what, why, .. } => [what, why].into_iter().for_each(shorten),
@@ -114,6 +115,7 @@ fn shortened(mut happening: Happening) -> Happening {
         | Happening::Stopped
         | Happening::MoreDenied
         | Happening::Revoked { .. }
+        | Happening::RulesDeployed { .. }
         | Happening::Mismatch { .. }
         | Happening::Lost => {}
     }

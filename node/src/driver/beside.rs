@@ -5,9 +5,11 @@ use std::fmt;
 use futures::StreamExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
+use shoal_protocol::PeerId;
 use shoal_protocol::certificate::{Chain, SignedRevocations, VerifiedRevocations};
 use shoal_protocol::message::TaskRef;
 use shoal_protocol::privacy::Refused;
+use shoal_protocol::rules::{RulesError, VerifiedRules};
 use shoal_protocol::task::spec::BlobRef;
 use shoal_protocol::{PeerId, TaskId, Time};
 
@@ -21,6 +23,8 @@ pub(crate) enum Done {
     Verified(Vec<Verified>),
     /// The verdict on a revocation list.
     Judged(Option<Box<VerifiedRevocations>>),
+    /// The verdict on business rules that a neighbour sent.
+    RulesJudged { from: PeerId, result: Result<Box<VerifiedRules>, RulesError> },
     /// This peer's own revocation list, signed anew if it was time, or why it is not.
     Relisted(Result<Option<Box<SignedRevocations>>, String>),
     /// The next certificate of this peer, or why there is none.

@@ -10,6 +10,7 @@ use shoal_protocol::certificate::{CertificateError, SignedRevocations};
 use shoal_protocol::output::TaskError;
 use shoal_protocol::pipeline::PipelineSubmission;
 use shoal_protocol::privacy::words::{Answer, Ask};
+use shoal_protocol::rules::{RulesError, SignedRules};
 use shoal_protocol::task::durable::{Found, Keeping};
 use shoal_protocol::{BlobId, FindError, PeerId, TaskId, TaskSpec};
 use tokio::sync::{mpsc, oneshot};
@@ -38,6 +39,12 @@ pub(crate) enum Refusal {
     Revocations(#[from] CertificateError),
     #[error("it holds, and is told to others, but is not on this peer's disk: {0}")]
     NotKept(String),
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+    #[error("version {version} of the business rules does not replace version {held}, which is in force")]
+    OldRules { version: u64, held: u64 },
+    #[error("the business rules cannot be written down, and are not in force: {0}")]
+    RulesNotKept(String),
     #[error("that is this peer itself")]
     IsMe,
     #[error("the task ended, and its result is no longer kept")]
@@ -110,6 +117,7 @@ pub(crate) enum Request {
         reply: oneshot::Sender<Result<Opened, Refusal>>,
     },
     Revoke(Box<SignedRevocations>, oneshot::Sender<Result<(), Refusal>>),
+    Deploy(Box<SignedRules>, oneshot::Sender<Result<(), Refusal>>),
     Follow {
         since: Option<u64>,
         reply: oneshot::Sender<Following>,
@@ -216,6 +224,10 @@ impl Handle {
 
     pub(crate) async fn revoke(&self, list: SignedRevocations) -> Result<(), Refusal> {
         self.ask(|reply| Request::Revoke(Box::new(list), reply)).await?
+    }
+
+    pub(crate) async fn deploy(&self, signed: SignedRules) -> Result<(), Refusal> {
+        self.ask(|reply| Request::Deploy(Box::new(signed), reply)).await?
     }
 
     pub(crate) async fn follow(&self, since: Option<u64>) -> Result<Following, Refusal> {

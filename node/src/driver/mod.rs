@@ -16,11 +16,13 @@ mod clock;
 mod fetch;
 mod freshness;
 pub(crate) mod handle;
+mod lanes;
 pub(crate) mod news;
 mod outputs;
 mod papers;
 mod pins;
 mod pipelines;
+mod policy;
 mod providers;
 mod records;
 mod releases;
@@ -123,6 +125,7 @@ pub(crate) struct Driver {
     network: Network,
     executor: Executor,
     server: BlobServer,
+    lanes: lanes::Lanes,
     fetcher: Fetcher,
     provided: providers::Provided,
     /// What fetching asks for.
@@ -152,6 +155,7 @@ pub(crate) struct Driver {
     /// Keys that were revoked already; none before those on disk are known.
     revoked: Option<BTreeSet<PeerId>>,
     freshness: freshness::Freshness,
+    policy: policy::Policy,
     /// Why the revocation lists are not on disk, while they are not.
     unkept: Option<String>,
     strikes: BTreeMap<PeerId, u8>,
@@ -179,7 +183,8 @@ impl Driver {
             records: Records::new(member.peer, &config.data_dir),
             blobs: blobs.clone(),
             peer: Peer::new(member, peer_config, seed, clock.now()),
-            server: BlobServer::new(blobs.clone(), ServeLimits::default(), Pace::new(config.bulk_bytes_per_s)),
+            server: BlobServer::new(blobs.clone(), ServeLimits::default(), Pace::default()),
+            lanes: lanes::Lanes::new(Pace::new(config.bulk_bytes_per_s)),
             fetcher,
             notices,
             pins: Pins::new(blobs),
@@ -197,6 +202,7 @@ impl Driver {
             freshness: freshness::Freshness::default(),
             provided: providers::Provided::default(),
             revoked: None,
+            policy: policy::Policy::default(),
             unkept: None,
             strikes: BTreeMap::new(),
             stopping: Stopping::No,
@@ -253,6 +259,7 @@ impl Driver {
             self.handle(restored);
         }
         self.begin_revocations();
+        self.begin_policy();
         for address in self.config.bootstrap.clone() {
             self.handle(Input::Discovered { peer: None, address, bootstrap: true });
         }
@@ -317,6 +324,7 @@ impl Driver {
                 self.connected.remove(&peer);
                 self.shown.remove(&peer);
                 self.strikes.remove(&peer);
+                self.lanes.forget(peer);
                 self.handle(Input::Disconnected { peer });
             }
             NetworkEvent::DialFailed { peer, address, reason } => {
@@ -355,8 +363,9 @@ impl Driver {
 
     /// Answers a request for a blob, or for a statistic; the network bounds how many streams are open, the server how many are
     /// answered.
-    fn serve(&self, from: PeerId, mut stream: BulkStream) {
-        let (server, notices) = (self.server.clone(), self.fetcher.notices());
+    fn serve(&mut self, from: PeerId, mut stream: BulkStream) {
+        let server = self.server.at(self.lanes.to(from, self.peer.is_far(from)));
+        let notices = self.fetcher.notices();
         let withheld = self.withheld.clone();
         let certified = self.peer.member(from).map(|member| member.labels).unwrap_or_default();
         let asker = Asker { peer: from, certified };
@@ -404,8 +413,12 @@ impl Driver {
             sample.foreign_cores = 0.0;
         }
         self.handle(Input::LoadSampled(sample));
+        self.tell_the_date();
         for (peer, sample) in self.network.paths() {
             self.handle(Input::PathMeasured { peer, sample });
+        }
+        for ((to, blob), bytes) in self.server.take_served() {
+            self.handle(Input::Served { to, blob, bytes });
         }
         self.keep_unkept_revocations();
         self.look_at_the_age_of_revocations();

@@ -88,7 +88,10 @@ impl News {
             | Event::PeerJudged { peer, .. }
             | Event::Withheld { peer, .. }
             | Event::AnswerNotBelieved { peer, .. } => Some(*peer),
-            Event::RecordDamaged { .. } | Event::RevocationsForked { .. } | Event::PipelineChanged { .. } => None,
+            Event::RecordDamaged { .. }
+            | Event::RevocationsForked { .. }
+            | Event::RulesDeployed { .. }
+            | Event::PipelineChanged { .. } => None,
         };
         let names =
             spoken_of.and_then(|peer| self.names.get(&peer).map(|name| (peer, name.clone()))).into_iter().collect();

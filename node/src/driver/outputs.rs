@@ -25,6 +25,7 @@ impl Driver {
             Output::VerifyRecords(records) => self.verify(records),
             Output::VerifyRevocations(list) => self.verify_revocations(*list),
             Output::KeepRevocations => self.keep_revocations(),
+            Output::VerifyRules { from, signed } => self.verify_rules(from, *signed),
             Output::Fetch { attempt, blobs } => self.fetch(attempt, blobs),
             Output::Prepare { module } => self.prepare(module),
             Output::Execute(execution) => self.executor.execute(*execution),
@@ -88,6 +89,7 @@ impl Driver {
                 }
             }
             Done::Judged(verified) => self.handle(Input::RevocationsVerified(verified)),
+            Done::RulesJudged { from, result } => self.on_rules_judged(from, result),
             Done::Relisted(signed) => self.on_relisted(signed),
             Done::Certified(signed) => self.on_certified(signed),
             Done::Kept(kept) => self.on_kept(kept),

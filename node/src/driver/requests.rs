@@ -102,6 +102,7 @@ impl Driver {
                 Err(refusal) => drop(reply.send(Err(refusal))),
             },
             Request::Revoke(list, reply) => drop(reply.send(self.revoke(*list))),
+            Request::Deploy(signed, reply) => drop(reply.send(self.deploy(*signed))),
             Request::Follow { since, reply } => drop(reply.send(self.news.follow(since))),
             Request::Release(dataset, ask, reply) => self.release(&dataset, *ask, reply),
             Request::Relabel(peer, change, reply) => self.relabel(&peer, change, reply),

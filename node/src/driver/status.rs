@@ -88,7 +88,10 @@ impl Driver {
     }
 
     fn counters(&self) -> BTreeMap<String, u64> {
+        let [wan, lan] = self.peer.flow_totals();
         let own = [
+            ("flow_wan_bytes", wan),
+            ("flow_lan_bytes", lan),
             ("frames_unreadable", self.garbage),
             ("strangers_refused", self.strangers),
             ("workers_lost", self.executor.workers_lost()),

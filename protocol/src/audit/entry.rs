@@ -87,6 +87,24 @@ pub enum Happening {
         /// The version of the list that says so.
         version: u64,
     },
+    /// Business rules are in force.
+    RulesDeployed {
+        /// Which set.
+        version: u64,
+        /// Which issuer has signed them.
+        issuer: PeerId,
+    },
+    /// Business rules were refused: forged, or older than those in force.
+    RulesRefused {
+        /// Which neighbour sent them; a user here where there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<PeerId>,
+        /// Which set, where that is believed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<u64>,
+        /// Why.
+        reason: String,
+    },
     /// A member is not spoken to for a while.
     Banned {
         /// Who.
@@ -174,12 +192,14 @@ impl Happening {
             Self::Garbage { peer, .. } => Some(format!("garbage {peer}")),
             Self::StatisticRefused { dataset, asker, .. } => Some(format!("statistic {dataset} {asker}")),
             Self::Withheld { peer, rule, .. } => Some(format!("withheld {rule} {peer}")),
+            Self::RulesRefused { from, version, .. } => Some(format!("rules {from:?} {}", version.is_some())),
             Self::MoreDenied => Some(String::new()),
             Self::Started { .. }
             | Self::Configured { .. }
             | Self::Stopped
             | Self::Joined { .. }
             | Self::Revoked { .. }
+            | Self::RulesDeployed { .. }
             | Self::Banned { .. }
             | Self::Mismatch { .. }
             | Self::StoreDamaged { .. }

@@ -81,7 +81,7 @@ pub enum CertificateError {
 
 impl CertificateError {
     /// Whether a certificate that is `valid` between two dates, in seconds since 1970, is so now.
-    pub(super) fn check_date(
+    pub(crate) fn check_date(
         valid: core::ops::Range<u64>,
         now_unix_s: u64,
         name: impl FnOnce() -> String,

@@ -41,7 +41,7 @@ impl IssuerCertificate {
     }
 
     /// The same, whatever the date.
-    pub(super) fn verify_undated(signed: &Signed, mesh: MeshId) -> Result<Self, CertificateError> {
+    pub(crate) fn verify_undated(signed: &Signed, mesh: MeshId) -> Result<Self, CertificateError> {
         let certificate: Self = signed.open(ISSUER, &mesh.0)?;
         if certificate.mesh != mesh {
             return Err(CertificateError::OtherMesh { name: NAME.to_owned(), mesh: certificate.mesh });
@@ -86,11 +86,11 @@ impl Issuer {
         self.key.peer()
     }
 
-    pub(super) fn key(&self) -> &SecretKey {
+    pub(crate) fn key(&self) -> &SecretKey {
         &self.key
     }
 
-    pub(super) fn certificate(&self) -> &Signed {
+    pub(crate) fn certificate(&self) -> &Signed {
         &self.certificate
     }
 }

@@ -42,7 +42,7 @@ impl Signed {
         self.read(what)
     }
 
-    pub(super) fn read<T: DeserializeOwned>(&self, what: &'static str) -> Result<T, CertificateError> {
+    pub(crate) fn read<T: DeserializeOwned>(&self, what: &'static str) -> Result<T, CertificateError> {
         crate::cbor::decode(&self.payload)
             .map_err(|error| CertificateError::Unreadable { what, why: error.to_string() })
     }

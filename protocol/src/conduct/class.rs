@@ -48,7 +48,8 @@ impl Class {
             | Message::Will(_)
             | Message::Load(_)
             | Message::Pull(_)
-            | Message::Revocations(_) => Self::Gossip,
+            | Message::Revocations(_)
+            | Message::Rules(_) => Self::Gossip,
             Message::Ask(_)
             | Message::Offer(_)
             | Message::Release(_)
@@ -115,6 +116,7 @@ pub(super) fn while_cooling_off(message: &Message) -> Admission {
         | Message::Hold(_)
         | Message::Council(_)
         // It proves itself, whoever passes it on.
-        | Message::Revocations(_) => Admission::Heard,
+        | Message::Revocations(_)
+        | Message::Rules(_) => Admission::Heard,
     }
 }

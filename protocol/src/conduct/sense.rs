@@ -48,6 +48,7 @@ pub(super) fn has_sense(message: &Message) -> bool {
         | Message::Seek(_)
         | Message::Found(_)
         | Message::Revocations(_)
+        | Message::Rules(_)
         | Message::Leaving => true,
     }
 }

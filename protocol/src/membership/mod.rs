@@ -19,12 +19,14 @@
 //! | `gossip.rs` | whom to tell about whom? |
 //! | `rumours.rs` | what do others say of a peer, and what is it worth? |
 //! | `revoked.rs` | who is a member no more? |
+//! | `deployed.rs` | which business rules are in force? |
 //! | `will.rs` | who is to hear of a death? |
 //!
 //! **Invariant:** nobody dies by hearsay. A rumour makes this peer look for itself; only its own search ends in dead.
 //! **Not here:** certificates. Who reaches this module was admitted by the driver.
 
 mod beats;
+mod deployed;
 mod dialling;
 mod failure_detector;
 mod gossip;
@@ -42,6 +44,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use self::beats::Beats;
+pub use self::deployed::{Deployed, RulesHeld};
 use self::dialling::Prospects;
 use self::failure_detector::{FailureDetector, Step};
 use self::nearer::Search;
@@ -127,6 +130,7 @@ pub struct Membership {
     last_news: Time,
     records_refused: u64,
     revocations: Revocations,
+    deployed: Deployed,
 }
 
 /// Helpers asked about one silent peer.
@@ -171,6 +175,7 @@ impl Membership {
             last_news: now,
             records_refused: 0,
             revocations: Revocations::default(),
+            deployed: Deployed::default(),
         }
     }
 
@@ -331,9 +336,11 @@ impl Membership {
             coordinate: lent.latency.coordinate_for(lent.now, from),
             load: lent.loads.publish(lent.now, from, &(lent.digest)()),
             revocations: self.revocations.head(),
+            rules: self.rules_head(),
         };
         lent.out.send(from, Message::Pong(pong));
         self.compare_revocations(lent, from, ping.revocations);
+        self.compare_rules(lent, from, ping.rules);
     }
 
     /// A neighbour answered; the round trip, when the ping was our own.
@@ -341,6 +348,7 @@ impl Membership {
         let known = self.known.get_mut(&from).filter(|known| known.connected)?;
         known.incarnation = pong.incarnation;
         self.compare_revocations(lent, from, pong.revocations);
+        self.compare_rules(lent, from, pong.rules);
         let known = self.known.get_mut(&from)?;
         if let Some(load) = pong.load {
             lent.loads.heard(lent.now, from, load);
@@ -559,6 +567,7 @@ impl Membership {
             coordinate: lent.latency.coordinate_for(lent.now, peer),
             load: lent.loads.publish(lent.now, peer, &(lent.digest)()),
             revocations: self.revocations.head(),
+            rules: self.rules_head(),
         };
         lent.out.send(peer, Message::Ping(ping));
         sequence

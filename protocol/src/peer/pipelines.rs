@@ -71,6 +71,8 @@ impl Peer {
         if let Some(lease) = self.pipelines.lease(now, pipeline, node) {
             spec.output = OutputUse::Keep(lease);
         }
+        spec.about.pipeline = self.pipelines.name_of(pipeline).to_owned();
+        spec.about.task.clone_from(&name);
         let task = self.with_pipelines(now, |p, _, out| p.begin(pipeline, node, out));
         self.requester.watch(task);
         let submission = Submission { name, spec, keeping: Keeping::default(), ahead };
@@ -157,7 +159,10 @@ impl Peer {
             estimates: &self.estimates,
             holders: &self.holders,
             lambda: self.config.lambda,
-            uplink_bits_per_s: self.config.uplink_bits_per_s,
+            uplink_bits_per_s: self.flow.left_of(now, self.config.uplink_bits_per_s),
+            now,
+            rules: self.rules_in_force(now),
+            shares: &self.requester.shares,
         };
         look(&world, &self.pipelines)
     }

@@ -89,14 +89,16 @@ fn message() -> impl Strategy<Value = Message> {
             incarnation,
             coordinate: None,
             load: None,
-            revocations: 0
+            revocations: 0,
+            rules: 0
         })),
         (0..40u32, any::<u32>()).prop_map(|(sequence, incarnation)| Message::Pong(Pong {
             sequence,
             incarnation,
             coordinate: None,
             load: None,
-            revocations: 0
+            revocations: 0,
+            rules: 0
         })),
         (any::<u32>(), 0..PEERS)
             .prop_map(|(sequence, n)| Message::ProbeRequest(ProbeRequest { sequence, target: id(n) })),
@@ -380,7 +382,14 @@ fn a_task_is_passed_on_only_to_who_is_connected() {
         tell(Input::Prepared { module: MODULE, result: Ok(Duration::ZERO) });
         for n in [2, 4] {
             tell(Input::Connected { member: member(n), address: None });
-            let ping = Ping { sequence: 1, incarnation: 0, coordinate: None, load: Some(load(1, 0)), revocations: 0 };
+            let ping = Ping {
+                sequence: 1,
+                incarnation: 0,
+                coordinate: None,
+                load: Some(load(1, 0)),
+                revocations: 0,
+                rules: 0,
+            };
             tell(Input::Received { from: id(n), message: Message::Ping(ping) });
         }
         let pings = tell(Input::PingRequested { peer: id(4), ticket: 1 });
@@ -394,6 +403,7 @@ fn a_task_is_passed_on_only_to_who_is_connected() {
             coordinate: None,
             load: Some(load(2, 0)),
             revocations: 0,
+            rules: 0,
         };
         tell(Input::Received { from: id(4), message: Message::Pong(pong) });
         if !is_connected {

@@ -313,7 +313,8 @@ impl Peer {
             estimates: &self.estimates,
             holders: &self.holders,
             lambda: self.config.lambda,
-            uplink_bits_per_s: self.config.uplink_bits_per_s,
+            uplink_bits_per_s: self.flow.left_of(now, self.config.uplink_bits_per_s),
+            rules: self.rules_in_force(now),
             rng: &mut rng,
         };
         ask(&self.requester, &around)

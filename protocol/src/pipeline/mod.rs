@@ -469,6 +469,11 @@ impl Pipelines {
     }
 
     /// `words/count#3`, for listings of tasks.
+    /// What its user calls a pipeline.
+    pub(crate) fn name_of(&self, pipeline: PipelineId) -> &str {
+        self.held.get(&pipeline).map_or("", |held| held.name.as_str())
+    }
+
     fn title(&self, pipeline: PipelineId, node: NodeId) -> String {
         let Some(held) = self.held.get(&pipeline) else { return String::new() };
         let stage = held.run().map(|run| run.name_of(node)).unwrap_or_default();

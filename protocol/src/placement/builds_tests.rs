@@ -78,6 +78,7 @@ impl World {
             deadline_in: None,
             tried: &BTreeMap::new(),
             holders: &Holders::default(),
+            rules: None,
             ahead: &BTreeMap::new(),
         };
         rank(&self.spec, &sites, &circumstances).recorded()
@@ -203,6 +204,7 @@ fn what_would_change_the_build_changes_it() {
         let world = World::new(vec![(1.0, 0, 0, 1_000)], vec![(200, 0.01), (50, loss)], 0);
         let best = world.ranked(lambda).swap_remove(0);
         let record = Record {
+            rules: Vec::new(),
             epoch: 1,
             method: explain::Method::Local,
             decided_in_us: 0,

@@ -28,6 +28,22 @@ pub struct Decision {
     pub candidates: Vec<Candidate>,
     /// In plain words: what would have changed the choice.
     pub counterfactuals: Vec<String>,
+    /// The business rules that were about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<AppliedRule>,
+}
+
+/// A business rule that was about a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppliedRule {
+    /// Its name.
+    pub name: String,
+    /// Where it stands in the file that was deployed.
+    pub line: u32,
+    /// Of which set.
+    pub version: u64,
+    /// What it says.
+    pub says: String,
 }
 
 /// How an executor was found.

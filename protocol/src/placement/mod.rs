@@ -37,6 +37,7 @@ use crate::blobs::Holders;
 use crate::certificate::{Member, Role};
 use crate::id::PeerId;
 use crate::message::LoadDigest;
+use crate::rules::Applied;
 
 /// A peer that might run a task, as its home knows it now.
 #[derive(Debug, Clone, Copy)]
@@ -93,6 +94,8 @@ pub struct Circumstances<'a> {
     pub tried: &'a BTreeMap<PeerId, String>,
     /// What would come after it, by where it runs, in milliseconds; nothing for a task by itself.
     pub ahead: &'a BTreeMap<PeerId, f64>,
+    /// The business rules about it, where there are any.
+    pub rules: Option<Applied<'a>>,
 }
 
 /// One candidate of one decision, as it is acted on and written down.
@@ -249,6 +252,7 @@ mod tests {
                 deadline_in: self.deadline_in,
                 tried: &self.tried,
                 ahead: &self.ahead,
+                rules: None,
             };
             ask(&rank(spec, &sites, &circumstances))
         }

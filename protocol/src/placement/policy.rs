@@ -1,7 +1,8 @@
 //! The policy filter: hard constraints, which are never a cost.
 //!
 //! **Invariant:** labels and roles are read from signed certificates only.
-//! **Not here:** `cloud = fallback`, which depends on how the others rank and is decided in `mod.rs`.
+//! **Not here:** `cloud = fallback`, which depends on how the others rank and is decided in `ranking.rs`; business rules,
+//! which are `rules/`.
 
 use core::fmt;
 
@@ -50,6 +51,17 @@ pub enum Exclusion {
     LossTooGreat,
     /// `cloud = fallback`, and the edge can take it.
     EdgeHasRoom,
+    /// It breaks a business rule.
+    Rule {
+        /// Which.
+        name: String,
+        /// Where that stands in the file that was deployed.
+        line: u32,
+        /// Of which set it is.
+        version: u64,
+        /// How.
+        why: String,
+    },
 }
 
 impl fmt::Display for Exclusion {
@@ -72,6 +84,9 @@ impl fmt::Display for Exclusion {
             }
             Self::LossTooGreat => f.write_str("every build loses more than the task allows"),
             Self::EdgeHasRoom => f.write_str("cloud=fallback and the edge has room"),
+            Self::Rule { name, line, version, why } => {
+                write!(f, "rule `{name}` (line {line}, version {version}): {why}")
+            }
         }
     }
 }
@@ -95,6 +110,7 @@ impl Exclusion {
             Self::WordBroken => "broke its word",
             Self::LossTooGreat => "loss too great",
             Self::EdgeHasRoom => "edge has room",
+            Self::Rule { .. } => "a rule of the policy",
         }
     }
 }

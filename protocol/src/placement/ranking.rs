@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use super::cost::{self, Job, Terms};
 use super::estimates::Known;
+use super::explain::AppliedRule;
 use super::inputs::{Inputs, Lacking};
 use super::policy::{self, Exclusion};
 use super::{Assessment, Candidate, Circumstances, Site};
@@ -14,6 +15,7 @@ use crate::config::RECORDED_CANDIDATES_MAX;
 use crate::id::PeerId;
 use crate::message::LoadDigest;
 use crate::residency::Denial;
+use crate::rules::{Applied, Broken, Why};
 use crate::task::spec::{CloudUse, TaskSpec, Variant};
 use crate::time::millis;
 
@@ -118,6 +120,16 @@ impl<'a> Ranking<'a> {
         self.places.get(..self.admissible).unwrap_or_default()
     }
 
+    /// λ that was used.
+    pub fn lambda(&self) -> f64 {
+        self.circumstances.lambda
+    }
+
+    /// The business rules about the task, as a record keeps them.
+    pub fn rules_applied(&self) -> Vec<AppliedRule> {
+        self.circumstances.rules.as_ref().map(Applied::explained).unwrap_or_default()
+    }
+
     /// How many may run it.
     pub fn admissible_count(&self) -> usize {
         self.admissible
@@ -162,6 +174,9 @@ impl<'a> Ranking<'a> {
         let Some(load) = site.load else { return excluded };
         let Some(quote_error) = self.believed_quote_error(site) else { return excluded };
         let lacking = self.inputs.lacking(site);
+        if self.breaks(site, load, &lacking).is_some() {
+            return excluded;
+        }
         let mut best = excluded;
         for (build, of) in (0u8..).zip(&self.builds) {
             let cost = cost::cost(&of.job, &self.terms(of, site, load, quote_error, &lacking));
@@ -183,6 +198,24 @@ impl<'a> Ranking<'a> {
         self.circumstances.tried.contains_key(&site.member.peer).then_some(Exclusion::AlreadyTried)
     }
 
+    /// The business rule that the site breaks.
+    fn breaks(&self, site: &Site<'_>, load: &LoadDigest, lacking: &Lacking) -> Option<Broken> {
+        let rules = self.circumstances.rules.as_ref()?;
+        rules.broken_by(site.member, site.is_home, load.price, lacking.from_home_bytes)
+    }
+
+    /// How long until a share of the uplink is free again, where nothing else keeps the task from any place.
+    pub fn held_up(&self) -> Option<Duration> {
+        self.circumstances.rules.as_ref()?;
+        let waits = self.sites.iter().filter(|site| self.forbids(site).is_none()).filter_map(|site| {
+            match self.breaks(site, site.load?, &self.inputs.lacking(site))?.why {
+                Why::Share(wait) => Some(wait),
+                Why::Tier | Why::Price(_) | Why::WanHours | Why::CloudHours | Why::Residency => None,
+            }
+        });
+        waits.min().filter(|_| self.admissible == 0)
+    }
+
     /// How much longer runs take there than is said; nothing for who is not believed, unless its user named it.
     fn believed_quote_error(&self, site: &Site<'_>) -> Option<f64> {
         let (estimates, peer) = (self.circumstances.estimates, site.member.peer);
@@ -198,7 +231,11 @@ impl<'a> Ranking<'a> {
                 let site = self.site(place)?;
                 let is_believed = || self.believed_quote_error(site).is_some();
                 let other = || if is_believed() { Exclusion::LossTooGreat } else { Exclusion::WordBroken };
-                Some(self.forbids(site).unwrap_or_else(other))
+                let of_rule = || {
+                    let broken = self.breaks(site, site.load?, &self.inputs.lacking(site))?;
+                    Some(self.circumstances.rules.as_ref()?.exclusion(&broken, site.member))
+                };
+                Some(self.forbids(site).or_else(of_rule).unwrap_or_else(other))
             }
         }
     }
@@ -213,6 +250,10 @@ impl<'a> Ranking<'a> {
     ) -> Terms {
         let link = &self.circumstances.link;
         let uplink = (!site.is_home).then(|| site.goodput(link.uplink_bits_per_s));
+        let mut weights = load.weights;
+        if let Some(rules) = &self.circumstances.rules {
+            weights.transfer *= rules.transfer_weight(site.member);
+        }
         Terms {
             start_in: site.start_in,
             prepare: build.known.prepare(site.member.peer, build.variant, uplink),
@@ -224,7 +265,7 @@ impl<'a> Ranking<'a> {
             downlink_bits_per_s: (!site.is_home).then(|| site.goodput(load.uplink_bits_per_s)),
             speed: load.speed,
             quote_error,
-            weights: load.weights,
+            weights,
             price: load.price,
             ahead_ms: self.circumstances.ahead.get(&site.member.peer).copied().unwrap_or_default(),
         }

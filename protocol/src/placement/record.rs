@@ -1,7 +1,7 @@
 //! A decision as it was made, kept small; it becomes a [`Decision`] when a person asks.
 
 use super::cost::LOSS_MS;
-use super::explain::{BuildCost, Candidate, Cost, Decision, Method, Verdict};
+use super::explain::{AppliedRule, BuildCost, Candidate, Cost, Decision, Method, Verdict};
 use super::{Assessment, Exclusion};
 use crate::certificate::Member;
 use crate::id::{PeerId, TaskId};
@@ -28,6 +28,8 @@ pub struct Record {
     pub verdicts: Vec<(PeerId, Verdict, String)>,
     /// Input of the task, for what-if.
     pub input_bytes: u64,
+    /// The business rules about it.
+    pub rules: Vec<AppliedRule>,
 }
 
 impl Record {
@@ -56,6 +58,7 @@ impl Record {
             executor: self.executor,
             candidates,
             counterfactuals: self.counterfactuals(variants, &name),
+            rules: self.rules.clone(),
         }
     }
 

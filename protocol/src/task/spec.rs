@@ -62,6 +62,37 @@ pub struct TaskSpec {
     /// what it writes may go. Not the labels that its executor must have: those are in the policy.
     #[serde(rename = "lb", default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
+    /// What it is about, for the business rules at home; an award leaves it out.
+    #[serde(rename = "u", default, skip_serializing_if = "About::is_unsaid")]
+    pub about: About,
+}
+
+/// What its user says of a task, by which business rules and the flow of data tell tasks apart.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct About {
+    /// What kind of work it is.
+    #[serde(rename = "c", skip_serializing_if = "String::is_empty")]
+    pub class: String,
+    /// The key of who submitted it.
+    #[serde(rename = "u", skip_serializing_if = "String::is_empty")]
+    pub user: String,
+    /// What it is called.
+    #[serde(rename = "n", skip_serializing_if = "String::is_empty")]
+    pub task: String,
+    /// The pipeline it is a stage of.
+    #[serde(rename = "p", skip_serializing_if = "String::is_empty")]
+    pub pipeline: String,
+}
+
+impl About {
+    fn is_unsaid(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn longest_bytes(&self) -> usize {
+        [&self.class, &self.user, &self.task, &self.pipeline].into_iter().map(String::len).max().unwrap_or_default()
+    }
 }
 
 /// What becomes of a task's standard output.
@@ -397,6 +428,7 @@ impl TaskSpec {
             verify: Verify::default(),
             output: OutputUse::default(),
             labels: Labels::default(),
+            about: About::default(),
         }
     }
 
@@ -459,6 +491,7 @@ impl TaskSpec {
             ("input", self.input_bytes(), config::INPUT_BYTES_MAX),
             ("arguments", argument_bytes, config::ARGUMENT_BYTES_MAX),
             ("variant name", name_bytes, config::NAME_BYTES_MAX as u64),
+            ("class, user or name of a task", self.about.longest_bytes() as u64, config::NAME_BYTES_MAX as u64),
             ("labels asked for", label_bytes, config::ARGUMENT_BYTES_MAX),
             ("module", module_bytes, config::MODULE_BYTES_MAX),
             ("memory limit", self.limits.memory_bytes, config::MEMORY_BYTES_MAX),

@@ -34,6 +34,7 @@ mod counts;
 mod disk;
 mod editions;
 mod event;
+pub mod flow;
 mod forgers;
 mod hash;
 pub mod input;
@@ -63,6 +64,7 @@ use shoal_protocol::certificate::{Issuer, RevocationList, Role, SecretKey, Signe
 use shoal_protocol::config::PeerConfig;
 use shoal_protocol::message::TaskRef;
 use shoal_protocol::output::{Judgement, PeerState, TaskError, TaskResult};
+use shoal_protocol::rules::{RuleSet, RulesError, SignedRules};
 use shoal_protocol::task::durable::{Found, Keeping};
 use shoal_protocol::task::spec::Payload;
 use shoal_protocol::{BlobId, Input, Peer, PeerId, TaskId, TaskSpec, Time};
@@ -150,6 +152,21 @@ pub struct Awarded {
     pub attempt: TaskRef,
     /// To whom.
     pub to: usize,
+}
+
+/// Data that crossed an uplink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Move {
+    /// When the last of it left.
+    pub left: Time,
+    /// How long it took before that.
+    pub span: Duration,
+    /// Whose uplink.
+    pub from: usize,
+    /// For whom.
+    pub to: usize,
+    /// How much.
+    pub bytes: u64,
 }
 
 /// What one peer holds against another from then on.
@@ -243,6 +260,7 @@ impl Sim {
                 regions: Vec::new(),
                 marked: BTreeMap::new(),
                 watches_marks: false,
+                watches_moves: false,
             },
             shards: vec![Shard::new(0, 1, Some(Box::default()))],
             shortest: Duration::ZERO,
@@ -395,6 +413,39 @@ impl Sim {
         self.shards.iter_mut().flat_map(|shard| shard.awards.drain(..)).collect()
     }
 
+    /// From now on [`Sim::take_moves`] has something to give. Only where uplinks are modelled.
+    pub fn watch_moves(&mut self) {
+        self.common.watches_moves = true;
+    }
+
+    /// Data that crossed uplinks since the last call.
+    pub fn take_moves(&mut self) -> Vec<Move> {
+        self.shards.iter_mut().flat_map(|shard| shard.moves.drain(..)).collect()
+    }
+
+    /// Puts a label into a machine's certificate; before its first start.
+    pub fn label(&mut self, index: usize, key: &str, value: &str) {
+        if let Some(identity) = self.common.identities.get_mut(index) {
+            identity.member.labels.insert(key.to_owned(), value.to_owned());
+        }
+    }
+
+    /// Whoever signs for the mesh deploys business rules, and tells one peer so.
+    pub fn deploy(&mut self, at: usize, set: RuleSet) -> Result<(), RulesError> {
+        let set = RuleSet { mesh: self.common.mesh, issued_unix_s: TODAY_UNIX_S, ..set };
+        let verified = Box::new(SignedRules::sign(&set, &self.common.issuer).verify(self.common.mesh)?);
+        if let Some(node) = self.node_mut(at) {
+            node.rules = Some(verified.clone());
+        }
+        self.give(at, Input::RulesDeployed(verified));
+        Ok(())
+    }
+
+    /// Which version of the rules is in force at a peer.
+    pub fn rules_version(&self, index: usize) -> Option<u64> {
+        Some(self.peer(index)?.deployed().held()?.rules.set().version)
+    }
+
     /// What peers held against others since the last call, in order of time where there is one thread.
     pub fn take_judged(&mut self) -> Vec<Judged> {
         self.shards.iter_mut().flat_map(|shard| shard.judged.drain(..)).collect()
@@ -503,6 +554,9 @@ impl Sim {
             if let Ok(verified) = list.verify(self.common.mesh) {
                 self.give(index, Input::Revoked(Box::new(verified)));
             }
+        }
+        if let Some(rules) = self.node(index).and_then(|node| node.rules.clone()) {
+            self.give(index, Input::RulesDeployed(rules));
         }
         self.give(index, Input::RecordSigned(record));
     }

@@ -9,6 +9,7 @@ use shoal_protocol::certificate::{
 };
 use shoal_protocol::config::PeerConfig;
 use shoal_protocol::message::TaskRef;
+use shoal_protocol::rules::VerifiedRules;
 use shoal_protocol::task::receipt::{Receipt, SignedReceipt};
 use shoal_protocol::{Input, MeshId, Peer, Time};
 
@@ -139,6 +140,8 @@ pub(super) struct Node {
     pub(super) edition: Edition,
     /// Who is a member no more, as it is on its disk.
     pub(super) revocations: Vec<SignedRevocations>,
+    /// The business rules on its disk.
+    pub(super) rules: Option<Box<VerifiedRules>>,
 }
 
 impl Node {
@@ -166,6 +169,7 @@ impl Node {
             calendar_off_ms: 0,
             edition: Edition::default(),
             revocations: Vec::new(),
+            rules: None,
         }
     }
 

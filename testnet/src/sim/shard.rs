@@ -27,7 +27,7 @@ use super::lures::Lure;
 use super::marks::{Leak, Mark};
 use super::network::{self, Network};
 use super::node::{self, Identity, Node};
-use super::{Awarded, Belief, Ended, Judged, Made, Ran, TODAY_UNIX_S, TaskNews, Told, Work};
+use super::{Awarded, Belief, Ended, Judged, Made, Move, Ran, TODAY_UNIX_S, TaskNews, Told, Work};
 
 /// A dial to somebody who does not answer ends after this, as a QUIC handshake does.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
@@ -65,6 +65,7 @@ fn is_the_same(message: &Message) -> bool {
         | Message::Rumour(_)
         | Message::Records(_)
         | Message::Revocations(_)
+        | Message::Rules(_)
         | Message::Seek(_)
         | Message::Memo(_) => true,
         Message::Ping(ping) => ping.load.is_none(),
@@ -126,6 +127,7 @@ pub(super) struct Common {
     /// Blobs of marked data.
     pub(super) marked: BTreeMap<BlobId, Mark>,
     pub(super) watches_marks: bool,
+    pub(super) watches_moves: bool,
 }
 
 impl Common {
@@ -165,6 +167,7 @@ pub(super) struct Shard {
     pub(super) kept_revocations: Vec<(Time, usize)>,
     pub(super) awards: Vec<Awarded>,
     pub(super) judged: Vec<Judged>,
+    pub(super) moves: Vec<Move>,
     /// Unfinished tasks and their homes.
     pub(super) open: BTreeMap<TaskId, usize>,
     pub(super) ended: HashMap<TaskId, Ended>,
@@ -196,6 +199,7 @@ impl Shard {
             kept_revocations: Vec::new(),
             awards: Vec::new(),
             judged: Vec::new(),
+            moves: Vec::new(),
             open: BTreeMap::new(),
             ended: HashMap::new(),
             leaks: Vec::new(),
@@ -474,6 +478,16 @@ impl Shard {
                     self.kept_revocations.push((now, index));
                 }
             }
+            Output::VerifyRules { signed, .. } => {
+                let verified = signed.verify(common.mesh).ok().map(Box::new);
+                if let Some(node) = self.nodes.get_mut(index / self.of)
+                    && let (Some(peer), Some(verified)) = (&node.peer, &verified)
+                    && peer.would_replace(verified)
+                {
+                    node.rules = Some(verified.clone());
+                }
+                self.given(Duration::ZERO, index, Input::RulesVerified(verified));
+            }
             Output::Fetch { attempt, blobs } => self.fetch(common, index, attempt, &blobs),
             Output::Prepare { module } => {
                 let took = Duration::from_millis(40);
@@ -517,6 +531,7 @@ impl Shard {
                 News::TaskChanged { .. }
                 | News::PeerRevoked { .. }
                 | News::RevocationsForked { .. }
+                | News::RulesDeployed { .. }
                 | News::AnswerNotBelieved { .. }
                 | News::Withheld { .. }
                 | News::PipelineChanged { .. },
@@ -689,6 +704,9 @@ impl Shard {
             let span = network::on_the_wire(bulk, node.config.uplink_bits_per_s);
             // By the benchmark's rules results do not wait for each other.
             left = if is_result { now + span } else { node.leave(now, span) };
+            if common.watches_moves {
+                self.moves.push(Move { left, span, from, to, bytes: bulk });
+            }
             travels.and_then(|travels| Some((left + travels, node.links.call(to)?)))
         } else {
             travels.and_then(|travels| node.links.in_order(to, now + travels))
@@ -740,10 +758,15 @@ impl Shard {
             let mut left = self.now + common.network.delay(index, holder);
             // Uplinks are modelled in one shard only.
             if common.network.models_uplinks()
-                && let Some(holder) = self.node_mut(holder)
+                && let Some(node) = self.node_mut(holder)
             {
-                let span = network::on_the_wire(blob.bytes, holder.config.uplink_bits_per_s);
-                left = holder.leave(left, span);
+                let span = network::on_the_wire(blob.bytes, node.config.uplink_bits_per_s);
+                left = node.leave(left, span);
+                let served = Input::Served { to: common.id(index), blob: blob.id, bytes: blob.bytes };
+                self.given(left.since(self.now), holder, served);
+                if common.watches_moves {
+                    self.moves.push(Move { left, span, from: holder, to: index, bytes: blob.bytes });
+                }
             }
             there = there.max(left + common.network.delay(holder, index));
         }

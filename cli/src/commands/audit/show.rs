@@ -53,6 +53,15 @@ impl fmt::Display for Line {
             Happening::Revoked { peer, version } => {
                 write!(f, "{}  {}… by list {version}", "revoked".red(), peer.short())
             }
+            Happening::RulesDeployed { version, issuer } => {
+                write!(f, "business rules  version {version} in force, signed by {}…", issuer.short())
+            }
+            Happening::RulesRefused { from, version, reason } => {
+                write!(f, "{}  business rules", "refused".yellow())?;
+                version.map_or(Ok(()), |version| write!(f, " of version {version}"))?;
+                from.map_or(Ok(()), |from| write!(f, " from {}…", from.short()))?;
+                write!(f, "  {reason}")
+            }
             Happening::Banned { peer, reason, for_s } => {
                 write!(f, "{}  {}… for {for_s} s  {reason}", "banned".red(), peer.short())
             }

@@ -87,6 +87,7 @@ impl fmt::Display for Line {
                 let name = if name.is_empty() { self.name(peer) } else { name.clone() };
                 write!(f, "peer {name}  {}", "revoked".red())
             }
+            Event::RulesDeployed { version } => write!(f, "business rules of version {version} are in force"),
             Event::RevocationsForked { version } => write!(
                 f,
                 "{}: two lists of version {version} are signed with one key",

@@ -7,5 +7,6 @@ pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod shutdown;
 pub(crate) mod status;
+pub(crate) mod top;
 pub(crate) mod up;
 pub(crate) mod version;

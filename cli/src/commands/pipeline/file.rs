@@ -188,6 +188,8 @@ struct StageEntry {
     priority: Option<Priority>,
     #[serde(default)]
     verify: Option<String>,
+    #[serde(default)]
+    class: Option<String>,
 }
 
 /// `{ dataset = "street@nas", query = "mean", epsilon = "0.1" }`, or with `rho`.
@@ -446,6 +448,7 @@ fn stage(source: &Source<'_>, entry: StageEntry) -> Result<(StageRequest, Vec<Lo
         expected_ms: entry.expect_ms,
         priority: entry.priority,
         verify: entry.verify,
+        class: entry.class,
         ..TaskRequest::default()
     };
     let expected_output_bytes = bytes("expect_output", entry.expect_output)?;

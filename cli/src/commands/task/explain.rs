@@ -5,7 +5,7 @@ use core::fmt;
 use owo_colors::{OwoColorize, Style};
 use serde::Serialize;
 use shoal_protocol::api::{Explanation, Listing, TaskRequest, TaskView};
-use shoal_protocol::placement::explain::{BuildCost, Candidate, Decision, Method, Verdict};
+use shoal_protocol::placement::explain::{AppliedRule, BuildCost, Candidate, Decision, Method, Verdict};
 
 use super::inputs::with_uploads;
 use super::request::{Prepared, TaskArguments};
@@ -189,6 +189,10 @@ impl fmt::Display for Explained {
             write!(f, "{}", self.candidates(decision))?;
             for line in decision.candidates.iter().filter_map(builds) {
                 writeln!(f, "  {line}")?;
+            }
+            for rule in &decision.rules {
+                let AppliedRule { name, line, version, says } = rule;
+                writeln!(f, "by rule `{name}` (line {line}, version {version}): {says}")?;
             }
             for (index, sentence) in decision.counterfactuals.iter().enumerate() {
                 let lead = if index == 0 { "what would change it: " } else { "                      " };

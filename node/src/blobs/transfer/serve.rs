@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use shoal_protocol::id::PeerId;
+use shoal_protocol::id::{BlobId, PeerId};
 use shoal_protocol::residency::{Receiver, SignedManifest, may_receive};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -39,6 +39,9 @@ pub struct Asker {
     pub certified: BTreeMap<String, String>,
 }
 
+/// Blobs and peers that are told apart between two calls of [`BlobServer::take_served`].
+const SERVED_MAX: usize = 1_024;
+
 /// Answers requests for blobs of one store; clones share the limits.
 #[derive(Debug, Clone)]
 pub struct BlobServer {
@@ -47,12 +50,32 @@ pub struct BlobServer {
     pace: Pace,
     active: Arc<Mutex<BTreeMap<PeerId, usize>>>,
     sent: Arc<AtomicU64>,
+    served: Arc<Mutex<BTreeMap<(PeerId, BlobId), u64>>>,
 }
 
 impl BlobServer {
     /// A server of everything in the store.
     pub fn new(store: BlobStore, limits: ServeLimits, pace: Pace) -> Self {
-        Self { store, limits, pace, active: Arc::default(), sent: Arc::default() }
+        Self { store, limits, pace, active: Arc::default(), sent: Arc::default(), served: Arc::default() }
+    }
+
+    /// The same server, whose streams keep to another pace.
+    #[must_use]
+    pub fn at(&self, pace: Pace) -> Self {
+        Self { pace, ..self.clone() }
+    }
+
+    /// What of which blob was sent to whom since the last call.
+    pub fn take_served(&self) -> BTreeMap<(PeerId, BlobId), u64> {
+        core::mem::take(&mut *self.served.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note_served(&self, to: PeerId, blob: BlobId, bytes: u64) {
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        let knows = served.len() < SERVED_MAX || served.contains_key(&(to, blob));
+        let blob = if knows { blob } else { BlobId([0; 32]) };
+        let count = served.entry((to, blob)).or_insert(0);
+        *count = count.saturating_add(bytes);
     }
 
     /// Answers the requests of a stream until it ends; returns the bytes sent.
@@ -87,7 +110,9 @@ impl BlobServer {
             };
             wire::write(stream, &Answer::here(slices.shape().bytes(), manifests), sent).await?;
             let bytes = slices.shape().span(&request.groups(slices.shape()));
-            let sending = timeout(time_for(bytes.end - bytes.start), send(stream, slices, &request, sent, &self.pace));
+            let left = |bytes: u64| self.note_served(to, request.id, bytes);
+            let sending =
+                timeout(time_for(bytes.end - bytes.start), send(stream, slices, &request, sent, (&self.pace, &left)));
             let (slices, now_sent) = sending.await.unwrap_or(Err(TransferError::Stalled { at: sent }))?;
             self.sent.fetch_add(now_sent - sent, Ordering::Relaxed);
             sent = now_sent;
@@ -169,7 +194,7 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin>(
     slices: Box<Slices>,
     request: &Request,
     mut sent: u64,
-    pace: &Pace,
+    (pace, left): (&Pace, &(dyn Fn(u64) + Sync)),
 ) -> Result<(Box<Slices>, u64), TransferError> {
     let shape = slices.shape();
     let encode = |mut slices: Box<Slices>, slice| -> Encoding {
@@ -199,6 +224,7 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin>(
                 }
                 rest = &rest[count..];
                 sent += count as u64;
+                left(count as u64);
             }
         }
         if is_last {

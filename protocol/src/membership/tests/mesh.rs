@@ -31,6 +31,7 @@ enum Happening {
     DialFailed { peer: Option<PeerId>, address: Option<String> },
     Verified(SignedRecord),
     Judged(Option<Box<VerifiedRevocations>>),
+    RulesJudged(Option<Box<crate::rules::VerifiedRules>>),
 }
 
 pub(super) struct Mesh {
@@ -336,6 +337,12 @@ impl Mesh {
             Happening::DialFailed { peer: other, address } => {
                 self.act(peer, |membership, lent| membership.dial_failed(lent, other, address.as_deref()));
             }
+            Happening::RulesJudged(verified) => self.act(peer, |membership, lent| {
+                membership.rules_judged();
+                for verified in verified {
+                    membership.deploy(lent, *verified);
+                }
+            }),
             Happening::Judged(verified) => {
                 self.act(peer, |membership, lent| {
                     membership.revocations_judged();
@@ -394,6 +401,10 @@ impl Mesh {
             Output::VerifyRevocations(signed) => {
                 let verified = signed.verify(mesh_key().mesh()).ok().map(Box::new);
                 self.push(ms(1), peer, Happening::Judged(verified));
+            }
+            Output::VerifyRules { signed, .. } => {
+                let verified = signed.verify(mesh_key().mesh()).ok().map(Box::new);
+                self.push(ms(1), peer, Happening::RulesJudged(verified));
             }
             Output::KeepRevocations | Output::Notify(_) => {}
             other => panic!("membership never orders {other:?}"),
@@ -503,6 +514,7 @@ pub(super) fn receive(membership: &mut Membership, lent: &mut Lent<'_>, from: Pe
         Message::Records(records) => membership.records(lent, from, records),
         Message::Leaving => membership.left(lent, from),
         Message::Revocations(signed) => membership.revocations_told(lent, *signed),
+        Message::Rules(word) => membership.rules_word(lent, from, *word),
         other => panic!("membership never says {other:?}"),
     }
 }

@@ -1,3 +1,4 @@
+mod deployed;
 mod mesh;
 mod revoked;
 
@@ -529,12 +530,25 @@ mod arbitrary {
                 b.is_multiple_of(5),
             ),
             6 => {
-                let ping = Ping { sequence: number, incarnation: number, coordinate: None, load: None, revocations: 0 };
+                let ping = Ping {
+                    sequence: number,
+                    incarnation: number,
+                    coordinate: None,
+                    load: None,
+                    revocations: 0,
+                    rules: 0,
+                };
                 mesh::receive(membership, lent, id(a), Message::Ping(ping));
             }
             7 => {
-                let pong =
-                    Pong { sequence: number % 64, incarnation: number, coordinate: None, load: None, revocations: 0 };
+                let pong = Pong {
+                    sequence: number % 64,
+                    incarnation: number,
+                    coordinate: None,
+                    load: None,
+                    revocations: 0,
+                    rules: 0,
+                };
                 mesh::receive(membership, lent, id(a), Message::Pong(pong));
             }
             8 => membership.probe_requested(lent, id(a), ProbeRequest { sequence: number, target: id(b) }),

@@ -11,14 +11,16 @@ use super::{Fit, Model, Place, Read, Task};
 use crate::api::{PlanView, PlannedTask, PlannedTransfer, WithoutPeer, schema};
 use crate::blobs::Holders;
 use crate::certificate::Role;
+use crate::flow::shares::Shares;
 use crate::id::{BlobId, PeerId};
 use crate::pipeline::graph::{Graph, NodeId, Take};
 use crate::pipeline::looking::STAYS_BYTES_MIN;
 use crate::pipeline::spec::{PipelineSpec, Stage};
 use crate::placement::estimates::Estimates;
 use crate::placement::{self, Assessment, Circumstances, HomeLink, Site};
+use crate::rules::InForce;
 use crate::task::spec::{BlobRef, Payload, TaskSpec};
-use crate::time::millis;
+use crate::time::{Time, millis};
 
 /// Peers in one plan: those that cost least for some stage.
 const PLACES_MAX: usize = 16;
@@ -42,6 +44,12 @@ pub struct World<'a> {
     pub lambda: f64,
     /// This peer's uplink.
     pub uplink_bits_per_s: u64,
+    /// The time.
+    pub now: Time,
+    /// The business rules in force.
+    pub rules: Option<InForce<'a>>,
+    /// What was spent of the shares they give.
+    pub shares: &'a Shares,
 }
 
 impl core::fmt::Debug for World<'_> {
@@ -328,6 +336,7 @@ fn assess(stage: &Stage, input_bytes: u64, world: &World<'_>) -> (Vec<Assessment
         deadline_in: None,
         tried: &tried,
         ahead: &ahead,
+        rules: world.rules.and_then(|rules| rules.on(world.now, &spec, world.shares, world.uplink_bits_per_s)),
     };
     let ranking = placement::rank(&spec, world.sites, &circumstances);
     let candidates: Vec<Assessment> = ranking.candidates().into_iter().map(|candidate| candidate.assessment).collect();

@@ -48,7 +48,7 @@ impl Executing {
             speed: self.speed(),
             memory_free_bytes: self.memory_free(),
             memory_bytes: self.config.memory_bytes,
-            uplink_bits_per_s: self.config.uplink_bits_per_s,
+            uplink_bits_per_s: self.uplink_left,
             weights: self.config.weights,
             price: self.config.price,
             understands_labels: true,
@@ -157,13 +157,25 @@ impl Executing {
         Some(now.since(expires)).filter(|late| !late.is_zero())
     }
 
+    /// What others fetch here leaves so much of the uplink.
+    pub fn uplink_left(&mut self, bits_per_s: u64) {
+        if self.uplink_left != bits_per_s {
+            self.uplink_left = bits_per_s;
+            self.described_anew();
+        }
+    }
+
+    fn described_anew(&mut self) {
+        self.description = self.description.wrapping_add(1).max(1);
+    }
+
     /// What other programs leave to tasks changed.
     pub fn load_sampled(&mut self, host: HostLoad) {
         self.host = Some(HostLoad { cpu_percent: host.cpu_percent.min(100), ..host });
         let speed = self.speed();
         if (speed - self.described_speed).abs() > SPEED_SLACK * self.described_speed {
             self.described_speed = speed;
-            self.description = self.description.wrapping_add(1).max(1);
+            self.described_anew();
         }
         self.changed = true;
     }

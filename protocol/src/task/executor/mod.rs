@@ -179,6 +179,8 @@ pub struct Executing {
     /// What digests say that does not change with tasks, and the speed that is part of it.
     description: u32,
     described_speed: f64,
+    /// What of the uplink is left beside what others fetch here.
+    uplink_left: u64,
     jobs: BTreeMap<TaskRef, Held>,
     /// The same, as far as time is concerned.
     lines: Lines,
@@ -210,6 +212,7 @@ impl Executing {
         Self {
             me,
             description: 1,
+            uplink_left: config.uplink_bits_per_s,
             described_speed: config.speed,
             config,
             host: None,

@@ -39,6 +39,7 @@ use super::verification::Trust;
 use crate::blobs::Holders;
 use crate::certificate::Member;
 use crate::config::{FAILURES_MAX, HOME_TASKS_MAX, RETENTION_MAX};
+use crate::flow::shares::Shares;
 use crate::id::{BlobId, PeerId, TaskId};
 use crate::message::{
     Accepted, Ask, AskVariant, Award, Contact, DeclineReason, Declined, Forwarded, Hold, Marks, Message, Offer,
@@ -54,6 +55,7 @@ use crate::placement::word::Kept;
 use crate::placement::{self, Assessment, Candidate, Circumstances, HomeLink, Ranking, Record, Site};
 use crate::residency::{Denial, Labels};
 use crate::rng::Rng;
+use crate::rules::InForce;
 use crate::sabotage::{self, Bug};
 use crate::store::Ticket;
 use crate::time::{Time, from_millis_f64, micros};
@@ -102,8 +104,10 @@ pub struct Around<'a> {
     pub holders: &'a Holders,
     /// The mesh's λ.
     pub lambda: f64,
-    /// This peer's uplink, in bits a second.
+    /// This peer's uplink, in bits a second: what is left of it beside what others fetch here.
     pub uplink_bits_per_s: u64,
+    /// The business rules in force.
+    pub rules: Option<InForce<'a>>,
     /// The address a peer was last reached at.
     pub address: &'a dyn Fn(PeerId) -> Option<String>,
     /// Everything left to chance.
@@ -155,6 +159,19 @@ pub enum Assignment {
     },
 }
 
+/// The input of a task that goes to another peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// Whom.
+    pub to: PeerId,
+    /// Whose data it is, see [`crate::flow::source_of`].
+    pub source: String,
+    /// What leaves inside the award.
+    pub inline_bytes: u64,
+    /// What will be fetched here.
+    pub blobs: Vec<BlobId>,
+}
+
 /// The tasks of this peer's users.
 #[derive(Debug)]
 pub struct Requester {
@@ -163,6 +180,10 @@ pub struct Requester {
     deadlines: Deadlines<TaskId>,
     /// When what was sent so far has left our uplink.
     uplink_free: Time,
+    /// What was spent of the shares that rules give of it.
+    pub(crate) shares: Shares,
+    /// Inputs that left since the last call of [`Requester::take_moved`].
+    moved: Vec<Moved>,
     assignments: Vec<Assignment>,
     /// Tasks of pipelines that are under way, whose ends go to those; bounded by what pipelines have out.
     watched: BTreeSet<TaskId>,
@@ -204,6 +225,8 @@ impl Requester {
             book: Book::default(),
             deadlines: Deadlines::default(),
             uplink_free: Time::ZERO,
+            shares: Shares::default(),
+            moved: Vec::new(),
             assignments: Vec::new(),
             watched: BTreeSet::new(),
             ends: Vec::new(),
@@ -239,6 +262,11 @@ impl Requester {
     /// How executors kept their word since the last call, for what is known of them.
     pub fn take_words(&mut self) -> Vec<(PeerId, Kept)> {
         core::mem::take(&mut self.words)
+    }
+
+    /// Inputs that left for others since the last call, for the flow of data.
+    pub fn take_moved(&mut self) -> Vec<Moved> {
+        core::mem::take(&mut self.moved)
     }
 
     /// Blobs that peers were seen to hold since the last call.
@@ -321,6 +349,7 @@ impl Requester {
         }
         let tried = BTreeMap::new();
         let circumstances = self.circumstances(now, &spec, spec.deadline, (&tried, &ahead), around);
+        let ruled = circumstances.rules.and_then(|rules| rules.ruling().priority());
         let ranking = placement::rank(&spec, (around.sites)(), &circumstances);
         let patience = match self.admit(now, spec.patience, &ranking) {
             Ok(patience) => patience,
@@ -328,10 +357,12 @@ impl Requester {
         };
         if keeping.durability != Durability::Memory {
             spec.patience = patience;
+            spec.priority = ruled.unwrap_or(spec.priority);
             return self.submit_kept(now, task, Submission { name, spec, keeping, ahead }, around, out);
         }
         let decided = self.decide(&spec, &ranking, around);
         spec.patience = patience;
+        spec.priority = ruled.unwrap_or(spec.priority);
         self.book.enter(now, task, name, spec);
         if let Some(entry) = self.book.open(task).filter(|_| !ahead.is_empty()) {
             entry.ahead = ahead;
@@ -377,7 +408,7 @@ impl Requester {
         let circumstances = self.circumstances(now, spec, spec.deadline, (&tried, &ahead), around);
         let ranking = placement::rank(spec, sites, &circumstances);
         let executor = ranking.best().map(|best| best.member.peer);
-        let mut record = self.new_record(0, self.method(spec, &ranking), spec, around, &ranking);
+        let mut record = self.new_record(0, self.method(spec, &ranking), spec, &ranking);
         record.executor = executor;
         record.explain(task, &spec.variants, member)
     }

@@ -2,6 +2,7 @@
 
 use super::answers::BUSY;
 use super::*;
+use crate::flow::source_of;
 use crate::placement::inputs::Inputs;
 use crate::placement::policy::{self, RESIDENCY_KIND};
 use crate::task::home::Promise;
@@ -9,12 +10,16 @@ use crate::task::spec::Patience;
 
 /// A task that failed so often is given to nobody who has not shown that it does what it says.
 const FAILURES_TO_PLAY_SAFE: u32 = 3;
+/// A task that waits for its share of the uplink is not looked at more often.
+const HELD_MIN: Duration = Duration::from_millis(20);
 /// As a decision's record has it.
 const UNPROVEN: &str = "the task failed before, and it has not done anything for us yet";
 
 /// What follows from a ranking.
 enum Step {
     Nobody(Excluded),
+    /// Only a share of the uplink keeps it from going: it goes when that is free.
+    Hold(Duration),
     Ask(Vec<Candidate>),
     Award(Rivals, Box<Assessment>),
 }
@@ -80,9 +85,11 @@ impl Requester {
         around: &Around<'b>,
     ) -> Circumstances<'a> {
         let link = HomeLink { uplink_bits_per_s: around.uplink_bits_per_s, uplink_wait: self.uplink_free.since(now) };
-        let lambda = spec.lambda.unwrap_or(around.lambda);
+        let rules = around.rules.and_then(|rules| rules.on(now, spec, &self.shares, around.uplink_bits_per_s));
+        let ruled = rules.and_then(|rules| rules.ruling().lambda());
+        let lambda = ruled.or(spec.lambda).unwrap_or(around.lambda);
         let (estimates, holders) = (around.estimates, around.holders);
-        Circumstances { estimates, holders, link, lambda, deadline_in, tried, ahead }
+        Circumstances { estimates, holders, link, lambda, deadline_in, tried, ahead, rules }
     }
 
     pub(super) fn method(&self, spec: &TaskSpec, ranking: &Ranking<'_>) -> Method {
@@ -95,24 +102,18 @@ impl Requester {
         }
     }
 
-    pub(super) fn new_record(
-        &self,
-        epoch: u32,
-        method: Method,
-        spec: &TaskSpec,
-        around: &Around<'_>,
-        ranking: &Ranking<'_>,
-    ) -> Record {
+    pub(super) fn new_record(&self, epoch: u32, method: Method, spec: &TaskSpec, ranking: &Ranking<'_>) -> Record {
         Record {
             epoch,
             method,
             decided_in_us: 0,
-            lambda: spec.lambda.unwrap_or(around.lambda),
+            lambda: ranking.lambda(),
             asked: 0,
             executor: None,
             assessments: ranking.recorded(),
             verdicts: Vec::new(),
             input_bytes: spec.input_bytes(),
+            rules: ranking.rules_applied(),
         }
     }
 
@@ -152,10 +153,10 @@ impl Requester {
     /// What is to be done with a task that may go where `ranking` says.
     pub(super) fn decide(&self, spec: &TaskSpec, ranking: &Ranking<'_>, around: &mut Around<'_>) -> Decided {
         let method = self.method(spec, ranking);
-        let record = self.new_record(0, method, spec, around, ranking);
+        let record = self.new_record(0, method, spec, ranking);
         let award = |to| Step::Award(Rivals::of(&to, &record.assessments), Box::new(to));
         let step = match method {
-            Method::None => None,
+            Method::None => ranking.held_up().map(Step::Hold),
             Method::Offers => Some(Step::Ask(ranking.candidates())),
             Method::Local | Method::Award | Method::Forwarded | Method::Pinned => ranking.choose(around.rng).map(award),
         };
@@ -172,10 +173,14 @@ impl Requester {
         out: &mut Outbox,
     ) {
         let Some(entry) = self.book.open(task) else { return };
+        if let Step::Hold(wait) = decided.step {
+            return self.hold_back(now, task, decided.record, wait);
+        }
         entry.epoch = entry.next_epoch();
         entry.records.push(Record { epoch: epoch::attempt(entry.epoch), ..decided.record });
         entry.state = TaskState::Placing;
         match decided.step {
+            Step::Hold(_) => {}
             Step::Nobody(excluded) => self.nobody(now, task, &excluded, out),
             Step::Ask(candidates) => self.ask(now, task, candidates, around, out),
             Step::Award(rivals, chosen) => self.award(now, task, &chosen, rivals, false, around, out),
@@ -213,6 +218,16 @@ impl Requester {
             TaskError::AllDeclined { asked: entry.tried.len(), reasons: reasons.join(", ") }
         };
         self.end(task, TaskState::Failed, Err(error), out);
+    }
+
+    /// It waits for its share of the uplink, which is nobody's refusal.
+    fn hold_back(&mut self, now: Time, task: TaskId, record: Record, wait: Duration) {
+        let Some(entry) = self.book.open(task) else { return };
+        entry.phase = Phase::Waiting;
+        // However often it is looked at, one record says what it waits for.
+        entry.records.pop_if(|last| last.method == Method::None);
+        entry.records.push(record);
+        self.deadlines.set(task, now + wait.max(HELD_MIN));
     }
 
     /// Asks the best of the candidates for offers.
@@ -276,7 +291,10 @@ impl Requester {
         let work = entry.spec.variants.get(usize::from(to.variant)).map(|v| around.estimates.work(&entry.spec, v));
         let rtt = to.rtt;
         let link = HomeLink { uplink_bits_per_s: around.uplink_bits_per_s, uplink_wait: self.uplink_free.since(now) };
+        let about = core::mem::take(&mut entry.spec.about);
         let mut spec = entry.spec.clone();
+        let source = source_of(&about).to_owned();
+        entry.spec.about = about;
         name_sources(&mut spec, to.peer, self.me, &Inputs::of(&entry.spec, (around.sites)(), &link, around.holders));
         // Who runs it counts from its arrival: the way there is taken off.
         let way_in = if to.peer == self.me {
@@ -340,8 +358,27 @@ impl Requester {
         self.deadlines.set(task, now + patience);
         // The executor may answer with the result only: that it was asked is all that anybody hears until then.
         self.tell(task, TaskState::Placing, None, out);
+        if to.peer != me {
+            self.note_moved(now, task, to, source, around);
+        }
         let to = to.peer;
         out.send(to, Message::Award(Box::new(award)));
+    }
+
+    /// What leaves here of an input, and who pays for it.
+    fn note_moved(&mut self, now: Time, task: TaskId, to: &Assessment, source: String, around: &Around<'_>) {
+        let bytes = to.lacking.from_home_bytes;
+        let Some(entry) = self.book.get(task).filter(|_| bytes > 0) else { return };
+        let rules = around.rules.and_then(|rules| rules.on(now, &entry.spec, &self.shares, around.uplink_bits_per_s));
+        let site = (around.sites)().iter().find(|site| site.member.peer == to.peer);
+        if let (Some(rules), Some(site)) = (rules, site) {
+            for (payer, rate) in rules.payers(site.member) {
+                self.shares.spend(now, payer, bytes, rate);
+            }
+        }
+        let inline_bytes = entry.spec.inline_bytes().min(bytes);
+        let blobs = entry.spec.inputs.iter().filter_map(Payload::blob).map(|blob| blob.id).collect();
+        self.moved.push(Moved { to: to.peer, source, inline_bytes, blobs });
     }
 }
 

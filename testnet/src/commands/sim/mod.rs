@@ -4,6 +4,7 @@ mod brief;
 mod case;
 mod chaos;
 mod coordinates;
+mod flow;
 mod liars;
 mod membership;
 mod pipelines;
@@ -31,6 +32,7 @@ pub(crate) enum Sim {
     Case(case::MakeCase),
     Chaos(chaos::Chaos),
     Coordinates(coordinates::Coordinates),
+    Flow(flow::Flow),
     Liars(liars::Liars),
     Pipelines(pipelines::Pipelines),
     Variants(variants::Variants),
@@ -48,6 +50,7 @@ impl Sim {
             Self::Case(case) => case.run(),
             Self::Chaos(chaos) => chaos.run(),
             Self::Coordinates(coordinates) => coordinates.run(),
+            Self::Flow(flow) => flow.run(),
             Self::Liars(liars) => liars.run(),
             Self::Pipelines(pipelines) => pipelines.run(),
             Self::Variants(variants) => variants.run(),

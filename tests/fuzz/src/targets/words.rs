@@ -183,6 +183,7 @@ pub(super) fn message(source: &mut Source<'_>) -> Message {
             coordinate: None,
             load: None,
             revocations: 0,
+            rules: 0,
         }),
         1 => Message::Pong(Pong {
             sequence: source.number() as u32,
@@ -190,6 +191,7 @@ pub(super) fn message(source: &mut Source<'_>) -> Message {
             coordinate: None,
             load: None,
             revocations: 0,
+            rules: 0,
         }),
         2 => Message::ProbeRequest(ProbeRequest { sequence: source.number() as u32, target: peer(source) }),
         3 => {

@@ -540,6 +540,7 @@ impl World {
             Output::Found { ticket, found } => self.found.push((ticket, found.map(|found| *found))),
             Output::VerifyRecords(_)
             | Output::VerifyRevocations(_)
+            | Output::VerifyRules { .. }
             | Output::KeepRevocations
             | Output::Sign(_)
             | Output::PingAnswered { .. }

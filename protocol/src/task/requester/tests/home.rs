@@ -8,6 +8,7 @@ use super::super::*;
 use crate::certificate::Role;
 use crate::config::Weights;
 use crate::message::LoadDigest;
+use crate::rules::{Compiled, InForce};
 
 pub(super) const ME: u8 = 1;
 pub(super) const MODULE: BlobId = BlobId([9; 32]);
@@ -70,6 +71,8 @@ pub(super) struct Home {
     pub(super) to_self: Vec<Message>,
     /// Whether its disk takes what is to be written.
     pub(super) writes: bool,
+    /// Business rules in force.
+    pub(super) rules: Option<Compiled>,
     rng: Rng,
     out: Outbox,
 }
@@ -102,6 +105,7 @@ impl Home {
             holders: Holders::default(),
             to_self: Vec::new(),
             writes: true,
+            rules: None,
             rng: Rng::seed_from_u64(7),
             out: Outbox::of(id(ME)),
         }
@@ -138,6 +142,11 @@ impl Home {
             holders: &self.holders,
             lambda: 1.0,
             uplink_bits_per_s: 100_000_000,
+            rules: self.rules.as_ref().zip(sites.first()).map(|(rules, home)| InForce {
+                rules,
+                minute: Some(0),
+                home: home.member,
+            }),
             address: &|peer| Some(format!("at {}", peer.0[0])),
             rng: &mut self.rng,
         };

@@ -7,3 +7,4 @@ mod keeping;
 mod losses;
 mod offers;
 mod placing;
+mod rules;
