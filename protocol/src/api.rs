@@ -456,7 +456,7 @@ pub struct TaskRequest {
     /// only. Input blobs that are here are labelled so from then on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub residency: Vec<String>,
-    /// What kind of data its inputs are: `personal`.
+    /// What kind of data its inputs are, and what it writes: `personal`. The first is also what business rules know it by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub class: Vec<String>,
     /// The same key of the same submitter always names the same task.
@@ -469,9 +469,6 @@ pub struct TaskRequest {
     /// Answer when it has ended, not when it is accepted.
     #[serde(default)]
     pub wait: bool,
-    /// What kind of work it is, for business rules: `reading`, `video.raw`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub class: Option<String>,
     /// Only say where it would run.
     #[serde(default)]
     pub dry_run: bool,

@@ -10,7 +10,7 @@ pub(crate) struct LabelArguments {
     /// Only where this may be: regions (eu) and sites (site:street-9), with commas, as certificates say it
     #[arg(long, value_name = "PLACES", value_delimiter = ',')]
     residency: Vec<String>,
-    /// What kind of data it is, as in personal; what is made of it is of that kind too
+    /// What kind of data it is, as in personal; what is made of it is of that kind too, and business rules know it by the first
     #[arg(long, value_name = "CLASS", value_delimiter = ',')]
     class: Vec<String>,
 }

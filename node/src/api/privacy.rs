@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use shoal_protocol::api::{DatasetView, Listing, ReleaseRequest};
 use shoal_protocol::privacy::words::{Ask, PAYLOADS_MAX};
 use shoal_protocol::privacy::{Declaration, Release};
+use shoal_protocol::residency::Labels;
 
 use super::body::{self, Json};
 use super::problem::{ApiError, ApiResult};
@@ -40,7 +41,7 @@ pub(super) async fn release(State(api): State<Api>, body: Result<Bytes, BytesRej
             format!("use at most {PAYLOADS_MAX}"),
         ));
     }
-    let data = spec::inputs(&api, data).await?;
+    let data = spec::inputs(&api, data, &Labels::default()).await?;
     let ask = Ask { dataset: String::new(), query, noise, data };
     Ok(Json(api.driver.release(dataset, ask).await??))
 }

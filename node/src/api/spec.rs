@@ -107,7 +107,7 @@ pub(super) async fn described(api: &Api, request: &mut TaskRequest) -> ApiResult
         verify: verify(request.verify.as_deref())?,
         output: output(request),
         about: About {
-            class: request.class.take().unwrap_or_default(),
+            class: request.class.first().cloned().unwrap_or_default(),
             user: request.submitter.map(|submitter| submitter.to_string()).unwrap_or_default(),
             task: request.name.clone(),
             pipeline: String::new(),

@@ -5,7 +5,6 @@ use std::fmt;
 use futures::StreamExt;
 use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
-use shoal_protocol::PeerId;
 use shoal_protocol::certificate::{Chain, SignedRevocations, VerifiedRevocations};
 use shoal_protocol::message::TaskRef;
 use shoal_protocol::privacy::Refused;

@@ -508,6 +508,7 @@ impl Run {
                     remembered: false,
                     recorded: false,
                     held_as: None,
+                    labels: Labels::default(),
                 };
                 self.done(id, done);
                 Followed::Done

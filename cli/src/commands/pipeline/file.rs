@@ -448,7 +448,7 @@ fn stage(source: &Source<'_>, entry: StageEntry) -> Result<(StageRequest, Vec<Lo
         expected_ms: entry.expect_ms,
         priority: entry.priority,
         verify: entry.verify,
-        class: entry.class,
+        class: entry.class.into_iter().collect(),
         ..TaskRequest::default()
     };
     let expected_output_bytes = bytes("expect_output", entry.expect_output)?;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use shoal_protocol::api::codes;
+use shoal_protocol::api::{LabelsRequest, codes};
 use shoal_protocol::id::BlobId;
 use shoal_protocol::privacy::declaration::ValueTerms;
 use shoal_protocol::privacy::{BudgetTerms, DatasetName, Declaration, Population};
@@ -125,7 +125,7 @@ async fn rows(client: &Client, printer: Printer, path: &Path, data: &str) -> Res
         InputArgument::Blob(id) => Ok(id),
         InputArgument::File(file) => {
             let file = path.parent().unwrap_or(Path::new(".")).join(file);
-            Ok(upload_file(client, printer, &file).await?.id)
+            Ok(upload_file(client, printer, &file, &LabelsRequest::default()).await?.id)
         }
         InputArgument::Standard => Err(wrong(path, "`data` is a file or b3:HASH")),
     }

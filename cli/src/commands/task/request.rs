@@ -88,9 +88,6 @@ pub(crate) struct TaskArguments {
     /// The same said otherwise: no build with a greater declared loss
     #[arg(long, value_name = "LOSS")]
     loss_max: Option<f64>,
-    /// What kind of work it is, for the mesh's business rules (see `shoal policy show`)
-    #[arg(long, value_name = "CLASS")]
-    class: Option<String>,
     /// The same key always names the same task, so a repeated command runs it once
     #[arg(long, value_name = "KEY", visible_alias = "key")]
     idempotency_key: Option<String>,
@@ -217,7 +214,6 @@ impl TaskArguments {
             idempotency_key: self.idempotency_key,
             submitter: None,
             wait: false,
-            class: self.class,
             dry_run: false,
             name,
         };

@@ -110,7 +110,7 @@ impl BlobServer {
             };
             wire::write(stream, &Answer::here(slices.shape().bytes(), manifests), sent).await?;
             let bytes = slices.shape().span(&request.groups(slices.shape()));
-            let left = |bytes: u64| self.note_served(to, request.id, bytes);
+            let left = |bytes: u64| self.note_served(to.peer, request.id, bytes);
             let sending =
                 timeout(time_for(bytes.end - bytes.start), send(stream, slices, &request, sent, (&self.pace, &left)));
             let (slices, now_sent) = sending.await.unwrap_or(Err(TransferError::Stalled { at: sent }))?;

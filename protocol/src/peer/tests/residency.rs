@@ -33,7 +33,8 @@ fn in_company() -> Peer {
     {
         told(&mut peer, Time::ZERO, Input::Connected { member: at(n, region), address: None });
         let load = LoadDigest { speed, understands_labels, ..load(1, 0) };
-        let pong = Pong { sequence: 1, incarnation: 1, coordinate: None, load: Some(load.clone()), revocations: 0 };
+        let pong =
+            Pong { sequence: 1, incarnation: 1, coordinate: None, load: Some(load.clone()), revocations: 0, rules: 0 };
         received(&mut peer, n, Message::Pong(pong));
         received(&mut peer, n, Message::Load(LoadDigest { sequence: 2, ..load }));
     }
@@ -59,6 +60,7 @@ fn award_from(home: u8, labels: Labels) -> Message {
         variant: 0,
         spec: spec(labels),
         work: Duration::from_millis(10),
+        works_us: Vec::new(),
         expected_start: Duration::ZERO,
         firm: true,
         hops: 0,

@@ -82,6 +82,7 @@ fn placed(case: &Case, number: u64, estimates: &Estimates, holders: &Holders, re
     let sites: Vec<Site<'_>> = members.iter().zip(&loads).enumerate().map(|(index, it)| site(index, it)).collect();
     let (tried, ahead) = (BTreeMap::new(), BTreeMap::new());
     let circumstances = Circumstances {
+        rules: None,
         estimates,
         holders,
         link: HomeLink { uplink_bits_per_s: 100_000_000, uplink_wait: Duration::ZERO },
@@ -109,6 +110,7 @@ fn site<'a>(index: usize, (member, load): (&'a Member, &'a LoadDigest)) -> Site<
         member,
         is_home: index == 0,
         rtt: Duration::from_millis(index as u64),
+        loss: 0.0,
         load: Some(load),
         start_in: Duration::ZERO,
         heard_ago: Duration::ZERO,

@@ -106,6 +106,7 @@ fn award(case: &Case) -> Award {
         variant: 0,
         spec: case.spec(),
         work: Duration::ZERO,
+        works_us: Vec::new(),
         expected_start: Duration::ZERO,
         firm: false,
         hops: 0,
