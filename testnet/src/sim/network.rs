@@ -37,6 +37,12 @@ const DISTURBED_MAX: Duration = Duration::from_millis(500);
 /// The one-way delay from a peer to another.
 type Delays = Box<dyn Fn(usize, usize) -> Duration + Send + Sync>;
 
+/// Whether two peers are at one site.
+type Sites = Box<dyn Fn(usize, usize) -> bool + Send + Sync>;
+
+/// What a site's own network carries.
+const SITE_BITS_PER_S: u64 = 1_000_000_000;
+
 /// All ways there are.
 pub struct Network {
     default: Link,
@@ -44,6 +50,8 @@ pub struct Network {
     links: HashMap<(usize, usize), Link>,
     cut: HashSet<(usize, usize)>,
     models_uplinks: bool,
+    /// Who are at one site, where data does not leave by the uplink.
+    sites: Option<Sites>,
     /// Share of messages that arrive twice.
     duplicated: f64,
     /// Share of messages that arrive later than what was sent after them.
@@ -64,6 +72,7 @@ impl Network {
             links: HashMap::new(),
             cut: HashSet::new(),
             models_uplinks: false,
+            sites: None,
             duplicated: 0.0,
             overtaken: 0.0,
         }
@@ -77,6 +86,16 @@ impl Network {
     /// From now on bulk waits for, and takes, the sender's uplink.
     pub fn model_uplinks(&mut self) {
         self.models_uplinks = true;
+    }
+
+    /// From now on bulk between two peers at one site goes over its own network, and waits for nothing.
+    pub fn set_sites(&mut self, at_one_site: impl Fn(usize, usize) -> bool + Send + Sync + 'static) {
+        self.sites = Some(Box::new(at_one_site));
+    }
+
+    /// How long bulk takes within a site; nothing where it takes the uplink.
+    pub(super) fn within_site(&self, from: usize, to: usize, bytes: u64) -> Option<Duration> {
+        self.sites.as_ref().filter(|at_one_site| at_one_site(from, to)).map(|_| on_the_wire(bytes, SITE_BITS_PER_S))
     }
 
     /// Sets both directions between two peers.

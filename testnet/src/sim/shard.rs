@@ -703,8 +703,13 @@ impl Shard {
         let sent = if bulk > 0 && modelled {
             let span = network::on_the_wire(bulk, node.config.uplink_bits_per_s);
             // By the benchmark's rules results do not wait for each other.
-            left = if is_result { now + span } else { node.leave(now, span) };
-            if common.watches_moves {
+            let within = common.network.within_site(from, to, bulk);
+            left = match within {
+                Some(span) => now + span,
+                None if is_result => now + span,
+                None => node.leave(now, span),
+            };
+            if common.watches_moves && within.is_none() {
                 self.moves.push(Move { left, span, from, to, bytes: bulk });
             }
             travels.and_then(|travels| Some((left + travels, node.links.call(to)?)))
@@ -761,10 +766,11 @@ impl Shard {
                 && let Some(node) = self.node_mut(holder)
             {
                 let span = network::on_the_wire(blob.bytes, node.config.uplink_bits_per_s);
-                left = node.leave(left, span);
+                let within = common.network.within_site(holder, index, blob.bytes);
+                left = within.map_or_else(|| node.leave(left, span), |span| left + span);
                 let served = Input::Served { to: common.id(index), blob: blob.id, bytes: blob.bytes };
                 self.given(left.since(self.now), holder, served);
-                if common.watches_moves {
+                if common.watches_moves && within.is_none() {
                     self.moves.push(Move { left, span, from: holder, to: index, bytes: blob.bytes });
                 }
             }

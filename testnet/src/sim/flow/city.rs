@@ -14,6 +14,8 @@ pub(super) const EDGES: usize = 2 * SITES;
 pub(super) const CLOUDS: usize = 3;
 /// A speed below this, in miles an hour, is congestion.
 const CONGESTED_MPH: f64 = 40.0;
+/// Recordings of a congested sensor in five minutes.
+const RECORDINGS: usize = 4;
 /// Sensors whose speeds are one reading.
 const SENSORS_OF_A_READING: usize = 3;
 pub(super) const INTERVALS_OF_AN_HOUR: usize = 12;
@@ -134,8 +136,8 @@ fn ask(wishes: &mut Vec<Wish>, rng: &mut Pcg64Mcg, (interval, edge): (usize, usi
         let standing = group.iter().filter(|it| **it).count() as f64;
         wish(Kind::Reading, 24_000.0, 1_000, 60.0 + 30.0 * standing);
     }
-    for _ in congested.iter().filter(|it| **it) {
-        wish(Kind::Recording, 300_000.0, 2_000, 500.0);
+    for _ in 0..RECORDINGS * congested.iter().filter(|it| **it).count() {
+        wish(Kind::Recording, 450_000.0, 2_000, 500.0);
     }
     if interval % INTERVALS_OF_AN_HOUR == edge % INTERVALS_OF_AN_HOUR {
         wish(Kind::Forecast, 120_000.0, 8_000, 800.0);

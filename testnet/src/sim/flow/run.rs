@@ -135,6 +135,7 @@ fn mesh(seed: u64) -> Sim {
         Duration::from_secs_f64(ms / 1_000.0)
     });
     sim.network().model_uplinks();
+    sim.network().set_sites(|from, to| !crosses_wan(from, to));
     for index in 0..EDGES + CLOUDS {
         let is_edge = index < EDGES;
         let cores = if is_edge { 3 } else { 32 };
