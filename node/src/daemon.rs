@@ -25,6 +25,7 @@ use crate::joining::{LedgerError, Office};
 use crate::load_sampler::{LoadError, LoadSampler};
 use crate::network::{Network, NetworkConfig, NetworkError};
 use crate::speed;
+use crate::streams::{self, Streams};
 use crate::store::{Answer, Bounds, Repaired, Store, StoreError};
 
 /// Time that answers already begun have at the end.
@@ -188,6 +189,15 @@ async fn serve(
     .await?;
 
     let (handle, requests) = Handle::new();
+    let streams = Streams::new(streams::Around {
+        me: identity.certificate.peer,
+        data_dir: config.data_dir.clone(),
+        take_over: config.take_over.clone(),
+        driver: handle.clone(),
+        network: network.clone(),
+        blobs: blobs.clone(),
+    });
+    streams.open().await?;
     let api = Api {
         driver: handle,
         blobs: blobs.clone(),
@@ -196,6 +206,7 @@ async fn serve(
         cloud: config.cloud,
         office: office.clone(),
         audit: audit.clone(),
+        streams: streams.clone(),
     };
     let (end_api, api_ends) = oneshot::channel::<()>();
     let serving = tokio::spawn(api::serve(listener, api, async {
@@ -204,11 +215,13 @@ async fn serve(
     }));
 
     let sampler = LoadSampler::new()?;
-    let driver = Driver::new(Parts { config, identity, speed, seed, network, executor, blobs, kept, office, audit });
+    let driver = Driver::new(Parts { config, identity, speed, seed, network, executor, blobs, kept, office, audit, streams: streams.clone() });
+    streams.resume();
     driver
         .run(Sources { network: network_events, executor: executor_events, requests, store: stored, stop }, sampler)
         .await;
 
+    streams.end_all().await;
     drop(socket);
     drop(end_api);
     // Followers of events never end by themselves.

@@ -14,4 +14,5 @@ pub mod load_sampler;
 pub mod network;
 pub mod speed;
 pub mod store;
+mod streams;
 pub mod telemetry;

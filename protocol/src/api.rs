@@ -33,6 +33,7 @@
 //! | `POST /v1/joiners/{number}/approve`, `…/deny` | | |
 //! | `POST /v1/peers/{peer}/label` | [`LabelRequest`] | [`LabelView`] |
 //! | `POST /v1/pipelines`, `GET /v1/pipelines`, … | | see [`PipelineRequest`] and the table in `api/pipelines.rs` |
+//! | `POST /v1/streams`, `GET /v1/streams`, … | | see [`StreamRequest`] and the table in `api/streams.rs` |
 //! | `POST /v1/shutdown` | | |
 //!
 //! `{id}` may be a unique prefix, or `last`; `{peer}` a name, an id or a unique prefix of either. Errors are
@@ -40,6 +41,7 @@
 
 mod joining;
 mod pipelines;
+mod streams;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -65,6 +67,7 @@ pub use self::pipelines::{
     PipelineRequest, PipelineView, PlanView, PlannedTask, PlannedTransfer, ResultView, StageRequest, StageView,
     WithoutPeer,
 };
+pub use self::streams::{StreamRequest, StreamState, StreamView, TakenView};
 
 /// Value of the `schema` field of every answer.
 pub const SCHEMA: &str = "shoal/v1";
@@ -140,6 +143,10 @@ pub mod codes {
     pub const NO_PIPELINE: &str = "SH0408";
     /// The graph of the pipeline is not one that can be run.
     pub const BAD_PIPELINE: &str = "SH0411";
+    /// No such stream, or it has ended.
+    pub const NO_STREAM: &str = "SH0416";
+    /// A stream that cannot be run, or of which there is another under that name.
+    pub const BAD_STREAM: &str = "SH0417";
     /// No such invitation, or nobody who waits by that number.
     pub const NO_INVITATION: &str = "SH0407";
     /// A prefix fits several.

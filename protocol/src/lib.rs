@@ -25,6 +25,7 @@ pub mod placement;
 pub mod rng;
 pub mod sabotage;
 pub mod store;
+pub mod stream;
 pub mod task;
 pub mod time;
 

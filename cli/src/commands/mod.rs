@@ -6,6 +6,7 @@ mod mesh;
 mod node;
 mod peer;
 mod pipeline;
+mod stream;
 mod task;
 
 use clap::Subcommand;
@@ -35,6 +36,9 @@ pub enum Command {
     /// Graphs of tasks: what one stage writes, another reads
     #[command(subcommand)]
     Pipeline(pipeline::Verb),
+    /// Records that come in for ever, run window by window
+    #[command(subcommand)]
+    Stream(stream::Verb),
     Logs(task::logs::Logs),
     Explain(task::explain::Explain),
     /// Content-addressed data
@@ -74,6 +78,7 @@ impl Command {
             Self::Submit(verb) => verb.run(&client, printer).await,
             Self::Task(verb) => verb.run(&client, printer).await,
             Self::Pipeline(verb) => verb.run(&client, printer).await,
+            Self::Stream(verb) => verb.run(&client, printer).await,
             Self::Logs(verb) => verb.run(&client, printer).await,
             Self::Explain(verb) => verb.run(&client, printer).await,
             Self::Blob(verb) => verb.run(&client, printer).await,

@@ -11,4 +11,5 @@ mod joining;
 mod listings;
 mod mesh;
 mod running;
+mod streams;
 mod submitting;

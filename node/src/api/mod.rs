@@ -17,6 +17,7 @@ mod range;
 mod revocations;
 mod socket;
 mod spec;
+mod streams;
 mod tasks;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use crate::audit::Audit;
 use crate::blobs::BlobStore;
 use crate::driver::handle::Handle;
 use crate::joining::Office;
+use crate::streams::Streams;
 use body::Json;
 use problem::{ApiError, ApiResult};
 
@@ -51,6 +53,7 @@ pub(crate) struct Api {
     pub(crate) cloud: CloudUse,
     pub(crate) office: Office,
     pub(crate) audit: Audit,
+    pub(crate) streams: Streams,
 }
 
 /// Answers until `ended` is done and open requests are answered.
@@ -87,6 +90,10 @@ fn routes(api: Api) -> Router {
         .route("/v1/pipelines", get(pipelines::list).post(pipelines::submit))
         .route("/v1/pipelines/{id}", get(pipelines::show))
         .route("/v1/pipelines/{id}/cancel", post(pipelines::cancel))
+        .route("/v1/streams", get(streams::list).post(streams::start))
+        .route("/v1/streams/{name}", get(streams::show))
+        .route("/v1/streams/{name}/stop", post(streams::stop))
+        .route("/v1/streams/{name}/records", post(streams::records))
         .route("/v1/blobs", get(blobs::list).post(blobs::put))
         .route("/v1/blobs/{id}", get(blobs::get).delete(blobs::remove))
         .route("/v1/blobs/{id}/stat", get(blobs::stat))

@@ -61,7 +61,7 @@ fn bad_graph(error: &GraphError) -> ApiError {
 }
 
 /// The pipeline that is asked for, and the peers its stages are pinned to.
-async fn build(api: &Api, request: &mut PipelineRequest) -> ApiResult<(PipelineSpec, Vec<Option<String>>)> {
+pub(super) async fn build(api: &Api, request: &mut PipelineRequest) -> ApiResult<(PipelineSpec, Vec<Option<String>>)> {
     spec::check_name("pipeline", &request.name)?;
     spec::check_key(request.idempotency_key.as_deref())?;
     let mut inputs = Vec::new();

@@ -34,6 +34,7 @@ use std::time::Duration;
 use shoal_protocol::certificate::MemberCertificate;
 use shoal_protocol::config::PeerConfig;
 use shoal_protocol::{Input, Message, Peer, PeerId, Time};
+use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
@@ -44,6 +45,7 @@ use crate::executor::{Executor, ExecutorEvent};
 use crate::joining::Office;
 use crate::load_sampler::{LoadSampler, SAMPLE_EVERY};
 use crate::network::{BulkStream, Network, NetworkEvent};
+use crate::streams::{Streams, shipping};
 use crate::store::{Answer, Committer, Records as StoredRecords};
 
 use beside::Beside;
@@ -76,6 +78,7 @@ pub(crate) struct Parts {
     pub(crate) kept: Kept,
     pub(crate) office: Office,
     pub(crate) audit: Audit,
+    pub(crate) streams: Streams,
 }
 
 /// What the store has and does.
@@ -132,6 +135,7 @@ pub(crate) struct Driver {
     blobs: BlobStore,
     news: News,
     audit: Audit,
+    streams: Streams,
     records: Records,
     /// Facts that carrying out orders brought about at once.
     inputs: VecDeque<Input>,
@@ -158,7 +162,7 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { config, identity, speed, seed, network, executor, blobs, kept, office, audit } = parts;
+        let Parts { config, identity, speed, seed, network, executor, blobs, kept, office, audit, streams } = parts;
         let Kept { committer, records, boot } = kept;
         let unix_ms = u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX);
         let clock = Clock::start();
@@ -203,6 +207,7 @@ impl Driver {
             executor,
             news,
             audit,
+            streams,
         }
     }
 
@@ -344,11 +349,19 @@ impl Driver {
         }
     }
 
-    /// Answers a request for a blob; the network bounds how many streams are open, the server how many are answered.
+    /// Answers a request for a blob, or takes a shipment of a stream; the network bounds how many bulk streams are open, the
+    /// server how many requests are answered.
     fn serve(&self, from: PeerId, mut stream: BulkStream) {
-        let server = self.server.clone();
+        let (server, streams) = (self.server.clone(), self.streams.clone());
         tokio::spawn(async move {
-            match server.serve(from, &mut stream).await {
+            let mut first = [0; 2];
+            if let Err(error) = stream.read_exact(&mut first).await {
+                return tracing::debug!(peer = ?from, %error, "a bulk stream without a request");
+            }
+            if first == shipping::MARK {
+                return streams.serve(from, stream).await;
+            }
+            match server.serve(from, &mut shipping::Looked::new(first, stream)).await {
                 Ok(bytes) => tracing::debug!(peer = ?from, bytes, "served a blob"),
                 Err(error) => tracing::debug!(peer = ?from, %error, "a blob was not served"),
             }
