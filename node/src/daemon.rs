@@ -25,8 +25,8 @@ use crate::joining::{LedgerError, Office};
 use crate::load_sampler::{LoadError, LoadSampler};
 use crate::network::{Network, NetworkConfig, NetworkError};
 use crate::speed;
-use crate::streams::{self, Streams};
 use crate::store::{Answer, Bounds, Repaired, Store, StoreError};
+use crate::streams::{self, Streams};
 
 /// Time that answers already begun have at the end.
 const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(1);
@@ -215,7 +215,19 @@ async fn serve(
     }));
 
     let sampler = LoadSampler::new()?;
-    let driver = Driver::new(Parts { config, identity, speed, seed, network, executor, blobs, kept, office, audit, streams: streams.clone() });
+    let driver = Driver::new(Parts {
+        config,
+        identity,
+        speed,
+        seed,
+        network,
+        executor,
+        blobs,
+        kept,
+        office,
+        audit,
+        streams: streams.clone(),
+    });
     streams.resume();
     driver
         .run(Sources { network: network_events, executor: executor_events, requests, store: stored, stop }, sampler)

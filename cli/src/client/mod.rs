@@ -22,7 +22,8 @@ use serde::de::DeserializeOwned;
 use shoal_protocol::api::{
     BlobStat, BlobView, Check, ConfigView, Explanation, InvitationRequest, InvitationView, JoinerView, LabelRequest,
     LabelView, Listing, MemberView, PeerView, PingView, PipelineRequest, PipelineView, PlanView, Problem,
-    RevocationsView, RevokeRequest, RttView, SCHEMA, Status, StreamRequest, StreamView, TakenView, TaskRequest, TaskView,
+    RevocationsView, RevokeRequest, RttView, SCHEMA, Status, StreamRequest, StreamView, TakenView, TaskRequest,
+    TaskView,
 };
 use shoal_protocol::certificate::SignedRevocations;
 use shoal_protocol::id::BlobId;

@@ -164,7 +164,9 @@ impl From<StreamError> for ApiError {
         let title = error.to_string();
         let new = |code: &str, status, hint: &str| Self::new(code, status, title.clone(), hint);
         match error {
-            StreamError::Unknown(_) => new(codes::NO_STREAM, StatusCode::NOT_FOUND, "see those there are: `shoal stream ls`"),
+            StreamError::Unknown(_) => {
+                new(codes::NO_STREAM, StatusCode::NOT_FOUND, "see those there are: `shoal stream ls`")
+            }
             StreamError::NotRunning(name) => {
                 let hint = format!("see why: `shoal stream status {name}`");
                 new(codes::NO_STREAM, StatusCode::CONFLICT, &hint).retry_after(Some(ROOM_AFTER))

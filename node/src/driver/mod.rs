@@ -45,8 +45,8 @@ use crate::executor::{Executor, ExecutorEvent};
 use crate::joining::Office;
 use crate::load_sampler::{LoadSampler, SAMPLE_EVERY};
 use crate::network::{BulkStream, Network, NetworkEvent};
-use crate::streams::{Streams, shipping};
 use crate::store::{Answer, Committer, Records as StoredRecords};
+use crate::streams::{Streams, shipping};
 
 use beside::Beside;
 use clock::Clock;

@@ -11,9 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use shoal_protocol::stream::{
-    BATCH_BYTES_MAX, BATCH_RECORDS_MAX, ClosedKind, Counts, Journal, Mark, Pending, Seen,
-};
+use shoal_protocol::stream::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, ClosedKind, Counts, Journal, Mark, Pending, Seen};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -27,6 +25,8 @@ use crate::driver::unix_time;
 
 /// Windows of one stream that run at once.
 const RUNS_MAX: usize = 4;
+/// Of these and those that have run and wait for one before them: each result may be large.
+const AHEAD_MAX: usize = 8;
 /// Deliveries taken from the intake in one go.
 const TAKE_MAX: usize = BATCH_RECORDS_MAX;
 /// A full disk is tried again after this long.
@@ -140,7 +140,10 @@ impl Running {
             self.begin_runs();
             self.begin_publishing();
             self.show();
-            let due = self.journal.due_ms().map(|due| Instant::now() + Duration::from_millis(due.saturating_sub(now_ms()) + 1));
+            let due = self
+                .journal
+                .due_ms()
+                .map(|due| Instant::now() + Duration::from_millis(due.saturating_sub(now_ms()) + 1));
             let can_write = self.writing.is_none() && self.journal.has_room();
             tokio::select! {
                 Some(happened) = self.tasks.join_next() => match happened {
@@ -235,6 +238,7 @@ impl Running {
 
     fn begin_runs(&mut self) {
         while self.runs < RUNS_MAX
+            && self.runs + self.outcomes.len() < AHEAD_MAX
             && let Some(pending) = self.journal.next_to_run()
         {
             self.runs += 1;

@@ -4,25 +4,32 @@
 //! epoch that is on disk before anything is done by it.
 //! **Not here:** finding a successor (`shipper.rs`).
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::{Component, Path};
 use std::time::{Duration, Instant};
 
 use shoal_protocol::output::PeerState;
 use shoal_protocol::store::{self, Change};
-use shoal_protocol::stream::succession::{Receipt, SILENT, Shipment, Tenure, judge};
+use shoal_protocol::stream::succession::{
+    REPLACED, Receipt, SILENT, START_GRACE, Shipment, TAKEOVER_STEP, Tenure, judge, question,
+};
 use shoal_protocol::stream::{
-    BUFFER_BYTES_MAX, BrokerSpec, STREAMS_MAX, SinkSpec, SourceSpec, StreamSpec, name_of_key,
+    BUFFER_BYTES_MAX, BrokerSpec, STREAMS_MAX, SinkSpec, SourceSpec, StreamSpec, name_of_key, of_stream,
 };
 use shoal_protocol::{BlobId, PeerId};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use super::shipping::{answer, receive};
-use super::{Streams, TENURE, tenure_key};
+use super::engine::Ending;
+use super::shipping::{answer, receive, ship};
+use super::{PARTIAL, Streams, TENURE, tenure_key};
 use crate::network::BulkStream;
 
 /// Owners are looked at this often.
 const LOOK: Duration = Duration::from_millis(200);
+/// Peers that are asked whether somebody has taken a stream over: as many as a peer has near ones.
+const ASKED_MAX: usize = 32;
+/// How long for.
+const ASK_TIMEOUT: Duration = Duration::from_millis(500);
 /// What one stream may have on this disk: its buffers, twice while a window is published, and its marks.
 const KEPT_BYTES_MAX: u64 = 2 * BUFFER_BYTES_MAX + 16 * 1024 * 1024;
 
@@ -50,21 +57,29 @@ impl Streams {
         };
         let name = shipment.stream.as_str();
         let known = self.tenure(name).await;
-        let owner_is_me = known.as_ref().is_some_and(|known| known.owner == self.0.me);
-        if let Some(receipt) = judge(known.as_ref().map(|known| known.epoch), owner_is_me, &shipment) {
-            return receipt;
+        if shipment.epoch == 0 && self.is_partial(name) {
+            return Receipt::WantsAll;
         }
-        if owner_is_me {
-            // It was taken over while this peer did not know: the other's epoch is the greater.
-            self.end(name, super::engine::Ending::LetGo(shipment.epoch)).await;
+        if let Some(receipt) = judge(known.as_ref().map(|known| (known.epoch, known.owner)), from, &shipment) {
+            return receipt;
         }
         if let Err(why) = self.acceptable(from, &shipment, known.as_ref()).await {
             return Receipt::Refused(why);
+        }
+        if known.as_ref().is_some_and(|known| known.owner == self.0.me) {
+            // It was taken over while this peer did not know: the other's epoch is the greater.
+            self.end(name, Ending::LetGo(shipment.epoch)).await;
         }
         if keeper.bytes_of(name) > KEPT_BYTES_MAX {
             return Receipt::Refused("what it has on disk here is too much".into());
         }
         let mut changes = if shipment.anew { keeper.nothing_of(name) } else { Vec::new() };
+        let partial = of_stream(PARTIAL, name);
+        match (shipment.anew, shipment.whole) {
+            (true, false) => changes.push(Change::Put { bytes: store::encode(&partial, &true), key: partial }),
+            (false, true) => changes.push(Change::Delete { key: partial }),
+            (true, true) | (false, false) => {}
+        }
         changes.extend(shipment.changes.clone());
         if !changes.is_empty()
             && let Err(why) = keeper.write(changes).await
@@ -136,23 +151,70 @@ impl Streams {
             let tenures: Vec<Tenure> =
                 keeper.of_kind(TENURE).iter().filter_map(|(key, bytes)| store::decode(key, bytes).ok()).collect();
             let others = tenures.into_iter().filter(|tenure| tenure.owner != self.0.me && !tenure.stopped);
-            let silent: Vec<Tenure> = others.filter(|tenure| self.silent_for(&tenure.spec.name) >= SILENT).collect();
+            let others = others.filter(|tenure| !self.is_partial(&tenure.spec.name));
+            let silent: Vec<_> = others
+                .map(|tenure| (self.silent_for(&tenure.spec.name), tenure))
+                .filter(|(silent, _)| *silent >= SILENT)
+                .collect();
             if silent.is_empty() {
                 continue;
             }
-            let Ok(alive) = self.0.driver.read(|driver| alive(&driver.peer().peers(driver.now()))).await else { return };
-            for tenure in silent {
-                if !alive.get(&tenure.owner).copied().unwrap_or(false) {
-                    self.take_over(tenure).await;
+            let Some(alive) = self.alive().await else { return };
+            for (silent, tenure) in silent {
+                let name = tenure.spec.name.clone();
+                match alive.contains(&tenure.owner) {
+                    true if silent >= REPLACED => self.drop_copy(&name, "its owner has another successor").await,
+                    true => {}
+                    false => match self.ask_around(&name, tenure.epoch, &alive).await {
+                        Some(_) => self.drop_copy(&name, "another peer took it over").await,
+                        None => self.take_over(tenure).await,
+                    },
                 }
             }
+        }
+    }
+
+    /// The epoch of this stream that somebody knows of, if it is greater than this one. Peers that do not answer in time are
+    /// not waited for.
+    pub(super) async fn ask_around(&self, name: &str, epoch: u64, peers: &BTreeSet<PeerId>) -> Option<u64> {
+        let mut asked = tokio::task::JoinSet::new();
+        for peer in peers.iter().copied().filter(|peer| *peer != self.0.me).take(ASKED_MAX) {
+            let (network, question) = (self.0.network.clone(), question(name));
+            asked.spawn(async move { timeout(ASK_TIMEOUT, ship(&network, peer, &question)).await });
+        }
+        let mut greatest = None;
+        while let Some(answer) = asked.join_next().await {
+            if let Ok(Ok(Ok(Receipt::Stale(known)))) = answer {
+                greatest = greatest.max(Some(known));
+            }
+        }
+        greatest.filter(|known| *known > epoch)
+    }
+
+    /// Peers that are there, or may be.
+    pub(super) async fn alive(&self) -> Option<BTreeSet<PeerId>> {
+        self.0.driver.read(|driver| alive(&driver.peer().peers(driver.now()))).await.ok()
+    }
+
+    async fn drop_copy(&self, name: &str, why: &str) {
+        let _one = self.0.keeping.lock().await;
+        tracing::info!(stream = name, why, "its copy here is dropped");
+        let (Some(keeper), Some(tenure)) = (self.opened(), self.tenure(name).await) else { return };
+        if tenure.owner != self.0.me
+            && let Err(why) = keeper.write(keeper.nothing_of(name)).await
+        {
+            tracing::warn!(stream = name, why, "it could not be dropped");
         }
     }
 
     async fn take_over(&self, tenure: Tenure) {
         let _one = self.0.keeping.lock().await;
         let name = tenure.spec.name.clone();
-        let epoch = tenure.epoch + 1;
+        if self.tenure(&name).await.as_ref() != Some(&tenure) {
+            // Meanwhile somebody has shipped it, or stopped it.
+            return;
+        }
+        let epoch = tenure.epoch + TAKEOVER_STEP;
         tracing::warn!(stream = name, owner = ?tenure.owner, epoch, "its owner is dead: taking the stream over");
         let tenure = Tenure { epoch, owner: self.0.me, successor: None, ..tenure };
         let key = tenure_key(&name);
@@ -164,20 +226,25 @@ impl Streams {
         }
     }
 
+    /// Whether what is here of a stream is not all that there is.
+    fn is_partial(&self, name: &str) -> bool {
+        self.opened().is_some_and(|keeper| keeper.get(&of_stream(PARTIAL, name)).is_some())
+    }
+
     fn heard(&self, name: &str) {
         self.0.words().insert(name.to_owned(), Instant::now());
     }
 
     /// An owner that was not heard since this peer was started has until then.
     fn silent_for(&self, name: &str) -> Duration {
-        self.0.words().entry(name.to_owned()).or_insert_with(Instant::now).elapsed()
+        self.0.words().entry(name.to_owned()).or_insert_with(|| Instant::now() + START_GRACE).elapsed()
     }
 }
 
-fn alive(peers: &[shoal_protocol::api::PeerView]) -> BTreeMap<PeerId, bool> {
+fn alive(peers: &[shoal_protocol::api::PeerView]) -> BTreeSet<PeerId> {
     // A suspect may still speak up.
     let is_there = |state: PeerState| matches!(state, PeerState::Alive | PeerState::Suspect);
-    peers.iter().map(|peer| (peer.peer, is_there(peer.state))).collect()
+    peers.iter().filter(|peer| is_there(peer.state)).map(|peer| peer.peer).collect()
 }
 
 /// Whether a stream of another peer would touch only what it may.

@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use shoal_protocol::api::{StreamState, StreamView, schema};
 use shoal_protocol::store::{self, Change};
-use shoal_protocol::stream::succession::{ASK_FOR, Receipt, Shipment, Tenure};
+use shoal_protocol::stream::succession::{ASK_FOR, Receipt, Shipment, Tenure, question};
 use shoal_protocol::stream::{
     Journal, JournalError, Mark, STREAMS_MAX, SinkSpec, SourceSpec, SpecError, StreamSpec, StreamWork, of_stream,
 };
@@ -55,6 +55,8 @@ use work::Worker;
 
 /// What a stream is, and who runs it: the kind of its key.
 const TENURE: u8 = b'd';
+/// That a copy of another peer's stream is not whole: the kind of its key.
+const PARTIAL: u8 = b'x';
 /// Between two questions whether this peer still owns a stream.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 /// Time that a stream has to end.
@@ -214,7 +216,7 @@ impl Streams {
         while let Some(successor) = tenure.successor
             && Instant::now() < deadline
         {
-            let question = Shipment { stream: name.clone(), epoch: tenure.epoch, anew: false, changes: Vec::new() };
+            let question = Shipment { epoch: tenure.epoch, ..question(&name) };
             match shipping::ship(&self.0.network, successor, &question).await {
                 Ok(Receipt::Stale(epoch)) => return self.let_go(&name, epoch).await,
                 Ok(Receipt::Kept | Receipt::WantsAll | Receipt::Refused(_)) => break,
@@ -223,6 +225,11 @@ impl Streams {
                     tokio::time::sleep(ASK_EVERY).await;
                 }
             }
+        }
+        // Whoever took over may have been lost as well, and its own successor runs the stream.
+        let alive = self.alive().await.unwrap_or_default();
+        if let Some(epoch) = self.ask_around(&name, tenure.epoch, &alive).await {
+            return self.let_go(&name, epoch).await;
         }
         let _one = self.0.keeping.lock().await;
         // Meanwhile it may have been stopped, or shipped here by another owner.
@@ -295,15 +302,16 @@ impl Streams {
     /// Stops a stream; with `forget`, nothing is left of it here.
     pub(crate) async fn stop(&self, name: &str, forget: bool) -> Result<StreamView, StreamError> {
         let _one = self.0.keeping.lock().await;
-        let tenure = self.tenure(name).await.ok_or_else(|| StreamError::Unknown(name.to_owned()))?;
-        if tenure.owner != self.0.me && !forget {
-            return Err(StreamError::Elsewhere { name: name.to_owned(), owner: tenure.owner });
+        let unknown = || StreamError::Unknown(name.to_owned());
+        let owner = self.tenure(name).await.ok_or_else(unknown)?.owner;
+        if owner != self.0.me && !forget {
+            return Err(StreamError::Elsewhere { name: name.to_owned(), owner });
         }
-        let stopped = Tenure { stopped: true, ..tenure };
+        self.end(name, Ending::Stopped).await;
+        let stopped = Tenure { stopped: true, ..self.tenure(name).await.ok_or_else(unknown)? };
         self.write_tenure(&stopped).await?;
         // Its successor hears that it is stopped, so that nobody takes it over.
         self.tell_stopped(&stopped).await;
-        self.end(name, Ending::Stopped).await;
         let view = self.view(name).await?;
         if forget {
             let keeper = self.keeper().await?;
@@ -317,7 +325,7 @@ impl Streams {
         let key = tenure_key(&tenure.spec.name);
         let bytes = store::encode(&key, tenure);
         let changes = vec![Change::Put { key, bytes }];
-        let shipment = Shipment { stream: tenure.spec.name.clone(), epoch: tenure.epoch, anew: false, changes };
+        let shipment = Shipment { epoch: tenure.epoch, changes, ..question(&tenure.spec.name) };
         if let Err(error) = shipping::ship(&self.0.network, successor, &shipment).await {
             tracing::warn!(stream = tenure.spec.name, %error, "its successor does not know that it is stopped");
         }
@@ -362,7 +370,9 @@ impl Streams {
         let path = self.0.dir.join(format!("{name}.left-{epoch}"));
         let written = spawn_blocking(move || std::fs::write(&path, lines).map(|()| path)).await;
         match written {
-            Ok(Ok(path)) => tracing::warn!(stream = name, file = %path.display(), "records that may not have been passed on"),
+            Ok(Ok(path)) => {
+                tracing::warn!(stream = name, file = %path.display(), "records that may not have been passed on")
+            }
             Ok(Err(error)) => tracing::error!(stream = name, %error, "records that were not passed on cannot be kept"),
             Err(error) => tracing::error!(stream = name, %error, "records that were not passed on cannot be kept"),
         }
@@ -439,7 +449,12 @@ impl Streams {
     }
 
     /// Takes records that were handed in, and returns when they are on disk.
-    pub(crate) async fn hand_in(&self, name: &str, records: Vec<Bytes>, mark: Option<Mark>) -> Result<Taken, StreamError> {
+    pub(crate) async fn hand_in(
+        &self,
+        name: &str,
+        records: Vec<Bytes>,
+        mark: Option<Mark>,
+    ) -> Result<Taken, StreamError> {
         let tenure = self.tenure(name).await.ok_or_else(|| StreamError::Unknown(name.to_owned()))?;
         if !matches!(tenure.spec.source, SourceSpec::Http {} | SourceSpec::Stdin {}) {
             return Err(StreamError::NotFed(name.to_owned()));

@@ -31,12 +31,12 @@ use crate::network::Network;
 
 /// A peer that refused is asked again after this long: its configuration may have changed.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// One that was lost, after this long: it may have been started again.
+const TRY_AGAIN: Duration = Duration::from_secs(2);
 /// Nobody takes over now; somebody may soon.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// A successor that is silent for so long is replaced: with `durable = 2` nothing is acknowledged meanwhile.
 const SILENT_MAX: Duration = Duration::from_secs(3);
-/// Why a successor is sent everything anew.
-const WANTS_ALL: &str = "it lacks what came before";
 /// Between two tries to reach it.
 const RETRY: Duration = Duration::from_millis(100);
 
@@ -58,14 +58,18 @@ pub(super) struct Shipper {
 /// How far the search for a successor is.
 #[derive(Default)]
 struct Search {
-    /// Who refused, when, and why.
+    /// Who is not asked until when, and why.
     refused: BTreeMap<PeerId, (Instant, String)>,
 }
 
 /// What ends the following of one successor.
 enum Parted {
-    /// It is gone, or will not; another is looked for.
+    /// It is gone; another is looked for.
     Gone(String),
+    /// It will not.
+    Refused(String),
+    /// It lacks what came before.
+    WantsAll,
     /// The stream is another's.
     Stale(u64),
     /// The stream is ending.
@@ -86,7 +90,14 @@ impl Shipper {
             match self.follow(successor).await {
                 Parted::Gone(why) => {
                     tracing::info!(stream = self.name, ?successor, why, "the successor is gone");
-                    search.refused.insert(successor, (Instant::now(), why));
+                    search.refused.insert(successor, (Instant::now() + TRY_AGAIN, why));
+                }
+                Parted::Refused(why) => {
+                    search.refused.insert(successor, (Instant::now() + ASK_AGAIN, why));
+                }
+                Parted::WantsAll => {
+                    let why = "it forgets at once what it is sent".to_owned();
+                    search.refused.insert(successor, (Instant::now() + ASK_AGAIN, why));
                 }
                 Parted::Stale(epoch) => {
                     tracing::warn!(stream = self.name, epoch, "another peer has taken this stream over");
@@ -101,7 +112,7 @@ impl Shipper {
 
     /// The nearest peer that is there and has not refused lately.
     async fn find(&self, search: &mut Search) -> Option<PeerId> {
-        search.refused.retain(|_, (when, _)| when.elapsed() < ASK_AGAIN);
+        search.refused.retain(|_, (until, _)| *until > Instant::now());
         let peers: Vec<PeerView> = self.driver.read(|driver| driver.peer().peers(driver.now())).await.ok()?;
         let could = |peer: &&PeerView| {
             peer.peer != self.me && peer.state == PeerState::Alive && !search.refused.contains_key(&peer.peer)
@@ -137,8 +148,8 @@ impl Shipper {
     }
 
     async fn follow(&mut self, successor: PeerId) -> Parted {
-        if let Err(why) = self.name_successor(successor).await {
-            return Parted::Gone(why);
+        if let Err(parted) = self.name_successor(successor).await {
+            return parted;
         }
         let mut sent = match self.ship_all(successor).await {
             Ok(number) => number,
@@ -155,11 +166,11 @@ impl Shipper {
             let changes = self.gather(first, sent);
             let shipped = match self.parcels.behind.swap(false, Ordering::Relaxed) {
                 true => self.ship_all(successor).await.map(|number| sent = number),
-                false => self.insist(successor, false, changes).await,
+                false => self.insist(successor, false, false, changes).await,
             };
             match shipped {
                 Ok(()) => self.answer_all(),
-                Err(Parted::Gone(why)) if why == WANTS_ALL => match self.ship_all(successor).await {
+                Err(Parted::WantsAll) => match self.ship_all(successor).await {
                     Ok(number) => sent = number,
                     Err(parted) => return parted,
                 },
@@ -192,17 +203,23 @@ impl Shipper {
         }
     }
 
-    /// The record says who would take over, so that this peer asks there when it is started again.
-    async fn name_successor(&self, successor: PeerId) -> Result<(), String> {
+    /// The record says who would take over, so that this peer asks there when it is started again; under an epoch of its own,
+    /// so that the one before is known to be left behind.
+    async fn name_successor(&mut self, successor: PeerId) -> Result<(), Parted> {
         let key = tenure_key(&self.name);
-        let bytes = self.keeper.get(&key).ok_or("the stream is not known any more")?;
-        let tenure: Tenure = store::decode(&key, &bytes).map_err(|error| error.to_string())?;
+        // Nothing is known any more once it was forgotten.
+        let bytes = self.keeper.get(&key).ok_or(Parted::Over)?;
+        let tenure: Tenure = store::decode(&key, &bytes).map_err(|error| Parted::Gone(error.to_string()))?;
         if tenure.successor == Some(successor) {
             return Ok(());
         }
-        let tenure = Tenure { successor: Some(successor), ..tenure };
+        // Whether it would: that alone is not written down.
+        self.insist(successor, true, false, vec![Change::Put { key: key.clone(), bytes }]).await?;
+        let tenure = Tenure { successor: Some(successor), epoch: tenure.epoch + 1, ..tenure };
         let bytes = store::encode(&key, &tenure);
-        self.keeper.write(vec![Change::Put { key, bytes }]).await.map(drop)
+        self.keeper.write(vec![Change::Put { key, bytes }]).await.map_err(Parted::Gone)?;
+        self.epoch = tenure.epoch;
+        Ok(())
     }
 
     /// Everything there is, in pieces; the number of the last change that is in it.
@@ -215,26 +232,26 @@ impl Shipper {
             bytes += key.len() + record.len();
             piece.push(Change::Put { key, bytes: record });
             if bytes >= SHIPMENT_BYTES_MAX / 2 {
-                self.insist(successor, anew, std::mem::take(&mut piece)).await?;
+                self.insist(successor, anew, false, std::mem::take(&mut piece)).await?;
                 (bytes, anew) = (0, false);
             }
         }
-        self.insist(successor, anew, piece).await?;
+        self.insist(successor, anew, true, piece).await?;
         self.answer_all();
         Ok(number)
     }
 
     /// Ships until there is an answer, or the successor was silent for too long.
-    async fn insist(&self, successor: PeerId, anew: bool, changes: Vec<Change>) -> Result<(), Parted> {
-        let shipment = Shipment { stream: self.name.clone(), epoch: self.epoch, anew, changes };
+    async fn insist(&self, successor: PeerId, anew: bool, whole: bool, changes: Vec<Change>) -> Result<(), Parted> {
+        let shipment = Shipment { stream: self.name.clone(), epoch: self.epoch, anew, whole, changes };
         let deadline = Instant::now() + SILENT_MAX;
         loop {
             match ship(&self.network, successor, &shipment).await {
                 Ok(Receipt::Kept) => return Ok(()),
                 Ok(Receipt::Stale(epoch)) => return Err(Parted::Stale(epoch)),
-                Ok(Receipt::WantsAll) => return Err(Parted::Gone(WANTS_ALL.into())),
-                Ok(Receipt::Refused(why)) => return Err(Parted::Gone(why)),
-                Err(ShipError::Unknown) => return Err(Parted::Gone(ShipError::Unknown.to_string())),
+                Ok(Receipt::WantsAll) => return Err(Parted::WantsAll),
+                Ok(Receipt::Refused(why)) => return Err(Parted::Refused(why)),
+                Err(ShipError::Unknown) => return Err(Parted::Refused(ShipError::Unknown.to_string())),
                 Err(error) if Instant::now() >= deadline => return Err(Parted::Gone(error.to_string())),
                 Err(error) => {
                     tracing::debug!(stream = self.name, %error, "the successor was not reached");

@@ -12,9 +12,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use shoal_protocol::PeerId;
 use shoal_protocol::cbor;
 use shoal_protocol::stream::succession::{Receipt, SHIPMENT_BYTES_MAX, Shipment};
-use shoal_protocol::PeerId;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 

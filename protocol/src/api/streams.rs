@@ -86,7 +86,7 @@ pub struct StreamView {
     /// The name of that peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub successor_name: Option<String>,
-    /// Times it was taken over, and one.
+    /// Grows with each takeover, and with each successor that is named.
     pub epoch: u64,
     /// Peers that have a record on disk before it is acknowledged.
     pub durable: u8,

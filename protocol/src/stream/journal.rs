@@ -402,7 +402,8 @@ impl Journal {
     }
 
     fn forget_published(&mut self) -> Vec<Change> {
-        let over: Vec<u64> = self.batches.iter().filter(|(_, batch)| batch.left == 0).map(|(number, _)| *number).collect();
+        let over: Vec<u64> =
+            self.batches.iter().filter(|(_, batch)| batch.left == 0).map(|(number, _)| *number).collect();
         for number in &over {
             if let Some(batch) = self.batches.remove(number) {
                 self.bytes = self.bytes.saturating_sub(batch.data.len() as u64);

@@ -87,7 +87,12 @@ impl World {
         while self.publish(false) {}
         let numbers: Vec<u64> = self.sink.keys().copied().collect();
         assert_eq!(numbers, (0..numbers.len() as u64).collect::<Vec<_>>(), "numbers follow each other");
-        self.sink.values().flat_map(|lines| lines.split(|byte| *byte == b'\n')).map(text).filter(|it| !it.is_empty()).collect()
+        self.sink
+            .values()
+            .flat_map(|lines| lines.split(|byte| *byte == b'\n'))
+            .map(text)
+            .filter(|it| !it.is_empty())
+            .collect()
     }
 }
 

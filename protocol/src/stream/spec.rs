@@ -219,7 +219,11 @@ impl StreamSpec {
     pub fn check(&self) -> Result<(), SpecError> {
         check_name(&self.name)?;
         if !(1..=2).contains(&self.durable) {
-            return Err(wrong("durable", format!("is {}", self.durable), "use 1 (on disk here) or 2 (and at another peer)"));
+            return Err(wrong(
+                "durable",
+                format!("is {}", self.durable),
+                "use 1 (on disk here) or 2 (and at another peer)",
+            ));
         }
         match &self.source {
             SourceSpec::Mqtt(broker) => check_broker(broker, true)?,
@@ -276,19 +280,31 @@ impl WindowRule {
             }
             (Some(_), None) | (None, Some(_)) => {}
             (Some(_), Some(_)) | (None, None) => {
-                return Err(wrong("window", "needs one of `count` and `time`", "write `count = 1000` or `time = \"10s\"`"));
+                return Err(wrong(
+                    "window",
+                    "needs one of `count` and `time`",
+                    "write `count = 1000` or `time = \"10s\"`",
+                ));
             }
         }
         if let Some(event_time) = &self.event_time
             && (event_time.field.is_some() == event_time.column.is_some() || event_time.column == Some(0))
         {
-            return Err(wrong("event_time", "needs one of `field` and `column`", "name a JSON field, or a column from 1"));
+            return Err(wrong(
+                "event_time",
+                "needs one of `field` and `column`",
+                "name a JSON field, or a column from 1",
+            ));
         }
         if self.lateness_ms > SPAN_MS_MAX || self.idle_ms.is_some_and(|idle| idle == 0 || idle > SPAN_MS_MAX) {
             return Err(wrong("idle", "or `lateness` is too long, or nothing", "use 1 ms to 7 days"));
         }
         if self.lateness_ms > 0 && self.event_time.is_none() {
-            return Err(wrong("lateness", "is of no use without `event_time`", "nothing arrives later than it arrives"));
+            return Err(wrong(
+                "lateness",
+                "is of no use without `event_time`",
+                "nothing arrives later than it arrives",
+            ));
         }
         Ok(())
     }
@@ -324,7 +340,11 @@ fn check_broker(broker: &BrokerSpec, source: bool) -> Result<(), SpecError> {
         return Err(wrong("qos", "is neither 1 nor 2", "with 0, a broker gives nothing a second time"));
     }
     if !source && !broker.qos.is_none_or(|qos| qos == 2) {
-        return Err(wrong("qos", "is not 2", "leave it out: results are published with 2, which makes them arrive once"));
+        return Err(wrong(
+            "qos",
+            "is not 2",
+            "leave it out: results are published with 2, which makes them arrive once",
+        ));
     }
     if broker.password.is_some() && broker.password_file().is_none_or(|path| !path.is_absolute()) {
         return Err(wrong("password", "is not the name of a file", "write \"file:/etc/shoal/broker.password\""));

@@ -162,12 +162,7 @@ impl Windower {
     }
 
     /// Takes a batch; one without records only tells the time.
-    pub(super) fn take<'a>(
-        &mut self,
-        batch: u64,
-        arrival_ms: u64,
-        records: impl Iterator<Item = &'a [u8]>,
-    ) -> Cut {
+    pub(super) fn take<'a>(&mut self, batch: u64, arrival_ms: u64, records: impl Iterator<Item = &'a [u8]>) -> Cut {
         let mut cut = Cut::default();
         // A clock that was set back must not open windows again.
         let now = arrival_ms.max(self.state.arrival_ms);

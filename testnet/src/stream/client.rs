@@ -44,15 +44,15 @@ impl MqttClient {
         }
     }
 
-    /// Publishes these with QoS 1 and returns when the broker has all of them.
-    pub fn publish_all(&mut self, topic: &str, payloads: impl IntoIterator<Item = String>) -> io::Result<u64> {
+    /// Publishes these with QoS 1 or 2 and returns when the broker has all of them.
+    pub fn publish_all(&mut self, topic: &str, qos: u8, payloads: impl IntoIterator<Item = String>) -> io::Result<u64> {
         let (mut sent, mut unacknowledged) = (0_u64, 0);
         for payload in payloads {
             // The oldest ids are free again long before they come round.
             let id = u16::try_from(sent % u64::from(u16::MAX)).unwrap_or(0) + 1;
             self.queue(&Packet::Publish(Publish {
                 repeated: false,
-                qos: 1,
+                qos,
                 retained: false,
                 topic: Bytes::copy_from_slice(topic.as_bytes()),
                 id,
@@ -74,8 +74,13 @@ impl MqttClient {
 
     fn acknowledged(&mut self, mut left: usize) -> io::Result<()> {
         while left > 0 {
-            if let Packet::PubAck { .. } = self.receive()? {
-                left -= 1;
+            match self.receive()? {
+                Packet::PubAck { .. } | Packet::PubComp { .. } => left -= 1,
+                Packet::PubRec { id, .. } => {
+                    self.queue(&Packet::PubRel { id });
+                    self.flush()?;
+                }
+                _ => {}
             }
         }
         Ok(())

@@ -166,7 +166,9 @@ pub async fn run(config: StreamConfig) -> Result<StreamReport, StreamError> {
     let dir = tempfile::Builder::new().prefix("shoal-stream-").tempdir().map_err(StreamError::Dir)?;
     let broker = Broker::start(&dir.path().join("broker"))?;
     let out = dir.path().join("out.jsonl");
-    let mesh = mesh(if config.kill || config.durable > 1 { 2 } else { 1 }, dir.path(), &broker.address());
+    // With two copies, whoever takes over needs a successor itself.
+    let peers = if config.kill || config.durable > 1 { 1 + usize::from(config.durable) } else { 1 };
+    let mesh = mesh(peers, dir.path(), &broker.address());
     let cluster = Cluster::start(mesh).await?;
     let first = cluster.client(0)?;
     let source = SourceSpec::Mqtt(topic(&broker.address(), TOPIC));
@@ -175,7 +177,8 @@ pub async fn run(config: StreamConfig) -> Result<StreamReport, StreamError> {
     request.durable = Some(config.durable);
     first.start_stream(&request).await.map_err(could_not("start the stream"))?;
     let has_successor = |view: &StreamView| cluster.peers().len() == 1 || view.successor.is_some();
-    until(&first, "a running stream", |view| view.connections > 0 && has_successor(view)).await?;
+    let view = until(&first, "a running stream", |view| view.connections > 0 && has_successor(view)).await?;
+    let successor = view.successor_name.map_or(Ok(0), |name| cluster.index(&name))?;
 
     let began = Instant::now();
     let half = config.messages / 2;
@@ -184,19 +187,19 @@ pub async fn run(config: StreamConfig) -> Result<StreamReport, StreamError> {
         let address = address.clone();
         tokio::task::spawn_blocking(move || {
             let mut client = MqttClient::connect(&address, &format!("publisher-{from}"))?;
-            client.publish_all(TOPIC, (from..to).map(message))
+            client.publish_all(TOPIC, 1, (from..to).map(message))
         })
     };
     published(publishing(0, half).await)?;
     let second_half = publishing(half, config.messages);
     let resumed_s = match config.kill {
-        true => Some(kill(&cluster).await?),
+        true => Some(kill(&cluster, successor).await?),
         false => None,
     };
     published(second_half.await)?;
 
     let windows = config.messages / u64::from(config.window);
-    let last = cluster.client(usize::from(config.kill))?;
+    let last = cluster.client(if config.kill { successor } else { 0 })?;
     let view = until(&last, "the last window", |view| view.windows >= windows).await?;
     let seconds = began.elapsed().as_secs_f64();
     let text = std::fs::read_to_string(&out).map_err(StreamError::Dir)?;
@@ -225,12 +228,13 @@ fn published(result: Result<io::Result<u64>, tokio::task::JoinError>) -> Result<
 }
 
 /// Kills the owner, and says how long it took until another went on.
-async fn kill(cluster: &Cluster) -> Result<f64, StreamError> {
-    let next = cluster.client(1)?;
+async fn kill(cluster: &Cluster, successor: usize) -> Result<f64, StreamError> {
+    let next = cluster.client(successor)?;
     let before = next.stream(NAME).await.map_err(could_not("show the stream"))?.records;
     cluster.kill(0)?;
     let at = Instant::now();
-    let goes_on = |view: &StreamView| view.state == StreamState::Running && view.connections > 0 && view.records > before;
+    let goes_on =
+        |view: &StreamView| view.state == StreamState::Running && view.connections > 0 && view.records > before;
     until(&next, "the takeover", goes_on).await?;
     Ok(at.elapsed().as_secs_f64())
 }
@@ -246,7 +250,9 @@ async fn until(
         let view = client.stream(NAME).await;
         match view {
             Ok(view) if wanted(&view) => return Ok(view),
-            other if Instant::now() >= deadline => return Err(StreamError::TimedOut { what, seen: format!("{other:?}") }),
+            other if Instant::now() >= deadline => {
+                return Err(StreamError::TimedOut { what, seen: format!("{other:?}") });
+            }
             _ => tokio::time::sleep(LOOK).await,
         }
     }
@@ -255,7 +261,6 @@ async fn until(
 fn could_not(doing: &'static str) -> impl FnOnce(ClientError) -> StreamError {
     move |source| StreamError::Peer { doing, source }
 }
-
 
 impl fmt::Display for StreamReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

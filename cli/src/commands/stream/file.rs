@@ -11,9 +11,7 @@ use shoal_protocol::BlobId;
 use shoal_protocol::TaskSpec;
 use shoal_protocol::api::{PipelineRequest, StreamRequest, TaskRequest, VariantRequest, codes};
 use shoal_protocol::certificate::Role;
-use shoal_protocol::stream::{
-    BrokerSpec, EventTime, SinkSpec, SourceSpec, StreamSpec, StreamWork, WindowRule,
-};
+use shoal_protocol::stream::{BrokerSpec, EventTime, SinkSpec, SourceSpec, StreamSpec, StreamWork, WindowRule};
 use shoal_protocol::task::spec::{CloudUse, Priority};
 
 use crate::commands::pipeline;
@@ -251,9 +249,8 @@ fn check(source: &Source<'_>, request: &StreamRequest) -> Result<(), Failure> {
         late: request.late.clone(),
         durable: request.durable.unwrap_or(1),
     };
-    spec.check().map_err(|error| {
-        source.wrong(line_of_key(&source.text, error.key()), error.to_string()).fix(error.hint())
-    })
+    spec.check()
+        .map_err(|error| source.wrong(line_of_key(&source.text, error.key()), error.to_string()).fix(error.hint()))
 }
 
 /// The line of a key, or of the table of that name, from 1.

@@ -71,7 +71,11 @@ impl fmt::Display for Details {
         if view.failed > 0 {
             write!(f, ", {} of them with an error", view.failed)?;
         }
-        writeln!(f, " · {} pending · {} open with {} records", view.pending_windows, view.open_windows, view.open_records)?;
+        writeln!(
+            f,
+            " · {} pending · {} open with {} records",
+            view.pending_windows, view.open_windows, view.open_records
+        )?;
         writeln!(f, "  held     {} · durable {} · epoch {}", format::bytes(view.held_bytes), view.durable, view.epoch)?;
         for note in &view.notes {
             writeln!(f, "! {note}")?;

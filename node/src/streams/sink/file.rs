@@ -110,7 +110,9 @@ fn last_line(file: &mut File) -> io::Result<(u64, Option<Line>)> {
         let end = tail.iter().rposition(|byte| *byte == b'\n');
         let start = end.and_then(|end| tail[..end].iter().rposition(|byte| *byte == b'\n')).map(|start| start + 1);
         match (start, end) {
-            (Some(start), Some(end)) => return Ok((from + end as u64 + 1, serde_json::from_slice(&tail[start..end]).ok())),
+            (Some(start), Some(end)) => {
+                return Ok((from + end as u64 + 1, serde_json::from_slice(&tail[start..end]).ok()));
+            }
             (None, Some(end)) if from == 0 => return Ok((end as u64 + 1, serde_json::from_slice(&tail[..end]).ok())),
             (None, None) if from == 0 => return Ok((0, None)),
             (_, _) if span > 2 * LINE_BYTES_MAX => return Err(io::Error::other("its last line has no end")),
@@ -126,7 +128,8 @@ mod tests {
     use super::*;
 
     fn line(run: u64, window: u64) -> String {
-        let closed = Closed { sequence: window, kind: ClosedKind::Count, spans: vec![], records: 1, bytes: 1, cut: false };
+        let closed =
+            Closed { sequence: window, kind: ClosedKind::Count, spans: vec![], records: 1, bytes: 1, cut: false };
         Line::new("s", run, &closed, Ok(b"out".to_vec())).text()
     }
 

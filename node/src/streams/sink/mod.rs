@@ -20,7 +20,7 @@ pub(super) use line::{Line, Outcome};
 #[derive(Debug)]
 pub(super) enum Sink {
     File(file::FileSink),
-    Mqtt(mqtt::MqttSink),
+    Mqtt(Box<mqtt::MqttSink>),
 }
 
 /// Which of a stream's sinks; each has a record of its own on disk.
@@ -32,10 +32,21 @@ pub(super) enum Which {
 
 impl Sink {
     /// A sink of this stream, whose run is `run`.
-    pub(super) fn new(spec: &SinkSpec, client_id: String, run: u64, which: Which, persist: Persist, status: Arc<Status>) -> Self {
+    pub(super) fn new(
+        spec: &SinkSpec,
+        client_id: String,
+        run: u64,
+        which: Which,
+        persist: Persist,
+        status: Arc<Status>,
+    ) -> Self {
         match spec {
-            SinkSpec::File { path } => Self::File(file::FileSink::new(path.clone(), persist.name().to_owned(), run, status)),
-            SinkSpec::Mqtt(broker) => Self::Mqtt(mqtt::MqttSink::new(broker.clone(), client_id, which, persist, status)),
+            SinkSpec::File { path } => {
+                Self::File(file::FileSink::new(path.clone(), persist.name().to_owned(), run, status))
+            }
+            SinkSpec::Mqtt(broker) => {
+                Self::Mqtt(Box::new(mqtt::MqttSink::new(broker.clone(), client_id, which, persist, status)))
+            }
         }
     }
 

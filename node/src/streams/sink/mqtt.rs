@@ -118,7 +118,9 @@ impl MqttSink {
         }
         let forgotten = self.connect().await?;
         if forgotten && outbox.phase == Phase::Released {
-            let doubt = format!("the broker had forgotten this client: window {sequence} is published again, perhaps for a second time");
+            let doubt = format!(
+                "the broker had forgotten this client: window {sequence} is published again, perhaps for a second time"
+            );
             tracing::warn!(window = sequence, doubt);
             self.status.note(Note::Session, doubt);
             outbox.phase = Phase::Publishing;

@@ -49,7 +49,9 @@ async fn take_one(directory: &Path, intake: &Intake, status: &Status) -> io::Res
         return Ok(None);
     };
     let mut lines = Lines { reader: io::BufReader::new(file), taken: 0 };
-    let Some(Taken { place, .. }) = hand(intake, Vec::new(), Mark::File(known_as.clone(), 0)).await else { return Ok(None) };
+    let Some(Taken { place, .. }) = hand(intake, Vec::new(), Mark::File(known_as.clone(), 0)).await else {
+        return Ok(None);
+    };
     loop {
         let (rest, batch) = blocking(move || {
             let batch = lines.next_batch()?;
