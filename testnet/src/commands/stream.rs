@@ -23,7 +23,8 @@ pub(crate) struct Stream {
     /// Records in a window
     #[arg(long, default_value_t = StreamConfig::default().window, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     window: u32,
-    /// Kill the peer that runs the stream when half of them are published; another takes over
+    /// Kill the peer that runs the stream when half of them are published; with --durable 2 another takes over, otherwise
+    /// it is started again
     #[arg(long)]
     kill: bool,
     /// Peers that have a message on disk before it is acknowledged
