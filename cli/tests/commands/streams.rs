@@ -52,7 +52,15 @@ fn a_stream_is_shown_with_what_is_wrong() {
     let ran = Fake::new().on("GET /v1/streams/speeds", Reply::json(&stream())).run(&["stream", "status", "speeds"]);
 
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
-    assert_snapshot!(ran.out, @"");
+    assert_snapshot!(ran.out, @r"
+    stream speeds   waiting   at nas, successor none
+      from     mqtt city/+/speed at 10.0.0.2:1883
+      to       /srv/out.jsonl
+      records  12034 taken (812/s) · 7 late · 3 repeated
+      windows  12 written, 1 of them with an error · 0 pending · 1 open with 34 records
+      held     2K · durable 1 · epoch 2
+    ! broker 10.0.0.2:1883 does not answer
+    ");
 }
 
 #[test]
@@ -60,7 +68,10 @@ fn streams_are_listed() {
     let ran = Fake::new().on("GET /v1/streams", Reply::json(&Listing::new(vec![stream()]))).run(&["stream", "ls"]);
 
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
-    assert_snapshot!(ran.out, @"");
+    assert_snapshot!(ran.out, @r"
+    STREAM  STATE    AT   RECORDS  WINDOWS  PENDING  LATE  FROM
+    speeds  waiting  nas  12034    12       0        7     mqtt city/+/speed at 10.0.0.2:1883
+    ");
 }
 
 #[test]
@@ -86,5 +97,8 @@ fn an_unknown_stream_is_told_with_the_next_command() {
     };
     let ran = Fake::new().on("GET /v1/streams/speed", Reply::problem(&problem)).run(&["stream", "status", "speed"]);
 
-    assert_snapshot!(ran.err, @"");
+    assert_snapshot!(ran.err, @r"
+    error[SH0416]: there is no stream `speed` here
+      fix   see the streams there are: shoal stream ls
+    ");
 }

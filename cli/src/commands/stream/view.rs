@@ -55,8 +55,8 @@ impl fmt::Display for Details {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let view = &self.0;
         let (state, style) = word(view.state);
-        let successor = view.successor_name.as_deref().unwrap_or("nobody");
-        writeln!(f, "stream {}   {}   at {}, then {successor}", view.name, state.style(style), view.owner_name)?;
+        let successor = view.successor_name.as_deref().unwrap_or("none");
+        writeln!(f, "stream {}   {}   at {}, successor {successor}", view.name, state.style(style), view.owner_name)?;
         writeln!(f, "  from     {}", source(&view.source))?;
         writeln!(f, "  to       {}", sink(&view.sink))?;
         let rate = format::short_number(view.records_per_s);
