@@ -28,6 +28,7 @@ use crate::network::{Network, NetworkConfig, NetworkError};
 use crate::privacy::Keeper;
 use crate::speed;
 use crate::store::{Answer, Bounds, Repaired, Store, StoreError};
+use crate::streams::{self, Streams};
 
 /// Time that answers already begun have at the end.
 const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(1);
@@ -192,6 +193,15 @@ async fn serve(
 
     let keeper = Keeper::open(&config.data_dir, identity.certificate.peer, blobs.clone(), audit.clone());
     let (handle, requests) = Handle::new();
+    let streams = Streams::new(streams::Around {
+        me: identity.certificate.peer,
+        data_dir: config.data_dir.clone(),
+        take_over: config.take_over.clone(),
+        driver: handle.clone(),
+        network: network.clone(),
+        blobs: blobs.clone(),
+    });
+    streams.open().await?;
     let api = Api {
         driver: handle,
         blobs: blobs.clone(),
@@ -201,6 +211,7 @@ async fn serve(
         office: office.clone(),
         audit: audit.clone(),
         keeper: keeper.clone(),
+        streams: streams.clone(),
     };
     let (end_api, api_ends) = oneshot::channel::<()>();
     let serving = tokio::spawn(api::serve(listener, api, async {
@@ -209,11 +220,26 @@ async fn serve(
     }));
 
     let sampler = LoadSampler::new()?;
-    let parts = Parts { config, identity, speed, seed, network, executor, blobs, kept, office, audit, keeper };
-    Driver::new(parts)
+    let driver = Driver::new(Parts {
+        config,
+        identity,
+        speed,
+        seed,
+        network,
+        executor,
+        blobs,
+        kept,
+        office,
+        audit,
+        keeper,
+        streams: streams.clone(),
+    });
+    streams.resume();
+    driver
         .run(Sources { network: network_events, executor: executor_events, requests, store: stored, stop }, sampler)
         .await;
 
+    streams.end_all().await;
     drop(socket);
     drop(end_api);
     // Followers of events never end by themselves.

@@ -15,4 +15,5 @@ pub mod network;
 mod privacy;
 pub mod speed;
 pub mod store;
+mod streams;
 pub mod telemetry;

@@ -38,6 +38,7 @@
 //! | `POST /v1/pipelines`, `GET /v1/pipelines`, … | | see [`PipelineRequest`] and the table in `api/pipelines.rs` |
 //! | `POST /v1/privacy/releases`, `GET /v1/privacy/datasets`, … | | see [`ReleaseRequest`] and the table in `api/privacy.rs` |
 //! | `POST /v1/policy/check` | [`PolicyCheckRequest`] | [`PolicyCheck`]; see `api/labels.rs`, also for labels of blobs |
+//! | `POST /v1/streams`, `GET /v1/streams`, … | | see [`StreamRequest`] and the table in `api/streams.rs` |
 //! | `POST /v1/shutdown` | | |
 //!
 //! `{id}` may be a unique prefix, or `last`; `{peer}` a name, an id or a unique prefix of either. Errors are
@@ -49,6 +50,7 @@ mod labels;
 mod pipelines;
 pub mod policy;
 mod privacy;
+mod streams;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -76,6 +78,7 @@ pub use self::pipelines::{
     WithoutPeer,
 };
 pub use self::privacy::{BudgetView, DatasetView, ReleaseRequest};
+pub use self::streams::{StreamRequest, StreamState, StreamView, TakenView};
 
 /// Value of the `schema` field of every answer.
 pub const SCHEMA: &str = "shoal/v1";
@@ -151,6 +154,10 @@ pub mod codes {
     pub const NO_PIPELINE: &str = "SH0408";
     /// The graph of the pipeline is not one that can be run.
     pub const BAD_PIPELINE: &str = "SH0411";
+    /// No such stream, or it has ended.
+    pub const NO_STREAM: &str = "SH0416";
+    /// A stream that cannot be run, or of which there is another under that name.
+    pub const BAD_STREAM: &str = "SH0417";
     /// No such invitation, or nobody who waits by that number.
     pub const NO_INVITATION: &str = "SH0407";
     /// A prefix fits several.

@@ -29,6 +29,7 @@ pub mod rng;
 pub mod rules;
 pub mod sabotage;
 pub mod store;
+pub mod stream;
 pub mod task;
 pub mod time;
 

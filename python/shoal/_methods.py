@@ -339,6 +339,30 @@ class Methods:
             document["data"] = [{"blob": data.id} if isinstance(data, Blob) else {"text": data}]
         return (yield from self._post("/v1/privacy/releases", document, [], RELEASE_TIMEOUT))
 
+    # Streams.
+
+    @exchange
+    def streams(self) -> Flow[List[View]]:
+        """The streams of this peer, and those it would take over: ``name``, ``state``, ``records``, ``windows``."""
+        return (yield from self._list("/v1/streams"))
+
+    @exchange
+    def stream(self, name: str) -> Flow[View]:
+        """What came in at a stream, what was written, and what is wrong: ``notes``."""
+        return (yield from self._ask("GET", f"/v1/streams/{_quoted(name)}"))
+
+    @exchange
+    def feed(self, stream: str, lines: Iterable[str], *, feed: str, start: int = 0) -> Flow[int]:
+        """Hands in the lines of a feed from the ``start``-th; how many of it have been taken, once they are on disk.
+
+        The same lines under the same name are taken once. :class:`shoal.Overloaded` while the stream has no room: hand
+        the same in again.
+        """
+        path = f"/v1/streams/{_quoted(stream)}/records?feed={_quoted(feed)}&from={int(start)}"
+        body = "".join(f"{line}\n" for line in lines).encode()
+        request = Request("POST", path, body=body, content_type="text/plain", timeout=2 * self.timeout)
+        return int(_read((yield from self._send(request)))["feed_lines"])
+
     # Blobs.
 
     @exchange

@@ -8,6 +8,7 @@
 //! - [`promises`]: what is promised about tasks, checked on what users were told.
 //! - [`overload`]: what such a mesh makes of several times the work that it can do.
 //! - [`recovery`]: how long an answer takes whose executor vanishes.
+//! - [`stream`]: messages a second through a stream, and what a killed peer costs.
 //! - [`usecase`]: a home, a city and a factory on such a mesh, judged on data their models have not seen.
 //! - [`sandbox`]: nothing the tool starts outlives it.
 
@@ -23,6 +24,7 @@ pub mod promises;
 pub mod recovery;
 pub mod sandbox;
 pub mod sim;
+pub mod stream;
 pub mod usecase;
 
 pub use cluster::{Cluster, ClusterConfig, ClusterError, Discovery, Network, Peer, PeerPlan, Where};

@@ -9,6 +9,7 @@ mod command_line;
 mod durable;
 mod faults;
 mod joining;
+mod mqtt;
 mod nat;
 mod pipelines;
 mod policy;

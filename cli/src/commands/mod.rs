@@ -9,6 +9,7 @@ mod peer;
 mod pipeline;
 mod policy;
 mod privacy;
+mod stream;
 mod task;
 
 use clap::Subcommand;
@@ -42,6 +43,9 @@ pub enum Command {
     /// Statistics that leave only within a privacy budget
     #[command(subcommand)]
     Privacy(privacy::Verb),
+    /// Records that come in for ever, run window by window
+    #[command(subcommand)]
+    Stream(stream::Verb),
     Logs(task::logs::Logs),
     Explain(task::explain::Explain),
     /// Content-addressed data
@@ -86,6 +90,7 @@ impl Command {
             Self::Task(verb) => verb.run(&client, printer).await,
             Self::Pipeline(verb) => verb.run(&client, printer).await,
             Self::Privacy(verb) => verb.run(&client, printer).await,
+            Self::Stream(verb) => verb.run(&client, printer).await,
             Self::Logs(verb) => verb.run(&client, printer).await,
             Self::Explain(verb) => verb.run(&client, printer).await,
             Self::Blob(verb) => verb.run(&client, printer).await,

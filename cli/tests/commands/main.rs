@@ -12,4 +12,5 @@ mod listings;
 mod mesh;
 mod privacy;
 mod running;
+mod streams;
 mod submitting;

@@ -20,6 +20,7 @@ mod revocations;
 mod rules;
 mod socket;
 mod spec;
+mod streams;
 mod tasks;
 
 use std::sync::Arc;
@@ -38,6 +39,7 @@ use crate::blobs::BlobStore;
 use crate::driver::handle::Handle;
 use crate::joining::Office;
 use crate::privacy::Keeper;
+use crate::streams::Streams;
 use body::Json;
 use problem::{ApiError, ApiResult};
 
@@ -56,6 +58,7 @@ pub(crate) struct Api {
     pub(crate) office: Office,
     pub(crate) audit: Audit,
     pub(crate) keeper: Keeper,
+    pub(crate) streams: Streams,
 }
 
 /// Answers until `ended` is done and open requests are answered.
@@ -96,6 +99,10 @@ fn routes(api: Api) -> Router {
         .route("/v1/pipelines/{id}/cancel", post(pipelines::cancel))
         .route("/v1/privacy/datasets", get(privacy::list).post(privacy::declare))
         .route("/v1/privacy/releases", post(privacy::release))
+        .route("/v1/streams", get(streams::list).post(streams::start))
+        .route("/v1/streams/{name}", get(streams::show))
+        .route("/v1/streams/{name}/stop", post(streams::stop))
+        .route("/v1/streams/{name}/records", post(streams::records))
         .route("/v1/blobs", get(blobs::list).post(blobs::put))
         .route("/v1/blobs/{id}", get(blobs::get).delete(blobs::remove))
         .route("/v1/blobs/{id}/stat", get(blobs::stat))

@@ -54,7 +54,7 @@ impl ApiError {
         self
     }
 
-    fn retry_after(mut self, after: Option<Duration>) -> Self {
+    pub(crate) fn retry_after(mut self, after: Option<Duration>) -> Self {
         self.0.retryable = true;
         self.0.retry_after_ms = after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
         self

@@ -126,7 +126,7 @@ impl Checker<'_> {
 /// The whole configuration, or all that is wrong with it.
 pub(super) fn check(figment: &Figment, settings: &Settings) -> Result<Config, ConfigError> {
     let mut at = Checker { figment, faults: Vec::new() };
-    let Settings { node, mesh, net, api, capacity, placement, telemetry, testnet } = settings;
+    let Settings { node, mesh, net, api, capacity, placement, streams, telemetry, testnet } = settings;
 
     if node.name.len() > NAME_BYTES_MAX {
         at.fault("node.name", format!("has {} bytes", node.name.len()), &format!("use at most {NAME_BYTES_MAX}"));
@@ -211,6 +211,11 @@ pub(super) fn check(figment: &Figment, settings: &Settings) -> Result<Config, Co
             "write a level (error, warn, info, debug, trace) or a filter: \"info,shoal=debug\"",
         );
     }
+    for entry in &streams.take_over {
+        if !entry.starts_with('/') && entry.strip_prefix("mqtt:").is_none_or(|broker| !broker.contains(':')) {
+            at.fault("streams.take_over", format!("has `{entry}`"), "write a directory, or \"mqtt:HOST:PORT\"");
+        }
+    }
     let config = Config {
         name: Some(node.name.clone()).filter(|name| !name.is_empty()),
         role,
@@ -249,6 +254,7 @@ pub(super) fn check(figment: &Figment, settings: &Settings) -> Result<Config, Co
         },
         price: at.real("placement.price", placement.price, 0.0, COST_MAX),
         uplink_bits_per_s,
+        take_over: streams.take_over.clone(),
         log: telemetry.log.clone(),
         log_format,
         slowdown: at.real("testnet.slowdown", testnet.slowdown, 1.0, 1000.0),

@@ -93,6 +93,8 @@ pub struct Config {
     pub price: f64,
     /// Uplink, until it is measured.
     pub uplink_bits_per_s: u64,
+    /// What streams of other peers may touch here when this peer takes them over.
+    pub take_over: Vec<String>,
     /// Filter of log lines.
     pub log: String,
     /// Their form.

@@ -45,6 +45,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("placement.weights.compute", Kind::Number),
     ("placement.price", Kind::Number),
     ("placement.uplink", Kind::Text),
+    ("streams.take_over", Kind::List),
     ("telemetry.log", Kind::Text),
     ("telemetry.format", Kind::Text),
     ("testnet.slowdown", Kind::Number),
@@ -80,6 +81,7 @@ pub(super) struct Settings {
     pub(super) api: Api,
     pub(super) capacity: Capacity,
     pub(super) placement: Placement,
+    pub(super) streams: Streams,
     pub(super) telemetry: Telemetry,
     pub(super) testnet: Testnet,
 }
@@ -157,6 +159,13 @@ pub(super) struct WeightSettings {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Streams {
+    /// What streams of other peers may touch here when this peer takes them over: directories, and `mqtt:HOST:PORT`.
+    pub(super) take_over: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Telemetry {
     pub(super) log: String,
     pub(super) format: String,
@@ -223,6 +232,7 @@ impl Settings {
                 price: 0.0,
                 uplink: Amount::Text("100Mbit".into()),
             },
+            streams: Streams { take_over: Vec::new() },
             telemetry: Telemetry { log: "info".into(), format: "text".into() },
             testnet: Testnet { slowdown: 1.0, speed: 0.0, host_load: true },
         }

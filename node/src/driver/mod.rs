@@ -11,6 +11,7 @@
 //! **Not here:** decisions. What to do about a fact is the protocol's business.
 
 mod beside;
+mod bulk;
 mod checks;
 mod clock;
 mod fetch;
@@ -38,6 +39,7 @@ use std::time::Duration;
 use shoal_protocol::certificate::MemberCertificate;
 use shoal_protocol::config::PeerConfig;
 use shoal_protocol::{Input, Message, Peer, PeerId, Time};
+use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
@@ -50,6 +52,7 @@ use crate::load_sampler::{LoadSampler, SAMPLE_EVERY};
 use crate::network::{BulkStream, Network, NetworkEvent};
 use crate::privacy::Keeper;
 use crate::store::{Answer, Committer, Records as StoredRecords};
+use crate::streams::{Streams, shipping};
 
 use beside::Beside;
 use clock::Clock;
@@ -83,6 +86,7 @@ pub(crate) struct Parts {
     pub(crate) office: Office,
     pub(crate) audit: Audit,
     pub(crate) keeper: Keeper,
+    pub(crate) streams: Streams,
 }
 
 /// What the store has and does.
@@ -141,6 +145,7 @@ pub(crate) struct Driver {
     news: News,
     withheld: Withheld,
     audit: Audit,
+    streams: Streams,
     records: Records,
     /// Facts that carrying out orders brought about at once.
     inputs: VecDeque<Input>,
@@ -169,7 +174,8 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { config, identity, speed, seed, network, executor, blobs, kept, office, audit, keeper } = parts;
+        let Parts { config, identity, speed, seed, network, executor, blobs, kept, office, audit, keeper, streams } =
+            parts;
         let Kept { committer, records, boot } = kept;
         let unix_ms = u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX);
         let clock = Clock::start();
@@ -218,6 +224,7 @@ impl Driver {
             news,
             withheld: Withheld::new(audit.clone()),
             audit,
+            streams,
         }
     }
 
@@ -361,17 +368,19 @@ impl Driver {
         }
     }
 
-    /// Answers a request for a blob, or for a statistic; the network bounds how many streams are open, the server how many are
-    /// answered.
+    /// Answers a request for a blob or for a statistic, or takes a shipment of a stream; the network bounds how many bulk
+    /// streams are open, the server how many requests are answered.
     fn serve(&mut self, from: PeerId, mut stream: BulkStream) {
         let server = self.server.at(self.lanes.to(from, self.peer.is_far(from)));
-        let notices = self.fetcher.notices();
+        let (notices, streams) = (self.fetcher.notices(), self.streams.clone());
         let withheld = self.withheld.clone();
         let certified = self.peer.member(from).map(|member| member.labels).unwrap_or_default();
         let asker = Asker { peer: from, certified };
         tokio::spawn(async move {
-            if releases::is_question(&mut stream).await {
-                return releases::hear(from, &mut stream, &notices).await;
+            match bulk::purpose(&mut stream).await {
+                bulk::Purpose::Question => return releases::hear(from, &mut stream, &notices).await,
+                bulk::Purpose::Shipment => return streams.serve(from, stream).await,
+                bulk::Purpose::Blobs => {}
             }
             match server.serve(&asker, &mut stream).await {
                 Err(TransferError::Withheld { id, denial }) => {

@@ -24,12 +24,6 @@ use crate::blobs::BlobStore;
 use crate::network::BulkStream;
 use crate::privacy::{Keeper, asked};
 
-/// Whether a stream that a peer opened is for a question about a statistic.
-pub(super) async fn is_question(stream: &mut BulkStream) -> bool {
-    // A stream that says nothing is left to the server of blobs, which has its own patience.
-    matches!(timeout(asked::OPENING_TIMEOUT, stream.first()).await, Ok(Ok(Some(first))) if first == OPENING[0])
-}
-
 /// Hands a peer's question to the driver, and its answer back.
 pub(super) async fn hear(from: PeerId, stream: &mut BulkStream, notices: &mpsc::UnboundedSender<Notice>) {
     let ask = match asked::question(stream).await {

@@ -84,7 +84,7 @@ impl StoreError {
         }
     }
 
-    pub(super) fn io(what: &'static str, path: &Path, source: io::Error) -> Self {
+    pub(crate) fn io(what: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         if is_full(&source) {
             Self::DiskFull { path, why: source.to_string() }

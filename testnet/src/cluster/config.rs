@@ -31,6 +31,8 @@ pub struct ClusterConfig {
     pub disk_bytes: Option<u64>,
     /// The daemon; `None` is `SHOALD_BIN`, then the one beside this program, then the one on the search path.
     pub shoald: Option<PathBuf>,
+    /// What streams of other peers may touch at any of them that takes them over: directories, and `mqtt:HOST:PORT`.
+    pub take_over: Vec<String>,
     /// Filter of the peers' log lines.
     pub log: String,
     /// How long the mesh may take to form.
@@ -132,6 +134,7 @@ impl ClusterConfig {
             dir: None,
             disk_bytes: None,
             shoald: None,
+            take_over: Vec::new(),
             log: "info".into(),
             patience: PATIENCE,
             show_progress: false,

@@ -216,6 +216,7 @@ struct DaemonConfig<'a> {
     api: ApiSection,
     capacity: CapacitySection,
     placement: PlacementSection,
+    streams: StreamsSection<'a>,
     telemetry: TelemetrySection<'a>,
     testnet: TestnetSection,
 }
@@ -258,6 +259,11 @@ struct PlacementSection {
     price: f64,
     uplink: u64,
     weights: BTreeMap<&'static str, f64>,
+}
+
+#[derive(Serialize)]
+struct StreamsSection<'a> {
+    take_over: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -309,6 +315,7 @@ impl<'a> DaemonConfig<'a> {
                     ("compute", plan.weights.compute),
                 ]),
             },
+            streams: StreamsSection { take_over: &config.take_over },
             telemetry: TelemetrySection { log: &config.log },
             testnet: TestnetSection {
                 slowdown: plan.slowdown,

@@ -11,6 +11,7 @@ mod overload;
 mod recovery;
 mod running;
 mod sim;
+mod stream;
 mod up;
 mod usecase;
 
@@ -42,6 +43,7 @@ pub(crate) enum Command {
     Recovery(recovery::Recovery),
     #[command(subcommand)]
     Sim(sim::Sim),
+    Stream(stream::Stream),
     Usecase(usecase::Usecase),
 }
 
@@ -59,6 +61,7 @@ impl Command {
             Self::Overload(overload) => overload.run(),
             Self::Recovery(recovery) => recovery.run(),
             Self::Sim(sim) => sim.run(),
+            Self::Stream(stream) => stream.run(),
             Self::Usecase(usecase) => usecase.run(),
         }
     }

@@ -3,7 +3,7 @@
 //! The text is looked through, not parsed again: what cannot be found is told without its line.
 
 /// The line of a byte, from 1.
-pub(super) fn of_byte(text: &str, byte: usize) -> usize {
+pub(crate) fn of_byte(text: &str, byte: usize) -> usize {
     1 + text.as_bytes().iter().take(byte).filter(|byte| **byte == b'\n').count()
 }
 

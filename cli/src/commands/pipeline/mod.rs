@@ -2,14 +2,25 @@
 
 mod cancel;
 pub(crate) mod file;
-mod lines;
+pub(crate) mod lines;
 mod plan;
 mod run;
 mod status;
 
+use std::path::Path;
+
+use shoal_protocol::api::PipelineRequest;
+
 use crate::Printer;
 use crate::client::Client;
+use crate::commands::task::inputs::LocalBlob;
 use crate::error::Failure;
+
+/// A pipeline's file as a request, with what it names that is here.
+pub(crate) fn prepared(path: &Path) -> Result<(PipelineRequest, Vec<LocalBlob>), Failure> {
+    let file::Prepared { request, blobs } = file::prepare(path)?;
+    Ok((request, blobs))
+}
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Verb {

@@ -1,0 +1,301 @@
+//! The successor's side: keeps what owners ship, and takes over from one that is dead.
+//!
+//! **Invariant:** a stream of another peer touches here only what `streams.take_over` names. It is taken over under a greater
+//! epoch that is on disk before anything is done by it.
+//! **Not here:** finding a successor (`shipper.rs`).
+
+use std::collections::BTreeSet;
+use std::path::{Component, Path};
+use std::time::{Duration, Instant};
+
+use shoal_protocol::output::PeerState;
+use shoal_protocol::store::{self, Change};
+use shoal_protocol::stream::succession::{
+    REPLACED, Receipt, SILENT, START_GRACE, Shipment, TAKEOVER_STEP, Tenure, judge, question,
+};
+use shoal_protocol::stream::{
+    BUFFER_BYTES_MAX, BrokerSpec, STREAMS_MAX, SinkSpec, SourceSpec, StreamSpec, name_of_key, of_stream,
+};
+use shoal_protocol::{BlobId, PeerId};
+use tokio::time::{sleep, timeout};
+
+use super::engine::Ending;
+use super::shipping::{answer, receive, ship};
+use super::{PARTIAL, Streams, TENURE, tenure_key};
+use crate::network::BulkStream;
+
+/// Owners are looked at this often.
+const LOOK: Duration = Duration::from_millis(200);
+/// Peers that are asked whether somebody has taken a stream over: as many as a peer has near ones.
+const ASKED_MAX: usize = 32;
+/// How long for.
+const ASK_TIMEOUT: Duration = Duration::from_millis(500);
+/// What one stream may have on this disk: its buffers, twice while a window is published, and its marks.
+const KEPT_BYTES_MAX: u64 = 2 * BUFFER_BYTES_MAX + 16 * 1024 * 1024;
+
+impl Streams {
+    /// Answers one shipment.
+    pub(crate) async fn serve(&self, from: PeerId, mut stream: BulkStream) {
+        let receipt = match receive(&mut stream).await {
+            Ok(shipment) => self.keep(from, shipment).await,
+            Err(error) => {
+                tracing::debug!(?from, %error, "a shipment did not arrive");
+                return;
+            }
+        };
+        if let Err(error) = answer(&mut stream, &receipt).await {
+            tracing::debug!(?from, %error, "a receipt did not leave");
+        }
+    }
+
+    async fn keep(&self, from: PeerId, shipment: Shipment) -> Receipt {
+        // One at a time: what is judged must not change before it is written.
+        let _one = self.0.keeping.lock().await;
+        let keeper = match self.keeper().await {
+            Ok(keeper) => keeper,
+            Err(error) => return Receipt::Refused(error.to_string()),
+        };
+        let name = shipment.stream.as_str();
+        let known = self.tenure(name).await;
+        if shipment.epoch == 0 && self.is_partial(name) {
+            return Receipt::WantsAll;
+        }
+        if let Some(receipt) = judge(known.as_ref().map(|known| (known.epoch, known.owner)), from, &shipment) {
+            return receipt;
+        }
+        if let Err(why) = self.acceptable(from, &shipment, known.as_ref()).await {
+            return Receipt::Refused(why);
+        }
+        if known.as_ref().is_some_and(|known| known.owner == self.0.me) {
+            // It was taken over while this peer did not know: the other's epoch is the greater.
+            self.end(name, Ending::LetGo(shipment.epoch)).await;
+        }
+        if keeper.bytes_of(name) > KEPT_BYTES_MAX {
+            return Receipt::Refused("what it has on disk here is too much".into());
+        }
+        let mut changes = if shipment.anew { keeper.nothing_of(name) } else { Vec::new() };
+        let partial = of_stream(PARTIAL, name);
+        match (shipment.anew, shipment.whole) {
+            (true, false) => changes.push(Change::Put { bytes: store::encode(&partial, &true), key: partial }),
+            (false, true) => changes.push(Change::Delete { key: partial }),
+            (true, true) | (false, false) => {}
+        }
+        changes.extend(shipment.changes.clone());
+        if !changes.is_empty()
+            && let Err(why) = keeper.write(changes).await
+        {
+            return Receipt::Refused(why);
+        }
+        self.heard(name);
+        if shipment.anew
+            && let Some(tenure) = self.tenure(name).await
+        {
+            self.fetch_modules(from, &tenure.spec);
+        }
+        Receipt::Kept
+    }
+
+    /// Why this shipment cannot be kept, if it cannot.
+    async fn acceptable(&self, from: PeerId, shipment: &Shipment, known: Option<&Tenure>) -> Result<(), String> {
+        let key = |change: &Change| match change {
+            Change::Put { key, .. } | Change::Delete { key } => name_of_key(key).map(str::to_owned),
+        };
+        if !shipment.changes.iter().all(|change| key(change).as_deref() == Some(&shipment.stream)) {
+            return Err("it changes another stream".into());
+        }
+        let tenure = shipment.changes.iter().find_map(|change| match change {
+            Change::Put { key, bytes } if key.first() == Some(&TENURE) => Some(store::decode::<Tenure>(key, bytes)),
+            Change::Put { .. } | Change::Delete { .. } => None,
+        });
+        let tenure = match tenure {
+            Some(tenure) => tenure.map_err(|error| error.to_string())?,
+            None if shipment.anew => return Err("it does not say what the stream is".into()),
+            None => return Ok(()),
+        };
+        if tenure.spec.name != shipment.stream || tenure.epoch != shipment.epoch || tenure.owner != from {
+            return Err("it contradicts itself".into());
+        }
+        tenure.spec.check().map_err(|error| error.to_string())?;
+        if known.is_none() && self.count().await >= STREAMS_MAX {
+            return Err(format!("it holds {STREAMS_MAX} streams already"));
+        }
+        allowed(&self.0.take_over, &tenure.spec)
+    }
+
+    /// So that they are here when whoever has them is not.
+    fn fetch_modules(&self, from: PeerId, spec: &StreamSpec) {
+        let (streams, modules, name) = (self.clone(), super::modules_of(spec), spec.name.clone());
+        tokio::spawn(async move {
+            for module in modules {
+                if let Err(why) = streams.fetch_module(from, module).await {
+                    tracing::warn!(stream = name, %module, why, "a module of a stream that would be taken over");
+                }
+            }
+        });
+    }
+
+    async fn fetch_module(&self, from: PeerId, module: BlobId) -> Result<(), String> {
+        if self.0.blobs.stat(module).is_none() {
+            self.0.driver.fetch_blob(module, Some(from.to_string())).await.map_err(|error| error.to_string())?;
+        }
+        let pin = self.0.blobs.pin(module).map_err(|error| error.to_string())?;
+        self.0.pins().insert(module, pin);
+        Ok(())
+    }
+
+    /// Watches the owners of the streams that this peer would take over, for as long as the daemon runs.
+    pub(super) async fn watch(self) {
+        loop {
+            sleep(LOOK).await;
+            let Some(keeper) = self.opened() else { continue };
+            let tenures: Vec<Tenure> =
+                keeper.of_kind(TENURE).iter().filter_map(|(key, bytes)| store::decode(key, bytes).ok()).collect();
+            let others = tenures.into_iter().filter(|tenure| tenure.owner != self.0.me && !tenure.stopped);
+            let others = others.filter(|tenure| !self.is_partial(&tenure.spec.name));
+            let silent: Vec<_> = others
+                .map(|tenure| (self.silent_for(&tenure.spec.name), tenure))
+                .filter(|(silent, _)| *silent >= SILENT)
+                .collect();
+            if silent.is_empty() {
+                continue;
+            }
+            let Some(alive) = self.alive().await else { return };
+            for (silent, tenure) in silent {
+                let name = tenure.spec.name.clone();
+                match alive.contains(&tenure.owner) {
+                    true if silent >= REPLACED => self.drop_copy(&name, "its owner has another successor").await,
+                    true => {}
+                    false => match self.ask_around(&name, tenure.epoch, &alive).await {
+                        Some(_) => self.drop_copy(&name, "another peer took it over").await,
+                        None => self.take_over(tenure).await,
+                    },
+                }
+            }
+        }
+    }
+
+    /// The epoch of this stream that somebody knows of, if it is greater than this one. Peers that do not answer in time are
+    /// not waited for.
+    pub(super) async fn ask_around(&self, name: &str, epoch: u64, peers: &BTreeSet<PeerId>) -> Option<u64> {
+        let mut asked = tokio::task::JoinSet::new();
+        for peer in peers.iter().copied().filter(|peer| *peer != self.0.me).take(ASKED_MAX) {
+            let (network, question) = (self.0.network.clone(), question(name));
+            asked.spawn(async move { timeout(ASK_TIMEOUT, ship(&network, peer, &question)).await });
+        }
+        let mut greatest = None;
+        while let Some(answer) = asked.join_next().await {
+            if let Ok(Ok(Ok(Receipt::Stale(known)))) = answer {
+                greatest = greatest.max(Some(known));
+            }
+        }
+        greatest.filter(|known| *known > epoch)
+    }
+
+    /// Peers that are there, or may be.
+    pub(super) async fn alive(&self) -> Option<BTreeSet<PeerId>> {
+        self.0.driver.read(|driver| alive(&driver.peer().peers(driver.now()))).await.ok()
+    }
+
+    async fn drop_copy(&self, name: &str, why: &str) {
+        let _one = self.0.keeping.lock().await;
+        tracing::info!(stream = name, why, "its copy here is dropped");
+        let (Some(keeper), Some(tenure)) = (self.opened(), self.tenure(name).await) else { return };
+        if tenure.owner != self.0.me
+            && let Err(why) = keeper.write(keeper.nothing_of(name)).await
+        {
+            tracing::warn!(stream = name, why, "it could not be dropped");
+        }
+    }
+
+    async fn take_over(&self, tenure: Tenure) {
+        let _one = self.0.keeping.lock().await;
+        let name = tenure.spec.name.clone();
+        if self.tenure(&name).await.as_ref() != Some(&tenure) {
+            // Meanwhile somebody has shipped it, or stopped it.
+            return;
+        }
+        let epoch = tenure.epoch + TAKEOVER_STEP;
+        tracing::warn!(stream = name, owner = ?tenure.owner, epoch, "its owner is dead: taking the stream over");
+        let tenure = Tenure { epoch, owner: self.0.me, successor: None, ..tenure };
+        let key = tenure_key(&name);
+        let bytes = store::encode(&key, &tenure);
+        let Ok(keeper) = self.keeper().await else { return };
+        match keeper.write(vec![Change::Put { key, bytes }]).await {
+            Ok(_) => self.begin(tenure).await,
+            Err(why) => tracing::error!(stream = name, why, "it cannot be taken over"),
+        }
+    }
+
+    /// Whether what is here of a stream is not all that there is.
+    fn is_partial(&self, name: &str) -> bool {
+        self.opened().is_some_and(|keeper| keeper.get(&of_stream(PARTIAL, name)).is_some())
+    }
+
+    fn heard(&self, name: &str) {
+        self.0.words().insert(name.to_owned(), Instant::now());
+    }
+
+    /// An owner that was not heard since this peer was started has until then.
+    fn silent_for(&self, name: &str) -> Duration {
+        self.0.words().entry(name.to_owned()).or_insert_with(|| Instant::now() + START_GRACE).elapsed()
+    }
+}
+
+fn alive(peers: &[shoal_protocol::api::PeerView]) -> BTreeSet<PeerId> {
+    // A suspect may still speak up.
+    let is_there = |state: PeerState| matches!(state, PeerState::Alive | PeerState::Suspect);
+    peers.iter().filter(|peer| is_there(peer.state)).map(|peer| peer.peer).collect()
+}
+
+/// Whether a stream of another peer would touch only what it may.
+fn allowed(take_over: &[String], spec: &StreamSpec) -> Result<(), String> {
+    let broker = |broker: &BrokerSpec| {
+        let entry = format!("mqtt:{}", broker.broker);
+        let password = broker.password_file().map_or(Ok(()), |path| file(take_over, path));
+        if take_over.contains(&entry) { password } else { Err(not_in(&entry)) }
+    };
+    match &spec.source {
+        SourceSpec::Mqtt(spec) => broker(spec)?,
+        SourceSpec::Directory { path } => file(take_over, path)?,
+        SourceSpec::Http {} | SourceSpec::Stdin {} => {}
+    }
+    for sink in [Some(&spec.sink), spec.late.as_ref()].into_iter().flatten() {
+        match sink {
+            SinkSpec::File { path } => file(take_over, path)?,
+            SinkSpec::Mqtt(spec) => broker(spec)?,
+        }
+    }
+    Ok(())
+}
+
+fn file(take_over: &[String], path: &Path) -> Result<(), String> {
+    let plain = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    let inside = take_over.iter().any(|entry| entry.starts_with('/') && path.starts_with(entry));
+    if plain && inside { Ok(()) } else { Err(not_in(&path.display().to_string())) }
+}
+
+fn not_in(what: &str) -> String {
+    format!("its `streams.take_over` does not have {what}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(take_over: &[&str], path: &str, good: bool) {
+        let take_over: Vec<String> = take_over.iter().map(ToString::to_string).collect();
+
+        assert_eq!(file(&take_over, Path::new(path)).is_ok(), good, "{path}");
+    }
+
+    #[test]
+    fn only_files_in_directories_that_are_named_are_touched() {
+        check(&["/srv/out"], "/srv/out/a", true);
+        check(&["/srv/out"], "/srv/out/deep/a", true);
+        check(&["/srv/out"], "/srv/outside/a", false);
+        check(&["/srv/out"], "/srv/out/../../etc/passwd", false);
+        check(&["mqtt:h:1"], "/srv/out/a", false);
+        check(&[], "/srv/out/a", false);
+    }
+}
