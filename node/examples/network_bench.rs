@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shoal_node::blobs::{BlobServer, BlobStore, Pace, ServeLimits, fetch};
+use shoal_node::blobs::{Asker, BlobServer, BlobStore, Pace, ServeLimits, fetch};
 use shoal_node::network::{Congestion, Network, NetworkConfig, NetworkEvent, NodeKey};
 use shoal_protocol::certificate::{Issuer, MemberCertificate, SecretKey};
 use shoal_protocol::{PeerId, Role};
@@ -178,8 +178,8 @@ async fn blobs(at: IpAddr, congestion: Congestion) -> Result<(), Failure> {
     tokio::spawn(async move {
         while let Some(event) = far_events.recv().await {
             if let NetworkEvent::Bulk { from, mut stream } = event {
-                let server = server.clone();
-                drop(tokio::spawn(async move { drop(server.serve(from, &mut stream).await) }));
+                let (server, asker) = (server.clone(), Asker { peer: from, certified: BTreeMap::new() });
+                drop(tokio::spawn(async move { drop(server.serve(&asker, &mut stream).await) }));
             }
         }
     });

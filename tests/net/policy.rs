@@ -62,7 +62,7 @@ async fn in_force(mesh: &Cluster, version: u64) {
 /// Where a task of a class would have run and did.
 async fn ran_in(client: &Client, class: &str) -> Role {
     let mut task = task_of(client, example("wordcount"), &[], "a b").await;
-    task.class = Some(class.into());
+    task.class = vec![class.into()];
     let view = client.run(task).await.unwrap();
     view.executor.unwrap().role
 }
@@ -106,7 +106,7 @@ fn rules_are_in_force_without_a_restart_and_only_later_ones_replace_them() {
         in_force(&mesh, 2).await;
         assert_eq!(ran_in(&edge, "reading").await, Role::Edge);
         let mut task = task_of(&edge, example("wordcount"), &[], "a b").await;
-        (task.class, task.role) = (Some("reading".into()), Some(Role::Cloud));
+        (task.class, task.role) = (vec!["reading".into()], Some(Role::Cloud));
         let problem = edge.run(task).await.unwrap().problem.expect("no user is above the rules");
         assert_eq!(problem.code, codes::NO_CANDIDATE);
 

@@ -65,8 +65,15 @@ fn release() -> Release {
 #[test]
 fn a_declaration_is_read_with_its_rows_which_are_stored_and_pinned() {
     let rows = b"h1,3\n";
-    let blob =
-        BlobView { schema: schema(), id: BlobId::of(rows), bytes: 5, is_module: false, pinned: false, complete: true };
+    let blob = BlobView {
+        schema: schema(),
+        id: BlobId::of(rows),
+        bytes: 5,
+        is_module: false,
+        pinned: false,
+        complete: true,
+        labels: Default::default(),
+    };
     let fake = Fake::new()
         .on("POST /v1/blobs", Reply::json(&blob))
         .on("POST /v1/privacy/datasets", Reply::json(&view(declared())))

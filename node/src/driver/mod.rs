@@ -39,7 +39,6 @@ use std::time::Duration;
 use shoal_protocol::certificate::MemberCertificate;
 use shoal_protocol::config::PeerConfig;
 use shoal_protocol::{Input, Message, Peer, PeerId, Time};
-use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
@@ -52,7 +51,7 @@ use crate::load_sampler::{LoadSampler, SAMPLE_EVERY};
 use crate::network::{BulkStream, Network, NetworkEvent};
 use crate::privacy::Keeper;
 use crate::store::{Answer, Committer, Records as StoredRecords};
-use crate::streams::{Streams, shipping};
+use crate::streams::Streams;
 
 use beside::Beside;
 use clock::Clock;

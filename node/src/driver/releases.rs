@@ -9,13 +9,12 @@
 //! **Invariant:** nobody but the keeper that is named answers; what cannot be asked there is refused.
 //! **Not here:** what is counted (`crate::privacy`).
 
-use shoal_protocol::privacy::words::{Answer, Ask, OPENING, ROWS_INLINE_MAX};
+use shoal_protocol::privacy::words::{Answer, Ask, ROWS_INLINE_MAX};
 use shoal_protocol::privacy::{Export, Refused};
 use shoal_protocol::task::spec::{BlobRef, Payload};
 use shoal_protocol::{Input, PeerId, TaskId, Time};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 
 use super::Driver;
 use super::beside::Done;

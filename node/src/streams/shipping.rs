@@ -8,14 +8,12 @@
 //! that is too long, and refuses it.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use shoal_protocol::PeerId;
 use shoal_protocol::cbor;
 use shoal_protocol::stream::succession::{Receipt, SHIPMENT_BYTES_MAX, Shipment};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::network::{BulkError, BulkStream, Network};

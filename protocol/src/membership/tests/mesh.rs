@@ -339,9 +339,7 @@ impl Mesh {
             }
             Happening::RulesJudged(verified) => self.act(peer, |membership, lent| {
                 membership.rules_judged();
-                for verified in verified {
-                    membership.deploy(lent, *verified);
-                }
+                verified.into_iter().for_each(|verified| drop(membership.deploy(lent, *verified)));
             }),
             Happening::Judged(verified) => {
                 self.act(peer, |membership, lent| {
