@@ -177,6 +177,6 @@ fn status_shows_what_is_left() {
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     assert_snapshot!(ran.out, @r"
     DATA SET  PROTECTS       SPENT                           LEFT     OF      WHOLE AGAIN IN  RELEASES
-    street    one household  ρ 0.005 (ε 0.4807, δ 0.000001)  ρ 0.165  ρ 0.17  24h             1
+    street    one household  ρ 0.005 (ε 0.4807, δ 0.000001)  ρ 0.165  ρ 0.17  1d 0h           1
     ");
 }

@@ -114,7 +114,7 @@ mod tests {
         // A peer of an earlier version takes the question for one after a blob, and refuses it in its own way.
         for (said, why) in [
             (&b"\x00\x10\xa2\x61v\x02\x61s\x67refused"[..], "earlier version"),
-            (b"", "eof"),
+            (b"", "unexpected end of file"),
             (b"\xff\xff\xff\xff", "too many"),
         ] {
             let (mut here, mut there) = duplex(4_096);
