@@ -106,12 +106,12 @@ pub(super) async fn described(api: &Api, request: &mut TaskRequest) -> ApiResult
         priority: request.priority.unwrap_or_default(),
         verify: verify(request.verify.as_deref())?,
         output: output(request),
-        about: About {
+        about: Box::new(About {
             class: request.class.first().cloned().unwrap_or_default(),
             user: request.submitter.map(|submitter| submitter.to_string()).unwrap_or_default(),
             task: request.name.clone(),
             pipeline: String::new(),
-        },
+        }),
         patience: match request.start_within_ms.map(Duration::from_millis) {
             Some(wait) if wait < WALL_MAX => Patience::Within(wait),
             None if request.durable == 0 => Patience::Bursts,

@@ -263,7 +263,7 @@ impl Keeper {
 
     fn read<T>(&self, look: impl FnOnce(&Ledger) -> T) -> Result<T, Refused> {
         let mut books = self.0.books.lock().unwrap_or_else(PoisonError::into_inner);
-        books.ledger().map(|ledger| look(ledger))
+        books.ledger().map(look)
     }
 
     /// Changes the ledger; returns when the change is on disk, where there was one.

@@ -66,7 +66,7 @@ pub(super) async fn receive(stream: &mut BulkStream) -> Result<Shipment, ShipErr
         if mark != MARK {
             return Err(ShipError::Broken(io::Error::other("it does not begin like a shipment")));
         }
-        read(stream, BODY_BYTES_MAX).await.map_err(ShipError::from)
+        read(stream, BODY_BYTES_MAX).await
     };
     let body = timeout(EXCHANGE_TIMEOUT, marked).await.map_err(|_| ShipError::Silent)??;
     cbor::decode(&body).map_err(|error| ShipError::Broken(io::Error::other(error.to_string())))

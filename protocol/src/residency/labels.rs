@@ -5,7 +5,7 @@
 use core::fmt;
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Regions, or sites, that one label names: a label is read for every candidate of every decision.
 pub const PLACES_MAX: usize = 16;
@@ -51,9 +51,15 @@ impl LabelError {
 }
 
 /// What is said of data; nothing where it may go anywhere and stay for ever.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+///
+/// It goes with every task and every output, of most of which nothing is said: that takes a word, and no allocation.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "Written")]
-pub struct Labels {
+pub struct Labels(Option<Box<Said>>);
+
+/// Never all empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+struct Said {
     /// The regions it may be in; any where there is none. Where two labels leave none, it may go nowhere.
     #[serde(rename = "r", skip_serializing_if = "Option::is_none")]
     regions: Option<BTreeSet<String>>,
@@ -86,102 +92,125 @@ impl TryFrom<Written> for Labels {
 
     fn try_from(written: Written) -> Result<Self, LabelError> {
         let Written { regions, sites, classes, expires_unix_s } = written;
-        let labels = Self { regions, sites, classes, expires_unix_s };
-        labels.check()?;
-        Ok(labels)
+        let said = Said { regions, sites, classes, expires_unix_s };
+        said.check()?;
+        Ok(Self::of(said))
     }
 }
 
+impl Serialize for Labels {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.said().serialize(serializer)
+    }
+}
+
+/// What is said of data of which nothing is.
+static NOTHING: Said = Said { regions: None, sites: None, classes: BTreeSet::new(), expires_unix_s: None };
+
 impl Labels {
+    fn of(said: Said) -> Self {
+        Self((said != NOTHING).then(|| Box::new(said)))
+    }
+
+    fn said(&self) -> &Said {
+        self.0.as_deref().unwrap_or(&NOTHING)
+    }
+
+    fn into_said(self) -> Said {
+        self.0.map(|said| *said).unwrap_or_default()
+    }
+
     /// Data that may be at these places only: `eu`, or `site:street-9`. Where both are named, both must be so.
     pub fn residing<'a>(places: impl IntoIterator<Item = &'a str>) -> Result<Self, LabelError> {
-        let mut labels = Self::default();
+        let mut said = Said::default();
         for place in places.into_iter().map(str::trim) {
             match place.strip_prefix(SITE_PREFIX) {
-                Some(site) => labels.sites.get_or_insert_default().insert(site.to_owned()),
-                None => labels.regions.get_or_insert_default().insert(place.to_owned()),
+                Some(site) => said.sites.get_or_insert_default().insert(site.to_owned()),
+                None => said.regions.get_or_insert_default().insert(place.to_owned()),
             };
         }
-        labels.check()?;
-        Ok(labels)
+        said.check()?;
+        Ok(Self::of(said))
     }
 
     /// The same data, which is of these kinds.
-    pub fn of_classes<'a>(mut self, classes: impl IntoIterator<Item = &'a str>) -> Result<Self, LabelError> {
-        self.classes.extend(classes.into_iter().map(|class| class.trim().to_owned()));
-        self.check()?;
-        Ok(self)
+    pub fn of_classes<'a>(self, classes: impl IntoIterator<Item = &'a str>) -> Result<Self, LabelError> {
+        let mut said = self.into_said();
+        said.classes.extend(classes.into_iter().map(|class| class.trim().to_owned()));
+        said.check()?;
+        Ok(Self::of(said))
     }
 
     /// The same data, which is not to be read from a date on.
     #[must_use]
-    pub fn until(mut self, unix_s: u64) -> Self {
-        self.expires_unix_s = Some(self.expires_unix_s.map_or(unix_s, |before| before.min(unix_s)));
-        self
+    pub fn until(self, unix_s: u64) -> Self {
+        let mut said = self.into_said();
+        said.expires_unix_s = Some(said.expires_unix_s.map_or(unix_s, |before| before.min(unix_s)));
+        Self::of(said)
     }
 
     /// Data of which nothing is known any more: it goes nowhere.
     pub fn sealed() -> Self {
-        Self { regions: Some(BTreeSet::new()), ..Self::default() }
+        Self::of(Said { regions: Some(BTreeSet::new()), ..Said::default() })
     }
 
     /// Whether nothing is said: it may go anywhere, also to peers that know nothing of labels.
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        self.0.is_none()
     }
 
     /// Whether it may not be everywhere.
     pub fn is_bound(&self) -> bool {
-        self.regions.is_some() || self.sites.is_some()
+        self.said().regions.is_some() || self.said().sites.is_some()
     }
 
     /// Whether its time is over.
     pub fn is_over(&self, now_unix_s: u64) -> bool {
-        self.expires_unix_s.is_some_and(|expires| expires <= now_unix_s)
+        self.expires_unix_s().is_some_and(|expires| expires <= now_unix_s)
     }
 
     /// When its time is over.
     pub fn expires_unix_s(&self) -> Option<u64> {
-        self.expires_unix_s
+        self.said().expires_unix_s
     }
 
     /// What kinds of data it is.
     pub fn classes(&self) -> &BTreeSet<String> {
-        &self.classes
+        &self.said().classes
     }
 
     /// The regions it may be in; any where there is none.
     pub fn regions(&self) -> Option<&BTreeSet<String>> {
-        self.regions.as_ref()
+        self.said().regions.as_ref()
     }
 
     /// The sites it may be at; any where there is none.
     pub fn sites(&self) -> Option<&BTreeSet<String>> {
-        self.sites.as_ref()
+        self.said().sites.as_ref()
     }
 
     /// Where it may be, as [`Labels::residing`] reads it.
     pub fn places(&self) -> Vec<String> {
-        let sites = self.sites.iter().flatten().map(|site| format!("{SITE_PREFIX}{site}"));
-        self.regions.iter().flatten().cloned().chain(sites).collect()
+        let sites = self.sites().into_iter().flatten().map(|site| format!("{SITE_PREFIX}{site}"));
+        self.regions().into_iter().flatten().cloned().chain(sites).collect()
     }
 
     /// Adds what is said of other data: what comes of both may go where both may, and is both.
     pub fn join(&mut self, other: &Self) {
-        if other.is_empty() {
-            return;
-        }
-        both(&mut self.regions, other.regions.as_ref());
-        both(&mut self.sites, other.sites.as_ref());
-        self.classes.extend(other.classes.iter().cloned());
-        if self.classes.len() > CLASSES_MAX {
+        let Some(theirs) = &other.0 else { return };
+        let mut said = core::mem::take(self).into_said();
+        both(&mut said.regions, theirs.regions.as_ref());
+        both(&mut said.sites, theirs.sites.as_ref());
+        said.classes.extend(theirs.classes.iter().cloned());
+        if said.classes.len() > CLASSES_MAX {
             // Not one of them may be forgotten, and no more can be said: it stays where it is.
-            self.regions = Some(BTreeSet::new());
-            self.classes = core::mem::take(&mut self.classes).into_iter().take(CLASSES_MAX).collect();
+            said.regions = Some(BTreeSet::new());
+            said.classes = core::mem::take(&mut said.classes).into_iter().take(CLASSES_MAX).collect();
         }
-        if let Some(expires) = other.expires_unix_s {
-            self.expires_unix_s = Some(self.expires_unix_s.map_or(expires, |before| before.min(expires)));
+        if let Some(expires) = theirs.expires_unix_s {
+            said.expires_unix_s = Some(said.expires_unix_s.map_or(expires, |before| before.min(expires)));
         }
+        *self = Self::of(said);
     }
 
     /// The labels of what a run wrote that read data of these labels: all of them.
@@ -191,7 +220,9 @@ impl Labels {
     pub fn of_output(read: &Self) -> Self {
         read.clone()
     }
+}
 
+impl Said {
     fn check(&self) -> Result<(), LabelError> {
         let nothing = BTreeSet::new();
         for (what, whats, names, limit) in [
@@ -229,10 +260,10 @@ impl fmt::Display for Labels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |names: &BTreeSet<String>| names.iter().map(String::as_str).collect::<Vec<_>>().join(",");
         let places = |names: &BTreeSet<String>| if names.is_empty() { "nowhere".to_owned() } else { list(names) };
-        let regions = self.regions.as_ref().map(|regions| format!("residency={}", places(regions)));
-        let sites = self.sites.as_ref().map(|sites| format!("site={}", places(sites)));
-        let classes = (!self.classes.is_empty()).then(|| format!("class={}", list(&self.classes)));
-        let expires = self.expires_unix_s.map(|expires| format!("until={expires}"));
+        let regions = self.regions().map(|regions| format!("residency={}", places(regions)));
+        let sites = self.sites().map(|sites| format!("site={}", places(sites)));
+        let classes = (!self.classes().is_empty()).then(|| format!("class={}", list(self.classes())));
+        let expires = self.expires_unix_s().map(|expires| format!("until={expires}"));
         let said: Vec<String> = [regions, sites, classes, expires].into_iter().flatten().collect();
         f.write_str(&said.join(" "))
     }

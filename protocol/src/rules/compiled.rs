@@ -199,7 +199,7 @@ mod tests {
     use crate::task::spec::{About, Payload, Priority};
 
     fn spec(class: &str) -> TaskSpec {
-        let about = About { class: class.into(), task: "forecast".into(), ..About::default() };
+        let about = Box::new(About { class: class.into(), task: "forecast".into(), ..About::default() });
         TaskSpec { about, ..TaskSpec::of_module(BlobId([7; 32]), 0) }
     }
 

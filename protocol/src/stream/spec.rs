@@ -339,7 +339,7 @@ fn check_broker(broker: &BrokerSpec, source: bool) -> Result<(), SpecError> {
     if source && !broker.qos.is_none_or(|qos| (1..=2).contains(&qos)) {
         return Err(wrong("qos", "is neither 1 nor 2", "with 0, a broker gives nothing a second time"));
     }
-    if !source && !broker.qos.is_none_or(|qos| qos == 2) {
+    if !source && broker.qos.is_some_and(|qos| qos != 2) {
         return Err(wrong(
             "qos",
             "is not 2",

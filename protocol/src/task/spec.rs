@@ -64,7 +64,7 @@ pub struct TaskSpec {
     pub labels: Labels,
     /// What it is about, for the business rules at home; an award leaves it out.
     #[serde(rename = "u", default, skip_serializing_if = "About::is_unsaid")]
-    pub about: About,
+    pub about: Box<About>,
 }
 
 /// What its user says of a task, by which business rules and the flow of data tell tasks apart.
@@ -428,7 +428,7 @@ impl TaskSpec {
             verify: Verify::default(),
             output: OutputUse::default(),
             labels: Labels::default(),
-            about: About::default(),
+            about: Box::default(),
         }
     }
 

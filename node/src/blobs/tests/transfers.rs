@@ -294,8 +294,9 @@ async fn a_blob_that_is_not_there_or_corrupt_is_refused() {
 
     for id in [corrupt.id, BlobId::of(b"never")] {
         let (mut asking, mut holding) = duplex(64);
+        let asking_peer = asker(PEER);
         let (served, fetched) =
-            tokio::join!(server.serve(&asker(PEER), &mut holding), fetch(&mut asking, id, 7, &to.store));
+            tokio::join!(server.serve(&asking_peer, &mut holding), fetch(&mut asking, id, 7, &to.store));
         assert!(matches!(served, Err(TransferError::Store(_))));
         assert!(matches!(fetched, Err(TransferError::NotThere(_))));
     }
@@ -310,7 +311,8 @@ async fn a_damaged_tree_is_made_anew_and_a_damaged_blob_set_aside() {
         let (mut asking, mut holding) = duplex(1 << 16);
         let server = server(&from);
         let fetching = fetch(&mut asking, stored.id, stored.bytes, &to.store);
-        let (served, fetched) = tokio::join!(server.serve(&asker(PEER), &mut holding), fetching);
+        let asking_peer = asker(PEER);
+        let (served, fetched) = tokio::join!(server.serve(&asking_peer, &mut holding), fetching);
         fetched.map(|()| assert_eq!(to.store.read(stored.id).unwrap(), bytes)).map_err(|_| served.unwrap_err())
     };
     get().await.unwrap();
@@ -341,7 +343,8 @@ async fn an_unexpected_size_is_refused_before_the_first_byte() {
         fetched
     };
 
-    let (_, fetched) = tokio::join!(server.serve(&asker(PEER), &mut holding), asked);
+    let asking_peer = asker(PEER);
+    let (_, fetched) = tokio::join!(server.serve(&asking_peer, &mut holding), asked);
 
     assert!(matches!(fetched, Err(TransferError::UnexpectedSize { expected: 9, announced: 7 })), "{fetched:?}");
     assert_eq!(to.store.usage().0, 0);
@@ -434,7 +437,8 @@ async fn transfers_are_capped_per_peer_and_in_all() {
     for peer in [PEER, third] {
         let (mut asking, mut holding) = duplex(1_024);
         let fetching = fetch(&mut asking, BlobId::of(b"x"), 1, &fixture.store);
-        let both = tokio::join!(server.serve(&asker(peer), &mut holding), fetching);
+        let asking_peer = asker(peer);
+        let both = tokio::join!(server.serve(&asking_peer, &mut holding), fetching);
         assert!(matches!(both, (Err(TransferError::Busy), Err(TransferError::Busy))));
     }
 

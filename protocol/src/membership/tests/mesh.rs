@@ -339,7 +339,9 @@ impl Mesh {
             }
             Happening::RulesJudged(verified) => self.act(peer, |membership, lent| {
                 membership.rules_judged();
-                verified.into_iter().for_each(|verified| drop(membership.deploy(lent, *verified)));
+                if let Some(verified) = verified {
+                    membership.deploy(lent, *verified);
+                }
             }),
             Happening::Judged(verified) => {
                 self.act(peer, |membership, lent| {

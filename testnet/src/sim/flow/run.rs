@@ -8,7 +8,7 @@ use shoal_protocol::certificate::Role;
 use shoal_protocol::config::{INLINE_BYTES_MAX, PeerConfig};
 use shoal_protocol::flow::SITE;
 use shoal_protocol::flow::shares::WINDOW;
-use shoal_protocol::task::spec::{About, BlobRef, CloudUse, Payload};
+use shoal_protocol::task::spec::{BlobRef, CloudUse, Payload};
 use shoal_protocol::{BlobId, Input, TaskId, TaskSpec, Time};
 
 use super::super::{Link, Move, Sim};
@@ -177,7 +177,7 @@ fn submit(sim: &mut Sim, wish: &Wish, mode: Mode, number: usize) -> TaskId {
     spec.policy.role = (mode == Mode::AllCloud).then_some(Role::Cloud);
     spec.limits.wall = Duration::from_secs(3_600);
     spec.expected = Some(work);
-    spec.about = About { class: wish.kind.class().into(), ..About::default() };
+    spec.about.class = wish.kind.class().into();
     sim.submit_spec(wish.edge, spec, work, wish.output_bytes)
 }
 

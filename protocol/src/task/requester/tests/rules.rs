@@ -16,7 +16,7 @@ fn ruled(then: Then) -> Compiled {
 
 /// A reading that no home here may run.
 fn reading(input_bytes: usize) -> TaskSpec {
-    let about = About { class: "reading".into(), ..About::default() };
+    let about = Box::new(About { class: "reading".into(), ..About::default() });
     TaskSpec { about, inputs: vec![Payload::inline(vec![0; input_bytes])], ..elsewhere() }
 }
 
@@ -68,7 +68,7 @@ fn an_award_says_nothing_of_what_rules_look_at() {
 
     let outputs = home.submit(1, reading(1_000));
 
-    assert_eq!(awards(&outputs)[0].1.spec.about, About::default());
+    assert_eq!(*awards(&outputs)[0].1.spec.about, About::default());
     assert_eq!(home.entry(1).spec.about.class, "reading", "another attempt needs it again");
 }
 
