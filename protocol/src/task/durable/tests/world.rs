@@ -516,6 +516,7 @@ impl World {
                     log: Vec::new(),
                     run: self.run,
                     memory_bytes: 0,
+                    labels: Default::default(),
                 };
                 self.push(self.run, n, Happening::Fact(Box::new(Input::Finished { attempt, report })));
             }
