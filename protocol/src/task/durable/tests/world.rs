@@ -512,7 +512,6 @@ impl World {
                 let report = RunReport {
                     ending: Ending::Exited(0),
                     output: Payload::inline(wrote),
-                    labels: Default::default(),
                     log: Vec::new(),
                     run: self.run,
                     memory_bytes: 0,
