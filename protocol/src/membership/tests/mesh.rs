@@ -338,7 +338,7 @@ impl Mesh {
             }
             Happening::RulesJudged(verified) => self.act(peer, |membership, lent| {
                 membership.rules_judged();
-                for verified in verified {
+                if let Some(verified) = verified {
                     membership.deploy(lent, *verified);
                 }
             }),
