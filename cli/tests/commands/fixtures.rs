@@ -175,6 +175,7 @@ pub(crate) fn decision() -> Decision {
         note: note.into(),
     };
     Decision {
+        rules: Vec::new(),
         task: TASK,
         epoch: 1,
         method: Method::Offers,
