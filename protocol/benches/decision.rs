@@ -16,12 +16,14 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use shoal_protocol::blobs::Holders;
 use shoal_protocol::config::{PeerConfig, Weights};
+use shoal_protocol::flow::shares::Shares;
 use shoal_protocol::message::{Award, LoadDigest, Marks, Message, Outcome, Pong, TaskRef};
 use shoal_protocol::placement::estimates::Estimates;
 use shoal_protocol::placement::{Circumstances, HomeLink, Site, rank};
+use shoal_protocol::rules::{Compiled, InForce, Rule, RuleSet, Then, When};
 use shoal_protocol::task::durable::Keeping;
 use shoal_protocol::task::spec::{BlobRef, CloudUse, Ending, Payload, RunReport};
-use shoal_protocol::{BlobId, Input, Member, Output, Peer, PeerId, Role, TaskId, TaskSpec, Time};
+use shoal_protocol::{BlobId, Input, Member, MeshId, Output, Peer, PeerId, Role, TaskId, TaskSpec, Time};
 
 /// The home and 63 others.
 const VIEW: usize = 64;
@@ -252,6 +254,24 @@ fn submit_to_award(criterion: &mut Criterion) {
     });
 }
 
+/// Ninety-nine rules of one class each, and one about every task.
+fn hundred_rules() -> Compiled {
+    let rule = |n: usize| {
+        let class = (n < 99).then(|| format!("class {}", n + 1));
+        let then = Then { uplink_share: Some(0.5), wan_weight: Some(1.5), ..Then::default() };
+        Rule { name: format!("rule {n}"), line: 1, when: When { class, ..When::default() }, then }
+    };
+    Compiled::new(RuleSet {
+        mesh: MeshId([0; 32]),
+        version: 1,
+        issued_unix_s: 0,
+        utc_offset_min: 0,
+        wan_share: Some(0.8),
+        link_share: None,
+        rules: (0..100).map(rule).collect(),
+    })
+}
+
 fn ranking(criterion: &mut Criterion) {
     let mut rng = Pcg64Mcg::seed_from_u64(2);
     let members: Vec<_> = (0..VIEW).map(|n| member(n, if n <= 8 { Role::Cloud } else { Role::Edge })).collect();
@@ -281,6 +301,9 @@ fn ranking(criterion: &mut Criterion) {
         over_blobs.inputs.push(Payload::Blob(blob));
     }
     let spec = spec(100);
+    let compiled = hundred_rules();
+    let in_force = InForce { rules: &compiled, minute: Some(0), home: &members[0] };
+    let shares = Shares::default();
     let circumstances = Circumstances {
         estimates: &estimates,
         holders: &holders,
@@ -291,11 +314,16 @@ fn ranking(criterion: &mut Criterion) {
         ahead: &BTreeMap::new(),
         rules: None,
     };
-    for (spec, what) in [
-        (&spec, "ranking, choice and record of 64 sites"),
-        (&over_blobs, "the same for an input of two blobs that sixteen of them hold"),
+    let mut ruled = spec.clone();
+    ruled.about.class = "class 99".into();
+    for (spec, rules, what) in [
+        (&spec, None, "ranking, choice and record of 64 sites"),
+        (&over_blobs, None, "the same for an input of two blobs that sixteen of them hold"),
+        (&ruled, Some(in_force), "the same with a hundred rules, of which one or two are about the task"),
     ] {
         let mut decide = || {
+            let rules = rules.and_then(|rules| rules.on(Time::ZERO, spec, &shares, 100_000_000));
+            let circumstances = Circumstances { rules, ..circumstances };
             let ranking = rank(black_box(spec), black_box(&sites), &circumstances);
             (ranking.choose(&mut rng), ranking.recorded())
         };

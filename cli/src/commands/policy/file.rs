@@ -349,7 +349,7 @@ mod tests {
         assert_eq!(
             faults(text),
             [
-                "line 4: rule `a`: input_max: expected a size such as 64Mi",
+                "line 4: rule `a`: input_max: `much` is not a unit of size: use Ki, Mi or Gi, as in 64Mi",
                 "line 4: rule `a`: hours: `7-9` is not like 07:00-10:00",
                 "line 1: utc_offset: `CET` is not like \"+01:00\"",
                 "line 3: rule `a`: a share is from 0.001 to 1",
