@@ -21,6 +21,7 @@ pub(crate) mod shipping;
 mod sink;
 mod source;
 mod status;
+mod view;
 mod work;
 
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use shoal_protocol::api::{StreamState, StreamView, schema};
+use shoal_protocol::api::StreamView;
 use shoal_protocol::store::{self, Change};
 use shoal_protocol::stream::succession::{ASK_FOR, Receipt, Shipment, Tenure, question};
 use shoal_protocol::stream::{
@@ -43,14 +44,14 @@ use crate::blobs::{BlobError, BlobStore, Pin};
 use crate::driver::handle::Handle;
 use crate::network::Network;
 use crate::store::StoreError;
-use engine::{Ending, Engine, Figures, Shown};
+use engine::{Ending, Engine, Shown};
 use intake::{Delivery, Done, Intake};
 pub(crate) use intake::{NotTaken, Taken};
 use keeper::Keeper;
 use persist::Persist;
 use shipper::Shipper;
 use sink::{Sink, Which};
-use status::{Note, Status};
+use status::Status;
 use work::Worker;
 
 /// What a stream is, and who runs it: the kind of its key.
@@ -473,79 +474,6 @@ impl Streams {
             });
         }
         Ok(taken.await.unwrap_or(Err(NotTaken::Ended))?)
-    }
-
-    /// All streams that this peer knows of, by name.
-    pub(crate) async fn list(&self) -> Vec<StreamView> {
-        let Some(keeper) = self.opened() else { return Vec::new() };
-        let tenures: Vec<Tenure> =
-            keeper.of_kind(TENURE).iter().filter_map(|(key, bytes)| store::decode(key, bytes).ok()).collect();
-        let mut views = Vec::with_capacity(tenures.len());
-        for tenure in tenures {
-            views.push(self.view_of(tenure, &keeper).await);
-        }
-        views
-    }
-
-    /// One of them.
-    pub(crate) async fn view(&self, name: &str) -> Result<StreamView, StreamError> {
-        let unknown = || StreamError::Unknown(name.to_owned());
-        let keeper = self.opened().ok_or_else(unknown)?;
-        let tenure = self.tenure(name).await.ok_or_else(unknown)?;
-        Ok(self.view_of(tenure, &keeper).await)
-    }
-
-    async fn view_of(&self, tenure: Tenure, keeper: &Keeper) -> StreamView {
-        let Tenure { spec, epoch, owner, successor, stopped, .. } = tenure;
-        let here = lock(&self.0.running).get(&spec.name).map(|running| {
-            // Nothing is left half done when a holder panics.
-            let figures = *running.shown.lock().unwrap_or_else(PoisonError::into_inner);
-            (figures, Arc::clone(&running.status))
-        });
-        let state = match &here {
-            _ if owner != self.0.me => StreamState::Standby,
-            _ if stopped => StreamState::Stopped,
-            None => StreamState::Asking,
-            Some((_, status)) if status.says(Note::Failed) => StreamState::Failed,
-            Some((_, status)) if status.says(Note::Source) || status.says(Note::Sink) => StreamState::Waiting,
-            Some(_) => StreamState::Running,
-        };
-        let (figures, status) = here.unwrap_or_default();
-        let names = self.0.driver.read(move |driver| {
-            let me = driver.peer().me(driver.now());
-            let name_of = |peer: PeerId| if peer == me.peer { me.name.clone() } else { driver.name_of(peer) };
-            (name_of(owner), successor.map(&name_of))
-        });
-        let (owner_name, successor_name) = names.await.unwrap_or_default();
-        let Figures { counts, open_windows, open_records, pending_windows, held_bytes, records_per_s } = figures;
-        let (repeated, refused) = status.counts();
-        StreamView {
-            schema: schema(),
-            name: spec.name,
-            state,
-            owner,
-            owner_name,
-            successor,
-            successor_name,
-            epoch,
-            durable: spec.durable,
-            source: spec.source,
-            sink: spec.sink,
-            records: counts.records,
-            records_per_s,
-            repeated,
-            refused,
-            late: counts.late,
-            timeless: counts.timeless,
-            windows: counts.windows,
-            failed: counts.failed,
-            open_windows: open_windows as u64,
-            open_records,
-            pending_windows: pending_windows as u64,
-            held_bytes,
-            connections: status.connections(),
-            notes: status.notes().into_iter().chain(keeper.trouble()).collect(),
-        }
     }
 }
 

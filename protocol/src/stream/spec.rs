@@ -232,6 +232,7 @@ impl StreamSpec {
         }
         self.window.check()?;
         check_sink(&self.sink)?;
+        self.check_client_ids()?;
         if let Some(late) = &self.late {
             check_sink(late)?;
             if *late == self.sink {
@@ -248,6 +249,26 @@ impl StreamSpec {
                 Graph::of(spec).map(drop).map_err(SpecError::Graph)
             }
         }
+    }
+
+    /// A broker ends the connection of a client when another comes that is called the same.
+    fn check_client_ids(&self) -> Result<(), SpecError> {
+        let source = match &self.source {
+            SourceSpec::Mqtt(broker) => Some(self.source_client_id(broker)),
+            SourceSpec::Directory { .. } | SourceSpec::Http {} | SourceSpec::Stdin {} => None,
+        };
+        let sinks = [Some(&self.sink), self.late.as_ref()].into_iter().flatten().filter_map(|sink| match sink {
+            SinkSpec::Mqtt(broker) => Some(self.sink_client_id(broker)),
+            SinkSpec::File { .. } => None,
+        });
+        let mut ids: Vec<String> = source.into_iter().chain(sinks).collect();
+        let count = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+        if ids.len() == count {
+            return Ok(());
+        }
+        Err(wrong("client_id", "is given twice", "give source, sink and late another one each, or leave it out"))
     }
 
     /// What this peer is to the source's broker.
@@ -405,6 +426,15 @@ mod tests {
         refused(|spec| spec.window.lateness_ms = 5, "lateness");
         refused(|spec| spec.sink = SinkSpec::File { path: "out".into() }, "file");
         refused(|spec| spec.late = Some(spec.sink.clone()), "late");
+        refused(
+            |spec| {
+                broker(spec).client_id = Some("me".into());
+                let mut out = broker(spec).clone();
+                out.topic = "out".into();
+                spec.sink = SinkSpec::Mqtt(out);
+            },
+            "client_id",
+        );
         refused(|spec| broker(spec).broker = "nowhere".into(), "broker");
         refused(|spec| broker(spec).qos = Some(0), "qos");
         refused(|spec| broker(spec).password = Some("hunter2".into()), "password");
