@@ -5,13 +5,15 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, Ready, ready};
-use futures::{FutureExt, Stream};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, Stream, StreamExt};
 use if_watch::IfEvent;
 use if_watch::tokio::IfWatcher;
 use libp2p::core::transport::{ListenerId, TransportEvent};
+use tokio::time::sleep;
 
 use super::address;
 use super::callback::Callbacks;
@@ -23,6 +25,8 @@ use super::settings::Settings;
 
 /// First datagrams that are looked at before others get their turn.
 const KNOCKS_A_TURN: usize = 64;
+/// First datagrams that wait their turn, of all addresses; quinn keeps as many datagrams of each as it may buffer.
+const WAITING_MAX: usize = 256;
 
 pub(super) type Event = TransportEvent<Ready<Outcome>, QuicError>;
 
@@ -36,6 +40,8 @@ pub(super) struct Listener {
     addresses: BTreeSet<IpAddr>,
     next: BoxFuture<'static, Option<quinn::Incoming>>,
     door: Door,
+    /// First datagrams of addresses that have begun a few handshakes just now.
+    waiting: FuturesUnordered<BoxFuture<'static, quinn::Incoming>>,
     under_way: UnderWay,
     desk: Option<Desk>,
     callbacks: Callbacks,
@@ -65,6 +71,7 @@ impl Listener {
             addresses: BTreeSet::new(),
             next,
             door: Door::default(),
+            waiting: FuturesUnordered::new(),
             under_way: UnderWay::new(finish),
             desk: settings.desk.clone(),
             callbacks: settings.callbacks.clone(),
@@ -144,18 +151,35 @@ impl Listener {
         let from = incoming.remote_address();
         let proven = incoming.remote_address_validated();
         match self.door.knock(Instant::now(), from.ip(), proven, self.under_way.len()) {
-            Answer::Welcome if self.desk.as_ref().is_some_and(|desk| desk.expects(&incoming)) => {
-                if let Some(desk) = &self.desk {
-                    desk.receive(incoming);
-                }
-            }
-            Answer::Welcome => match incoming.accept() {
-                Ok(connecting) => self.under_way.begin(from, connecting),
-                Err(error) => tracing::debug!(%from, %error, "no handshake"),
-            },
+            Answer::Welcome(Duration::ZERO) => self.welcome(incoming),
+            Answer::Welcome(waits) if self.waiting.len() < WAITING_MAX => self.waiting.push(Box::pin(async move {
+                sleep(waits).await;
+                incoming
+            })),
+            Answer::Welcome(_) => incoming.ignore(),
             // It fails only for who has come again already.
             Answer::ComeAgain => drop(incoming.retry()),
             Answer::Silence => incoming.ignore(),
+        }
+    }
+}
+
+impl Listener {
+    fn welcome(&mut self, incoming: quinn::Incoming) {
+        let from = incoming.remote_address();
+        match &self.desk {
+            Some(desk) if desk.expects(&incoming) => desk.receive(incoming),
+            _ => match incoming.accept() {
+                Ok(connecting) => self.under_way.begin(from, connecting),
+                Err(error) => tracing::debug!(%from, %error, "no handshake"),
+            },
+        }
+    }
+
+    /// Begins the handshakes that have waited long enough.
+    fn poll_waiting(&mut self, context: &mut Context<'_>) {
+        while let Poll::Ready(Some(incoming)) = self.waiting.poll_next_unpin(context) {
+            self.welcome(incoming);
         }
     }
 }
@@ -183,6 +207,7 @@ impl Stream for Listener {
             this.close(Ok(()));
             return Poll::Ready(this.closing.take());
         }
+        this.poll_waiting(context);
         if let Poll::Ready((from, outcome)) = this.under_way.poll_ended(context) {
             return Poll::Ready(Some(TransportEvent::Incoming {
                 listener_id: this.id,

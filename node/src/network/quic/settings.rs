@@ -29,6 +29,10 @@ use crate::network::revoked::Revoked;
 pub(super) const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 /// Datagrams that the kernel keeps for us, each way: bulk on a fast link comes in bursts, and what does not fit is lost.
 pub(crate) const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
+/// What is kept of a machine that waits for its handshake to begin: its first datagram, and that once or twice again…
+const WAITING_BYTES_MAX: u64 = 16 * 1024;
+/// …and of all of them.
+const WAITING_BYTES_TOTAL_MAX: u64 = 2 * 1024 * 1024;
 /// RFC 9000.
 const VERSION: u32 = 1;
 
@@ -74,6 +78,8 @@ impl Settings {
             QuicServerConfig::try_from(tls.server.clone()).map_err(no_suite)?,
         ));
         server.transport_config(Arc::clone(&transport));
+        // Of whoever waits its turn at the door.
+        server.incoming_buffer_size(WAITING_BYTES_MAX).incoming_buffer_size_total(WAITING_BYTES_TOTAL_MAX);
         let mut client =
             quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls.client.clone()).map_err(no_suite)?));
         client.transport_config(transport);
