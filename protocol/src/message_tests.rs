@@ -274,11 +274,7 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
             "4882edb0",
         ),
         (Message::Want(Want { blobs: vec![BlobId([4; 32])] }), 43, "8438fffe"),
-        (
-            Message::Have(Have { blobs: vec![Held { blob: BlobId([4; 32]), bytes: 5, labels: Default::default() }] }),
-            49,
-            "5b63a280",
-        ),
+        (Message::Have(Have { blobs: vec![held()] }), 49, "5b63a280"),
         (Message::Hold(Hold { task: TASK.task, lease: Duration::from_secs(9) }), 32, "dbd5f58e"),
         (Message::Award(Box::new(stays)), 277, "8b203f07"),
         (Message::Award(Box::new(several)), 277, "3d7af4f1"),
@@ -306,6 +302,10 @@ fn result() -> Result<TaskResult, TaskError> {
 
 fn vote() -> Vote {
     Vote { ballot: BALLOT, resolution: Resolution { state: TaskState::Done, result: result() } }
+}
+
+fn held() -> Held {
+    Held { blob: BlobId([4; 32]), bytes: 5, labels: Default::default() }
 }
 
 fn known() -> Known {

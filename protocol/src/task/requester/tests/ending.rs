@@ -285,7 +285,7 @@ fn an_output_that_stays_where_it_was_made_is_the_result_and_its_home_has_a_say_i
     let [Ok(result)] = &ends(&outputs)[..] else { panic!("{outputs:?}") };
     assert_eq!(result.report.output, blob(2), "it is not brought here");
     let Payload::Blob(output) = blob(2) else { unreachable!() };
-    assert_eq!(home.requester.take_seen(), [(id(2), output, Default::default())]);
+    assert_eq!(home.requester.take_seen(), [(id(2), output, Labels::default())]);
     let held = home.act(|home, _, _, out| home.hold(task(N), lease, out));
     assert_eq!(said(&held), [(2, &Message::Hold(Hold { task: task(N), lease }))]);
     assert_eq!(home.act(|home, _, _, out| home.hold(task(N + 1), lease, out)), [], "nobody knows that task");
