@@ -187,7 +187,7 @@ pub mod codes {
     /// One of two clocks is wrong.
     pub const CLOCK: &str = "SH0428";
     /// No peer may have the data, or give back what was made of it.
-    pub const RESIDENCY: &str = "SH0431";
+    pub const RESIDENCY: &str = "SH0434";
     /// It is not known well enough who is revoked.
     pub const REVOCATIONS_STALE: &str = "SH0430";
     /// Too much is waiting.
