@@ -140,8 +140,8 @@ mod tests {
     fn a_network_of_ipv6_addresses_is_one() {
         let (mut door, now) = (Door::default(), Instant::now());
         let inside = |n: u16| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, n));
-        let welcome = (0..200).filter(|n| door.knock(now, inside(*n), true, 0) == AT_ONCE_NOW).count();
+        let at_once = (0..200).filter(|n| door.knock(now, inside(*n), true, 0) == AT_ONCE_NOW).count();
 
-        assert_eq!(welcome, 128);
+        assert_eq!(at_once, 8);
     }
 }
