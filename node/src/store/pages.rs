@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use redb::{Builder, CommitError, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use shoal_protocol::store::Change;
@@ -25,6 +26,12 @@ const LOG: &str = "log";
 pub(super) const FORMAT_NOW: u64 = 2;
 /// Pages kept in memory; the records are read once, at the start.
 const CACHE_BYTES: usize = 8 * 1024 * 1024;
+
+/// Somebody else has the file, it seems: looked at again so often…
+const IN_USE_LOOKS: u32 = 25;
+/// …and after this. A process that is just being started has what its parent had open, also a file that this one looked at a
+/// moment ago, until it is another program.
+const IN_USE_PAUSE: Duration = Duration::from_millis(20);
 
 /// What the file says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +63,21 @@ impl Pages {
         path: &Path,
         opener: &Opener,
         judge: impl Fn(&Self) -> Result<T, StoreError>,
+    ) -> Result<(Self, T), StoreError> {
+        let mut left = IN_USE_LOOKS;
+        loop {
+            match Self::open_now(path, opener, &judge) {
+                Err(StoreError::InUse { .. }) if left > 0 => left -= 1,
+                opened => return opened,
+            }
+            std::thread::sleep(IN_USE_PAUSE);
+        }
+    }
+
+    fn open_now<T>(
+        path: &Path,
+        opener: &Opener,
+        judge: &impl Fn(&Self) -> Result<T, StoreError>,
     ) -> Result<(Self, T), StoreError> {
         let mut builder = Builder::new();
         builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
