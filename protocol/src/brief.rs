@@ -259,10 +259,18 @@ impl Award {
 
     /// The same, to be run as another of its builds, if home has said what that takes.
     pub(crate) fn into_build(mut self, variant: u8) -> Self {
-        if let Some(us) = self.works_us.get(usize::from(variant)).filter(|_| variant != self.variant) {
-            (self.variant, self.work) = (variant, Duration::from_micros(*us));
+        if let Some(work) = self.work_of(variant) {
+            (self.variant, self.work) = (variant, work);
         }
         self
+    }
+
+    /// What a build takes, as far as home has said.
+    pub(crate) fn work_of(&self, variant: u8) -> Option<Duration> {
+        if variant == self.variant {
+            return Some(self.work);
+        }
+        self.works_us.get(usize::from(variant)).copied().map(Duration::from_micros)
     }
 
     /// Whose task it is, when `sender` says this.

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 /// Whoever opens a stream says within this what for.
-pub(crate) const OPENING_TIMEOUT: Duration = Duration::from_secs(10);
+const OPENING_TIMEOUT: Duration = Duration::from_secs(10);
 /// A keeper may have to fetch the rows, and others may ask before.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 

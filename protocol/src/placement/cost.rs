@@ -69,6 +69,25 @@ pub struct Terms {
     pub ahead_ms: f64,
 }
 
+impl Terms {
+    /// A reference core, free now, with nothing on the way to it: what is known of a place replaces what differs.
+    pub const AT_HAND: Self = Self {
+        start_in: Duration::ZERO,
+        prepare: Duration::ZERO,
+        rtt: Duration::ZERO,
+        input_bytes: 0,
+        elsewhere: Duration::ZERO,
+        uplink_wait: Duration::ZERO,
+        uplink_bits_per_s: None,
+        downlink_bits_per_s: None,
+        speed: 1.0,
+        quote_error: 1.0,
+        weights: Weights { delay: 1.0, transfer: 1.0, compute: 1.0 },
+        price: 0.0,
+        ahead_ms: 0.0,
+    };
+}
+
 /// The time `bytes` need on a link.
 pub fn transmission(bytes: u64, bits_per_s: Option<u64>) -> Duration {
     match bits_per_s {
@@ -132,21 +151,7 @@ mod tests {
     }
 
     fn at_home() -> Terms {
-        Terms {
-            start_in: Duration::ZERO,
-            prepare: Duration::ZERO,
-            rtt: Duration::ZERO,
-            input_bytes: 125_000,
-            elsewhere: Duration::ZERO,
-            uplink_wait: Duration::ZERO,
-            uplink_bits_per_s: None,
-            downlink_bits_per_s: None,
-            speed: 1.0,
-            quote_error: 1.0,
-            weights: Weights { delay: 1.0, transfer: 1.0, compute: 1.0 },
-            price: 0.0,
-            ahead_ms: 0.0,
-        }
+        Terms { input_bytes: 125_000, ..Terms::AT_HAND }
     }
 
     fn away() -> Terms {

@@ -146,21 +146,7 @@ impl Model {
     fn loss(&self, task: &Task, place: usize, fit: Fit) -> f64 {
         let at = self.place(place);
         let job = Job { output_bytes: 0, work: task.work, loss: fit.loss, deadline_in: None, lambda: 1.0 };
-        let terms = Terms {
-            start_in: Duration::ZERO,
-            prepare: Duration::ZERO,
-            rtt: Duration::ZERO,
-            input_bytes: 0,
-            elsewhere: Duration::ZERO,
-            uplink_wait: Duration::ZERO,
-            uplink_bits_per_s: None,
-            downlink_bits_per_s: None,
-            speed: at.speed,
-            quote_error: 1.0,
-            weights: at.weights,
-            price: at.price,
-            ahead_ms: 0.0,
-        };
+        let terms = Terms { speed: at.speed, weights: at.weights, price: at.price, ..Terms::AT_HAND };
         cost::cost(&job, &terms).loss
     }
 

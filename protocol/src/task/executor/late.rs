@@ -4,7 +4,6 @@
 //! trip and more old. Each way out is weighed by the one cost function, with each build that the task allows.
 
 use super::*;
-use crate::config::Weights;
 use crate::placement::explain::Cost;
 
 /// It must be better by this share, and by this many milliseconds: what is believed of others is old. More would keep tasks
@@ -89,12 +88,10 @@ impl Executing {
         let variants = &award.spec.variants;
         let allowed = award.spec.policy.loss_max.map_or(1.0, f64::from);
         let all = (0u8..).zip(variants).filter_map(|(index, variant)| {
-            let is_awarded = index == award.variant;
-            let known = award.works_us.get(usize::from(index)).filter(|_| award.works_us.len() == variants.len());
-            let work = if is_awarded { award.work } else { Duration::from_micros(*known?) };
+            let work = award.work_of(index)?;
             let prepare = self.prepare(variant.module, variant.module_bytes, award.home);
             let build = Build { variant: index, work, loss: variant.loss, prepare };
-            (is_awarded || variant.loss <= allowed).then_some(build)
+            (index == award.variant || variant.loss <= allowed).then_some(build)
         });
         all.collect()
     }
@@ -106,7 +103,7 @@ impl Executing {
 
     /// A place with nothing on the way to it: here.
     fn terms(&self) -> Terms {
-        Terms { speed: self.speed(), weights: self.config.weights, price: self.config.price, ..NOWHERE }
+        Terms { speed: self.speed(), weights: self.config.weights, price: self.config.price, ..Terms::AT_HAND }
     }
 
     /// Passes an award on.
@@ -119,47 +116,33 @@ impl Executing {
         out: &mut Outbox,
     ) {
         let Some(elsewhere) = (around.elsewhere)(to) else { return };
-        let known = award.works_us.get(usize::from(variant)).filter(|_| variant != award.variant);
-        let work = known.map_or(award.work, |us| Duration::from_micros(*us));
-        self.passed.push((to, award.attempt, run_time(work, elsewhere.load.speed), elsewhere.rtt));
+        let award = award.clone().into_build(variant);
+        self.passed.push((to, award.attempt, run_time(award.work, elsewhere.load.speed), elsewhere.rtt));
         let way = transmission(award.spec.input_bytes(), Some(self.config.uplink_bits_per_s)) + elsewhere.rtt / 2;
-        let mut spec = award.spec.clone();
-        spec.deadline = spec.deadline.map(|deadline| deadline.saturating_sub(way));
-        let passed = Award {
-            variant,
-            spec,
-            work,
+        let (attempt, home) = (award.attempt, award.home);
+        let mut passed = Award {
             hops: award.hops + 1,
             expected_start: elsewhere.start_in,
-            alternatives: award.alternatives.iter().copied().filter(|peer| *peer != to).collect(),
             received: Vec::new(),
             safe: Marks::default(),
-            ..award.clone()
+            ..award
         };
+        passed.spec.deadline = passed.spec.deadline.map(|deadline| deadline.saturating_sub(way));
+        passed.alternatives.retain(|peer| *peer != to);
         out.send(to, Message::Award(Box::new(passed)));
         let load = self.digest(now);
-        out.send(award.home, Message::Forwarded(Forwarded { attempt: award.attempt, to, load }));
+        out.send(home, Message::Forwarded(Forwarded { attempt, to, load }));
     }
 }
 
 /// A neighbour as a place, with nothing on the way to it.
 fn there(elsewhere: &Elsewhere<'_>) -> Terms {
     let load = elsewhere.load;
-    Terms { start_in: elsewhere.start_in, speed: load.speed, weights: load.weights, price: load.price, ..NOWHERE }
+    Terms {
+        start_in: elsewhere.start_in,
+        speed: load.speed,
+        weights: load.weights,
+        price: load.price,
+        ..Terms::AT_HAND
+    }
 }
-
-const NOWHERE: Terms = Terms {
-    start_in: Duration::ZERO,
-    prepare: Duration::ZERO,
-    rtt: Duration::ZERO,
-    input_bytes: 0,
-    elsewhere: Duration::ZERO,
-    uplink_wait: Duration::ZERO,
-    uplink_bits_per_s: None,
-    downlink_bits_per_s: None,
-    speed: 1.0,
-    quote_error: 1.0,
-    weights: Weights { delay: 1.0, transfer: 1.0, compute: 1.0 },
-    price: 0.0,
-    ahead_ms: 0.0,
-};
