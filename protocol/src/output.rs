@@ -143,6 +143,8 @@ pub enum Output {
         export: Export,
         /// The rows.
         data: Vec<Payload>,
+        /// What is said of them: a keeper elsewhere has to be one that may have them.
+        labels: Labels,
     },
     /// A pipeline of a user here reached its end.
     PipelineEnded {

@@ -50,10 +50,16 @@ async fn build(api: &Api, request: StreamRequest) -> ApiResult<StreamSpec> {
             if !task.inputs.is_empty() || task.peer.is_some() {
                 return Err(bad("the task of a stream has no inputs and no `peer`", "leave them out; use `labels`"));
             }
+            if !task.residency.is_empty() || !task.class.is_empty() {
+                return Err(labelled());
+            }
             StreamWork::Task(Box::new(spec::build(api, &mut task).await?))
         }
         (None, Some(mut pipeline)) => {
             let input = input.unwrap_or_else(|| WINDOW.to_owned());
+            if !pipeline.labels.is_empty() || pipeline.stages.iter().any(|stage| !stage.task.residency.is_empty()) {
+                return Err(labelled());
+            }
             pipeline.inputs.entry(input.clone()).or_default();
             let (spec, pinned) = pipelines::build(api, &mut pipeline, true).await?;
             if pinned.iter().any(Option::is_some) {
@@ -66,6 +72,14 @@ async fn build(api: &Api, request: StreamRequest) -> ApiResult<StreamSpec> {
         }
     };
     Ok(StreamSpec { name, source, window, work, sink, late, durable: durable.unwrap_or(1) })
+}
+
+/// Records go to a successor, which is not chosen by what they are: so nothing may be said of them yet.
+fn labelled() -> ApiError {
+    bad(
+        "the records of a stream cannot be labelled",
+        "leave out `residency`; put labelled data in as blobs, and run a pipeline over those",
+    )
 }
 
 fn bad(title: &str, hint: &str) -> ApiError {

@@ -56,7 +56,7 @@ impl Driver {
             Output::Found { ticket, found } => self.waiters.answer_seeker(ticket, found),
             Output::PipelineAnswered { pipeline, result } => self.pipeline_answered(pipeline, result),
             Output::PipelineEnded { pipeline } => self.pipeline_ended(pipeline),
-            Output::Export { task, export, data } => self.export(task, export, data),
+            Output::Export { task, export, data, labels } => self.export(task, export, data, &labels),
             Output::BlobFound { ticket, holders } => self.waiters.blob_found(ticket, holders),
             Output::LookUp { from, blobs } => {
                 let labels = |blob| self.blobs.labels(blob);

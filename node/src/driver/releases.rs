@@ -11,6 +11,7 @@
 
 use shoal_protocol::privacy::words::{Answer, Ask, ROWS_INLINE_MAX};
 use shoal_protocol::privacy::{Export, Refused};
+use shoal_protocol::residency::Labels;
 use shoal_protocol::task::spec::{BlobRef, Payload};
 use shoal_protocol::{Input, PeerId, TaskId, Time};
 use tokio::sync::{mpsc, oneshot};
@@ -79,9 +80,23 @@ impl Driver {
     }
 
     /// A stage of a pipeline here is a release.
-    pub(super) fn export(&mut self, task: TaskId, export: Export, data: Vec<Payload>) {
+    ///
+    /// The rows go to its keeper, so that it has to be one that may have them; what it answers is free.
+    pub(super) fn export(&mut self, task: TaskId, export: Export, data: Vec<Payload>, labels: &Labels) {
         let ask = Ask { dataset: String::new(), query: export.query, noise: export.noise, data };
-        let (asking, ask) = self.asking(&export.dataset, ask);
+        let (mut asking, ask) = self.asking(&export.dataset, ask);
+        if let Ok(keeper) = asking.keeper
+            && let Err(denial) = self.peer.permits(keeper, labels)
+            && keeper != asking.me
+        {
+            self.withheld.note(
+                keeper,
+                format!("rows of a release of {}", export.dataset),
+                denial.rule(),
+                denial.to_string(),
+            );
+            asking.keeper = Err(Refused::BadQuery { why: format!("its keeper may not have the rows: {denial}") });
+        }
         let began = self.clock.now();
         self.beside.start(async move {
             let keeper = *asking.keeper.as_ref().unwrap_or(&asking.me);

@@ -65,7 +65,8 @@ impl Peer {
         let Errand { pipeline, node, name, mut spec, memo: _, export } = errand;
         if let Some(export) = export {
             let task = self.with_pipelines(now, |p, _, out| p.begin(pipeline, node, out));
-            return self.outbox.push(Output::Export { task, export, data: spec.inputs });
+            let (data, labels) = (spec.inputs, spec.labels);
+            return self.outbox.push(Output::Export { task, export, data, labels });
         }
         let ahead = self.ahead_of(now, pipeline, node);
         if let Some(lease) = self.pipelines.lease(now, pipeline, node) {

@@ -867,6 +867,7 @@ pub fn labels_of(spec: &PipelineSpec, graph: &Graph) -> Vec<Labels> {
                     graph::Take::Input { input, element } => {
                         spec.inputs.get(*input as usize).and_then(|it| it.labels.get(*element as usize)).cloned()
                     }
+                    graph::Take::Output(earlier) if is_export(spec, graph, *earlier) => None,
                     graph::Take::Output(earlier) => all.get(*earlier as usize).map(Labels::of_output),
                 };
                 of.iter().for_each(|of| labels.join(of));
@@ -877,6 +878,12 @@ pub fn labels_of(spec: &PipelineSpec, graph: &Graph) -> Vec<Labels> {
         }
     }
     all
+}
+
+/// Whether a node is a release, whose output is no row of anybody.
+fn is_export(spec: &PipelineSpec, graph: &Graph, id: NodeId) -> bool {
+    let stage = graph.node(id).and_then(|node| spec.stages.get(node.stage as usize));
+    stage.is_some_and(|stage| stage.export.is_some())
 }
 
 /// Why a pipeline cannot be taken as it is.

@@ -32,7 +32,7 @@ struct Desk {
     ran: Vec<String>,
     answers: Vec<Result<(), TaskError>>,
     /// What keepers of data sets are asked for.
-    exports: VecDeque<(TaskId, Export, Vec<Payload>)>,
+    exports: VecDeque<(TaskId, Labels, Vec<Payload>)>,
     ended: usize,
     kept: BTreeMap<TaskId, Vec<BlobId>>,
 }
@@ -90,7 +90,7 @@ impl Desk {
                     Output::Fetch { attempt, .. } => inputs.push_back(Input::Fetched { attempt, result: Ok(()) }),
                     Output::PipelineAnswered { result, .. } => self.answers.push(result),
                     Output::PipelineEnded { .. } => self.ended += 1,
-                    Output::Export { task, export, data } => self.exports.push_back((task, export, data)),
+                    Output::Export { task, data, labels, .. } => self.exports.push_back((task, labels, data)),
                     Output::Keep { task, blobs } => drop(self.kept.insert(task, blobs)),
                     Output::Forget { task } => drop(self.kept.remove(&task)),
                     _ => {}
@@ -277,10 +277,10 @@ fn published() -> PipelineSpec {
     spec
 }
 
-fn until_exported(desk: &mut Desk) -> (TaskId, Vec<Payload>) {
+fn until_exported(desk: &mut Desk) -> (TaskId, Labels, Vec<Payload>) {
     loop {
-        if let Some((task, _, data)) = desk.exports.pop_front() {
-            return (task, data);
+        if let Some(order) = desk.exports.pop_front() {
+            return order;
         }
         if !desk.write() && !desk.finish(0) {
             let (at, _) = desk.peer.poll_timeout().expect("something is awaited");
@@ -297,18 +297,18 @@ fn an_export_is_asked_of_its_keeper_with_what_the_stage_reads_and_waits_while_th
     let mut desk = Desk::new();
     desk.submit(published());
     let took = Duration::from_millis(3);
-    let (first, data) = until_exported(&mut desk);
+    let (first, _, data) = until_exported(&mut desk);
     assert_eq!(data, [Payload::inline("last(two(one(a))a)")]);
     let away = Refused::Away { keeper: "nas".into(), why: "gone".into() };
     desk.tell(Input::Exported { task: first, keeper: KEEPER, took, result: Err(away) });
     assert_eq!(desk.view().stages[3].note, "nas keeps the budget of this data set, and does not answer: gone");
 
     // The peer itself dies while it is asked again: it asks once more.
-    let (again, _) = until_exported(&mut desk);
+    let (again, ..) = until_exported(&mut desk);
     assert_ne!(again, first);
     while desk.write() {}
     desk.start();
-    let (last, data) = until_exported(&mut desk);
+    let (last, _, data) = until_exported(&mut desk);
     assert_eq!(data, [Payload::inline("last(two(one(a))a)")], "from the disk");
     desk.tell(Input::Exported { task: again, keeper: KEEPER, took, result: Ok("an answer to a dead process".into()) });
     desk.tell(Input::Exported { task: last, keeper: KEEPER, took, result: Ok("street/sum 7\n".into()) });
@@ -322,7 +322,7 @@ fn an_export_is_asked_of_its_keeper_with_what_the_stage_reads_and_waits_while_th
 fn a_budget_that_is_spent_fails_the_pipeline_by_its_code() {
     let mut desk = Desk::new();
     desk.submit(published());
-    let (task, _) = until_exported(&mut desk);
+    let (task, ..) = until_exported(&mut desk);
     let refused = Refused::Spent(Box::new(Spent {
         whose: "data set street".into(),
         asked: "0.1".parse().unwrap(),
@@ -416,4 +416,21 @@ proptest! {
             prop_assert_eq!((stage.done, stage.skipped), (stage.tasks, 0));
         }
     }
+}
+
+#[test]
+fn an_export_is_ordered_with_the_labels_of_its_rows_and_what_it_writes_has_none() {
+    let eu = Labels::residing(["eu"]).expect("a label");
+    let mut spec = published();
+    spec.inputs[0].labels = vec![eu.clone()];
+    spec.stages.push(named("after", &["publish"]));
+    let graph = check(&spec).expect("a graph");
+    let said: BTreeMap<_, _> =
+        graph.nodes.iter().zip(labels_of(&spec, &graph)).map(|(node, labels)| (node.stage, labels)).collect();
+    assert_eq!((&said[&3], &said[&4]), (&eu, &Labels::default()), "asked about before it runs");
+
+    let mut desk = Desk::new();
+    desk.submit(spec);
+
+    assert_eq!(until_exported(&mut desk).1, eu);
 }

@@ -213,9 +213,8 @@ impl Labels {
         *self = Self::of(said);
     }
 
-    /// The labels of what a run wrote that read data of these labels: all of them.
-    ///
-    /// The one place where a declared export, and nothing else, may lift some.
+    /// The labels of what a run wrote that read data of these labels: all of them. Only a declared export, which is no run, lifts
+    /// them (`pipeline/run.rs`, `exported`).
     #[must_use]
     pub fn of_output(read: &Self) -> Self {
         read.clone()
