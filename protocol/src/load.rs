@@ -74,6 +74,17 @@ struct PeerLoad {
     published: Option<Published>,
     /// The description of ourselves that it was told on this connection, and when.
     described: Option<(u32, Time)>,
+    /// The ping that carried our load, until it is answered.
+    unanswered: Option<u32>,
+}
+
+impl PeerLoad {
+    /// Nothing that was said to it counts.
+    fn unheard(&mut self) {
+        self.published = None;
+        self.described = None;
+        self.unanswered = None;
+    }
 }
 
 #[derive(Debug)]
@@ -211,8 +222,7 @@ impl LoadView {
     pub fn reconnected(&mut self, peer: PeerId) {
         self.aware.remove(&peer);
         if let Some(load) = self.peers.get_mut(&peer) {
-            load.published = None;
-            load.described = None;
+            load.unheard();
             if let Some(heard) = &mut load.heard {
                 heard.connection_over = true;
             }
@@ -262,6 +272,24 @@ impl LoadView {
         }
         self.published(now, to, current);
         Some(current.clone())
+    }
+
+    /// The same for a ping. What an earlier ping carried that has no answer was not heard: whoever never learns what this
+    /// peer is gives it no work, and no labelled data.
+    pub fn publish_asking(&mut self, now: Time, to: PeerId, sequence: u32, current: &LoadDigest) -> Option<LoadDigest> {
+        if let Some(load) = self.peers.get_mut(&to).filter(|load| load.unanswered.is_some()) {
+            load.unheard();
+        }
+        let digest = self.publish(now, to, current)?;
+        self.touch(now, to).unanswered = Some(sequence);
+        Some(digest)
+    }
+
+    /// A ping has an answer: what it carried was heard.
+    pub fn answered(&mut self, from: PeerId, sequence: u32) {
+        if let Some(load) = self.peers.get_mut(&from).filter(|load| load.unanswered == Some(sequence)) {
+            load.unanswered = None;
+        }
     }
 
     /// Whether `peer` reads short forms: it says so by using them.

@@ -37,6 +37,7 @@ fn seeds_that_broke_a_promise_once_break_none() {
         979,  // as 249
         1457, // an address that nobody knew was called instead of the one that was known
         1612, // a clock that was put back kept a task that had ended
+        2073, // a first ping was lost, and what it said was not said again: no labelled result was told
         2655, // as 1612
         3081, // a task was cancelled while it was passed on, and ran for nobody
         4032, // as 3081

@@ -194,6 +194,29 @@ fn who_reads_short_forms_is_told_what_describes_us_once_on_each_connection() {
     assert!(brief.is_brief() && !there.heard(at(60_002), A, brief), "what was said on another connection is over");
 }
 
+/// Of two that connected while their link was cut one way, one said for minutes that the other understood no labels.
+#[test]
+fn what_a_ping_carried_is_said_again_until_one_is_answered() {
+    let at = Time::from_millis;
+    let mut view = LoadView::new();
+    view.heard(at(0), A, LoadDigest { description: 9, ..digest(1, 0) });
+    let own = |sequence| LoadDigest { description: 1, ..digest(sequence, 0) };
+    let mut ping = |view: &mut LoadView, ms, sequence| {
+        let mut said = view.publish_asking(at(ms), A, sequence, &own(sequence))?;
+        view.abridge(at(ms), A, &mut said);
+        Some(said)
+    };
+
+    assert!(ping(&mut view, 0, 1).is_some());
+    assert_eq!(view.publish(at(10), A, &own(2)), None, "an answer may be on its way");
+    assert!(ping(&mut view, 4_000, 3).is_some_and(|said| !said.is_brief()));
+    view.answered(A, 1);
+    assert!(ping(&mut view, 8_000, 4).is_some_and(|said| !said.is_brief()), "that was another one");
+    view.answered(A, 4);
+    assert_eq!(ping(&mut view, 12_000, 5), None);
+    assert_eq!(ping(&mut view, 16_000, 6), None, "one that carried nothing may go unanswered");
+}
+
 #[test]
 fn what_misleads_nobody_waits_for_the_floor() {
     let mut view = LoadView::new();

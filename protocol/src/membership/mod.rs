@@ -353,6 +353,7 @@ impl Membership {
         if let Some(load) = pong.load {
             lent.loads.heard(lent.now, from, load);
         }
+        lent.loads.answered(from, pong.sequence);
         let sent = self.probes.answered(from, pong.sequence)?;
         let rtt = lent.now.since(sent.at);
         match pong.coordinate {
@@ -565,7 +566,7 @@ impl Membership {
             sequence,
             incarnation: self.incarnation,
             coordinate: lent.latency.coordinate_for(lent.now, peer),
-            load: lent.loads.publish(lent.now, peer, &(lent.digest)()),
+            load: lent.loads.publish_asking(lent.now, peer, sequence, &(lent.digest)()),
             revocations: self.revocations.head(),
             rules: self.rules_head(),
         };

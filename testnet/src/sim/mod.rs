@@ -217,6 +217,15 @@ pub enum TaskNews {
     Found(u64, Option<Box<Found>>),
     /// A record of it cannot be read.
     Damaged(Option<TaskId>),
+    /// Something was not said to a neighbour.
+    Withheld {
+        /// To whom.
+        from: PeerId,
+        /// What kind of message.
+        what: String,
+        /// Why not.
+        why: String,
+    },
 }
 
 /// A simulated mesh.

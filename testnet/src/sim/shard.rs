@@ -533,7 +533,6 @@ impl Shard {
                 | News::RevocationsForked { .. }
                 | News::RulesDeployed { .. }
                 | News::AnswerNotBelieved { .. }
-                | News::Withheld { .. }
                 | News::PipelineChanged { .. },
             ) => {}
             // Who hands in pipelines looks at what became of them (`sim/pipelines/`).
@@ -549,6 +548,11 @@ impl Shard {
             Output::Acknowledged { task } => self.tell(index, TaskNews::Acknowledged(task)),
             Output::Found { ticket, found } => self.tell(index, TaskNews::Found(ticket, found)),
             Output::Notify(News::RecordDamaged { task, .. }) => self.tell(index, TaskNews::Damaged(task)),
+            Output::Notify(News::Withheld { peer, what, why, .. }) => {
+                if common.keeps_tasks {
+                    self.tell(index, TaskNews::Withheld { from: peer, what, why });
+                }
+            }
             // Blobs are not simulated: who holds one holds it for ever.
             Output::Keep { .. } | Output::Forget { .. } | Output::Hold { .. } | Output::LookUp { .. } => {}
             Output::BlobFound { .. } => {}

@@ -52,6 +52,7 @@ impl History {
                 let entry = task.and_then(|task| self.tasks.get_mut(&task));
                 entry.into_iter().for_each(|entry| entry.said_damaged = true);
             }
+            TaskNews::Withheld { .. } => {}
         }
     }
 

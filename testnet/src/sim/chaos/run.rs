@@ -266,7 +266,7 @@ impl Run {
                 TaskNews::Acknowledged(task) => self.acknowledged(*task, told.index, told.at),
                 TaskNews::Found(ticket, Some(found)) if found.state.is_final() => drop(self.last_asked.remove(ticket)),
                 TaskNews::Damaged(Some(task)) => drop(self.damage.insert((told.index, *task))),
-                TaskNews::Found(..) | TaskNews::Damaged(None) | TaskNews::Finished(..) => {}
+                TaskNews::Found(..) | TaskNews::Damaged(None) | TaskNews::Finished(..) | TaskNews::Withheld { .. } => {}
             }
             self.history.note(told);
         }
@@ -585,6 +585,7 @@ impl Run {
             if let Some(by) = by {
                 let ticket = self.history.asked(*task);
                 self.last_asked.insert(ticket, *task);
+                self.say(|| format!("peer {by} is asked for {task} ({ticket})"));
                 self.sim.tell(by, Input::Sought { task: *task, ticket });
             }
         }
