@@ -276,7 +276,7 @@ fn adversary_intruder_past_the_filter_of_system_calls_finds_no_files() {
 fn adversary_worker_holds_nothing_and_ends_with_its_daemon() {
     run(async {
         let target = Target::new().await;
-        target.honest_tasks().await;
+        target.honest.tasks(&target.client).await;
         let daemon = target.cluster.pid(0).unwrap().unwrap();
         let workers = target.workers();
         assert!(!workers.is_empty());
@@ -298,7 +298,7 @@ fn adversary_worker_holds_nothing_and_ends_with_its_daemon() {
         let status = target.client.status().await.unwrap();
         assert_eq!(status.sandbox.len(), 5);
         assert!(status.sandbox.iter().all(|part| part.enforced), "{:?}", status.sandbox);
-        let restricted = TaskRequest { restricted: true, ..target.noop.clone() };
+        let restricted = TaskRequest { restricted: true, ..target.honest.noop.clone() };
         assert_eq!(target.client.run(restricted).await.unwrap().exit_code, Some(0));
 
         target.cluster.kill(0).unwrap();

@@ -75,7 +75,7 @@ fn adversary_award_that_is_replayed() {
     run(async {
         let target = Target::new().await;
         let mut traitor = Speaker::new(&target).await;
-        let module = target.noop.variants[0].module;
+        let module = target.honest.noop.variants[0].module;
         let bytes = shoal_examples::modules::module_bytes("noop").unwrap().len() as u64;
         let attempt = TaskRef { task: TaskId([7; 16]), epoch: 1 };
         let award = Message::Award(Box::new(Award {

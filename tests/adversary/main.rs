@@ -8,6 +8,7 @@ mod api;
 mod certificates;
 mod guests;
 mod handshakes;
+mod honest;
 mod liars;
 mod members;
 mod tickets;
@@ -19,19 +20,18 @@ use std::time::{Duration, Instant};
 use shoal_cli::client::Client;
 use shoal_node::network::Probe;
 use shoal_protocol::Role;
-use shoal_protocol::api::{InputRequest, OutputView, TaskRequest, VariantRequest};
+use shoal_protocol::api::{InputRequest, TaskRequest, VariantRequest};
 use shoal_protocol::audit::{self, Happening, files};
 use shoal_protocol::certificate::{Chain, Issuer, IssuerCertificate, MemberCertificate, SecretKey};
 use shoal_testnet::{Cluster, ClusterConfig};
 
+use honest::{HonestUser, Times};
+
 /// Longer than anything here may take, on a machine that is busy with other things.
 const LONG: Duration = Duration::from_secs(60);
-/// Tasks of each kind that the honest user hands in before an attack, and at least as many beside it.
-const HONEST_TASKS: usize = 50;
-/// What the honest user wants to have understood, and what it is.
-const TAKE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/data/digits/7_theo_8.wav");
-const DIGIT: &str = "digit=7";
 const ATTACKER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 9));
+/// How often the daemon's memory is looked at during an attack.
+const SAMPLED_EVERY: Duration = Duration::from_millis(10);
 /// An attack may make the daemon grow by this much, in bytes.
 const MEMORY_MAX: usize = 32 << 20;
 
@@ -59,9 +59,7 @@ struct Target {
     client: Client,
     address: SocketAddr,
     mesh_key: SecretKey,
-    noop: TaskRequest,
-    /// What a user may really want: a spoken digit understood.
-    digit: TaskRequest,
+    honest: HonestUser,
 }
 
 impl Target {
@@ -73,10 +71,8 @@ impl Target {
         let address = cluster.peers()[0].address;
         let mesh_key = std::fs::read(cluster.dir().join("mesh.key")).unwrap();
         let mesh_key = SecretKey::from_bytes(&mesh_key.try_into().unwrap());
-        let noop = request(&client, "noop", InputRequest::Text(String::new())).await;
-        let take = client.put_blob(std::fs::read(TAKE).unwrap()).await.unwrap().id;
-        let digit = request(&client, "digit", InputRequest::Blob(take)).await;
-        Self { cluster, client, address, mesh_key, noop, digit }
+        let honest = HonestUser::new(&client, cluster.peers()[0].socket.clone()).await;
+        Self { cluster, client, address, mesh_key, honest }
     }
 
     /// A certificate of this mesh, as it should be.
@@ -155,44 +151,25 @@ impl Target {
         statm.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4096
     }
 
-    /// The times of an empty task and of a spoken digit; nothing is refused, and every answer is right.
-    async fn honest_tasks(&self) -> [Duration; 2] {
-        let began = Instant::now();
-        let view = self.client.run(self.noop.clone()).await.unwrap();
-        assert_eq!(view.exit_code, Some(0));
-        let empty = began.elapsed();
-        let view = self.client.run(self.digit.clone()).await.unwrap();
-        let is_right = matches!(&view.output, Some(OutputView::Text(answer)) if answer.starts_with(DIGIT));
-        assert!(is_right, "{view:?}");
-        [empty, began.elapsed() - empty]
-    }
-
     /// Lets an honest user work before the attack and beside it; nothing is refused, and the daemon stays within bounds.
     async fn stands<T>(&self, what: &str, attack: impl Future<Output = T>) -> T {
-        let mut before = Vec::new();
-        for _ in 0..HONEST_TASKS {
-            before.push(self.honest_tasks().await);
-        }
+        let before = self.honest.begin().end().await;
         let memory = self.resident_bytes();
-        let mut beside = Vec::new();
+        let at_work = self.honest.begin();
         let mut greatest = memory;
         tokio::pin!(attack);
         let result = loop {
             tokio::select! {
                 result = &mut attack => break result,
-                took = self.honest_tasks() => {
-                    beside.push(took);
-                    greatest = greatest.max(self.resident_bytes());
-                }
+                () = tokio::time::sleep(SAMPLED_EVERY) => greatest = greatest.max(self.resident_bytes()),
             }
         };
-        while beside.len() < HONEST_TASKS {
-            beside.push(self.honest_tasks().await);
-        }
-        greatest = greatest.max(self.resident_bytes());
-        let grown = greatest.saturating_sub(memory);
-        for (kind, name) in ["an empty task", "a spoken digit"].into_iter().enumerate() {
-            let [before, beside] = [&before, &beside].map(|times| p99(times.iter().map(|times| times[kind])));
+        let beside = at_work.end().await;
+        let grown = greatest.max(self.resident_bytes()).saturating_sub(memory);
+        let kinds: [(&str, fn(&Times) -> Duration); 2] =
+            [("an empty task", |times| times.empty), ("a spoken digit", |times| times.digit)];
+        for (name, time) in kinds {
+            let [before, beside] = [&before, &beside].map(|times| p99(times.iter().map(time)));
             println!("{what}: honest p99 of {name} {before:?} before, {beside:?} beside");
         }
         println!("{what}: {} KiB more", grown >> 10);
