@@ -176,8 +176,8 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
     let mut marked = award.clone();
     marked.abridge(PEER);
     let ping =
-        Ping { sequence: 1, incarnation: 2, coordinate: Some(coordinate()), load: None, revocations: 0, rules: 0 };
-    let pong = Pong { sequence: 1, incarnation: 2, coordinate: None, load: Some(load()), revocations: 0, rules: 0 };
+        Ping { sequence: 1, incarnation: 2, coordinate: Some(coordinate()), load: None, revocations: 0, rules: 0, services: 0 };
+    let pong = Pong { sequence: 1, incarnation: 2, coordinate: None, load: Some(load()), revocations: 0, rules: 0, services: 0 };
     let will = Will {
         turn: 1,
         of: 8,

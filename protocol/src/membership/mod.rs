@@ -20,6 +20,7 @@
 //! | `rumours.rs` | what do others say of a peer, and what is it worth? |
 //! | `revoked.rs` | who is a member no more? |
 //! | `deployed.rs` | which business rules are in force? |
+//! | `services.rs` | which services are there? |
 //! | `will.rs` | who is to hear of a death? |
 //!
 //! **Invariant:** nobody dies by hearsay. A rumour makes this peer look for itself; only its own search ends in dead.
@@ -36,6 +37,7 @@ mod neighbour;
 mod probes;
 mod revoked;
 mod rumours;
+mod services;
 mod view;
 mod will;
 
@@ -51,6 +53,7 @@ use self::nearer::Search;
 pub use self::neighbour::Neighbour;
 use self::probes::Probes;
 pub use self::revoked::{REVOCATIONS_FRESH, Revocations};
+pub use self::services::Services;
 use self::will::{Errand, Heirs};
 use crate::certificate::{Member, SignedRecord};
 use crate::config::DetectorConfig;
@@ -131,6 +134,7 @@ pub struct Membership {
     records_refused: u64,
     revocations: Revocations,
     deployed: Deployed,
+    services: Services,
 }
 
 /// Helpers asked about one silent peer.
@@ -176,6 +180,7 @@ impl Membership {
             records_refused: 0,
             revocations: Revocations::default(),
             deployed: Deployed::default(),
+            services: Services::default(),
         }
     }
 
@@ -207,6 +212,7 @@ impl Membership {
         known.address = address.clone();
         known.accusers.clear();
         lent.latency.reconnected(peer);
+        self.services_unread(peer);
         known.passed_on = false;
         known.parted = None;
         known.bequeathed = None;
@@ -337,10 +343,12 @@ impl Membership {
             load: lent.loads.publish(lent.now, from, &(lent.digest)()),
             revocations: self.revocations.head(),
             rules: self.rules_head(),
+            services: self.services_head(),
         };
         lent.out.send(from, Message::Pong(pong));
         self.compare_revocations(lent, from, ping.revocations);
         self.compare_rules(lent, from, ping.rules);
+        self.compare_services(lent, from, ping.services);
     }
 
     /// A neighbour answered; the round trip, when the ping was our own.
@@ -349,6 +357,7 @@ impl Membership {
         known.incarnation = pong.incarnation;
         self.compare_revocations(lent, from, pong.revocations);
         self.compare_rules(lent, from, pong.rules);
+        self.compare_services(lent, from, pong.services);
         let known = self.known.get_mut(&from)?;
         if let Some(load) = pong.load {
             lent.loads.heard(lent.now, from, load);
@@ -517,6 +526,11 @@ impl Membership {
         self.known.get(&peer).is_some_and(|known| known.connected)
     }
 
+    /// Grows whenever a neighbour comes or goes.
+    pub fn view_version(&self) -> u64 {
+        self.view_version
+    }
+
     /// The incarnation this peer speaks with.
     pub fn incarnation(&self) -> u32 {
         self.incarnation
@@ -568,6 +582,7 @@ impl Membership {
             load: lent.loads.publish(lent.now, peer, &(lent.digest)()),
             revocations: self.revocations.head(),
             rules: self.rules_head(),
+            services: self.services_head(),
         };
         lent.out.send(peer, Message::Ping(ping));
         sequence

@@ -537,6 +537,7 @@ mod arbitrary {
                     load: None,
                     revocations: 0,
                     rules: 0,
+                    services: 0,
                 };
                 mesh::receive(membership, lent, id(a), Message::Ping(ping));
             }
@@ -548,6 +549,7 @@ mod arbitrary {
                     load: None,
                     revocations: 0,
                     rules: 0,
+                    services: 0,
                 };
                 mesh::receive(membership, lent, id(a), Message::Pong(pong));
             }

@@ -184,6 +184,7 @@ pub(super) fn message(source: &mut Source<'_>) -> Message {
             load: None,
             revocations: 0,
             rules: 0,
+            services: 0,
         }),
         1 => Message::Pong(Pong {
             sequence: source.number() as u32,
@@ -192,6 +193,7 @@ pub(super) fn message(source: &mut Source<'_>) -> Message {
             load: None,
             revocations: 0,
             rules: 0,
+            services: 0,
         }),
         2 => Message::ProbeRequest(ProbeRequest { sequence: source.number() as u32, target: peer(source) }),
         3 => {
