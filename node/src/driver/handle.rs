@@ -91,6 +91,8 @@ pub(crate) struct Call {
     pub(crate) inputs: Vec<Payload>,
     /// Calls with the same key get the same version, as long as its share does not shrink.
     pub(crate) key: Option<String>,
+    /// The only peer it may run at: a name, an id, or a prefix.
+    pub(crate) pinned: Option<String>,
     pub(crate) idempotency_key: Option<String>,
     pub(crate) deadline: Option<Duration>,
 }

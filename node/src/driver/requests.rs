@@ -150,7 +150,7 @@ impl Driver {
         }
     }
 
-    fn constrain(&self, spec: &mut TaskSpec, pinned: Option<&str>) -> Result<(), Refusal> {
+    pub(super) fn constrain(&self, spec: &mut TaskSpec, pinned: Option<&str>) -> Result<(), Refusal> {
         if let Some(text) = pinned {
             spec.policy.peer = Some(self.peer.find_peer(text)?);
         }

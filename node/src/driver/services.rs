@@ -209,8 +209,10 @@ impl Driver {
     // ── Calls ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     pub(super) fn call(&mut self, call: Call, reply: CallReply) {
-        let Call { service, inputs, key, idempotency_key, deadline } = call;
-        let task = match self.task_id(None, idempotency_key.as_deref()) {
+        let Call { service, inputs, key, pinned, idempotency_key, deadline } = call;
+        // The same key means another task of another service.
+        let own_key = idempotency_key.map(|key| format!("{service}@{key}"));
+        let task = match self.task_id(None, own_key.as_deref()) {
             Ok(task) => task,
             Err(refusal) => return drop(reply.send(Err(refusal))),
         };
@@ -219,9 +221,15 @@ impl Driver {
         let Some(version) = self.peer.call(self.clock.now(), &service, draw(&service, drawn)) else {
             return drop(reply.send(Err(Refusal::NoService(service.to_string()))));
         };
-        let number = version.number;
         let mut spec = version.task(&service, inputs, None);
+        // A call that was made before got the version that it got then.
+        let before = own_key.and_then(|_| self.peer.task(self.clock.now(), task));
+        let before = before.and_then(|view| view.name.rsplit_once('@')?.1.parse().ok());
+        let number = before.unwrap_or(version.number);
         spec.deadline = deadline;
+        if let Err(refusal) = self.constrain(&mut spec, pinned.as_deref()) {
+            return drop(reply.send(Err(refusal)));
+        }
         if let Err(reply) = self.waiters.wait_called(task, number, reply) {
             return drop(reply.send(Err(Refusal::TooManyWaiters)));
         }

@@ -5,8 +5,9 @@
 //! | `GET /v1/services` | | [`super::Listing`] of [`ServiceView`] |
 //! | `GET /v1/services/{name}?removed=true` | | [`ServiceView`]; with `removed`, also of one that is there no more |
 //! | `POST /v1/services` | [`ServiceRequest`] | [`ServiceView`], once the record is on disk and in force here: a first version, a new one, a share, a way back, or the end of the service |
-//! | `POST /v1/services/{name}/call?key=K&deadline_ms=N` | the input's bytes | the output's bytes, with the headers below |
+//! | `POST /v1/services/{name}/call?key=K&peer=P&deadline_ms=N` | the input's bytes | the output's bytes, with the headers below |
 //!
+//! Calls with the same `key` get the same version, as long as its share does not shrink; with `peer` a call runs there or nowhere.
 //! A call may have an `Idempotency-Key`. Its answer says in [`VERSION_HEADER`] which version ran, in [`PEER_HEADER`] where, in
 //! [`RUN_HEADER`] for how many microseconds, and in [`TASK_HEADER`] as which task.
 

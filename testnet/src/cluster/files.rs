@@ -216,6 +216,7 @@ struct DaemonConfig<'a> {
     api: ApiSection,
     capacity: CapacitySection,
     placement: PlacementSection,
+    services: ServicesSection,
     streams: StreamsSection<'a>,
     telemetry: TelemetrySection<'a>,
     testnet: TestnetSection,
@@ -259,6 +260,11 @@ struct PlacementSection {
     price: f64,
     uplink: u64,
     weights: BTreeMap<&'static str, f64>,
+}
+
+#[derive(Serialize)]
+struct ServicesSection {
+    idle_s: f64,
 }
 
 #[derive(Serialize)]
@@ -315,6 +321,7 @@ impl<'a> DaemonConfig<'a> {
                     ("compute", plan.weights.compute),
                 ]),
             },
+            services: ServicesSection { idle_s: config.service_idle.as_secs_f64() },
             streams: StreamsSection { take_over: &config.take_over },
             telemetry: TelemetrySection { log: &config.log },
             testnet: TestnetSection {
