@@ -280,7 +280,25 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         (Message::Award(Box::new(several)), 277, "3d7af4f1"),
         (Message::Memo(Box::new(MemoWord::Recall(MemoKey([7; 32])))), 42, "5c08736d"),
         (Message::Memo(Box::new(MemoWord::Remember(MemoKey([7; 32]), known()))), 93, "ace292e6"),
+        (Message::Ping(Ping { services: u64::MAX, ..ping }), 45, "00000000"),
+        (services(ServicesWord::Index(vec![IndexEntry { name: name(), head: 1 << 40 }])), 0, "00000000"),
+        (services(ServicesWord::Here(vec![service()])), 0, "00000000"),
+        (services(ServicesWord::Warm(vec![WarmModule { module: BlobId([4; 32]), instances: 3 }])), 0, "00000000"),
     ]
+}
+
+fn services(word: ServicesWord) -> Message {
+    Message::Services(Box::new(word))
+}
+
+fn name() -> crate::service::ServiceName {
+    "ocr".parse().unwrap()
+}
+
+fn service() -> SignedService {
+    let mesh_key = SecretKey::from_bytes(&[1; 32]);
+    let record = crate::service::tests::rolled_out("ocr", 7);
+    SignedService::by_issuer(&record, &crate::certificate::Issuer::of(&mesh_key))
 }
 
 const CASE: Case = Case { task: TASK.task, term: 1 << 32 | 7 };

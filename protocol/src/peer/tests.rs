@@ -3,6 +3,7 @@
 mod blobs;
 mod residency;
 mod revoked;
+mod services;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,7 @@
 mod deployed;
 mod mesh;
 mod revoked;
+mod services;
 
 use self::mesh::{Mesh, ms, secs};
 use super::*;

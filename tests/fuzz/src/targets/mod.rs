@@ -6,6 +6,7 @@ mod certificates;
 mod frame;
 mod peer;
 mod records;
+mod services;
 mod specs;
 mod words;
 
@@ -37,6 +38,12 @@ pub const TARGETS: &[Target] = &[
         name: "peer-record",
         run: certificates::record,
         seeds: certificates::records,
+        allowance_bytes: DECODER_BYTES,
+    },
+    Target {
+        name: "service-record",
+        run: services::record,
+        seeds: services::records,
         allowance_bytes: DECODER_BYTES,
     },
     Target { name: "task-spec", run: specs::spec, seeds: specs::seeds, allowance_bytes: DECODER_BYTES },
