@@ -199,6 +199,7 @@ impl Membership {
             return;
         }
         let (now, me) = (lent.now, self.me.peer);
+        self.services_unread(peer);
         let known = self.known.get_or_insert_with(peer, || Neighbour::new(now, me, member.clone()));
         self.connected += usize::from(!core::mem::replace(&mut known.connected, true));
         self.fits.take();
@@ -212,7 +213,6 @@ impl Membership {
         known.address = address.clone();
         known.accusers.clear();
         lent.latency.reconnected(peer);
-        self.services_unread(peer);
         known.passed_on = false;
         known.parted = None;
         known.bequeathed = None;
