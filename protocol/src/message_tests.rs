@@ -280,10 +280,10 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         (Message::Award(Box::new(several)), 277, "3d7af4f1"),
         (Message::Memo(Box::new(MemoWord::Recall(MemoKey([7; 32])))), 42, "5c08736d"),
         (Message::Memo(Box::new(MemoWord::Remember(MemoKey([7; 32]), known()))), 93, "ace292e6"),
-        (Message::Ping(Ping { services: u64::MAX, ..ping }), 45, "00000000"),
-        (services(ServicesWord::Index(vec![IndexEntry { name: name(), head: 1 << 40 }])), 0, "00000000"),
-        (services(ServicesWord::Here(vec![service()])), 0, "00000000"),
-        (services(ServicesWord::Warm(vec![WarmModule { module: BlobId([4; 32]), instances: 3 }])), 0, "00000000"),
+        (Message::Ping(Ping { services: u64::MAX, ..ping }), 45, "fecae633"),
+        (services(ServicesWord::Index(vec![IndexEntry { name: name(), head: 1 << 40 }])), 27, "c358cb52"),
+        (services(ServicesWord::Here(vec![service()])), 478, "b44cffce"),
+        (services(ServicesWord::Warm(vec![WarmModule { module: BlobId([4; 32]), instances: 3 }])), 49, "fa1e1436"),
     ]
 }
 

@@ -138,7 +138,7 @@ fn service_commands_deploy_call_roll_out_take_back_and_remove() {
         let issuer = mesh.dir().display().to_string();
         let deploy = ["service", "deploy", "words"];
 
-        let shown = good(&shoal(&mesh, 1, &[&deploy[..], &[&words, "--data-dir", &issuer]].concat()).await);
+        let shown = good(&shoal(&mesh, 1, &[&deploy[..], &[words.as_str(), "--data-dir", issuer.as_str()]].concat()).await);
         assert!(shown.contains("service words   generation 1") && shown.contains("100%"), "{shown}");
         known(&mesh, &[0, 1, 2], "words", 1).await;
         for peer in 0..3 {
@@ -150,8 +150,8 @@ fn service_commands_deploy_call_roll_out_take_back_and_remove() {
         let said = String::from_utf8_lossy(&missing.stderr).into_owned();
         assert!(said.contains(codes::NO_SERVICE) && said.contains("did you mean words?"), "{said}");
 
-        let half = ["--share", "50%", "--note", "an echo", "--data-dir", &issuer];
-        good(&shoal(&mesh, 0, &[&deploy[..], &[&echo], &half].concat()).await);
+        let half = ["--share", "50%", "--note", "an echo", "--data-dir", issuer.as_str()];
+        good(&shoal(&mesh, 0, &[&deploy[..], &[echo.as_str()], &half].concat()).await);
         known(&mesh, &[0, 1, 2], "words", 2).await;
         let listed = good(&shoal(&mesh, 1, &["service", "ls"]).await);
         assert!(listed.contains("2 (50%)"), "{listed}");
@@ -165,7 +165,7 @@ fn service_commands_deploy_call_roll_out_take_back_and_remove() {
 
         // A member deploys what its certificate names, and nothing else.
         let member = mesh.peers()[2].data_dir.display().to_string();
-        good(&shoal(&mesh, 2, &["service", "deploy", "words-2", &words, "--data-dir", &member]).await);
+        good(&shoal(&mesh, 2, &["service", "deploy", "words-2", words.as_str(), "--data-dir", member.as_str()]).await);
         known(&mesh, &[0, 1, 2], "words-2", 1).await;
         let denied = shoal(&mesh, 2, &["service", "remove", "words", "--data-dir", &member]).await;
         assert_eq!(denied.status.code(), Some(77), "{denied:?}");

@@ -425,6 +425,7 @@ impl Membership {
     pub fn timer(&mut self, lent: &mut Lent<'_>) {
         self.pardon_if_late(lent.now);
         self.speak(lent);
+        self.ask_who_holds_others(lent);
         while let Some((at, peer)) = self.detector.next_due(lent.now) {
             let Some(known) = self.known.get_mut(&peer) else { continue };
             let votes = known.votes(lent.now);

@@ -44,6 +44,8 @@ pub struct Services {
     verifying: usize,
     /// Who was asked, and when.
     asked: BTreeMap<PeerId, Time>,
+    /// Neighbours that have said that they hold something else, and what, until they are asked.
+    others: BTreeMap<PeerId, u64>,
     /// Neighbours that read what is said of services.
     readers: BTreeSet<PeerId>,
 }
@@ -102,6 +104,7 @@ impl Membership {
     /// A new connection may be to another version of the software than the one before.
     pub(super) fn services_unread(&mut self, peer: PeerId) {
         self.services.readers.remove(&peer);
+        self.services.others.remove(&peer);
     }
 
     /// A neighbour says what it holds: where that is not what we hold, it is asked for what we lack.
@@ -110,14 +113,28 @@ impl Membership {
             return;
         }
         self.services.readers.insert(from);
-        if theirs == self.services.head {
+        self.services.others.insert(from, theirs);
+        self.ask_who_holds_others(lent);
+    }
+
+    /// Asks neighbours that were said to hold something else, as many as may be asked now; the others are asked in time. Each
+    /// word of a neighbour is asked after once: what both will always see differently costs no more than that.
+    pub(super) fn ask_who_holds_others(&mut self, lent: &mut Lent<'_>) {
+        if self.services.others.is_empty() {
             return;
         }
-        let now = lent.now;
-        let asked = &mut self.services.asked;
+        let (now, head) = (lent.now, self.services.head);
+        let Services { asked, others, .. } = &mut self.services;
         asked.retain(|_, at| now.since(*at) < ASKED_AGAIN_AFTER);
-        if asked.len() < ASKED_MAX && asked.insert(from, now).is_none() {
-            self.ask_for_services(lent, from);
+        others.retain(|_, theirs| *theirs != head);
+        let room = ASKED_MAX.saturating_sub(asked.len());
+        let next: Vec<PeerId> = others.keys().filter(|peer| !asked.contains_key(peer)).take(room).copied().collect();
+        for peer in next {
+            self.services.others.remove(&peer);
+            if self.is_connected(peer) {
+                self.services.asked.insert(peer, now);
+                self.ask_for_services(lent, peer);
+            }
         }
     }
 

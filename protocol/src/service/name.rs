@@ -6,7 +6,7 @@ use core::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// As long as a label of a domain name may be.
-pub const NAME_BYTES_MAX: usize = 63;
+const NAME_BYTES_MAX: usize = 63;
 
 /// The name of a service; one that exists is well-formed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

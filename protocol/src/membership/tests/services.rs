@@ -50,13 +50,13 @@ fn services_are_known_everywhere_in_a_few_round_trips_and_so_is_that_one_is_remo
         println!("seed {seed}: {took:?}");
         assert!(hand_in(&mut mesh, 11, signed(record("ocr", 2))));
         assert!(hand_in(&mut mesh, 7, signed(record("asr", 1))));
-        mesh.run_until(secs(2), "both known", |mesh| {
+        mesh.run_until(secs(4), "both known", |mesh| {
             (0..20).all(|at| generation(mesh, at, "ocr") == 2 && generation(mesh, at, "asr") == 1)
         });
         assert!(!hand_in(&mut mesh, 3, signed(record("ocr", 1))), "an earlier record replaces nothing");
 
         assert!(hand_in(&mut mesh, 0, signed(removed("ocr", 3))));
-        mesh.run_until(secs(2), "removed", |mesh| (0..20).all(|at| generation(mesh, at, "ocr") == 0));
+        mesh.run_until(secs(4), "removed", |mesh| (0..20).all(|at| generation(mesh, at, "ocr") == 0));
         mesh.run_for(secs(60));
         assert!((0..20).all(|at| generation(&mesh, at, "asr") == 1), "seed {seed}");
     }
