@@ -175,9 +175,24 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
     let several = Award { works_us: vec![9_000, 2_000], ..award.clone() };
     let mut marked = award.clone();
     marked.abridge(PEER);
-    let ping =
-        Ping { sequence: 1, incarnation: 2, coordinate: Some(coordinate()), load: None, revocations: 0, rules: 0, services: 0 };
-    let pong = Pong { sequence: 1, incarnation: 2, coordinate: None, load: Some(load()), revocations: 0, rules: 0, services: 0 };
+    let ping = Ping {
+        sequence: 1,
+        incarnation: 2,
+        coordinate: Some(coordinate()),
+        load: None,
+        revocations: 0,
+        rules: 0,
+        services: 0,
+    };
+    let pong = Pong {
+        sequence: 1,
+        incarnation: 2,
+        coordinate: None,
+        load: Some(load()),
+        revocations: 0,
+        rules: 0,
+        services: 0,
+    };
     let will = Will {
         turn: 1,
         of: 8,

@@ -138,7 +138,8 @@ fn service_commands_deploy_call_roll_out_take_back_and_remove() {
         let issuer = mesh.dir().display().to_string();
         let deploy = ["service", "deploy", "words"];
 
-        let shown = good(&shoal(&mesh, 1, &[&deploy[..], &[words.as_str(), "--data-dir", issuer.as_str()]].concat()).await);
+        let shown =
+            good(&shoal(&mesh, 1, &[&deploy[..], &[words.as_str(), "--data-dir", issuer.as_str()]].concat()).await);
         assert!(shown.contains("service words   generation 1") && shown.contains("100%"), "{shown}");
         known(&mesh, &[0, 1, 2], "words", 1).await;
         for peer in 0..3 {
@@ -291,7 +292,7 @@ fn service_outlives_the_peer_that_deployed_it() {
         until("held by two others", async || {
             let mut held = 0;
             for client in &others {
-                held += usize::from(client.blob_stat(module, false).await.unwrap().local);
+                held += usize::from(client.blob_stat(module, false).await.is_ok_and(|stat| stat.local));
             }
             held >= 2
         })
@@ -370,7 +371,8 @@ fn service_instances_are_kept_while_it_is_called_and_given_back_when_it_is_not()
         assert!(is_prepared().await);
 
         until("nothing is kept ready", async || {
-            let views = [client.service("words", false).await.unwrap(), neighbour.service("words", false).await.unwrap()];
+            let views =
+                [client.service("words", false).await.unwrap(), neighbour.service("words", false).await.unwrap()];
             views.iter().all(|view| ready(view).is_empty())
         })
         .await;

@@ -80,8 +80,9 @@ pub(super) async fn call(
     DefaultBodyLimit::max(CALL_BYTES_MAX).apply(&mut request);
     let body = Bytes::from_request(request, &()).await.map_err(|_| body::too_large(CALL_BYTES_MAX as u64))?;
     let idempotency_key = headers.get("idempotency-key").map(|key| key.to_str().map(str::to_owned));
-    let idempotency_key =
-        idempotency_key.transpose().map_err(|_| ApiError::bad_request("the Idempotency-Key is not text", "use ASCII"))?;
+    let idempotency_key = idempotency_key
+        .transpose()
+        .map_err(|_| ApiError::bad_request("the Idempotency-Key is not text", "use ASCII"))?;
     spec::check_key(idempotency_key.as_deref())?;
     let inputs = inputs(&api, &service, body).await?;
     let deadline = deadline_ms.map(Duration::from_millis);
@@ -148,7 +149,8 @@ fn failure(service: &ServiceName, version: u32, task: &str, report: &RunReport) 
     let (said, skipped) = (said.trim_end(), said.trim_end().chars().count().saturating_sub(SAID_CHARS_MAX));
     let end: String = said.chars().skip(skipped).collect();
     let detail = if end.is_empty() { problem.detail } else { end };
-    let hint = format!("see its versions with `shoal service show {service}`, and what it wrote with `shoal logs {task}`");
+    let hint =
+        format!("see its versions with `shoal service show {service}`, and what it wrote with `shoal logs {task}`");
     Some(ApiError::new(codes::CALL_FAILED, StatusCode::BAD_GATEWAY, title, hint).because(detail))
 }
 

@@ -20,7 +20,9 @@ use crate::id::PeerId;
 use crate::message::{Message, ServicesWord};
 use crate::output::{Event, Output};
 use crate::rng::some_of;
-use crate::service::{Held, INDEX_MAX, IndexEntry, RECORD_BYTES_MAX, Registry, ServiceName, SignedService, VerifiedService, digest};
+use crate::service::{
+    Held, INDEX_MAX, IndexEntry, RECORD_BYTES_MAX, Registry, ServiceName, SignedService, VerifiedService, digest,
+};
 use crate::time::Time;
 
 /// Neighbours that hear of a new record at once, as of a revocation.
@@ -154,7 +156,8 @@ impl Membership {
                 }
             }
             ServicesWord::Here(signed) => {
-                let is_news = |signed: &SignedService| signed.claim().is_some_and(|(name, head)| head > self.head_of(&name));
+                let is_news =
+                    |signed: &SignedService| signed.claim().is_some_and(|(name, head)| head > self.head_of(&name));
                 let news: Vec<SignedService> = signed.into_iter().take(INDEX_MAX).filter(is_news).collect();
                 if !news.is_empty() && self.services.verifying < VERIFYING_MAX {
                     self.services.verifying += 1;

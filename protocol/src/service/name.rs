@@ -14,7 +14,9 @@ pub struct ServiceName(Box<str>);
 
 /// A text is no name of a service.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no name of a service: use 1 to {NAME_BYTES_MAX} of a-z, 0-9 and `-`, which stands neither first nor last")]
+#[error(
+    "`{text}` is no name of a service: use 1 to {NAME_BYTES_MAX} of a-z, 0-9 and `-`, which stands neither first nor last"
+)]
 pub struct NameError {
     text: String,
 }

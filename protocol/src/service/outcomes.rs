@@ -105,7 +105,8 @@ impl Outcomes {
         }
         tally.times_us.push_back(u32::try_from(micros(took)).unwrap_or(u32::MAX));
         let coming = record.rollout.as_ref().map(|rollout| rollout.to);
-        let holds = coming == Some(version) && counted.held_back.is_none() && counted.is_failing(version, record.current);
+        let holds =
+            coming == Some(version) && counted.held_back.is_none() && counted.is_failing(version, record.current);
         if holds {
             counted.held_back = coming;
         }

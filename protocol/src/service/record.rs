@@ -209,8 +209,7 @@ impl ServiceRecord {
 impl ServiceVersion {
     /// The task that one call of it is.
     pub fn task(&self, name: &ServiceName, inputs: Vec<Payload>, user: Option<PeerId>) -> TaskSpec {
-        let variant =
-            Variant { name: String::new(), module: self.module, module_bytes: self.module_bytes, loss: 0.0 };
+        let variant = Variant { name: String::new(), module: self.module, module_bytes: self.module_bytes, loss: 0.0 };
         TaskSpec {
             variants: vec![variant],
             args: self.args.clone(),

@@ -96,9 +96,10 @@ mod tests {
     fn a_share_grows_by_the_date_alone() {
         let rollout = linear(1_000, 600);
 
-        assert_eq!([0, 1_000, 1_001, 1_300, 1_599, 1_600, u64::MAX].map(|at| rollout.permille(at)), [
-            0, 0, 1, 500, 998, 1_000, 1_000
-        ]);
+        assert_eq!(
+            [0, 1_000, 1_001, 1_300, 1_599, 1_600, u64::MAX].map(|at| rollout.permille(at)),
+            [0, 0, 1, 500, 998, 1_000, 1_000]
+        );
         assert_eq!(Rollout { to: 2, growth: Growth::Fixed { permille: 100 } }.permille(0), 100);
     }
 

@@ -117,7 +117,9 @@ impl SignedService {
                 let record: ServiceRecord = self.record.open(SERVICE, &key.0)?;
                 let member = chain.verify(mesh, *key, record.issued_unix_s)?;
                 if !may_deploy(&member.labels, &record.name) {
-                    return Err(CertificateError::NotAllowed { what: "no label `deploy` of its names the service" }.into());
+                    return Err(
+                        CertificateError::NotAllowed { what: "no label `deploy` of its names the service" }.into()
+                    );
                 }
                 (*key, chain.claimed_issuer()?, record)
             }

@@ -79,7 +79,8 @@ pub(super) fn with_step(
     let coming = held.rollout.as_ref().map(|rollout| rollout.to);
     let Some(to) = to.or(coming) else {
         let title = format!("no version of `{}` is coming in", held.name);
-        let fix = format!("deploy one with --share or --over, or name one: shoal service rollout {} --to N …", held.name);
+        let fix =
+            format!("deploy one with --share or --over, or name one: shoal service rollout {} --to N …", held.name);
         return Err(Failure::new(Exit::Usage, codes::BAD_SERVICE, title).fix(fix));
     };
     let permille = held.rollout.as_ref().filter(|it| it.to == to).map_or(0, |it| it.permille(now_unix_s));

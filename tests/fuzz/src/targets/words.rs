@@ -258,7 +258,10 @@ pub(super) fn message(source: &mut Source<'_>) -> Message {
         }),
         24 => Message::Memo(Box::new(memo(source))),
         26 => Message::Services(Box::new(ServicesWord::Warm(vec![
-            WarmModule { module: blob(source), instances: source.number() as u16 };
+            WarmModule {
+                module: blob(source),
+                instances: source.number() as u16
+            };
             usize::from(source.below(40))
         ]))),
         27 => {
