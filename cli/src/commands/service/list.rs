@@ -36,7 +36,7 @@ struct Services(Listing<ServiceView>);
 
 impl fmt::Display for Services {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = Table::new(["SERVICE", "VERSION", "COMING", "READY AT", "CALLS", "FAILED", "p50"]);
+        let mut table = Table::new(["SERVICE", "VERSION", "COMING", "PEERS READY", "CALLS", "FAILED", "p50"]);
         for view in &self.0.items {
             let coming = view.rollout.as_ref().map(|rollout| format!("{} ({})", rollout.to, percent(rollout.share)));
             let of = |count: fn(&shoal_protocol::api::services::VersionView) -> u64| -> u64 {
@@ -49,7 +49,7 @@ impl fmt::Display for Services {
                 Cell::from(view.name.as_str()),
                 Cell::from(view.current.to_string()),
                 Cell::from(coming.unwrap_or_else(|| "-".to_owned())),
-                Cell::from(format!("{} peers", peers.len())),
+                Cell::from(peers.len().to_string()),
                 Cell::from(of(|version| version.calls).to_string()),
                 Cell::from(of(|version| version.failures).to_string()),
                 Cell::from(p50.unwrap_or_else(|| "-".to_owned())),
