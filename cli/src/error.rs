@@ -202,15 +202,22 @@ impl From<Problem> for Failure {
             | codes::NO_INVITATION
             | codes::BAD_POLICY
             | codes::POLICY_OLD
+            | codes::NO_SERVICE
+            | codes::SERVICE_OLD
+            | codes::BAD_SERVICE
+            | codes::TOO_MANY_SERVICES
             | codes::AMBIGUOUS
             | codes::IN_USE
             | codes::NO_DATASET
             | codes::DECLARED_OTHERWISE
             | codes::BAD_RELEASE
             | codes::TOO_LARGE => Exit::Usage,
-            codes::DENIED | codes::POLICY_DENIED | codes::NO_ISSUER | codes::TICKET | codes::BUDGET_SPENT => {
-                Exit::Denied
-            }
+            codes::DENIED
+            | codes::POLICY_DENIED
+            | codes::SERVICE_DENIED
+            | codes::NO_ISSUER
+            | codes::TICKET
+            | codes::BUDGET_SPENT => Exit::Denied,
             codes::CLOCK => Exit::BadConfiguration,
             codes::NO_CANDIDATE
             | codes::ALL_DECLINED
@@ -220,7 +227,9 @@ impl From<Problem> for Failure {
             | codes::ATTEMPTS_EXHAUSTED => Exit::NoCapacity,
             codes::CANCELLED => Exit::Interrupted,
             codes::INTERNAL | codes::STORE | codes::NO_INVITER => Exit::Unreachable,
-            codes::INVALID_MODULE | codes::TASK_FAILED | codes::TRAPPED | codes::LIMIT_HIT => Exit::TaskFailed,
+            codes::INVALID_MODULE | codes::TASK_FAILED | codes::CALL_FAILED | codes::TRAPPED | codes::LIMIT_HIT => {
+                Exit::TaskFailed
+            }
             _ if problem.retryable => Exit::NoCapacity,
             _ => Exit::TaskFailed,
         };

@@ -213,8 +213,15 @@ impl World {
             Output::Send { to, message: Message::Ping(ping) } => {
                 self.sequence += 1;
                 let load = Some(digest(self.sequence, &mut self.rng));
-                let pong =
-                    Pong { sequence: ping.sequence, incarnation: 0, coordinate: None, load, revocations: 0, rules: 0 };
+                let pong = Pong {
+                    sequence: ping.sequence,
+                    incarnation: 0,
+                    coordinate: None,
+                    load,
+                    revocations: 0,
+                    rules: 0,
+                    services: 0,
+                };
                 self.now += Duration::from_micros(self.rng.random_range(200..2_000));
                 self.tell(Input::Received { from: to, message: Message::Pong(pong) });
             }

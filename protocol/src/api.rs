@@ -38,6 +38,7 @@
 //! | `POST /v1/pipelines`, `GET /v1/pipelines`, … | | see [`PipelineRequest`] and the table in `api/pipelines.rs` |
 //! | `POST /v1/privacy/releases`, `GET /v1/privacy/datasets`, … | | see [`ReleaseRequest`] and the table in `api/privacy.rs` |
 //! | `POST /v1/policy/check` | [`PolicyCheckRequest`] | [`PolicyCheck`]; see `api/labels.rs`, also for labels of blobs |
+//! | `POST /v1/services`, `POST /v1/services/{name}/call`, … | | see the table in `api/services.rs` |
 //! | `POST /v1/streams`, `GET /v1/streams`, … | | see [`StreamRequest`] and the table in `api/streams.rs` |
 //! | `POST /v1/shutdown` | | |
 //!
@@ -50,6 +51,7 @@ mod labels;
 mod pipelines;
 pub mod policy;
 mod privacy;
+pub mod services;
 mod streams;
 
 use std::collections::BTreeMap;
@@ -224,6 +226,18 @@ pub mod codes {
     pub const POLICY_OLD: &str = "SH0432";
     /// The business rules cannot be meant as they are written.
     pub const BAD_POLICY: &str = "SH0433";
+    /// No such service.
+    pub const NO_SERVICE: &str = "SH0460";
+    /// The record of a service is not believed.
+    pub const SERVICE_DENIED: &str = "SH0461";
+    /// The record of a service is older than the one in force.
+    pub const SERVICE_OLD: &str = "SH0462";
+    /// The record of a service cannot be meant, or its name is none.
+    pub const BAD_SERVICE: &str = "SH0463";
+    /// The module of a service failed a call.
+    pub const CALL_FAILED: &str = "SH0464";
+    /// As many services are deployed as there may be.
+    pub const TOO_MANY_SERVICES: &str = "SH0465";
 }
 
 /// This peer and its mesh.

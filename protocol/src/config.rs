@@ -150,8 +150,18 @@ pub struct PeerConfig {
     pub host_cores: f64,
     /// Whether every part of the sandbox is in force here; where it is not, restricted tasks are declined.
     pub sandboxed: bool,
+    /// A service that is not called for so long is not kept ready any more.
+    #[serde(default = "service_idle", with = "duration_us")]
+    pub service_idle: Duration,
     /// Timing of failure detection.
     pub detector: DetectorConfig,
+}
+
+/// A service that is not called for so long is not kept ready, where nobody says otherwise.
+pub const SERVICE_IDLE_DEFAULT: Duration = Duration::from_secs(300);
+
+fn service_idle() -> Duration {
+    SERVICE_IDLE_DEFAULT
 }
 
 impl Default for PeerConfig {
@@ -167,6 +177,7 @@ impl Default for PeerConfig {
             lambda: 1.0,
             host_cores: 1.0,
             sandboxed: true,
+            service_idle: SERVICE_IDLE_DEFAULT,
             detector: DetectorConfig::default(),
         }
     }

@@ -14,6 +14,7 @@ use crate::pipeline::PipelineSubmission;
 use crate::pipeline::spec::PipelineId;
 use crate::privacy::Refused;
 use crate::rules::VerifiedRules;
+use crate::service::{ServiceName, VerifiedService};
 use crate::store::Ticket;
 use crate::task::durable::Keeping;
 use crate::task::receipt::SignedReceipt;
@@ -103,6 +104,17 @@ pub enum Input {
         /// How it is kept. Where that is more than in memory, [`crate::Output::Acknowledged`] or a refusal by
         /// [`crate::Output::Finish`] follows.
         keeping: Keeping,
+    },
+    /// A user of this peer calls a service: a task whose version [`crate::Peer::call`] has chosen.
+    Called {
+        /// Its id, by [`TaskId::derive`].
+        task: TaskId,
+        /// Which service.
+        service: ServiceName,
+        /// Which version of it.
+        version: u32,
+        /// What to run; the driver has called [`TaskSpec::check`].
+        spec: TaskSpec,
     },
     /// A user no longer wants a task.
     Cancelled(TaskId),
@@ -221,6 +233,22 @@ pub enum Input {
     RulesVerified(Option<Box<VerifiedRules>>),
     /// Business rules from disk, or from a user of this peer, that have been verified and are on disk.
     RulesDeployed(Box<VerifiedRules>),
+    /// The verdict on records of services that a neighbour sent ([`crate::Output::VerifyServices`]); what is given is on disk.
+    ServicesVerified(Vec<VerifiedService>),
+    /// Records of services that have been verified and are on disk.
+    ServicesDeployed {
+        /// The records.
+        records: Vec<VerifiedService>,
+        /// A user here has handed them in just now: their modules are held here until others have fetched them.
+        by_user: bool,
+    },
+    /// The module an [`crate::Output::KeepModule`] asked for is in the local store, or cannot be had now.
+    ModuleKept {
+        /// Which.
+        module: BlobId,
+        /// Nothing, or why not.
+        result: Result<(), String>,
+    },
     /// The date, in seconds since 1970: some rules hold at some hours. Told now and then; the peer's clock goes on from there.
     DateTold {
         /// Since 1970.

@@ -28,6 +28,7 @@ pub mod residency;
 pub mod rng;
 pub mod rules;
 pub mod sabotage;
+pub mod service;
 pub mod store;
 pub mod stream;
 pub mod task;

@@ -23,6 +23,7 @@ use crate::load::AHEAD;
 use crate::pipeline::memo::MemoWord;
 use crate::residency::Labels;
 use crate::rules::SignedRules;
+use crate::service::{IndexEntry, SignedService};
 use crate::task::TaskState;
 use crate::task::durable::{Counsel, Found};
 use crate::task::receipt::SignedReceipt;
@@ -195,6 +196,9 @@ pub enum Message {
     /// About business rules.
     #[serde(rename = "bu")]
     Rules(Box<RulesWord>),
+    /// About services.
+    #[serde(rename = "sv")]
+    Services(Box<ServicesWord>),
 }
 
 impl Message {
@@ -248,6 +252,7 @@ impl Message {
             | Self::Hold(_)
             | Self::Revocations(_)
             | Self::Rules(_)
+            | Self::Services(_)
             | Self::Leaving => None,
         }
     }
@@ -286,6 +291,7 @@ impl Message {
             | Self::Hold(_)
             | Self::Revocations(_)
             | Self::Rules(_)
+            | Self::Services(_)
             | Self::Leaving => None,
         }
     }
@@ -332,6 +338,7 @@ impl Message {
             Self::Revocations(_) => "revocations",
             Self::Leaving => "leaving",
             Self::Rules(_) => "rules",
+            Self::Services(_) => "services",
         }
     }
 }
@@ -411,6 +418,9 @@ pub struct Ping {
     /// Which business rules the sender holds, as one number that grows with their version; 0 is none.
     #[serde(rename = "u", default, skip_serializing_if = "is_zero")]
     pub rules: u64,
+    /// Which services the sender knows, as one number; 0 is none.
+    #[serde(rename = "w", default, skip_serializing_if = "is_zero")]
+    pub services: u64,
 }
 
 /// The answer to a [`Ping`].
@@ -434,6 +444,9 @@ pub struct Pong {
     /// Which business rules the sender holds, as one number that grows with their version; 0 is none.
     #[serde(rename = "u", default, skip_serializing_if = "is_zero")]
     pub rules: u64,
+    /// Which services the sender knows, as one number; 0 is none.
+    #[serde(rename = "w", default, skip_serializing_if = "is_zero")]
+    pub services: u64,
 }
 
 /// An indirect probe (SWIM, Das et al. 2002).
@@ -895,6 +908,31 @@ pub enum RulesWord {
     /// This is it.
     #[serde(rename = "h")]
     Here(SignedRules),
+}
+
+/// What is said of services; to those only who say in their pings that they read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ServicesWord {
+    /// This is what I hold; send me what of it is older than yours, or missing.
+    #[serde(rename = "i")]
+    Index(Vec<IndexEntry>),
+    /// That is this.
+    #[serde(rename = "h")]
+    Here(Vec<SignedService>),
+    /// These modules are ready to be called at my place, and no others of services; at most [`crate::service::WARM_MAX`].
+    #[serde(rename = "w")]
+    Warm(Vec<WarmModule>),
+}
+
+/// A module of a service that is ready to be called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WarmModule {
+    /// Which.
+    #[serde(rename = "m")]
+    pub module: BlobId,
+    /// How many instances are kept.
+    #[serde(rename = "n")]
+    pub instances: u16,
 }
 
 #[cfg(test)]

@@ -175,9 +175,24 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
     let several = Award { works_us: vec![9_000, 2_000], ..award.clone() };
     let mut marked = award.clone();
     marked.abridge(PEER);
-    let ping =
-        Ping { sequence: 1, incarnation: 2, coordinate: Some(coordinate()), load: None, revocations: 0, rules: 0 };
-    let pong = Pong { sequence: 1, incarnation: 2, coordinate: None, load: Some(load()), revocations: 0, rules: 0 };
+    let ping = Ping {
+        sequence: 1,
+        incarnation: 2,
+        coordinate: Some(coordinate()),
+        load: None,
+        revocations: 0,
+        rules: 0,
+        services: 0,
+    };
+    let pong = Pong {
+        sequence: 1,
+        incarnation: 2,
+        coordinate: None,
+        load: Some(load()),
+        revocations: 0,
+        rules: 0,
+        services: 0,
+    };
     let will = Will {
         turn: 1,
         of: 8,
@@ -280,7 +295,25 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         (Message::Award(Box::new(several)), 277, "3d7af4f1"),
         (Message::Memo(Box::new(MemoWord::Recall(MemoKey([7; 32])))), 42, "5c08736d"),
         (Message::Memo(Box::new(MemoWord::Remember(MemoKey([7; 32]), known()))), 93, "ace292e6"),
+        (Message::Ping(Ping { services: u64::MAX, ..ping }), 45, "fecae633"),
+        (services(ServicesWord::Index(vec![IndexEntry { name: name(), head: 1 << 40 }])), 27, "c358cb52"),
+        (services(ServicesWord::Here(vec![service()])), 478, "b44cffce"),
+        (services(ServicesWord::Warm(vec![WarmModule { module: BlobId([4; 32]), instances: 3 }])), 49, "fa1e1436"),
     ]
+}
+
+fn services(word: ServicesWord) -> Message {
+    Message::Services(Box::new(word))
+}
+
+fn name() -> crate::service::ServiceName {
+    "ocr".parse().unwrap()
+}
+
+fn service() -> SignedService {
+    let mesh_key = SecretKey::from_bytes(&[1; 32]);
+    let record = crate::service::tests::rolled_out("ocr", 7);
+    SignedService::by_issuer(&record, &crate::certificate::Issuer::of(&mesh_key))
 }
 
 const CASE: Case = Case { task: TASK.task, term: 1 << 32 | 7 };

@@ -14,6 +14,7 @@ use crate::pipeline::spec::PipelineId;
 use crate::privacy::Export;
 use crate::residency::Labels;
 use crate::rules::SignedRules;
+use crate::service::SignedService;
 use crate::store::{Change, Ticket};
 use crate::task::TaskState;
 use crate::task::durable::Found;
@@ -57,6 +58,29 @@ pub enum Output {
         from: PeerId,
         /// The rules.
         signed: Box<SignedRules>,
+    },
+    /// Check the signatures of services' records that a neighbour sent and put them on disk, but for those of which later ones
+    /// are there; answered by `ServicesVerified`, whatever comes of it.
+    VerifyServices {
+        /// Who sent them.
+        from: PeerId,
+        /// The records.
+        signed: Vec<SignedService>,
+    },
+    /// Bring the module of a service into the local store, keep it there, and so many instances ready to be called once it is
+    /// prepared; instead of what was ordered of it before. Answered by `ModuleKept`.
+    KeepModule {
+        /// Which.
+        module: BlobId,
+        /// Its size.
+        bytes: u64,
+        /// How many instances; none where it is only held for others.
+        instances: u16,
+    },
+    /// The module of a service is not needed here any more: its memory is given back.
+    ReleaseModule {
+        /// Which.
+        module: BlobId,
     },
     /// Bring these blobs into the local store; answered by `Fetched`.
     Fetch {
@@ -412,6 +436,26 @@ pub enum Event {
         /// Which.
         version: u64,
     },
+    /// Another record of a service is in force.
+    ServiceDeployed {
+        /// Which service.
+        name: String,
+        /// Which record.
+        generation: u64,
+        /// Whether it is there no more.
+        removed: bool,
+    },
+    /// A version that came in fails here and is not called any more, until something else is deployed.
+    ServiceHeldBack {
+        /// Of which service.
+        name: String,
+        /// Its number.
+        version: u32,
+        /// Calls of it that failed here.
+        failures: u64,
+        /// Calls of it here.
+        calls: u64,
+    },
     /// A signer of revocations has signed two lists of one version, or one that does not follow on the one before: two
     /// people revoked at once, or the key is in other hands.
     RevocationsForked {
@@ -517,6 +561,14 @@ impl Outbox {
     pub(crate) fn sent_mut(&mut self) -> impl Iterator<Item = (PeerId, &mut Message)> {
         self.orders.iter_mut().filter_map(|order| match order {
             Output::Send { to, message } => Some((*to, message)),
+            _ => None,
+        })
+    }
+
+    /// Ends that are about to be handed over.
+    pub(crate) fn finished(&self) -> impl Iterator<Item = (TaskId, &Result<TaskResult, TaskError>)> {
+        self.orders.iter().filter_map(|order| match order {
+            Output::Finish { task, result } => Some((*task, result)),
             _ => None,
         })
     }

@@ -6,6 +6,7 @@
 //!               ├─ loads ─────── how busy they say they are
 //!               ├─ pipelines ─── which stages of users' pipelines come next
 //!               ├─ requester ─── where the tasks of users here run
+//!               ├─ desk ──────── which services there are, and what is kept ready for them
 //!               └─ executing ─── what runs here
 //! ```
 //!
@@ -49,6 +50,7 @@ mod publish;
 mod pull;
 mod ruling;
 mod seek;
+mod services;
 mod views;
 
 pub use self::holdings::Holding;
@@ -83,6 +85,7 @@ pub struct Peer {
     seeking: seek::Seeking,
     flow: Flow,
     calendar: ruling::Calendar,
+    desk: services::Desk,
     /// Attempts that other peers hold for us.
     given: BTreeMap<PeerId, BTreeSet<TaskRef>>,
     /// When the tasks that still run are given up, once a shutdown was asked for.
@@ -116,6 +119,7 @@ impl Peer {
             seeking: seek::Seeking::default(),
             flow: Flow::default(),
             calendar: ruling::Calendar::default(),
+            desk: services::Desk::new(&config),
             given: BTreeMap::new(),
             leaving_by: None,
             left: false,
@@ -175,7 +179,7 @@ impl Peer {
         let tasks = [self.requester.next_deadline(), self.executing.next_deadline(), self.pipelines.next_deadline()];
         let negotiation = tasks.into_iter().chain([self.leaving_by]);
         let questions = [self.pings.next_deadline(), self.seeking.next_deadline(), self.wants.next_deadline()];
-        let upkeep = questions.into_iter().chain([self.publisher.next_deadline()]);
+        let upkeep = questions.into_iter().chain([self.publisher.next_deadline(), self.desk.next_deadline()]);
         let at = |time: Option<Time>, wake: Wake| time.map(|time| (time, wake));
         let negotiation = at(negotiation.flatten().min(), Wake::Negotiation);
         [negotiation, at(upkeep.flatten().min(), Wake::Upkeep)].into_iter().flatten().min()
@@ -246,6 +250,7 @@ impl Peer {
                 let submission = Submission { name, spec, keeping, ahead: Ahead::new() };
                 self.with_requester(now, |r, around, out| r.submit(now, task, submission, around, out));
             }
+            Input::Called { task, service, version, spec } => self.called(now, task, (service, version), spec),
             Input::Cancelled(task) => self.requester.cancel(task, &mut self.outbox),
             Input::PipelineSubmitted { pipeline, given } => self.pipeline_submitted(now, pipeline, *given),
             Input::PipelineCancelled(pipeline) => {
@@ -274,8 +279,13 @@ impl Peer {
                 self.pings.requested(now, peer, sequence, ticket, &mut self.outbox);
             }
             Input::Fetched { attempt, result } => self.fetched(now, attempt, result),
-            Input::Prepared { module, result } => self.executing.prepared(now, module, result, &mut self.outbox),
-            Input::Finished { attempt, report } => self.executing.finished(now, attempt, report, &mut self.outbox),
+            Input::Prepared { module, result } => self.prepared(now, module, result),
+            Input::Finished { attempt, report } => {
+                if let Some(module) = self.executing.module_of(attempt) {
+                    self.took_for_service(module, &report.ending, report.run);
+                }
+                self.executing.finished(now, attempt, report, &mut self.outbox);
+            }
             Input::Signed { attempt, receipt } => self.executing.signed(attempt, receipt, &mut self.outbox),
             Input::BlobSought { blob, ticket } => {
                 let others = self.membership.alive_neighbours().map(|neighbour| neighbour.member.peer);
@@ -297,6 +307,12 @@ impl Peer {
                 verified.into_iter().for_each(|verified| self.deploy(now, *verified));
             }
             Input::RulesDeployed(verified) => self.deploy(now, *verified),
+            Input::ServicesVerified(records) => {
+                self.membership.services_judged();
+                self.deploy_services(now, records, false);
+            }
+            Input::ServicesDeployed { records, by_user } => self.deploy_services(now, records, by_user),
+            Input::ModuleKept { module, result } => self.module_kept(now, module, result),
             Input::DateTold { unix_s } => self.calendar.told(now, unix_s),
             Input::Served { to, blob, bytes } => self.served(now, to, blob, bytes),
             Input::PathMeasured { peer, sample } => self.latency.path_measured(now, peer, &sample),
@@ -325,6 +341,7 @@ impl Peer {
             Message::Records(records) => self.with_membership(now, |m, lent| m.records(lent, from, records)),
             Message::Revocations(signed) => self.with_membership(now, |m, lent| m.revocations_told(lent, *signed)),
             Message::Rules(word) => self.with_membership(now, |m, lent| m.rules_word(lent, from, *word)),
+            Message::Services(word) => self.services_word(now, from, *word),
             Message::Leaving => self.with_membership(now, |m, lent| m.left(lent, from)),
             Message::Load(load) => self.loaded(now, from, load),
             Message::Pull(load) => {
@@ -336,6 +353,9 @@ impl Peer {
                 award.expand(from, |short| self.membership.by_short(short).map(|known| known.member.peer));
                 if from != self.me.peer {
                     self.publisher.customer(now, from);
+                }
+                if let Some(variant) = award.spec.variants.get(usize::from(award.variant)) {
+                    self.ran_for_service(now, variant.module);
                 }
                 self.with_executing(now, |e, around, out| e.handle_award(now, from, *award, around, out));
             }
@@ -395,6 +415,7 @@ impl Peer {
     fn connected(&mut self, now: Time, member: Member, address: Option<String>) {
         let peer = member.peer;
         self.with_membership(now, |m, lent| m.connected(lent, member, address));
+        self.desk.connected(peer);
         self.executing.home_back(peer, &mut self.outbox);
         self.with_requester(now, |r, around, out| r.peer_back(now, peer, around, out));
     }
@@ -471,6 +492,8 @@ impl Peer {
             self.word(now, peer, kept);
         }
         self.count_flow(now);
+        self.count_calls();
+        self.look_after_services(now);
         for (to, attempt, run, rtt) in self.executing.take_passed() {
             self.loads.assigned(now, to, attempt, run, rtt);
         }
@@ -544,6 +567,7 @@ impl Peer {
         self.loads.forget(peer);
         self.estimates.peer_lost(peer);
         self.holders.peer_lost(peer);
+        self.desk.peer_lost(peer);
         self.executing.home_lost(now, peer);
         self.with_requester(now, |r, around, out| r.peer_lost(now, peer, around, out));
     }

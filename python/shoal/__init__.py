@@ -21,6 +21,7 @@ from .errors import (
     BadInput,
     BadPipeline,
     BadRequest,
+    CallFailed,
     Cancelled,
     ConnectionBroke,
     DeadlinePassed,
@@ -35,6 +36,7 @@ from .errors import (
     NoSuchModule,
     NoSuchPeer,
     NoSuchPipeline,
+    NoSuchService,
     NoSuchTask,
     NotFound,
     Overloaded,
@@ -55,7 +57,7 @@ from .errors import (
 )
 from .events import AsyncEvents, Events
 from .mesh import Mesh
-from .results import Result, View, total
+from .results import Called, Result, View, total
 
 __version__ = "0.1.0"
 
@@ -72,6 +74,8 @@ __all__ = [
     "BadPipeline",
     "BadRequest",
     "Blob",
+    "CallFailed",
+    "Called",
     "Cancelled",
     "Client",
     "ConnectionBroke",
@@ -89,6 +93,7 @@ __all__ = [
     "NoSuchModule",
     "NoSuchPeer",
     "NoSuchPipeline",
+    "NoSuchService",
     "NoSuchTask",
     "NotFound",
     "Options",

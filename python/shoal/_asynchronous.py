@@ -85,7 +85,7 @@ class Asynchronous:
             self._idle.append(connection)
         else:
             connection[1].close()
-        return Answer(reader.status, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        return Answer(reader.status, pieces[0] if len(pieces) == 1 else b"".join(pieces), reader.headers)
 
     async def stream(self, request: Request) -> "AsyncStream":
         """Asks, and gives the answer's body piece by piece."""
@@ -179,11 +179,11 @@ class AsyncStream:
 async def _send(writer: asyncio.StreamWriter, request: Request) -> None:
     if isinstance(request.body, bytes):
         length = len(request.body) if request.body else None
-        writer.write(_http.head(request.method, request.path, length, request.content_type) + request.body)
+        writer.write(_http.head(request.method, request.path, length, request.content_type, request.headers) + request.body)
         await writer.drain()
         return
     left = request.length or 0
-    writer.write(_http.head(request.method, request.path, left, request.content_type))
+    writer.write(_http.head(request.method, request.path, left, request.content_type, request.headers))
     while left:
         piece = request.body.read(min(left, PIECE_BYTES))
         if not piece:

@@ -84,7 +84,7 @@ class Blocking:
             connection.close()
             raise _told(error, request) from error
         self._keep(connection, reader)
-        return Answer(reader.status, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        return Answer(reader.status, pieces[0] if len(pieces) == 1 else b"".join(pieces), reader.headers)
 
     def stream(self, request: Request) -> "Stream":
         """Asks, and gives the answer's body piece by piece."""
@@ -228,13 +228,13 @@ def _send(connection: socket.socket, request: Request, deadline: Optional[float]
     _limit(connection, deadline)
     if isinstance(request.body, bytes):
         length = len(request.body) if request.body else None
-        head = _http.head(request.method, request.path, length, request.content_type)
+        head = _http.head(request.method, request.path, length, request.content_type, request.headers)
         connection.sendall(head + request.body if len(request.body) < PIECE_BYTES else head)
         if len(request.body) >= PIECE_BYTES:
             connection.sendall(request.body)
         return
     left = request.length or 0
-    connection.sendall(_http.head(request.method, request.path, left, request.content_type))
+    connection.sendall(_http.head(request.method, request.path, left, request.content_type, request.headers))
     while left:
         piece = request.body.read(min(left, PIECE_BYTES))
         if not piece:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Callable, Generator, Iterable, Optional, TypeVar, Union
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any, Callable, Generator, Iterable, Mapping, Optional, TypeVar, Union
 
 if TYPE_CHECKING:
     from typing_extensions import ParamSpec
@@ -38,6 +38,8 @@ class Request:
     timeout: Optional[float] = REQUEST_TIMEOUT
     #: Where the body of a good answer goes instead of into memory.
     sink: Optional[IO[bytes]] = None
+    #: Headers beside those that every request has.
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Answer:
 
     status: int
     body: bytes
+    #: By their names in small letters.
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ a body with a length or in chunks.
 
 from __future__ import annotations
 
-from typing import Dict, List, Optional
+from types import MappingProxyType
+from typing import Dict, List, Mapping, Optional
 
 from .errors import WrongVersion
 
@@ -14,9 +15,12 @@ from .errors import WrongVersion
 HEAD_BYTES_MAX = 64 * 1024
 
 
-def head(method: str, path: str, length: Optional[int], content_type: str) -> bytes:
+def head(
+    method: str, path: str, length: Optional[int], content_type: str, headers: Mapping[str, str] = MappingProxyType({})
+) -> bytes:
     """The head of a request; no length for one without a body."""
     lines = [f"{method} {path} HTTP/1.1\r\nhost: shoald\r\n"]
+    lines.extend(f"{name}: {value}\r\n" for name, value in headers.items())
     if length is not None:
         lines.append(f"content-type: {content_type}\r\ncontent-length: {length}\r\n")
     elif method == "POST":

@@ -17,7 +17,7 @@ from ._modules import Module, ModuleLike
 from ._patience import Patience
 from ._pipelines import Stage
 from ._requests import Blob, InputLike, Inputs, Options
-from .results import Result, View, result_of
+from .results import Called, Result, View, called_of, result_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -338,6 +338,54 @@ class Methods:
         if data is not None:
             document["data"] = [{"blob": data.id} if isinstance(data, Blob) else {"text": data}]
         return (yield from self._post("/v1/privacy/releases", document, [], RELEASE_TIMEOUT))
+
+    # Services.
+
+    @exchange
+    def call(
+        self,
+        service: str,
+        input: Optional[InputLike] = None,
+        *,
+        key: Optional[str] = None,
+        peer: Optional[str] = None,
+        deadline: Optional[float] = None,
+        idempotency_key: Optional[str] = None,
+    ) -> Flow[Called]:
+        """Calls a service by its name, and returns what it answered: one request.
+
+        ``input`` is text, bytes, a ``pathlib.Path`` (its contents) or a file opened with ``rb``. Calls with the same ``key`` get
+        the same version of it, as long as the share of that does not shrink. With ``peer`` it is called there only. With the
+        same ``idempotency_key`` the same call is answered again, and not made again. ``deadline`` is in seconds.
+
+        A call that its module fails raises :class:`shoal.CallFailed`.
+
+        >>> client.call("wordcount", "to be or not to be").text
+        """
+        data = b"" if input is None else _requests.data_of(input, "input")
+        asked = {"key": key, "peer": peer, "deadline_ms": _requests.millis("deadline", deadline)}
+        query = urllib.parse.urlencode({name: value for name, value in asked.items() if value is not None})
+        path = f"/v1/services/{_quoted(service)}/call" + (f"?{query}" if query else "")
+        headers = {} if idempotency_key is None else {"idempotency-key": _header(idempotency_key)}
+        request = Request(
+            "POST", path, data, content_type="application/octet-stream", timeout=None, headers=headers
+        )
+        answer = yield from self._send(request)
+        return called_of(answer.body, answer.headers)
+
+    @exchange
+    def services(self) -> Flow[List[View]]:
+        """The services of the mesh, as this peer knows them: ``name``, ``current``, ``versions``, ``warm``.
+
+        >>> [(service.name, service.current) for service in client.services()]
+        [('wordcount', 2)]
+        """
+        return (yield from self._list("/v1/services"))
+
+    @exchange
+    def service(self, name: str) -> Flow[View]:
+        """One of them: its versions with their shares, calls, failures and times from here, and where it is ready."""
+        return (yield from self._get(f"/v1/services/{_quoted(name)}"))
 
     # Streams.
 
@@ -732,6 +780,12 @@ def _refusal(answer: Answer) -> errors.ShoalError:
         hint="what answers at this socket is no shoald, or not one of this version",
         status=answer.status,
     )
+
+
+def _header(text: str) -> str:
+    if not text.isascii() or not text.isprintable():
+        raise errors.BadInput(f"a key of {text!r}", hint="use letters, digits and signs of ASCII")
+    return text
 
 
 def _quoted(text: str) -> str:

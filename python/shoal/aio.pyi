@@ -11,7 +11,7 @@ from ._modules import ModuleLike
 from ._pipelines import Stage
 from ._requests import Blob, InputLike, Inputs, Options
 from .events import AsyncEvents
-from .results import Result, View
+from .results import Called, Result, View
 
 class AsyncTask(TaskMethods):
     async def show(self) -> View: ...  # type: ignore[override]
@@ -54,6 +54,9 @@ class AsyncClient(Methods):
     async def declare(self, declaration: Mapping[str, Any]) -> View: ...  # type: ignore[override]
     async def datasets(self) -> List[View]: ...  # type: ignore[override]
     async def release(self, dataset: str, query: str, *, epsilon: Optional[float]=None, rho: Optional[float]=None, data: Union[Blob, str, None]=None) -> View: ...  # type: ignore[override]
+    async def call(self, service: str, input: Optional[InputLike]=None, *, key: Optional[str]=None, peer: Optional[str]=None, deadline: Optional[float]=None, idempotency_key: Optional[str]=None) -> Called: ...  # type: ignore[override]
+    async def services(self) -> List[View]: ...  # type: ignore[override]
+    async def service(self, name: str) -> View: ...  # type: ignore[override]
     async def streams(self) -> List[View]: ...  # type: ignore[override]
     async def stream(self, name: str) -> View: ...  # type: ignore[override]
     async def feed(self, stream: str, lines: Iterable[str], *, feed: str, start: int=0) -> int: ...  # type: ignore[override]

@@ -155,6 +155,14 @@ class NoSuchPipeline(NotFound):
     """No such pipeline."""
 
 
+class NoSuchService(NotFound):
+    """No service of that name is deployed, as far as this peer has heard."""
+
+
+class CallFailed(Problem):
+    """The module of a service failed the call; ``detail`` is the end of what it wrote to standard error."""
+
+
 class Ambiguous(Problem):
     """A prefix fits several."""
 
@@ -258,6 +266,8 @@ BY_CODE: Mapping[str, Type[Problem]] = {
     "SH0422": LimitHit,
     "SH0429": Overloaded,
     "SH0430": RevocationsStale,
+    "SH0460": NoSuchService,
+    "SH0464": CallFailed,
     "SH0499": Cancelled,
     "SH0503": ShuttingDown,
     "SH0504": AttemptsExhausted,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Mapping, Optional
 
 from ._requests import Blob
 
@@ -83,6 +83,49 @@ class Result:
         import json
 
         return json.loads(self.output)
+
+
+@dataclass(frozen=True)
+class Called:
+    """What a service answered.
+
+    >>> called = client.call("wordcount", "one two two")
+    >>> called.text.splitlines()[0], called.version, called.peer
+    ('lines=0 words=3 bytes=11', 2, 'edge-1')
+    """
+
+    #: What it wrote.
+    output: bytes
+    #: Which version of it ran.
+    version: int
+    #: The name of the peer that ran it.
+    peer: str
+    #: Seconds that its module ran.
+    run_seconds: float
+    #: The task that the call was.
+    task: str
+
+    @property
+    def text(self) -> str:
+        """The output as text."""
+        return self.output.decode("utf-8")
+
+    def json(self) -> Any:
+        """The output read as JSON."""
+        import json
+
+        return json.loads(self.output)
+
+
+def called_of(output: bytes, headers: Mapping[str, str]) -> Called:
+    """What an answer of a service says, by its headers."""
+    return Called(
+        output=output,
+        version=int(headers.get("shoal-version", 0)),
+        peer=headers.get("shoal-peer", ""),
+        run_seconds=int(headers.get("shoal-run-us", 0)) / 1e6,
+        task=headers.get("shoal-task", ""),
+    )
 
 
 def result_of(view: View, output: bytes) -> Result:

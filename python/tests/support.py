@@ -19,7 +19,7 @@ sys.path.insert(0, str(PYTHON))
 #: Longer than anything here may take, on a machine that is busy with other things; seconds.
 LONG = 60.0
 
-#: Status and body; a body is bytes or what becomes JSON. ``None`` closes the connection without an answer.
+#: Status, body, and perhaps headers; a body is bytes or what becomes JSON. ``None`` closes the connection without an answer.
 Reply = Any
 
 
@@ -77,10 +77,12 @@ class FakeDaemon:
                 if reply is None:
                     self.close_connection = True
                     return
-                status, said = reply
+                status, said, *headers = reply
                 data = said if isinstance(said, bytes) else json.dumps(said).encode()
                 self.send_response(status)
                 self.send_header("content-length", str(len(data)))
+                for name, value in (headers[0] if headers else {}).items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(data)
                 self.wfile.flush()

@@ -270,6 +270,35 @@ class Blobs(unittest.TestCase):
             with self.assertRaises(shoal.NoSuchBlob):
                 client.stat("b3:6")
 
+    def test_a_service_is_called_by_its_name_and_answers_with_its_version(self) -> None:
+        headers = {"shoal-version": "2", "shoal-peer": "edge-1", "shoal-run-us": "1500", "shoal-task": "T"}
+        with FakeDaemon(lambda *_: (200, b"words=2", headers)) as daemon, shoal.Client(daemon.socket) as client:
+            called = client.call("word count", "a b", key="user 17", peer="edge-1", deadline=0.5)
+            self.assertEqual((called.text, called.version, called.peer), ("words=2", 2, "edge-1"))
+            self.assertEqual((called.run_seconds, called.task), (0.0015, "T"))
+
+            async def ask() -> shoal.Called:
+                async with shoal.AsyncClient(daemon.socket) as client:
+                    return await client.call("wordcount", idempotency_key="day-17")
+
+            self.assertEqual(asyncio.run(ask()), called)
+            with self.assertRaises(shoal.BadInput):
+                client.call("wordcount", idempotency_key="a\r\nb: c")
+        self.assertEqual(
+            daemon.asked,
+            [
+                ("POST", "/v1/services/word%20count/call?key=user+17&peer=edge-1&deadline_ms=500", b"a b"),
+                ("POST", "/v1/services/wordcount/call", b""),
+            ],
+        )
+
+    def test_a_call_that_fails_says_what_the_module_said(self) -> None:
+        say = lambda *_: problem("SH0464", 502, detail="no such letter")  # noqa: E731
+        with FakeDaemon(say) as daemon, shoal.Client(daemon.socket) as client:
+            with self.assertRaises(shoal.CallFailed) as caught:
+                client.call("ocr", b"x")
+            self.assertEqual(caught.exception.detail, "no such letter")
+
     def test_blobs_are_kept_let_go_and_removed(self) -> None:
         with FakeDaemon(lambda *_: (202, b"")) as daemon, shoal.Client(daemon.socket) as client:
             client.pin("b3:5")

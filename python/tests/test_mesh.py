@@ -10,7 +10,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from support import LONG
+from support import LONG, wait_until
 import shoal
 from shoal._modules import BUNDLED
 from shoal.programs import program
@@ -233,6 +233,23 @@ class Asking(unittest.TestCase):
             thread.join()
 
         self.assertEqual(names, ["edge-1"] * 200)
+
+
+    def test_a_service_is_deployed_at_one_peer_and_called_at_all(self) -> None:
+        mesh_dir = Path(self.client.socket).parents[2]
+        deploy = [program("shoal"), "--api", f"unix:{self.client.socket}", "service", "deploy", "words"]
+        subprocess.run(
+            [*deploy, BUNDLED / "wordcount.wasm", "--data-dir", mesh_dir], check=True, timeout=LONG, capture_output=True
+        )
+        for name in ("edge-1", "edge-2", "cloud-1"):
+            client = MESH.client(name)
+            wait_until(f"the service is known at {name}", lambda: bool(client.services()))
+            called = client.call("words", "to be or not to be")
+
+            self.assertEqual((called.text.split()[1], called.version), ("words=6", 1))
+        self.assertEqual(self.client.service("words").current, 1)
+        with self.assertRaises(shoal.NoSuchService):
+            self.client.call("nothing")
 
 
 class Awaiting(unittest.IsolatedAsyncioTestCase):

@@ -26,7 +26,7 @@ from ._modules import ModuleLike
 from ._pipelines import Stage
 from ._requests import Blob, InputLike, Inputs, Options
 from .events import AsyncEvents
-from .results import Result, View
+from .results import Called, Result, View
 '''
 
 

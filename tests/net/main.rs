@@ -18,6 +18,7 @@ mod residency;
 mod restart;
 mod revocation;
 mod running;
+mod services;
 mod store;
 #[path = "../../testnet/tests/support/mod.rs"]
 mod support;

@@ -137,6 +137,11 @@ impl Download {
         self.response.status()
     }
 
+    /// What the daemon says of the answer under this name.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.response.headers().get(name)?.to_str().ok()
+    }
+
     /// The size of the whole, when the daemon knows it beforehand.
     pub fn length(&self) -> Option<u64> {
         hyper::body::Body::size_hint(self.response.body()).exact()

@@ -21,6 +21,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shoal_protocol::api::flow::FlowView;
 use shoal_protocol::api::policy::{DeployRequest, PolicyView};
+use shoal_protocol::api::services::{
+    PEER_HEADER, RUN_HEADER, ServiceRequest, ServiceView, TASK_HEADER, VERSION_HEADER,
+};
 use shoal_protocol::api::{
     BlobStat, BlobView, Check, ConfigView, DatasetView, Explanation, InvitationRequest, InvitationView, JoinerView,
     LabelRequest, LabelView, LabelsRequest, Listing, MemberView, PeerView, PingView, PipelineRequest, PipelineView,
@@ -32,6 +35,7 @@ use shoal_protocol::id::BlobId;
 use shoal_protocol::placement::explain::Decision;
 use shoal_protocol::privacy::{Declaration, Release};
 use shoal_protocol::rules::SignedRules;
+use shoal_protocol::service::SignedService;
 use tokio::io::AsyncRead;
 
 use self::body::Body;
@@ -286,6 +290,39 @@ impl Client {
         self.within(2 * self.timeout, self.pool.send(Method::POST, &path, Body::full(lines.into()))).await
     }
 
+    /// The services of the mesh, as the daemon knows them.
+    pub async fn services(&self) -> Result<Listing<ServiceView>, ClientError> {
+        self.get("/v1/services").await
+    }
+
+    /// One of them; with `removed`, also one that is there no more.
+    pub async fn service(&self, name: &str, removed: bool) -> Result<ServiceView, ClientError> {
+        self.get(&format!("/v1/services/{}?removed={removed}", encode(name))).await
+    }
+
+    /// Hands in the record of a service; it is in force at the daemon when this returns.
+    pub async fn deploy_service(&self, signed: &SignedService) -> Result<ServiceView, ClientError> {
+        self.post("/v1/services", Body::json(&ServiceRequest::of(signed))).await
+    }
+
+    /// Calls a service, and returns when its answer begins; takes as long as the call does.
+    pub async fn call(&self, name: &str, how: &CallOptions, input: impl Into<Bytes>) -> Result<Answered, ClientError> {
+        let path = how.path(name);
+        let answer = self.pool.send(Method::POST, &path, Body::full(input.into())).await?;
+        if !answer.status().is_success() {
+            return Err(problem(answer).await);
+        }
+        let number = |name: &str| answer.header(name).and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
+        let text = |name: &str| answer.header(name).unwrap_or_default().to_owned();
+        Ok(Answered {
+            version: number(VERSION_HEADER),
+            run: Duration::from_micros(number(RUN_HEADER)),
+            peer: text(PEER_HEADER),
+            task: text(TASK_HEADER),
+            output: answer,
+        })
+    }
+
     /// The blobs in the daemon's store.
     pub async fn blobs(&self) -> Result<Listing<BlobView>, ClientError> {
         self.get("/v1/blobs").await
@@ -441,6 +478,50 @@ impl Client {
     }
 }
 
+/// How a service is called.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CallOptions {
+    /// Calls with the same key get the same version, as long as its share does not shrink.
+    pub key: Option<String>,
+    /// Only at this peer.
+    pub peer: Option<String>,
+    /// When the answer is wanted.
+    pub deadline: Option<Duration>,
+}
+
+impl CallOptions {
+    fn path(&self, name: &str) -> String {
+        let text = |name: &str, value: &Option<String>| value.as_ref().map(|value| format!("{name}={}", encode(value)));
+        let deadline = self.deadline.map(|deadline| format!("deadline_ms={}", deadline.as_millis()));
+        let said = [text("key", &self.key), text("peer", &self.peer), deadline];
+        let said = said.into_iter().flatten().collect::<Vec<_>>().join("&");
+        let mark = if said.is_empty() { "" } else { "?" };
+        format!("/v1/services/{}/call{mark}{said}", encode(name))
+    }
+}
+
+/// What a service answered.
+#[derive(Debug)]
+pub struct Answered {
+    /// Which version ran.
+    pub version: u64,
+    /// How long the module ran.
+    pub run: Duration,
+    /// Where.
+    pub peer: String,
+    /// The task that the call was.
+    pub task: String,
+    /// What it wrote.
+    pub output: Download,
+}
+
+impl Answered {
+    /// What it wrote, as a whole.
+    pub async fn bytes(self) -> Result<Bytes, ClientError> {
+        self.output.bytes(ANSWER_BYTES_MAX).await
+    }
+}
+
 /// Where a blob is stored of which this is said.
 fn blobs_route(labels: &LabelsRequest) -> String {
     let list =
@@ -508,6 +589,7 @@ answers_with_schema!(
     RttView,
     RevocationsView,
     PolicyView,
+    ServiceView,
     FlowView,
     TaskView,
     PipelineView,

@@ -9,6 +9,7 @@ mod peer;
 mod pipeline;
 mod policy;
 mod privacy;
+mod service;
 mod stream;
 mod task;
 
@@ -43,6 +44,9 @@ pub enum Command {
     /// Statistics that leave only within a privacy budget
     #[command(subcommand)]
     Privacy(privacy::Verb),
+    /// Functions with a name, called at any peer
+    #[command(subcommand)]
+    Service(service::Verb),
     /// Records that come in for ever, run window by window
     #[command(subcommand)]
     Stream(stream::Verb),
@@ -90,6 +94,7 @@ impl Command {
             Self::Task(verb) => verb.run(&client, printer).await,
             Self::Pipeline(verb) => verb.run(&client, printer).await,
             Self::Privacy(verb) => verb.run(&client, printer).await,
+            Self::Service(verb) => verb.run(&client, printer).await,
             Self::Stream(verb) => verb.run(&client, printer).await,
             Self::Logs(verb) => verb.run(&client, printer).await,
             Self::Explain(verb) => verb.run(&client, printer).await,

@@ -12,5 +12,6 @@ mod listings;
 mod mesh;
 mod privacy;
 mod running;
+mod services;
 mod streams;
 mod submitting;

@@ -18,6 +18,7 @@ mod query;
 mod range;
 mod revocations;
 mod rules;
+mod services;
 mod socket;
 mod spec;
 mod streams;
@@ -99,6 +100,9 @@ fn routes(api: Api) -> Router {
         .route("/v1/pipelines/{id}/cancel", post(pipelines::cancel))
         .route("/v1/privacy/datasets", get(privacy::list).post(privacy::declare))
         .route("/v1/privacy/releases", post(privacy::release))
+        .route("/v1/services", get(services::list).post(services::deploy))
+        .route("/v1/services/{name}", get(services::show))
+        .route("/v1/services/{name}/call", post(services::call))
         .route("/v1/streams", get(streams::list).post(streams::start))
         .route("/v1/streams/{name}", get(streams::show))
         .route("/v1/streams/{name}/stop", post(streams::stop))

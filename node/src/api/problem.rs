@@ -8,6 +8,7 @@ use shoal_protocol::api::{Problem, codes};
 use shoal_protocol::output::TaskError;
 use shoal_protocol::privacy::Refused;
 use shoal_protocol::rules::RulesError;
+use shoal_protocol::service::DeployError;
 use shoal_protocol::task::spec::SpecError;
 use shoal_protocol::{BlobId, FindError};
 
@@ -115,6 +116,28 @@ impl From<Refusal> for ApiError {
                 "make room there, and deploy them again",
             )
             .retry_after(None),
+            Refusal::NoService(_) => {
+                Self::new(codes::NO_SERVICE, StatusCode::NOT_FOUND, title, "see those there are: `shoal service ls`")
+            }
+            Refusal::Service(DeployError::Signature(_)) => {
+                let hint = "deploy it where issuer.key is, or at a peer whose certificate has the label deploy=NAME";
+                Self::new(codes::SERVICE_DENIED, StatusCode::FORBIDDEN, title, hint)
+            }
+            Refusal::Service(DeployError::Record(error)) => {
+                Self::new(codes::BAD_SERVICE, StatusCode::BAD_REQUEST, title, error.hint())
+            }
+            Refusal::OldService { .. } => {
+                let hint = "somebody else has deployed it meanwhile: see `shoal service show NAME`, and do it again";
+                Self::new(codes::SERVICE_OLD, StatusCode::CONFLICT, title, hint)
+            }
+            Refusal::TooManyServices => {
+                let hint = "remove one that nobody calls: `shoal service ls`, `shoal service remove NAME`";
+                Self::new(codes::TOO_MANY_SERVICES, StatusCode::CONFLICT, title, hint)
+            }
+            Refusal::ServiceNotKept(_) => {
+                let hint = "make room there, and deploy it again";
+                Self::new(codes::STORE, StatusCode::INSUFFICIENT_STORAGE, title, hint).retry_after(None)
+            }
             Refusal::IsMe => Self::bad_request(title, "name another peer; `shoal peers` lists them"),
             Refusal::Forgotten => {
                 Self::new(codes::NO_TASK, StatusCode::GONE, title, "`shoal task ls` lists the tasks that are kept")

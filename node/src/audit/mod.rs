@@ -99,7 +99,7 @@ fn shortened(mut happening: Happening) -> Happening {
         }
     };
     match &mut happening {
-        Happening::RulesRefused { reason, .. } => shorten(reason),
+        Happening::RulesRefused { reason, .. } | Happening::ServiceRefused { reason, .. } => shorten(reason),
         Happening::Refused { address, reason } => [address, reason].into_iter().for_each(shorten),
         Happening::ApiDenied { who, reason } => [who, reason].into_iter().for_each(shorten),
         Happening::Withheld { what, why, .. } => [what, why].into_iter().for_each(shorten),
@@ -116,6 +116,8 @@ fn shortened(mut happening: Happening) -> Happening {
         | Happening::MoreDenied
         | Happening::Revoked { .. }
         | Happening::RulesDeployed { .. }
+        | Happening::ServiceDeployed { .. }
+        | Happening::ServiceHeldBack { .. }
         | Happening::Mismatch { .. }
         | Happening::Lost => {}
     }

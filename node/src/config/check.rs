@@ -126,7 +126,7 @@ impl Checker<'_> {
 /// The whole configuration, or all that is wrong with it.
 pub(super) fn check(figment: &Figment, settings: &Settings) -> Result<Config, ConfigError> {
     let mut at = Checker { figment, faults: Vec::new() };
-    let Settings { node, mesh, net, api, capacity, placement, streams, telemetry, testnet } = settings;
+    let Settings { node, mesh, net, api, capacity, placement, services, streams, telemetry, testnet } = settings;
 
     if node.name.len() > NAME_BYTES_MAX {
         at.fault("node.name", format!("has {} bytes", node.name.len()), &format!("use at most {NAME_BYTES_MAX}"));
@@ -254,6 +254,8 @@ pub(super) fn check(figment: &Figment, settings: &Settings) -> Result<Config, Co
         },
         price: at.real("placement.price", placement.price, 0.0, COST_MAX),
         uplink_bits_per_s,
+        service_idle: Duration::try_from_secs_f64(at.real("services.idle_s", services.idle_s, 0.1, 86_400.0))
+            .unwrap_or_default(),
         take_over: streams.take_over.clone(),
         log: telemetry.log.clone(),
         log_format,

@@ -93,6 +93,8 @@ pub struct Config {
     pub price: f64,
     /// Uplink, until it is measured.
     pub uplink_bits_per_s: u64,
+    /// A service that is not called for so long is not kept ready any more.
+    pub service_idle: Duration,
     /// What streams of other peers may touch here when this peer takes them over.
     pub take_over: Vec<String>,
     /// Filter of log lines.
@@ -119,6 +121,7 @@ impl Config {
             weights: self.weights,
             price: self.price,
             lambda: self.lambda,
+            service_idle: self.service_idle,
             ..PeerConfig::default()
         }
     }

@@ -4,6 +4,7 @@
 //! **Not here:** what values mean. That is `check.rs`.
 
 use serde::{Deserialize, Serialize};
+use shoal_protocol::config::SERVICE_IDLE_DEFAULT;
 
 /// How the text of an environment variable becomes a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("placement.weights.compute", Kind::Number),
     ("placement.price", Kind::Number),
     ("placement.uplink", Kind::Text),
+    ("services.idle_s", Kind::Number),
     ("streams.take_over", Kind::List),
     ("telemetry.log", Kind::Text),
     ("telemetry.format", Kind::Text),
@@ -81,6 +83,7 @@ pub(super) struct Settings {
     pub(super) api: Api,
     pub(super) capacity: Capacity,
     pub(super) placement: Placement,
+    pub(super) services: Services,
     pub(super) streams: Streams,
     pub(super) telemetry: Telemetry,
     pub(super) testnet: Testnet,
@@ -159,6 +162,13 @@ pub(super) struct WeightSettings {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Services {
+    /// A service that is not called for so long is not kept ready here any more.
+    pub(super) idle_s: f64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Streams {
     /// What streams of other peers may touch here when this peer takes them over: directories, and `mqtt:HOST:PORT`.
     pub(super) take_over: Vec<String>,
@@ -232,6 +242,7 @@ impl Settings {
                 price: 0.0,
                 uplink: Amount::Text("100Mbit".into()),
             },
+            services: Services { idle_s: SERVICE_IDLE_DEFAULT.as_secs_f64() },
             streams: Streams { take_over: Vec::new() },
             telemetry: Telemetry { log: "info".into(), format: "text".into() },
             testnet: Testnet { slowdown: 1.0, speed: 0.0, host_load: true },

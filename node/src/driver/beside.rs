@@ -9,8 +9,9 @@ use shoal_protocol::certificate::{Chain, SignedRevocations, VerifiedRevocations}
 use shoal_protocol::message::TaskRef;
 use shoal_protocol::privacy::Refused;
 use shoal_protocol::rules::{RulesError, VerifiedRules};
+use shoal_protocol::service::{DeployError, VerifiedService};
 use shoal_protocol::task::spec::BlobRef;
-use shoal_protocol::{PeerId, TaskId, Time};
+use shoal_protocol::{BlobId, PeerId, TaskId, Time};
 
 use super::records::Verified;
 
@@ -24,6 +25,10 @@ pub(crate) enum Done {
     Judged(Option<Box<VerifiedRevocations>>),
     /// The verdict on business rules that a neighbour sent.
     RulesJudged { from: PeerId, result: Result<Box<VerifiedRules>, RulesError> },
+    /// The verdict on records of services that a neighbour sent: those that are believed, and why others are not.
+    ServicesJudged { from: PeerId, verified: Vec<VerifiedService>, refused: Vec<DeployError> },
+    /// The module of a service is here, or cannot be had now.
+    ModuleHere { module: BlobId, result: Result<(), String> },
     /// This peer's own revocation list, signed anew if it was time, or why it is not.
     Relisted(Result<Option<Box<SignedRevocations>>, String>),
     /// The next certificate of this peer, or why there is none.

@@ -7,17 +7,19 @@ use std::time::Duration;
 
 use shoal_protocol::api::{LabelRequest, LabelView, PipelineView, TaskView};
 use shoal_protocol::certificate::{CertificateError, SignedRevocations};
-use shoal_protocol::output::TaskError;
+use shoal_protocol::output::{TaskError, TaskResult};
 use shoal_protocol::pipeline::PipelineSubmission;
 use shoal_protocol::privacy::words::{Answer, Ask};
 use shoal_protocol::rules::{RulesError, SignedRules};
+use shoal_protocol::service::{DeployError, ServiceName, SignedService};
 use shoal_protocol::task::durable::{Found, Keeping};
+use shoal_protocol::task::spec::Payload;
 use shoal_protocol::{BlobId, FindError, PeerId, TaskId, TaskSpec};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Driver;
 use super::news::Following;
-use super::waiters::{PipelineReply, Seeker, TaskReply};
+use super::waiters::{CallReply, PipelineReply, Seeker, TaskReply};
 use crate::blobs::Arriving;
 use crate::joining::OfficeError;
 
@@ -45,6 +47,16 @@ pub(crate) enum Refusal {
     OldRules { version: u64, held: u64 },
     #[error("the business rules cannot be written down, and are not in force: {0}")]
     RulesNotKept(String),
+    #[error("there is no service `{0}`")]
+    NoService(String),
+    #[error(transparent)]
+    Service(#[from] DeployError),
+    #[error("generation {generation} of service `{name}` does not replace generation {held}, which is in force")]
+    OldService { name: ServiceName, generation: u64, held: u64 },
+    #[error("{} services are deployed, and no more may be", shoal_protocol::service::SERVICES_MAX)]
+    TooManyServices,
+    #[error("the record of the service cannot be written down, and is not in force: {0}")]
+    ServiceNotKept(String),
     #[error("that is this peer itself")]
     IsMe,
     #[error("the task ended, and its result is no longer kept")]
@@ -72,6 +84,29 @@ pub(crate) struct Submission {
     pub(crate) wait: bool,
 }
 
+/// A call of a service as a user makes it.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) service: ServiceName,
+    pub(crate) inputs: Vec<Payload>,
+    /// Calls with the same key get the same version, as long as its share does not shrink.
+    pub(crate) key: Option<String>,
+    /// The only peer it may run at: a name, an id, or a prefix.
+    pub(crate) pinned: Option<String>,
+    pub(crate) idempotency_key: Option<String>,
+    pub(crate) deadline: Option<Duration>,
+}
+
+/// A call that has ended.
+#[derive(Debug)]
+pub(crate) struct Called {
+    pub(crate) task: TaskId,
+    pub(crate) version: u32,
+    pub(crate) result: TaskResult,
+    /// The name of who ran it.
+    pub(crate) executor: String,
+}
+
 /// A pipeline as a user hands it in.
 #[derive(Debug)]
 pub(crate) struct GivenPipeline {
@@ -89,6 +124,8 @@ type Question = Box<dyn FnOnce(&Driver) + Send>;
 pub(crate) enum Request {
     Read(Question),
     Submit(Box<Submission>, TaskReply),
+    /// Answered when the call has ended.
+    Call(Box<Call>, CallReply),
     /// Answered when the task has ended.
     AwaitEnd(String, TaskReply),
     Cancel(String, TaskReply),
@@ -118,6 +155,7 @@ pub(crate) enum Request {
     },
     Revoke(Box<SignedRevocations>, oneshot::Sender<Result<(), Refusal>>),
     Deploy(Box<SignedRules>, oneshot::Sender<Result<(), Refusal>>),
+    DeployService(Box<SignedService>, oneshot::Sender<Result<ServiceName, Refusal>>),
     Follow {
         since: Option<u64>,
         reply: oneshot::Sender<Following>,
@@ -171,6 +209,10 @@ impl Handle {
 
     pub(crate) async fn submit(&self, submission: Submission) -> Result<TaskView, Refusal> {
         self.ask(|reply| Request::Submit(Box::new(submission), reply)).await?
+    }
+
+    pub(crate) async fn call(&self, call: Call) -> Result<Called, Refusal> {
+        self.ask(|reply| Request::Call(Box::new(call), reply)).await?
     }
 
     pub(crate) async fn await_end(&self, task: String) -> Result<TaskView, Refusal> {
@@ -228,6 +270,10 @@ impl Handle {
 
     pub(crate) async fn deploy(&self, signed: SignedRules) -> Result<(), Refusal> {
         self.ask(|reply| Request::Deploy(Box::new(signed), reply)).await?
+    }
+
+    pub(crate) async fn deploy_service(&self, signed: SignedService) -> Result<ServiceName, Refusal> {
+        self.ask(|reply| Request::DeployService(Box::new(signed), reply)).await?
     }
 
     pub(crate) async fn follow(&self, since: Option<u64>) -> Result<Following, Refusal> {

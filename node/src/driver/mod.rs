@@ -29,6 +29,7 @@ mod records;
 mod releases;
 mod requests;
 pub(crate) mod revoked;
+mod services;
 mod status;
 mod waiters;
 mod withheld;
@@ -160,6 +161,7 @@ pub(crate) struct Driver {
     revoked: Option<BTreeSet<PeerId>>,
     freshness: freshness::Freshness,
     policy: policy::Policy,
+    services: services::Services,
     /// Why the revocation lists are not on disk, while they are not.
     unkept: Option<String>,
     strikes: BTreeMap<PeerId, u8>,
@@ -208,6 +210,7 @@ impl Driver {
             provided: providers::Provided::default(),
             revoked: None,
             policy: policy::Policy::default(),
+            services: services::Services::default(),
             unkept: None,
             strikes: BTreeMap::new(),
             stopping: Stopping::No,
@@ -266,6 +269,7 @@ impl Driver {
         }
         self.begin_revocations();
         self.begin_policy();
+        self.begin_services();
         for address in self.config.bootstrap.clone() {
             self.handle(Input::Discovered { peer: None, address, bootstrap: true });
         }

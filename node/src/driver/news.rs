@@ -91,6 +91,8 @@ impl News {
             Event::RecordDamaged { .. }
             | Event::RevocationsForked { .. }
             | Event::RulesDeployed { .. }
+            | Event::ServiceDeployed { .. }
+            | Event::ServiceHeldBack { .. }
             | Event::PipelineChanged { .. } => None,
         };
         let names =

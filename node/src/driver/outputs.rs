@@ -26,6 +26,9 @@ impl Driver {
             Output::VerifyRevocations(list) => self.verify_revocations(*list),
             Output::KeepRevocations => self.keep_revocations(),
             Output::VerifyRules { from, signed } => self.verify_rules(from, *signed),
+            Output::VerifyServices { from, signed } => self.verify_services(from, signed),
+            Output::KeepModule { module, bytes, instances } => self.keep_module(module, bytes, instances),
+            Output::ReleaseModule { module } => self.release_module(module),
             Output::Fetch { attempt, blobs } => self.fetch(attempt, blobs),
             Output::Prepare { module } => self.prepare(module),
             Output::Execute(execution) => self.executor.execute(*execution),
@@ -90,6 +93,8 @@ impl Driver {
             }
             Done::Judged(verified) => self.handle(Input::RevocationsVerified(verified)),
             Done::RulesJudged { from, result } => self.on_rules_judged(from, result),
+            Done::ServicesJudged { from, verified, refused } => self.on_services_judged(from, verified, &refused),
+            Done::ModuleHere { module, result } => self.on_module_here(module, result),
             Done::Relisted(signed) => self.on_relisted(signed),
             Done::Certified(signed) => self.on_certified(signed),
             Done::Kept(kept) => self.on_kept(kept),
@@ -111,6 +116,10 @@ impl Driver {
             Event::PeerJudged { peer, judgement: Judgement::Banned, for_s } => self.audit.banned(*peer, *for_s),
             Event::Withheld { peer, what, rule, why } => {
                 self.withheld.note(*peer, what.clone(), rule, why.clone());
+            }
+            Event::ServiceHeldBack { name, version, failures, calls } => {
+                let (name, version, failures, calls) = (name.clone(), *version, *failures, *calls);
+                self.audit.note(Happening::ServiceHeldBack { name, version, failures, calls });
             }
             Event::AnswerNotBelieved { task, peer } => {
                 self.audit.note(Happening::Mismatch { task: *task, peer: *peer });
@@ -207,6 +216,7 @@ impl Driver {
     }
 
     fn finish(&mut self, task: TaskId, result: Result<TaskResult, TaskError>) {
+        self.answer_callers(task, &result);
         let waiting = self.waiters.take(task).into_iter().chain(self.waiters.take_acknowledged(task));
         for reply in waiting.collect::<Vec<_>>() {
             let answer = match (&result, self.peer.task(self.clock.now(), task)) {

@@ -1,6 +1,6 @@
 //! Peers beyond the view that have a blob, by the records they leave in the mesh; and the records that this peer leaves.
 //!
-//! What a user has pinned is told to the mesh. Where outputs stay their homes know, and what is here by chance may be gone
+//! What a user has pinned is told to the mesh, and the modules of services that are kept here. Where outputs stay their homes know, and what is here by chance may be gone
 //! before anybody asks.
 
 use std::collections::BTreeSet;
@@ -36,6 +36,7 @@ impl Driver {
         self.provided.looked = now;
         // Records of who has what may be anywhere in the mesh: what may not is found by who may have it, in the view.
         let mut pinned = self.blobs.pinned();
+        pinned.extend(self.services.modules_here());
         pinned.retain(|blob| self.blobs.labels(*blob).is_empty());
         for blob in pinned.difference(&self.provided.blobs.clone()) {
             // A network that is busy is told the next time.

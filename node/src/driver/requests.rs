@@ -52,6 +52,7 @@ impl Driver {
         match request {
             Request::Read(question) => question(self),
             Request::Submit(submission, reply) => self.submit(*submission, reply),
+            Request::Call(call, reply) => self.call(*call, reply),
             Request::AwaitEnd(task, reply) => self.await_end(&task, reply),
             Request::Cancel(task, reply) => self.cancel(&task, reply),
             Request::Seek(task, reply) => {
@@ -103,6 +104,7 @@ impl Driver {
             },
             Request::Revoke(list, reply) => drop(reply.send(self.revoke(*list))),
             Request::Deploy(signed, reply) => drop(reply.send(self.deploy(*signed))),
+            Request::DeployService(signed, reply) => drop(reply.send(self.deploy_service(*signed))),
             Request::Follow { since, reply } => drop(reply.send(self.news.follow(since))),
             Request::Release(dataset, ask, reply) => self.release(&dataset, *ask, reply),
             Request::Relabel(peer, change, reply) => self.relabel(&peer, change, reply),
@@ -148,7 +150,7 @@ impl Driver {
         }
     }
 
-    fn constrain(&self, spec: &mut TaskSpec, pinned: Option<&str>) -> Result<(), Refusal> {
+    pub(super) fn constrain(&self, spec: &mut TaskSpec, pinned: Option<&str>) -> Result<(), Refusal> {
         if let Some(text) = pinned {
             spec.policy.peer = Some(self.peer.find_peer(text)?);
         }

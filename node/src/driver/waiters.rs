@@ -10,13 +10,16 @@ use shoal_protocol::task::durable::Found;
 use shoal_protocol::{PeerId, TaskId};
 use tokio::sync::oneshot;
 
-use super::handle::Refusal;
+use super::handle::{Called, Refusal};
 
 /// Answers one request about a task.
 pub(crate) type TaskReply = oneshot::Sender<Result<TaskView, Refusal>>;
 
 /// Answers one request about a pipeline.
 pub(crate) type PipelineReply = oneshot::Sender<Result<PipelineView, Refusal>>;
+
+/// Answers one call of a service.
+pub(crate) type CallReply = oneshot::Sender<Result<Called, Refusal>>;
 
 /// Answers one question for a task that may be known elsewhere.
 pub(crate) type Seeker = oneshot::Sender<Option<Box<Found>>>;
@@ -29,6 +32,8 @@ pub(crate) struct Waiters {
     tasks: BTreeMap<TaskId, Vec<TaskReply>>,
     /// Those who wait only until it is on disk.
     acknowledgements: BTreeMap<TaskId, Vec<TaskReply>>,
+    /// Calls of services, and which version of it each is.
+    calls: BTreeMap<TaskId, Vec<(u32, CallReply)>>,
     /// The same of pipelines.
     pipelines: BTreeMap<TaskId, Vec<PipelineReply>>,
     pipelines_answered: BTreeMap<TaskId, Vec<PipelineReply>>,
@@ -52,6 +57,22 @@ impl Waiters {
     /// Those who waited for the acknowledgement.
     pub(crate) fn take_acknowledged(&mut self, task: TaskId) -> Vec<TaskReply> {
         self.acknowledgements.remove(&task).unwrap_or_default()
+    }
+
+    /// Answers `reply` when the call has ended; gives it back when too many wait for that call already.
+    pub(crate) fn wait_called(&mut self, task: TaskId, version: u32, reply: CallReply) -> Result<(), CallReply> {
+        let waiting = self.calls.entry(task).or_default();
+        waiting.retain(|(_, reply)| !reply.is_closed());
+        if waiting.len() >= PER_TASK_MAX {
+            return Err(reply);
+        }
+        waiting.push((version, reply));
+        Ok(())
+    }
+
+    /// Those who wait for a call.
+    pub(crate) fn take_called(&mut self, task: TaskId) -> Vec<(u32, CallReply)> {
+        self.calls.remove(&task).unwrap_or_default()
     }
 
     /// Answers `reply` when the pipeline ends.

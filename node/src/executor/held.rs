@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use shoal_protocol::id::BlobId;
 
 /// Modules of one worker. The pages of their code are shared among all; this bounds the worker's tables and open files.
-const MODULES_MAX: usize = 16;
+pub(super) const MODULES_MAX: usize = 16;
 
 #[derive(Debug, Default)]
 pub(super) struct Held {
@@ -49,6 +49,18 @@ impl Held {
         Place { number: self.numbers, load: true, drop }
     }
 
+    pub(super) fn has(&self, id: BlobId) -> bool {
+        self.modules.contains_key(&id)
+    }
+
+    /// Forgets those that nobody needs, by their numbers.
+    pub(super) fn drop_unneeded(&mut self, is_needed: impl Fn(BlobId) -> bool) -> Vec<u32> {
+        let unneeded = self.modules.iter().filter(|(id, _)| !is_needed(**id));
+        let numbers = unneeded.map(|(_, module)| module.number).collect();
+        self.modules.retain(|id, _| is_needed(*id));
+        numbers
+    }
+
     /// It would not load.
     pub(super) fn forget(&mut self, id: BlobId) {
         self.modules.remove(&id);
@@ -71,5 +83,16 @@ mod tests {
         let next = MODULES_MAX as u32 + 1;
         assert_eq!(held.place(id(100)), Place { number: next, load: true, drop: vec![2] });
         assert_eq!(held.place(id(1)), Place { number: next + 1, load: true, drop: vec![3] });
+    }
+
+    #[test]
+    fn what_nobody_needs_is_dropped_once() {
+        let mut held = Held::default();
+        let id = |n: u8| BlobId([n; 32]);
+        (0..3).for_each(|n| drop(held.place(id(n))));
+
+        assert_eq!(held.drop_unneeded(|module| module == id(1)), [1, 3]);
+        assert_eq!(held.drop_unneeded(|module| module == id(1)), Vec::<u32>::new());
+        assert!(held.has(id(1)) && !held.has(id(0)));
     }
 }

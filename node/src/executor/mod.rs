@@ -205,7 +205,7 @@ impl Executor {
         let (started, ready) = channel();
         for index in 0..threads {
             let started = started.clone();
-            executor.spawn(format!("task-{index}"), move |shared| threads::run_jobs(shared, &started))?;
+            executor.spawn(format!("task-{index}"), move |shared| threads::run_jobs(shared, index, &started))?;
         }
         drop(started);
         for worker in ready.iter().take(threads) {
@@ -261,6 +261,13 @@ impl Executor {
         self.shared.modules.is_loaded(module)
     }
 
+    /// Keeps so many workers with this module loaded, once it is prepared, whatever else is run; none gives its memory back.
+    pub fn keep(&self, module: BlobId, instances: u16) {
+        if self.shared.modules.keep_ready(module, instances) {
+            self.shared.jobs.nudge();
+        }
+    }
+
     /// Processor time that the living workers have had.
     pub fn cpu_time(&self) -> Duration {
         self.shared.census.cpu_time()
@@ -300,6 +307,13 @@ impl Shared {
 
     fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
+    }
+
+    /// A module is in memory: workers that are to hold it load it while nobody waits.
+    fn made_ready(&self, module: BlobId) {
+        if self.modules.is_kept_ready(module) {
+            self.jobs.nudge();
+        }
     }
 
     fn workers_lost(&self) {

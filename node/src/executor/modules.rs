@@ -64,6 +64,8 @@ pub(super) enum PrepareError {
 #[derive(Debug, Default)]
 struct Loaded {
     modules: BTreeMap<BlobId, (u64, Arc<Artifact>)>,
+    /// How many workers are to hold which of them, whatever else is run; bounded by the protocol.
+    kept: BTreeMap<BlobId, u16>,
     bytes: u64,
     uses: u64,
 }
@@ -178,6 +180,33 @@ impl Modules {
         }
     }
 
+    /// So many workers are to hold a module from now on; whether that is news. None gives back what it takes.
+    pub(super) fn keep_ready(&self, id: BlobId, instances: u16) -> bool {
+        let mut loaded = self.loaded();
+        if instances > 0 {
+            return loaded.kept.insert(id, instances) != Some(instances);
+        }
+        if loaded.kept.remove(&id).is_none() {
+            return false;
+        }
+        if let Some((_, dropped)) = loaded.modules.remove(&id) {
+            loaded.bytes -= dropped.bytes;
+        }
+        true
+    }
+
+    pub(super) fn is_kept_ready(&self, id: BlobId) -> bool {
+        self.loaded().kept.contains_key(&id)
+    }
+
+    /// What the worker with this number is to hold, of what is in memory.
+    pub(super) fn ready_for(&self, worker: usize) -> Vec<(BlobId, Arc<Artifact>)> {
+        let loaded = self.loaded();
+        let is_meant = |instances: u16| worker < usize::from(instances);
+        let wanted = loaded.kept.iter().filter(|(_, instances)| is_meant(**instances)).map(|(id, _)| *id);
+        wanted.filter_map(|id| Some((id, Arc::clone(&loaded.modules.get(&id)?.1)))).collect()
+    }
+
     /// Forgets code that a worker would not load after all.
     pub(super) fn forget(&self, id: BlobId) {
         let mut loaded = self.loaded();
@@ -201,7 +230,8 @@ impl Modules {
             loaded.bytes -= replaced.bytes;
         }
         while loaded.modules.len() > self.modules_max || (loaded.bytes > self.bytes_max && loaded.modules.len() > 1) {
-            let oldest = loaded.modules.iter().min_by_key(|(_, (used_at, _))| *used_at).map(|(id, _)| *id);
+            let rank = |id: &BlobId, used_at: u64| (loaded.kept.contains_key(id), used_at);
+            let oldest = loaded.modules.iter().min_by_key(|(id, (used_at, _))| rank(id, *used_at)).map(|(id, _)| *id);
             let Some((_, dropped)) = oldest.and_then(|id| loaded.modules.remove(&id)) else { break };
             loaded.bytes -= dropped.bytes;
         }

@@ -11,12 +11,12 @@ use shoal_protocol::config::{INLINE_BYTES_MAX, LOG_BYTES_MAX, WALL_MAX};
 use shoal_protocol::residency::Labels;
 use shoal_protocol::task::spec::{BlobRef, Ending, LimitKind, Limits, Payload, RunReport};
 
-use super::held::Held;
+use super::held::{Held, MODULES_MAX};
 use super::line::LineError;
 use super::modules::Artifact;
 use super::process::{Heard, WorkerProcess};
 use super::threads::Job;
-use super::words::{Answer, Ended, Order, Piece, Run};
+use super::words::{Answer, Ended, Order, Piece, Run, Tend};
 use super::{Shared, memory_file};
 use crate::blobs::{BlobError, BlobReader};
 
@@ -61,6 +61,26 @@ impl Runner {
     /// Whether it can be given another run.
     pub(super) fn is_gone(&self) -> bool {
         self.worker.is_gone()
+    }
+
+    /// While nothing is to be run: has the worker load what it is to hold, and drop what is not in memory any more.
+    pub(super) fn tend(&mut self, shared: &Shared, index: usize) {
+        let mut drop = self.held.drop_unneeded(|module| shared.modules.is_loaded(module));
+        for (module, artifact) in shared.modules.ready_for(index).into_iter().take(MODULES_MAX) {
+            if self.held.has(module) {
+                continue;
+            }
+            let place = self.held.place(module);
+            drop.extend(place.drop);
+            let order = Tend { load: Some(place.number), drop: std::mem::take(&mut drop) };
+            if self.worker.say(&Order::Tend(order), &[artifact.file.as_raw_fd()]).is_err() {
+                self.worker.kill();
+                return;
+            }
+        }
+        if !drop.is_empty() && self.worker.say(&Order::Tend(Tend { load: None, drop }), &[]).is_err() {
+            self.worker.kill();
+        }
     }
 
     /// Has the worker run the module, and holds the slot as long as a slower machine would.

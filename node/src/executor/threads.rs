@@ -15,6 +15,7 @@ use shoal_protocol::task::spec::Ending;
 use super::control::RunControl;
 use super::modules::{Artifact, PrepareError};
 use super::process::{StartFailure, WorkerProcess};
+use super::queue::Found;
 use super::run::{Ran, Runner};
 use super::words::{Begin, Ready};
 use super::{ExecutorEvent, Shared};
@@ -34,7 +35,7 @@ pub(super) struct PrepareRequest {
 }
 
 /// One run after the other, each by this thread's worker. Says first whether there is one.
-pub(super) fn run_jobs(shared: &Shared, started: &Sender<Result<Ready, StartFailure>>) {
+pub(super) fn run_jobs(shared: &Shared, index: usize, started: &Sender<Result<Ready, StartFailure>>) {
     let mut runner = match start_worker(shared) {
         Ok(worker) => {
             let _ = started.send(Ok(worker.ready.clone()));
@@ -45,7 +46,18 @@ pub(super) fn run_jobs(shared: &Shared, started: &Sender<Result<Ready, StartFail
             return;
         }
     };
-    while let Some(job) = shared.jobs.pop() {
+    let mut seen = 0;
+    while let Some(found) = shared.jobs.pop_or_nudge(&mut seen) {
+        let job = match found {
+            Found::Item(job) => job,
+            Found::Nudge => {
+                if let Some(runner) = &mut runner {
+                    runner.tend(shared, index);
+                }
+                refill(shared, &mut runner);
+                continue;
+            }
+        };
         if job.control.is_aborted() {
             continue;
         }
@@ -122,6 +134,7 @@ pub(super) fn load_modules(shared: &Shared) {
         let began = Instant::now();
         let module = request.module;
         if shared.modules.load(module).is_some() {
+            shared.made_ready(module);
             shared.report(ExecutorEvent::Prepared { module, result: Ok(began.elapsed()) });
         } else if shared.to_compile.push(request).is_err() {
             let result = Err("too many modules wait to be compiled here".to_owned());
@@ -139,6 +152,7 @@ pub(super) fn compile_modules(shared: &Shared) {
         let compiled = compiled.unwrap_or_else(|_| Err(PrepareError::Host("the executor failed".to_owned())));
         match request.then {
             None => {
+                shared.made_ready(module);
                 let result = compiled.map(|()| began.elapsed()).map_err(|error| error.to_string());
                 shared.report(ExecutorEvent::Prepared { module, result });
             }

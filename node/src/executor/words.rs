@@ -3,7 +3,7 @@
 //! ```text
 //! daemon ──Begin──────────────► worker      once; then, of one that runs tasks, any number of
 //!        ◄─────────────Ready──              │ Run (with files) ─► bytes… Ended | Aborted | Unloadable
-//!                                           │ Abort, at any time
+//!                                           │ Abort, at any time; Tend (with a file), between two runs
 //!                                           or, of one that compiles, once
 //!                                           │ Compile (with a file) ─► bytes… Compiled | Unfit
 //! ```
@@ -54,6 +54,20 @@ pub(super) enum Order {
     /// Stop that run, if it is not over.
     #[serde(rename = "a")]
     Abort(u64),
+    /// Load and drop modules while nothing is to be run; there is no answer.
+    #[serde(rename = "t")]
+    Tend(Tend),
+}
+
+/// What a worker is to hold.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Tend {
+    /// What it is to know the module as whose code comes with this.
+    #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
+    pub(super) load: Option<u32>,
+    /// Modules that will not be asked for again.
+    #[serde(rename = "d", default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) drop: Vec<u32>,
 }
 
 /// One run.

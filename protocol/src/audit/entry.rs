@@ -105,6 +105,39 @@ pub enum Happening {
         /// Why.
         reason: String,
     },
+    /// Another record of a service is in force.
+    ServiceDeployed {
+        /// Which service.
+        name: String,
+        /// Which record.
+        generation: u64,
+        /// The version that is called; none of a service that was removed.
+        version: u32,
+        /// Whose key has signed it.
+        signer: PeerId,
+    },
+    /// A record of a service was refused: forged, or older than the one in force.
+    ServiceRefused {
+        /// Which neighbour sent it; a user here where there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<PeerId>,
+        /// Which service, where that is believed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// Why.
+        reason: String,
+    },
+    /// A version of a service fails here, and is not called any more.
+    ServiceHeldBack {
+        /// Which service.
+        name: String,
+        /// Which version.
+        version: u32,
+        /// Calls of it that failed.
+        failures: u64,
+        /// All calls of it.
+        calls: u64,
+    },
     /// A member is not spoken to for a while.
     Banned {
         /// Who.
@@ -193,6 +226,7 @@ impl Happening {
             Self::StatisticRefused { dataset, asker, .. } => Some(format!("statistic {dataset} {asker}")),
             Self::Withheld { peer, rule, .. } => Some(format!("withheld {rule} {peer}")),
             Self::RulesRefused { from, version, .. } => Some(format!("rules {from:?} {}", version.is_some())),
+            Self::ServiceRefused { from, name, .. } => Some(format!("service {from:?} {name:?}")),
             Self::MoreDenied => Some(String::new()),
             Self::Started { .. }
             | Self::Configured { .. }
@@ -200,6 +234,8 @@ impl Happening {
             | Self::Joined { .. }
             | Self::Revoked { .. }
             | Self::RulesDeployed { .. }
+            | Self::ServiceDeployed { .. }
+            | Self::ServiceHeldBack { .. }
             | Self::Banned { .. }
             | Self::Mismatch { .. }
             | Self::StoreDamaged { .. }

@@ -49,7 +49,8 @@ impl Class {
             | Message::Load(_)
             | Message::Pull(_)
             | Message::Revocations(_)
-            | Message::Rules(_) => Self::Gossip,
+            | Message::Rules(_)
+            | Message::Services(_) => Self::Gossip,
             Message::Ask(_)
             | Message::Offer(_)
             | Message::Release(_)
@@ -117,6 +118,7 @@ pub(super) fn while_cooling_off(message: &Message) -> Admission {
         | Message::Council(_)
         // It proves itself, whoever passes it on.
         | Message::Revocations(_)
-        | Message::Rules(_) => Admission::Heard,
+        | Message::Rules(_)
+        | Message::Services(_) => Admission::Heard,
     }
 }

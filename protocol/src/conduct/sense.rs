@@ -7,7 +7,8 @@ use crate::blobs::BLOBS_PER_MESSAGE_MAX;
 use crate::config::RETENTION_MAX;
 use crate::latency::Coordinate;
 use crate::load::sanity::SPEED_MAX;
-use crate::message::{LoadDigest, Message};
+use crate::message::{LoadDigest, Message, ServicesWord};
+use crate::service::{INDEX_MAX, WARM_MAX};
 
 pub(super) fn has_sense(message: &Message) -> bool {
     // A short one is whole only with what was said before.
@@ -31,6 +32,11 @@ pub(super) fn has_sense(message: &Message) -> bool {
         Message::Want(want) => !want.blobs.is_empty() && want.blobs.len() <= BLOBS_PER_MESSAGE_MAX,
         Message::Have(have) => !have.blobs.is_empty() && have.blobs.len() <= BLOBS_PER_MESSAGE_MAX,
         Message::Hold(hold) => hold.lease <= RETENTION_MAX,
+        Message::Services(word) => match &**word {
+            ServicesWord::Index(index) => index.len() <= INDEX_MAX,
+            ServicesWord::Here(here) => here.len() <= INDEX_MAX,
+            ServicesWord::Warm(warm) => warm.len() <= WARM_MAX,
+        },
         Message::Records(records) => records.places.iter().all(place),
         Message::Beat(_)
         | Message::ProbeRequest(_)

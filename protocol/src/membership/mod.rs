@@ -20,6 +20,7 @@
 //! | `rumours.rs` | what do others say of a peer, and what is it worth? |
 //! | `revoked.rs` | who is a member no more? |
 //! | `deployed.rs` | which business rules are in force? |
+//! | `services.rs` | which services are there? |
 //! | `will.rs` | who is to hear of a death? |
 //!
 //! **Invariant:** nobody dies by hearsay. A rumour makes this peer look for itself; only its own search ends in dead.
@@ -36,6 +37,7 @@ mod neighbour;
 mod probes;
 mod revoked;
 mod rumours;
+mod services;
 mod view;
 mod will;
 
@@ -51,6 +53,7 @@ use self::nearer::Search;
 pub use self::neighbour::Neighbour;
 use self::probes::Probes;
 pub use self::revoked::{REVOCATIONS_FRESH, Revocations};
+pub use self::services::Services;
 use self::will::{Errand, Heirs};
 use crate::certificate::{Member, SignedRecord};
 use crate::config::DetectorConfig;
@@ -131,6 +134,7 @@ pub struct Membership {
     records_refused: u64,
     revocations: Revocations,
     deployed: Deployed,
+    services: Services,
 }
 
 /// Helpers asked about one silent peer.
@@ -176,6 +180,7 @@ impl Membership {
             records_refused: 0,
             revocations: Revocations::default(),
             deployed: Deployed::default(),
+            services: Services::default(),
         }
     }
 
@@ -194,6 +199,7 @@ impl Membership {
             return;
         }
         let (now, me) = (lent.now, self.me.peer);
+        self.services_unread(peer);
         let known = self.known.get_or_insert_with(peer, || Neighbour::new(now, me, member.clone()));
         self.connected += usize::from(!core::mem::replace(&mut known.connected, true));
         self.fits.take();
@@ -337,10 +343,12 @@ impl Membership {
             load: lent.loads.publish(lent.now, from, &(lent.digest)()),
             revocations: self.revocations.head(),
             rules: self.rules_head(),
+            services: self.services_head(),
         };
         lent.out.send(from, Message::Pong(pong));
         self.compare_revocations(lent, from, ping.revocations);
         self.compare_rules(lent, from, ping.rules);
+        self.compare_services(lent, from, ping.services);
     }
 
     /// A neighbour answered; the round trip, when the ping was our own.
@@ -349,6 +357,7 @@ impl Membership {
         known.incarnation = pong.incarnation;
         self.compare_revocations(lent, from, pong.revocations);
         self.compare_rules(lent, from, pong.rules);
+        self.compare_services(lent, from, pong.services);
         let known = self.known.get_mut(&from)?;
         if let Some(load) = pong.load {
             lent.loads.heard(lent.now, from, load);
@@ -417,6 +426,7 @@ impl Membership {
     pub fn timer(&mut self, lent: &mut Lent<'_>) {
         self.pardon_if_late(lent.now);
         self.speak(lent);
+        self.ask_who_holds_others(lent);
         while let Some((at, peer)) = self.detector.next_due(lent.now) {
             let Some(known) = self.known.get_mut(&peer) else { continue };
             let votes = known.votes(lent.now);
@@ -518,6 +528,11 @@ impl Membership {
         self.known.get(&peer).is_some_and(|known| known.connected)
     }
 
+    /// Grows whenever a neighbour comes or goes.
+    pub fn view_version(&self) -> u64 {
+        self.view_version
+    }
+
     /// The incarnation this peer speaks with.
     pub fn incarnation(&self) -> u32 {
         self.incarnation
@@ -569,6 +584,7 @@ impl Membership {
             load: lent.loads.publish_asking(lent.now, peer, sequence, &(lent.digest)()),
             revocations: self.revocations.head(),
             rules: self.rules_head(),
+            services: self.services_head(),
         };
         lent.out.send(peer, Message::Ping(ping));
         sequence

@@ -186,6 +186,7 @@ impl Membership {
         let before = self.revocations.peers.clone();
         let signed = verified.signed.clone();
         self.revocations.adopt(verified, digest);
+        self.services_changed();
         let revoked: Vec<PeerId> = self.revocations.peers.difference(&before).copied().collect();
         lent.out.push(Output::KeepRevocations);
         let told = some_of(lent.rng, self.others_alive(&revoked), TOLD_OF_LIST);

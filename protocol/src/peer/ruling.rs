@@ -21,7 +21,7 @@ impl Calendar {
     }
 
     /// Seconds since 1970; nothing where the date was never told.
-    fn unix_s(self, now: Time) -> Option<u64> {
+    pub(super) fn unix_s(self, now: Time) -> Option<u64> {
         self.0.map(|(at, unix_s)| unix_s.saturating_add(now.since(at).as_secs()))
     }
 

@@ -3,6 +3,7 @@
 mod blobs;
 mod residency;
 mod revoked;
+mod services;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -90,7 +91,8 @@ fn message() -> impl Strategy<Value = Message> {
             coordinate: None,
             load: None,
             revocations: 0,
-            rules: 0
+            rules: 0,
+            services: 0
         })),
         (0..40u32, any::<u32>()).prop_map(|(sequence, incarnation)| Message::Pong(Pong {
             sequence,
@@ -98,7 +100,8 @@ fn message() -> impl Strategy<Value = Message> {
             coordinate: None,
             load: None,
             revocations: 0,
-            rules: 0
+            rules: 0,
+            services: 0
         })),
         (any::<u32>(), 0..PEERS)
             .prop_map(|(sequence, n)| Message::ProbeRequest(ProbeRequest { sequence, target: id(n) })),
@@ -389,6 +392,7 @@ fn a_task_is_passed_on_only_to_who_is_connected() {
                 load: Some(load(1, 0)),
                 revocations: 0,
                 rules: 0,
+                services: 0,
             };
             tell(Input::Received { from: id(n), message: Message::Ping(ping) });
         }
@@ -404,6 +408,7 @@ fn a_task_is_passed_on_only_to_who_is_connected() {
             load: Some(load(2, 0)),
             revocations: 0,
             rules: 0,
+            services: 0,
         };
         tell(Input::Received { from: id(4), message: Message::Pong(pong) });
         if !is_connected {

@@ -234,6 +234,13 @@ impl Estimates {
         }
     }
 
+    /// A peer has said that it does not hold a module any more.
+    pub fn lacks(&mut self, peer: PeerId, module: BlobId) {
+        if let Some(record) = self.modules.get_mut(&module) {
+            record.holders.remove(&peer);
+        }
+    }
+
     /// Forgets what a peer held: it may come back empty.
     pub fn peer_lost(&mut self, peer: PeerId) {
         for record in self.modules.values_mut() {

@@ -23,8 +23,8 @@ impl Message {
             },
             // That somebody has it is said to those only who may have it.
             Self::Have(have) => have.blobs.iter().map(|held| &held.labels).collect(),
-            // Rules are for everybody.
-            Self::Rules(_) => Vec::new(),
+            // Rules and services are for everybody.
+            Self::Rules(_) | Self::Services(_) => Vec::new(),
             Self::Beat(_)
             | Self::Will(_)
             | Self::Parting(_)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use shoal_protocol::certificate::Role;
-use shoal_protocol::config::{NAME_BYTES_MAX, Weights};
+use shoal_protocol::config::{NAME_BYTES_MAX, SERVICE_IDLE_DEFAULT, Weights};
 
 use super::error::ClusterError;
 use crate::emulator::{Links, NatKind, Node};
@@ -33,6 +33,8 @@ pub struct ClusterConfig {
     pub shoald: Option<PathBuf>,
     /// What streams of other peers may touch at any of them that takes them over: directories, and `mqtt:HOST:PORT`.
     pub take_over: Vec<String>,
+    /// A service that is not called for so long is not kept ready any more.
+    pub service_idle: Duration,
     /// Filter of the peers' log lines.
     pub log: String,
     /// How long the mesh may take to form.
@@ -135,6 +137,7 @@ impl ClusterConfig {
             disk_bytes: None,
             shoald: None,
             take_over: Vec::new(),
+            service_idle: SERVICE_IDLE_DEFAULT,
             log: "info".into(),
             patience: PATIENCE,
             show_progress: false,

@@ -1,8 +1,9 @@
 //! What a mesh has on disk.
 //!
 //! ```text
-//! DIR/testnet.lock           held while the mesh runs
-//! DIR/mesh.key               the mesh's key, from which its issuer's follows
+//! DIR/testnet.lock            held while the mesh runs
+//! DIR/mesh.key                the mesh's key, from which that of the issuer of its certificates follows
+//! DIR/issuer.key issuer.cert  who deploys rules and services: `shoal service deploy … --data-dir DIR`
 //! DIR/peers/NAME/shoald.toml  shoald.log  api.sock  data/{node.key, member.cert, …}
 //! ```
 //!
@@ -18,7 +19,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use shoal_protocol::MeshId;
-use shoal_protocol::certificate::{Issuer, MemberCertificate, SecretKey};
+use shoal_protocol::certificate::{Issuer, IssuerCertificate, MemberCertificate, SecretKey};
 use tempfile::TempDir;
 
 use super::Peer;
@@ -80,6 +81,7 @@ impl MeshFiles {
         let lock = claim(dir.path())?;
         let mesh_key = new_key()?;
         write_secret(&dir.path().join("mesh.key"), &*mesh_key.to_bytes())?;
+        write_issuer(dir.path(), &mesh_key)?;
         let mut peers = Vec::with_capacity(config.peers.len());
         let mut disks = Vec::new();
         for (index, plan) in config.peers.iter().enumerate() {
@@ -143,6 +145,24 @@ fn is_ours(entry: io::Result<fs::DirEntry>) -> bool {
     entry.is_ok_and(|entry| entry.file_name() == crate::DETACHED_LOG)
 }
 
+/// Another issuer than that of the certificates: whoever wants to revoke it takes no peer with it.
+fn write_issuer(dir: &Path, mesh_key: &SecretKey) -> Result<(), ClusterError> {
+    let (key, now_s) = (new_key()?, now_unix_s());
+    let certificate = IssuerCertificate {
+        mesh: mesh_key.mesh(),
+        issuer: key.peer(),
+        not_before_unix_s: now_s.saturating_sub(HOUR_S),
+        expires_unix_s: now_s + MONTH_S,
+    };
+    write_secret(&dir.join("issuer.key"), &*key.to_bytes())?;
+    let path = dir.join("issuer.cert");
+    fs::write(&path, certificate.sign(mesh_key).to_bytes()).map_err(failed("write", &path))
+}
+
+fn now_unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
 fn write_peer(dir: &Path, plan: &PeerPlan, address: SocketAddr, mesh_key: &SecretKey) -> Result<Peer, ClusterError> {
     let home = dir.join("peers").join(&plan.name);
     let socket = home.join("api.sock");
@@ -152,7 +172,7 @@ fn write_peer(dir: &Path, plan: &PeerPlan, address: SocketAddr, mesh_key: &Secre
     let data_dir = data_dir_of(dir, plan);
     make_dir(&data_dir)?;
     let key = new_key()?;
-    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now_s = now_unix_s();
     let certificate = MemberCertificate {
         mesh: mesh_key.mesh(),
         peer: key.peer(),
@@ -216,6 +236,7 @@ struct DaemonConfig<'a> {
     api: ApiSection,
     capacity: CapacitySection,
     placement: PlacementSection,
+    services: ServicesSection,
     streams: StreamsSection<'a>,
     telemetry: TelemetrySection<'a>,
     testnet: TestnetSection,
@@ -259,6 +280,11 @@ struct PlacementSection {
     price: f64,
     uplink: u64,
     weights: BTreeMap<&'static str, f64>,
+}
+
+#[derive(Serialize)]
+struct ServicesSection {
+    idle_s: f64,
 }
 
 #[derive(Serialize)]
@@ -315,6 +341,7 @@ impl<'a> DaemonConfig<'a> {
                     ("compute", plan.weights.compute),
                 ]),
             },
+            services: ServicesSection { idle_s: config.service_idle.as_secs_f64() },
             streams: StreamsSection { take_over: &config.take_over },
             telemetry: TelemetrySection { log: &config.log },
             testnet: TestnetSection {

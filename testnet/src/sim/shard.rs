@@ -66,6 +66,7 @@ fn is_the_same(message: &Message) -> bool {
         | Message::Records(_)
         | Message::Revocations(_)
         | Message::Rules(_)
+        | Message::Services(_)
         | Message::Seek(_)
         | Message::Memo(_) => true,
         Message::Ping(ping) => ping.load.is_none(),
@@ -488,6 +489,15 @@ impl Shard {
                 }
                 self.given(Duration::ZERO, index, Input::RulesVerified(verified));
             }
+            Output::VerifyServices { signed, .. } => {
+                let verified = signed.into_iter().filter_map(|signed| signed.verify(common.mesh).ok()).collect();
+                self.given(Duration::ZERO, index, Input::ServicesVerified(verified));
+            }
+            // Blobs are not simulated: everybody has every module.
+            Output::KeepModule { module, .. } => {
+                self.given(Duration::ZERO, index, Input::ModuleKept { module, result: Ok(()) });
+            }
+            Output::ReleaseModule { .. } => {}
             Output::Fetch { attempt, blobs } => self.fetch(common, index, attempt, &blobs),
             Output::Prepare { module } => {
                 let took = Duration::from_millis(40);
@@ -532,6 +542,8 @@ impl Shard {
                 | News::PeerRevoked { .. }
                 | News::RevocationsForked { .. }
                 | News::RulesDeployed { .. }
+                | News::ServiceDeployed { .. }
+                | News::ServiceHeldBack { .. }
                 | News::AnswerNotBelieved { .. }
                 | News::PipelineChanged { .. },
             ) => {}

@@ -62,6 +62,23 @@ impl fmt::Display for Line {
                 from.map_or(Ok(()), |from| write!(f, " from {}…", from.short()))?;
                 write!(f, "  {reason}")
             }
+            Happening::ServiceDeployed { name, version: 0, signer, .. } => {
+                write!(f, "service {name}  removed, signed by {}…", signer.short())
+            }
+            Happening::ServiceDeployed { name, generation, version, signer } => {
+                let signer = signer.short();
+                write!(f, "service {name}  version {version} (generation {generation}) in force, signed by {signer}…")
+            }
+            Happening::ServiceRefused { from, name, reason } => {
+                write!(f, "{}  service", "refused".yellow())?;
+                name.as_ref().map_or(Ok(()), |name| write!(f, " {name}"))?;
+                from.map_or(Ok(()), |from| write!(f, " from {}…", from.short()))?;
+                write!(f, "  {reason}")
+            }
+            Happening::ServiceHeldBack { name, version, failures, calls } => {
+                let held_back = "held back".red();
+                write!(f, "{held_back}  service {name}, version {version}: {failures} of {calls} calls failed")
+            }
             Happening::Banned { peer, reason, for_s } => {
                 write!(f, "{}  {}… for {for_s} s  {reason}", "banned".red(), peer.short())
             }

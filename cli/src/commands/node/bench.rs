@@ -39,7 +39,7 @@ pub struct Bench {
     seconds: f64,
 }
 
-fn parse_seconds(text: &str) -> Result<f64, String> {
+pub(crate) fn parse_seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.05..=600.0).contains(&seconds) => Ok(seconds),
         Ok(_) | Err(_) => Err("expected 0.05 to 600".to_owned()),
@@ -107,7 +107,7 @@ async fn chain(client: &Client, printer: Printer, module: BlobId) -> Result<Vec<
     Ok(took_us.split_off(1))
 }
 
-fn nearest(peers: Vec<PeerView>) -> Option<PeerView> {
+pub(crate) fn nearest(peers: Vec<PeerView>) -> Option<PeerView> {
     let distance = |peer: &PeerView| peer.rtt_p50_ms.or(peer.rtt_predicted_ms).unwrap_or(f64::MAX);
     let alive = peers.into_iter().filter(|peer| peer.state == PeerState::Alive);
     alive.min_by(|a, b| distance(a).total_cmp(&distance(b)))
@@ -194,13 +194,13 @@ async fn many_at_a_time(client: &Client, request: &TaskRequest, window: Duration
 }
 
 /// Nearest rank in sorted samples.
-fn quantile(sorted: &[f64], q: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], q: f64) -> f64 {
     let rank = (q * sorted.len() as f64).ceil() as usize;
     sorted.get(rank.saturating_sub(1)).or(sorted.last()).copied().unwrap_or(f64::NAN)
 }
 
 /// A tenth is finer than the clock's own noise.
-fn rounded(value: f64) -> f64 {
+pub(crate) fn rounded(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
 

@@ -88,6 +88,15 @@ impl fmt::Display for Line {
                 write!(f, "peer {name}  {}", "revoked".red())
             }
             Event::RulesDeployed { version } => write!(f, "business rules of version {version} are in force"),
+            Event::ServiceDeployed { name, removed: true, .. } => write!(f, "service {name} is removed"),
+            Event::ServiceDeployed { name, generation, .. } => {
+                write!(f, "service {name}: generation {generation} is in force")
+            }
+            Event::ServiceHeldBack { name, version, failures, calls } => write!(
+                f,
+                "service {name}: version {version} is {}, {failures} of {calls} calls from here failed",
+                "held back".red()
+            ),
             Event::RevocationsForked { version } => write!(
                 f,
                 "{}: two lists of version {version} are signed with one key",

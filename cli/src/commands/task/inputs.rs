@@ -42,6 +42,14 @@ impl LocalBlob {
         Self { id, name, source, labels: LabelsRequest::default() }
     }
 
+    /// Its size, where it is in memory.
+    pub(crate) fn bytes(&self) -> u64 {
+        match &self.source {
+            Source::Memory(bytes) => bytes.len() as u64,
+            Source::File(_) => 0,
+        }
+    }
+
     /// The same, of which this is said.
     pub(crate) fn labelled(self, labels: &LabelsRequest) -> Self {
         Self { labels: labels.clone(), ..self }

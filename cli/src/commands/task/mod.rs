@@ -6,7 +6,7 @@ pub(crate) mod inputs;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod module;
-mod output;
+pub(crate) mod output;
 pub(crate) mod request;
 pub(crate) mod result;
 pub(crate) mod run;

@@ -34,7 +34,7 @@ pub(super) async fn deliver(
 }
 
 /// Passes on bytes as they come.
-pub(super) async fn stream(printer: Printer, mut download: Download, file: Option<&Path>) -> Result<(), Failure> {
+pub(crate) async fn stream(printer: Printer, mut download: Download, file: Option<&Path>) -> Result<(), Failure> {
     let Some(path) = file else {
         while let Some(bytes) = download.chunk().await? {
             printer.data(&bytes)?;

@@ -139,7 +139,7 @@ fn parse_priority(text: &str) -> Result<Priority, String> {
     }
 }
 
-fn parse_cloud(text: &str) -> Result<CloudUse, String> {
+pub(crate) fn parse_cloud(text: &str) -> Result<CloudUse, String> {
     match text {
         "fallback" => Ok(CloudUse::Fallback),
         "allow" => Ok(CloudUse::Allow),

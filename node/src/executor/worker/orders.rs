@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use shoal_protocol::cbor;
 
 use super::super::line::{Kind, Line, LineError, PACKET_BYTES_MAX};
-use super::super::words::{Answer, Order};
+use super::super::words::{Answer, Order, Tend};
 use super::modules::Modules;
 use super::ticker::Ticker;
 use super::{Files, run};
@@ -36,7 +36,16 @@ pub(super) fn serve(line: &Arc<Line>, mut modules: Modules, ticker: &Ticker, buf
             }
             // That run is over.
             Order::Abort(_) => {}
+            Order::Tend(order) => tend(&mut modules, &order, files),
         }
+    }
+}
+
+/// What does not load is told by the first run that needs it.
+fn tend(modules: &mut Modules, order: &Tend, mut files: Files) {
+    order.drop.iter().for_each(|number| modules.unload(*number));
+    if let Some((number, code)) = order.load.zip(next_file(&mut files)) {
+        let _ = modules.load(number, code);
     }
 }
 
@@ -88,7 +97,7 @@ impl Orders {
                     Ok(Order::Abort(number)) if number == self.number => self.aborted.set(true),
                     Ok(Order::Abort(_)) => {}
                     // The daemon gives one task at a time; whoever says this is not it.
-                    Ok(Order::Run(_)) | Err(_) => self.aborted.set(true),
+                    Ok(Order::Run(_) | Order::Tend(_)) | Err(_) => self.aborted.set(true),
                 },
                 Err(LineError::Nothing) => return,
                 Err(LineError::Closed | LineError::Garbled | LineError::System(_)) => {

@@ -32,6 +32,7 @@ enum Happening {
     Verified(SignedRecord),
     Judged(Option<Box<VerifiedRevocations>>),
     RulesJudged(Option<Box<crate::rules::VerifiedRules>>),
+    ServicesJudged(Vec<crate::service::VerifiedService>),
 }
 
 pub(super) struct Mesh {
@@ -343,6 +344,10 @@ impl Mesh {
                     membership.deploy(lent, *verified);
                 }
             }),
+            Happening::ServicesJudged(verified) => self.act(peer, |membership, lent| {
+                membership.services_judged();
+                membership.deploy_services(lent, verified);
+            }),
             Happening::Judged(verified) => {
                 self.act(peer, |membership, lent| {
                     membership.revocations_judged();
@@ -405,6 +410,11 @@ impl Mesh {
             Output::VerifyRules { signed, .. } => {
                 let verified = signed.verify(mesh_key().mesh()).ok().map(Box::new);
                 self.push(ms(1), peer, Happening::RulesJudged(verified));
+            }
+            Output::VerifyServices { signed, .. } => {
+                let mesh = mesh_key().mesh();
+                let verified = signed.into_iter().filter_map(|signed| signed.verify(mesh).ok()).collect();
+                self.push(ms(1), peer, Happening::ServicesJudged(verified));
             }
             Output::KeepRevocations | Output::Notify(_) => {}
             other => panic!("membership never orders {other:?}"),
@@ -515,6 +525,7 @@ pub(super) fn receive(membership: &mut Membership, lent: &mut Lent<'_>, from: Pe
         Message::Leaving => membership.left(lent, from),
         Message::Revocations(signed) => membership.revocations_told(lent, *signed),
         Message::Rules(word) => membership.rules_word(lent, from, *word),
+        Message::Services(word) => membership.services_word(lent, from, *word),
         other => panic!("membership never says {other:?}"),
     }
 }

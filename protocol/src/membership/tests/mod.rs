@@ -1,6 +1,7 @@
 mod deployed;
 mod mesh;
 mod revoked;
+mod services;
 
 use self::mesh::{Mesh, ms, secs};
 use super::*;
@@ -537,6 +538,7 @@ mod arbitrary {
                     load: None,
                     revocations: 0,
                     rules: 0,
+                    services: 0,
                 };
                 mesh::receive(membership, lent, id(a), Message::Ping(ping));
             }
@@ -548,6 +550,7 @@ mod arbitrary {
                     load: None,
                     revocations: 0,
                     rules: 0,
+                    services: 0,
                 };
                 mesh::receive(membership, lent, id(a), Message::Pong(pong));
             }

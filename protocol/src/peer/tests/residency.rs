@@ -33,8 +33,15 @@ fn in_company() -> Peer {
     {
         told(&mut peer, Time::ZERO, Input::Connected { member: at(n, region), address: None });
         let load = LoadDigest { speed, understands_labels, ..load(1, 0) };
-        let pong =
-            Pong { sequence: 1, incarnation: 1, coordinate: None, load: Some(load.clone()), revocations: 0, rules: 0 };
+        let pong = Pong {
+            sequence: 1,
+            incarnation: 1,
+            coordinate: None,
+            load: Some(load.clone()),
+            revocations: 0,
+            rules: 0,
+            services: 0,
+        };
         received(&mut peer, n, Message::Pong(pong));
         received(&mut peer, n, Message::Load(LoadDigest { sequence: 2, ..load }));
     }

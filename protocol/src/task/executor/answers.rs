@@ -173,7 +173,7 @@ impl Executing {
         let due = award.spec.deadline.map(|deadline| now + deadline);
         let mut blobs: Vec<_> = award.spec.inputs.iter().filter_map(|input| self.missing(input)).collect();
         let prepared = self.prepared.contains(&module);
-        if !prepared && home != self.me {
+        if !prepared && (home != self.me || self.absent.contains(&module)) {
             blobs.push(BlobRef { id: module, bytes: module_bytes, holder: home });
         }
         let stage = match (blobs.is_empty(), prepared) {

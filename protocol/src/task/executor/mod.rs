@@ -190,6 +190,8 @@ pub struct Executing {
     reservations: BTreeMap<TaskId, Reservation>,
     unacknowledged: BTreeMap<TaskRef, Unacknowledged>,
     prepared: BTreeSet<BlobId>,
+    /// Modules of services that are not in the local store: a task of a user here that needs one has to have it fetched.
+    absent: BTreeSet<BlobId>,
     deadlines: Deadlines<Due>,
     /// Digests made so far: each is numbered, also those that a shared borrow makes.
     digests: Cell<u32>,
@@ -223,6 +225,7 @@ impl Executing {
             reservations: BTreeMap::new(),
             unacknowledged: BTreeMap::new(),
             prepared: BTreeSet::new(),
+            absent: BTreeSet::new(),
             deadlines: Deadlines::default(),
             digests: Cell::new(0),
             turns: 0,
@@ -244,6 +247,31 @@ impl Executing {
     /// Awards passed on since the last call: they burden their receivers until these say so.
     pub fn take_passed(&mut self) -> Vec<(PeerId, TaskRef, Duration, Duration)> {
         core::mem::take(&mut self.passed)
+    }
+
+    /// Whether a module can be started here at once.
+    pub fn is_prepared(&self, module: BlobId) -> bool {
+        self.prepared.contains(&module)
+    }
+
+    /// The memory of a module was given back.
+    pub fn released(&mut self, module: BlobId) {
+        self.prepared.remove(&module);
+    }
+
+    /// Modules of services that are not here.
+    pub fn modules_are_absent(&mut self, absent: BTreeSet<BlobId>) {
+        self.absent = absent;
+    }
+
+    /// One of them is here.
+    pub fn module_is_here(&mut self, module: BlobId) {
+        self.absent.remove(&module);
+    }
+
+    /// The module that an attempt here is a run of.
+    pub fn module_of(&self, attempt: TaskRef) -> Option<BlobId> {
+        self.jobs.get(&attempt)?.module()
     }
 
     /// Whether a core is free and nothing is there to be run on it.

@@ -6,6 +6,7 @@ mod certificates;
 mod frame;
 mod peer;
 mod records;
+mod services;
 mod specs;
 mod words;
 
@@ -39,6 +40,7 @@ pub const TARGETS: &[Target] = &[
         seeds: certificates::records,
         allowance_bytes: DECODER_BYTES,
     },
+    Target { name: "service-record", run: services::record, seeds: services::records, allowance_bytes: DECODER_BYTES },
     Target { name: "task-spec", run: specs::spec, seeds: specs::seeds, allowance_bytes: DECODER_BYTES },
     Target { name: "http-body", run: bodies::body, seeds: bodies::seeds, allowance_bytes: DECODER_BYTES },
     Target { name: "state-record", run: records::restored, seeds: records::seeds, allowance_bytes: PEER_BYTES },

@@ -6,12 +6,14 @@ use shoal_protocol::config::Weights;
 use shoal_protocol::id::{BlobId, PeerId, TaskId};
 use shoal_protocol::message::{
     Accepted, Ask, AskVariant, Award, Contact, DeclineReason, Declined, Forwarded, Have, Held, Hold, LoadDigest, Marks,
-    Message, Offer, Outcome, Ping, Pong, ProbeRequest, Progress, Rumour, RumourState, TaskRef, Want,
+    Message, Offer, Outcome, Ping, Pong, ProbeRequest, Progress, Rumour, RumourState, ServicesWord, TaskRef, Want,
+    WarmModule,
 };
 use shoal_protocol::output::TaskError;
 use shoal_protocol::pipeline::PipelineSubmission;
 use shoal_protocol::pipeline::memo::{Known, MemoKey, MemoWord};
 use shoal_protocol::pipeline::spec::{PipelineInput, PipelineSpec, Stage, StageKind, When};
+use shoal_protocol::service::IndexEntry;
 use shoal_protocol::task::TaskState;
 use shoal_protocol::task::durable::{
     Ballot, Case, Council, Counsel, Durability, Guard, Guarded, Keeping, Prepare, Promised, Propose, Refused,
@@ -176,7 +178,7 @@ fn declined(source: &mut Source<'_>) -> Declined {
 }
 
 pub(super) fn message(source: &mut Source<'_>) -> Message {
-    match source.below(26) {
+    match source.below(28) {
         0 => Message::Ping(Ping {
             sequence: source.number() as u32,
             incarnation: 0,
@@ -184,6 +186,7 @@ pub(super) fn message(source: &mut Source<'_>) -> Message {
             load: None,
             revocations: 0,
             rules: 0,
+            services: 0,
         }),
         1 => Message::Pong(Pong {
             sequence: source.number() as u32,
@@ -192,6 +195,7 @@ pub(super) fn message(source: &mut Source<'_>) -> Message {
             load: None,
             revocations: 0,
             rules: 0,
+            services: 0,
         }),
         2 => Message::ProbeRequest(ProbeRequest { sequence: source.number() as u32, target: peer(source) }),
         3 => {
@@ -253,6 +257,17 @@ pub(super) fn message(source: &mut Source<'_>) -> Message {
             ],
         }),
         24 => Message::Memo(Box::new(memo(source))),
+        26 => Message::Services(Box::new(ServicesWord::Warm(vec![
+            WarmModule {
+                module: blob(source),
+                instances: source.number() as u16
+            };
+            usize::from(source.below(40))
+        ]))),
+        27 => {
+            let entry = |n: u8| IndexEntry { name: format!("s{n}").parse().expect("a name"), head: u64::from(n) };
+            Message::Services(Box::new(ServicesWord::Index((0..source.below(40)).map(entry).collect())))
+        }
         23 => Message::Hold(Hold { task: task(source), lease: duration(source) }),
         _ => Message::Leaving,
     }

@@ -542,6 +542,9 @@ impl World {
             Output::VerifyRecords(_)
             | Output::VerifyRevocations(_)
             | Output::VerifyRules { .. }
+            | Output::VerifyServices { .. }
+            | Output::KeepModule { .. }
+            | Output::ReleaseModule { .. }
             | Output::KeepRevocations
             | Output::Sign(_)
             | Output::PingAnswered { .. }
