@@ -2,6 +2,7 @@
 //!
 //! ```sh
 //! cargo run --release -p shoal-node --example network_bench              # both ends in one process, over loopback
+//! network_bench blobs                                                    # only what concerns blobs, sealed on disk and not
 //! network_bench serve 10.77.0.2                                          # or over a link: one end there …
 //! network_bench call 10.77.0.2 --megabytes 32                            # … and the other here
 //! ```
@@ -9,11 +10,12 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shoal_node::blobs::{Asker, BlobServer, BlobStore, Pace, ServeLimits, fetch};
+use shoal_node::blobs::{Asker, BlobServer, BlobStore, Pace, Sealing, ServeLimits, fetch};
 use shoal_node::network::{Congestion, Network, NetworkConfig, NetworkEvent, NodeKey};
 use shoal_protocol::certificate::{Issuer, MemberCertificate, SecretKey};
 use shoal_protocol::{PeerId, Role};
@@ -38,6 +40,8 @@ const READY: &[u8] = b"ready";
 const PAGE_BYTES: usize = 4_096;
 const PORT: u16 = 7_799;
 const CHUNK: usize = 256 * 1024;
+/// Each way so often.
+const ALTERNATIONS: usize = 5;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -47,12 +51,13 @@ async fn main() -> Result<(), Failure> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
         [] | ["--congestion", _] => local(congestion(&words)?).await,
+        ["blobs"] => blobs_sealed_and_not().await,
         ["observed", port] => observed(port.parse()?).await,
         ["serve", ip, rest @ ..] => serve(ip.parse()?, congestion(rest)?).await,
         ["call", ip, "--megabytes", megabytes, rest @ ..] => {
             call(ip.parse()?, megabytes.parse::<usize>()? * 1_000_000, congestion(rest)?).await
         }
-        _ => Err("usage: network_bench [serve IP | call IP --megabytes N] [--congestion cubic|bbr]".into()),
+        _ => Err("usage: network_bench [blobs | serve IP | call IP --megabytes N] [--congestion cubic|bbr]".into()),
     }
 }
 
@@ -84,7 +89,7 @@ async fn local(congestion: Congestion) -> Result<(), Failure> {
         println!("bulk: {:.0} MB/s", upload(&near, peer, BULK_BYTES).await? / 1e6);
         println!("bulk, bare quinn: {:.0} MB/s", bare::bulk(BULK_BYTES).await? / 1e6);
     }
-    blobs(loopback, congestion).await?;
+    blobs(loopback, congestion, Sealing::within).await?;
     handshakes(loopback).await
 }
 
@@ -160,20 +165,48 @@ async fn upload(near: &Network, peer: PeerId, bytes: usize) -> Result<f64, Failu
     Ok(bytes as f64 / started.elapsed().as_secs_f64())
 }
 
-/// A blob from one store to another, verified on both sides; the first time its tree is made as well.
-async fn blobs(at: IpAddr, congestion: Congestion) -> Result<(), Failure> {
+/// In turn, so that both have the same machine.
+async fn blobs_sealed_and_not() -> Result<(), Failure> {
+    for turn in 0..ALTERNATIONS {
+        println!("round {turn}, sealed");
+        blobs([127, 0, 0, 1].into(), Congestion::Bbr, Sealing::within).await?;
+        println!("round {turn}, in the clear");
+        blobs([127, 0, 0, 1].into(), Congestion::Bbr, |dir| Sealing::within(dir).in_the_clear()).await?;
+    }
+    Ok(())
+}
+
+fn rate_of(what: &str, started: Instant) {
+    println!("{what}: {:.0} MB/s", BULK_BYTES as f64 / started.elapsed().as_secs_f64() / 1e6);
+}
+
+/// A blob put, read, and moved from one store to another, verified on both sides; the first time its tree is made as well.
+async fn blobs(at: IpAddr, congestion: Congestion, sealing: impl Fn(&Path) -> Sealing) -> Result<(), Failure> {
     let (near, mut near_events) = start(1, at, 0, congestion).await?;
     let (far, mut far_events) = start(2, at, 0, congestion).await?;
     near.dial(Some(far.local_peer()), far.local_addresses());
     connected(&mut near_events).await;
     connected(&mut far_events).await;
     let dir = tempfile::tempdir()?;
-    let held = BlobStore::open(&dir.path().join("held"), 1 << 30)?;
+    let open = |name: String| {
+        let dir = dir.path().join(name);
+        BlobStore::open_sealed(&dir, 1 << 30, &sealing(&dir))
+    };
+    let held = open("held".into())?;
     let mut content = vec![0; BULK_BYTES];
     for (n, piece) in content.chunks_mut(8).enumerate() {
         piece.copy_from_slice(&(n as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes()[..piece.len()]);
     }
-    let blob = held.put(&content)?;
+    let started = Instant::now();
+    let mut writer = held.writer(None)?;
+    content.chunks(CHUNK).try_for_each(|piece| writer.write(piece))?;
+    let blob = writer.finish()?;
+    rate_of("blob put", started);
+    let started = Instant::now();
+    let (mut reader, mut piece) = (held.open_read(blob.id)?, vec![0; CHUNK]);
+    while reader.read(&mut piece)? > 0 {}
+    rate_of("blob read", started);
+    drop(content);
     let server = BlobServer::new(held, ServeLimits::default(), Pace::default());
     tokio::spawn(async move {
         while let Some(event) = far_events.recv().await {
@@ -184,12 +217,11 @@ async fn blobs(at: IpAddr, congestion: Congestion) -> Result<(), Failure> {
         }
     });
     for turn in 0..4 {
-        let wanting = BlobStore::open(&dir.path().join(format!("wanting-{turn}")), 1 << 30)?;
+        let wanting = open(format!("wanting-{turn}"))?;
         let mut stream = near.open_bulk(far.local_peer()).await?;
         let started = Instant::now();
         fetch(&mut stream, blob.id, blob.bytes, &wanting).await?;
-        let rate = BULK_BYTES as f64 / started.elapsed().as_secs_f64() / 1e6;
-        println!("blob, verified{}: {rate:.0} MB/s", if turn == 0 { ", its tree made first" } else { "" });
+        rate_of(if turn == 0 { "blob, verified, its tree made first" } else { "blob, verified" }, started);
     }
     Ok(())
 }

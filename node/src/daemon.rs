@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::api::{self, Api, SocketError};
 use crate::audit::{self, Audit};
-use crate::blobs::{BlobError, BlobStore};
+use crate::blobs::{BlobError, BlobStore, Sealing};
 use crate::config::{Config, Identity, IdentityError};
 use crate::driver::handle::Handle;
 use crate::driver::revoked::{Revoked, revoked_before};
@@ -166,7 +166,8 @@ async fn serve(
     stop: mpsc::Receiver<()>,
 ) -> Result<(), StartError> {
     let (listener, socket) = api::bind(&config.socket)?;
-    let blobs = BlobStore::open(&config.data_dir.join("blobs"), config.disk_bytes)?;
+    let sealing = Sealing::new(config.store_key.clone(), identity.mesh);
+    let blobs = BlobStore::open_sealed(&config.data_dir.join("blobs"), config.disk_bytes, &sealing)?;
     blobs.sign_as(SecretKey::from_bytes(&identity.key.to_bytes()));
     let (kept, stored) = open_store(&config)?;
     let (executor, executor_events) = start_executor(&config, &identity, &blobs)?;

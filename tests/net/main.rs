@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // in a test, a failure is the answer
 
 mod admission;
+mod at_rest;
 mod bad_input;
 mod blobs;
 mod command_line;

@@ -14,13 +14,13 @@ use shoal_protocol::api::{BlobStat, BlobView, HolderView, LabelsRequest, LabelsV
 use shoal_protocol::config::INPUT_BYTES_MAX;
 use shoal_protocol::residency::Labels;
 use tokio::sync::mpsc;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::body::{Json, check_announced, too_large};
 use super::problem::{ApiError, ApiResult};
 use super::range::{self, Answered};
 use super::{Api, spec};
-use crate::blobs::{BlobError, BlobStore, Stored};
+use crate::blobs::{BlobError, BlobReader, BlobStore, Stored};
 use crate::driver::handle::{Opened, Refusal};
 
 /// Pieces between the socket and the disk.
@@ -156,19 +156,27 @@ pub(super) async fn send(store: &BlobStore, id: BlobId, asked: Option<range::Ask
     let reader = spawn_blocking(move || store.open_read(id)).await??;
     let answered: Answered = range::answer(asked, reader.size_bytes())?;
     Ok(answered.with_body(|span| {
-        let pieces = futures::stream::try_unfold((reader, span), |(mut reader, span)| async move {
-            let piece = spawn_blocking(move || {
-                let length = usize::try_from(span.end - span.start).unwrap_or(usize::MAX).min(PIECE_BYTES);
-                let mut piece = vec![0; length];
-                reader.seek(SeekFrom::Start(span.start))?;
-                reader.read_exact(&mut piece)?;
-                Ok::<_, std::io::Error>((piece, (reader, span.start + length as u64..span.end)))
-            });
-            let (piece, rest) = piece.await.map_err(std::io::Error::other)??;
-            Ok::<_, std::io::Error>((!piece.is_empty()).then_some((Bytes::from(piece), rest)))
+        // The next piece is read while one leaves.
+        let pieces = futures::stream::try_unfold(read_piece(reader, span), |reading| async move {
+            let (piece, reader, rest) = reading.await.map_err(std::io::Error::other)??;
+            let is_over = piece.is_empty();
+            Ok::<_, std::io::Error>((!is_over).then(|| (Bytes::from(piece), read_piece(reader, rest))))
         });
         Body::from_stream(pieces)
     }))
+}
+
+type Reading = JoinHandle<std::io::Result<(Vec<u8>, BlobReader, Range<u64>)>>;
+
+/// Reads the beginning of a span; what is left of it afterwards.
+fn read_piece(mut reader: BlobReader, span: Range<u64>) -> Reading {
+    spawn_blocking(move || {
+        let length = usize::try_from(span.end - span.start).unwrap_or(usize::MAX).min(PIECE_BYTES);
+        let mut piece = vec![0; length];
+        reader.seek(SeekFrom::Start(span.start))?;
+        reader.read_exact(&mut piece)?;
+        Ok((piece, reader, span.start + length as u64..span.end))
+    })
 }
 
 /// The bytes of a blob that is being fetched, as they are verified.
@@ -277,6 +285,8 @@ pub(super) async fn unpin(State(api): State<Api>, Path(id): Path<String>) -> Api
 
 pub(super) async fn remove(State(api): State<Api>, Path(id): Path<String>) -> ApiResult<StatusCode> {
     let id = named(&id)?;
-    spawn_blocking(move || api.blobs.remove(id)).await??;
+    let blobs = api.blobs.clone();
+    spawn_blocking(move || blobs.remove(id)).await??;
+    api.driver.read(move |driver| driver.forget_code(vec![id])).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -230,9 +230,13 @@ impl From<BlobError> for ApiError {
             BlobError::NoRoom { .. } | BlobError::TooManyHeld { .. } | BlobError::DiskFull { .. } => {
                 (codes::STORE, StatusCode::INSUFFICIENT_STORAGE)
             }
-            BlobError::Corrupt { .. } | BlobError::HoldsDamaged { .. } | BlobError::Io { .. } => {
-                (codes::STORE, StatusCode::INTERNAL_SERVER_ERROR)
-            }
+            BlobError::Corrupt { .. }
+            | BlobError::HoldsDamaged { .. }
+            | BlobError::KeyMissing { .. }
+            | BlobError::WrongKey { .. }
+            | BlobError::KeyExposed { .. }
+            | BlobError::KeyDamaged { .. }
+            | BlobError::Io { .. } => (codes::STORE, StatusCode::INTERNAL_SERVER_ERROR),
         };
         Self::new(code, status, error.to_string(), error.hint())
     }

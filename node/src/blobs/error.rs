@@ -89,6 +89,38 @@ pub enum BlobError {
         /// The file.
         path: PathBuf,
     },
+    /// What is stored is sealed, and its key is not there.
+    #[error("the key of the blobs in {}, {}, is not there, and they cannot be read without it", dir.display(), path.display())]
+    KeyMissing {
+        /// Where the key should be.
+        path: PathBuf,
+        /// What it is of.
+        dir: PathBuf,
+    },
+    /// What is stored is sealed with another key.
+    #[error("the key {} is not the one that the blobs in {} are sealed with", path.display(), dir.display())]
+    WrongKey {
+        /// The key.
+        path: PathBuf,
+        /// What it does not open.
+        dir: PathBuf,
+    },
+    /// Others than the owner may read or change the key.
+    #[error("the key of the blobs, {}, is open to other users (mode {mode:04o}), so it is no longer a secret", path.display())]
+    KeyExposed {
+        /// The key.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Not 32 bytes: cut short, or another file.
+    #[error("the key of the blobs, {}, is damaged: {bytes} bytes instead of 32", path.display())]
+    KeyDamaged {
+        /// The key.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
     /// The disk has no space left; nothing was kept.
     #[error("the disk is full: cannot write to {}", path.display())]
     DiskFull {
@@ -124,6 +156,17 @@ impl BlobError {
             }
             Self::InUse { .. } => "`shoal blob unpin` it, or wait until the tasks that need it have ended",
             Self::HoldsDamaged { .. } => "remove that file, start again, and pin what is to stay",
+            Self::KeyMissing { .. } | Self::WrongKey { .. } => {
+                "put back the key that the blobs were sealed with, or mount the device that has it (store.key_file); \
+                 to give up what is stored, remove that directory and start again"
+            }
+            Self::KeyExposed { .. } => {
+                "if nobody copied it: chmod 600, or mount its device with umask=077; otherwise move the blobs and the \
+                 key away and store them again"
+            }
+            Self::KeyDamaged { .. } => {
+                "restore it from a backup; to give up what is stored, remove it and the directory of the blobs"
+            }
             Self::DiskFull { .. } => "free space on this disk, or move the data directory to a larger one",
             Self::Io { .. } => "check that the data directory exists and belongs to the user the daemon runs as",
         }

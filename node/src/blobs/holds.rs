@@ -17,6 +17,7 @@ use shoal_protocol::cbor;
 use shoal_protocol::id::{BlobId, PeerId, TaskId};
 
 use super::BlobError;
+use super::seal::{Keys, Small};
 use crate::joining::replace;
 
 /// Version of the file.
@@ -74,13 +75,17 @@ pub(super) struct Holds {
 
 impl Holds {
     /// What was held when the daemon ended. A file that cannot be read is an error: what a person pinned must not go unnoticed.
-    pub(super) fn open(path: &Path) -> Result<Self, BlobError> {
+    /// It is sealed, but for one that the version before wrote.
+    pub(super) fn open(path: &Path, keys: &Keys) -> Result<Self, BlobError> {
         let record = match std::fs::read(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(BlobError::io("read", path)(error)),
             Ok(bytes) => {
-                let record: Result<Record, _> = cbor::decode(&bytes);
-                let known = record.ok().filter(|record| record.version == VERSION);
+                let record: Option<Record> = match Keys::is_sealed(&bytes) {
+                    true => keys.open(Small::Holds, &bytes).and_then(|record| cbor::decode(&record).ok()),
+                    false => cbor::decode(&bytes).ok(),
+                };
+                let known = record.filter(|record| record.version == VERSION);
                 Some(known.ok_or_else(|| BlobError::HoldsDamaged { path: path.to_owned() })?)
             }
         };
@@ -167,7 +172,9 @@ impl Holds {
 pub(super) struct HoldsFile(pub(super) PathBuf);
 
 impl HoldsFile {
-    pub(super) fn write(&self, record: &[u8]) -> Result<(), BlobError> {
-        replace(&self.0, record, 0o600).map_err(BlobError::io("write", &self.0))
+    /// Blocks for two fsyncs.
+    pub(super) fn write(&self, record: Vec<u8>, keys: &Keys) -> Result<(), BlobError> {
+        let written = keys.seal(Small::Holds, record).and_then(|sealed| replace(&self.0, &sealed, 0o600));
+        written.map_err(BlobError::io("write", &self.0))
     }
 }

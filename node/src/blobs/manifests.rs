@@ -1,7 +1,7 @@
 //! What owners say of blobs, on disk beside them.
 //!
 //! ```text
-//! hash and size known ─► manifest signed, or verified ─► manifests/HASH, synced ─► only then the bytes get their name
+//! hash and size known ─► manifest signed, or verified ─► manifests/NAME, synced ─► only then the bytes get their name
 //! ```
 //!
 //! A manifest outlives its blob: bytes that come again are under it again. It goes when a user removes the blob, when its time
@@ -10,9 +10,11 @@
 //! **Invariant:** a blob that came with a manifest is never visible without it; what cannot be read any more seals its blob.
 //! **Not here:** whom they let have it. That is `shoal_protocol::residency`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use shoal_protocol::certificate::SecretKey;
@@ -20,7 +22,10 @@ use shoal_protocol::id::BlobId;
 use shoal_protocol::residency::{Labels, MANIFESTS_PER_BLOB_MAX, Manifest, SignedManifest};
 use shoal_protocol::{PeerId, cbor};
 
-use super::{BlobError, BlobStore, Evicted, Stored, file_name, found};
+use super::erase::Eraser;
+use super::found::entries;
+use super::seal::{Keys, Small};
+use super::{BlobError, BlobStore, Evicted, Stored, upgrade};
 
 /// Blobs with a manifest, here or remembered: a few kilobytes each at most, most of them a few hundred bytes.
 const MANIFESTS_MAX: usize = 16_384;
@@ -29,7 +34,13 @@ const MANIFESTS_MAX: usize = 16_384;
 #[derive(Debug)]
 pub(super) struct Manifests {
     dir: PathBuf,
+    keys: Arc<Keys>,
+    eraser: Eraser,
     known: BTreeMap<BlobId, Known>,
+    /// Names of files that cannot be read: of which blobs they are is known when those are asked for.
+    damaged: BTreeSet<String>,
+    /// What is said of such a blob.
+    sealed: Labels,
     /// Counts changes: of those whose blobs are not here, the oldest goes.
     changes: u64,
 }
@@ -45,26 +56,91 @@ struct Known {
 /// What stands in a file.
 #[derive(Debug, Serialize, Deserialize)]
 struct OnDisk {
+    blob: BlobId,
+    bytes: u64,
+    signed: Vec<SignedManifest>,
+}
+
+/// What stood in one of the version before, which was named after its blob.
+#[derive(Debug, Deserialize)]
+struct Clear {
     bytes: u64,
     signed: Vec<SignedManifest>,
 }
 
 impl Manifests {
     /// Reads what is in `dir`; what is damaged there seals its blob.
-    pub(super) fn open(dir: PathBuf) -> Result<Self, BlobError> {
-        let mut known = BTreeMap::new();
-        for (_, id, _) in found(&dir)? {
-            let read = read(&dir, id).unwrap_or_else(|why| {
-                tracing::error!(blob = %id, why, "the manifest of a blob cannot be read: the blob goes nowhere");
-                Known { labels: Labels::sealed(), ..Known::default() }
-            });
-            known.insert(id, read);
+    pub(super) fn open(dir: PathBuf, keys: Arc<Keys>, eraser: Eraser) -> Result<Self, BlobError> {
+        let (known, damaged) = (BTreeMap::new(), BTreeSet::new());
+        let mut manifests = Self { dir, keys, eraser, known, damaged, sealed: Labels::sealed(), changes: 0 };
+        let names: Vec<String> =
+            entries(&manifests.dir)?.iter().filter_map(|entry| entry.file_name().to_str().map(str::to_owned)).collect();
+        manifests.seal_clear(names.iter().filter_map(|name| upgrade::named(name)))?;
+        for name in names.into_iter().filter(|name| Keys::is_name(name)) {
+            manifests.read(name);
         }
-        Ok(Self { dir, known, changes: 0 })
+        Ok(manifests)
+    }
+
+    /// Those of the version before. They are removed once all of them are on the disk as they are now.
+    fn seal_clear(&mut self, clear: impl Iterator<Item = BlobId>) -> Result<(), BlobError> {
+        let mut sealed = Vec::new();
+        for id in clear {
+            let path = self.dir.join(upgrade::clear_name(id));
+            let read = fs::read(&path).map_err(|error| error.to_string());
+            let read = read.and_then(|bytes| cbor::decode::<Clear>(&bytes).map_err(|error| error.to_string()));
+            let read = read.and_then(|Clear { bytes, signed }| OnDisk { blob: id, bytes, signed }.verified());
+            match read {
+                Ok((on_disk, known)) => {
+                    write(&self.dir, &self.keys, &on_disk)?;
+                    self.known.insert(id, known);
+                    sealed.push(path);
+                }
+                Err(why) => {
+                    tell_damaged(&path, &why);
+                    self.known.insert(id, Known { labels: Labels::sealed(), ..Known::default() });
+                }
+            }
+        }
+        if !sealed.is_empty() {
+            let synced = File::open(&self.dir).and_then(|dir| Ok(nix::unistd::syncfs(dir)?));
+            synced.map_err(BlobError::io("sync", &self.dir))?;
+            sealed.iter().for_each(|path| drop(fs::remove_file(path)));
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, name: String) {
+        let path = self.dir.join(&name);
+        let read = fs::read(&path).map_err(|error| error.to_string());
+        let opened = read.and_then(|bytes| {
+            self.keys.open(Small::Manifest, &bytes).ok_or_else(|| "it was changed, or is not of this store".to_owned())
+        });
+        let on_disk =
+            opened.and_then(|plain| cbor::decode::<OnDisk>(&plain).map_err(|error| error.to_string())?.verified());
+        match on_disk {
+            Ok((on_disk, known)) => {
+                let (id, right) = (on_disk.blob, self.dir.join(self.keys.name(on_disk.blob)));
+                // One that another mesh has named gets the name that it has here.
+                if right != path && !right.exists() && fs::rename(&path, &right).is_err() {
+                    tracing::warn!(blob = %id, path = %path.display(), "a manifest under the name of another cannot be renamed");
+                }
+                // What was sealed just now is what counts.
+                self.known.entry(id).or_insert(known);
+            }
+            Err(why) => {
+                tell_damaged(&path, &why);
+                self.damaged.insert(name);
+            }
+        }
     }
 
     fn labels_of(&self, id: BlobId) -> Option<&Labels> {
-        self.known.get(&id).map(|known| &known.labels)
+        match self.known.get(&id) {
+            Some(known) => Some(&known.labels),
+            None if !self.damaged.is_empty() && self.damaged.contains(&self.keys.name(id)) => Some(&self.sealed),
+            None => None,
+        }
     }
 
     /// Adds what is verified, and has it on disk when this returns.
@@ -87,17 +163,21 @@ impl Manifests {
                 format!("it has {MANIFESTS_PER_BLOB_MAX} manifests already, by other owners or with other labels");
             return Err(BlobError::Manifest { id, why });
         }
-        write(&self.dir, id, &OnDisk { bytes: stored.bytes, signed: signed.clone() })?;
+        write_synced(&self.dir, &self.keys, &OnDisk { blob: id, bytes: stored.bytes, signed: signed.clone() })?;
+        self.damaged.remove(&self.keys.name(id));
         self.changes += 1;
         self.known.insert(id, Known { signed, labels, changed: self.changes });
         Ok(())
     }
 
     fn forget(&mut self, id: BlobId) {
-        if self.known.remove(&id).is_some()
-            && let Err(error) = fs::remove_file(self.dir.join(file_name(id)))
-        {
-            tracing::warn!(blob = %id, %error, "cannot remove the manifest of a blob");
+        let name = self.keys.name(id);
+        let was_known = self.known.remove(&id).is_some();
+        if self.damaged.remove(&name) || was_known {
+            self.eraser.doom(&self.dir.join(name));
+            // A damaged one of the version before.
+            let _ = fs::remove_file(self.dir.join(upgrade::clear_name(id)));
+            self.eraser.erase_soon();
         }
     }
 
@@ -110,24 +190,45 @@ impl Manifests {
     }
 }
 
-fn read(dir: &Path, id: BlobId) -> Result<Known, String> {
-    let bytes = fs::read(dir.join(file_name(id))).map_err(|error| error.to_string())?;
-    let OnDisk { bytes, signed } = cbor::decode(&bytes).map_err(|error| error.to_string())?;
-    let mut labels = Labels::default();
-    for manifest in &signed {
-        labels.join(&manifest.verify(id, bytes).map_err(|error| error.to_string())?.labels);
+impl OnDisk {
+    /// What it says, if all of it is signed by whom it names.
+    fn verified(self) -> Result<(Self, Known), String> {
+        let mut labels = Labels::default();
+        for manifest in &self.signed {
+            labels.join(&manifest.verify(self.blob, self.bytes).map_err(|error| error.to_string())?.labels);
+        }
+        let known = Known { signed: self.signed.clone(), labels, changed: 0 };
+        Ok((self, known))
     }
-    Ok(Known { signed, labels, changed: 0 })
 }
 
-fn write(dir: &Path, id: BlobId, content: &OnDisk) -> Result<(), BlobError> {
-    let path = dir.join(file_name(id));
+fn tell_damaged(path: &Path, why: &str) {
+    tracing::error!(path = %path.display(), why, "the manifest of a blob cannot be read: the blob goes nowhere");
+}
+
+fn write(dir: &Path, keys: &Keys, content: &OnDisk) -> Result<(), BlobError> {
+    replace(dir, keys, content, |_| Ok(()))
+}
+
+/// It is on the disk when this returns.
+fn write_synced(dir: &Path, keys: &Keys, content: &OnDisk) -> Result<(), BlobError> {
+    replace(dir, keys, content, File::sync_all)?;
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(BlobError::io("write", dir))
+}
+
+fn replace(
+    dir: &Path,
+    keys: &Keys,
+    content: &OnDisk,
+    sync: impl FnOnce(&File) -> io::Result<()>,
+) -> Result<(), BlobError> {
+    let path = dir.join(keys.name(content.blob));
     let failed = || BlobError::io("write", &path);
+    let sealed = keys.seal(Small::Manifest, cbor::encode(content)).map_err(failed())?;
     let mut file = tempfile::NamedTempFile::new_in(dir).map_err(failed())?;
-    std::io::Write::write_all(&mut file, &cbor::encode(content)).map_err(failed())?;
-    file.as_file().sync_all().map_err(failed())?;
-    file.persist(&path).map_err(|error| failed()(error.error))?;
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed())
+    io::Write::write_all(&mut file, &sealed).map_err(failed())?;
+    sync(file.as_file()).map_err(failed())?;
+    file.persist(&path).map(|_| ()).map_err(|error| failed()(error.error))
 }
 
 impl BlobStore {
@@ -209,7 +310,7 @@ impl BlobStore {
         self.manifests().labels_of(id).is_some_and(|labels| labels.is_over(now_unix_s()))
     }
 
-    /// Deletes what is not to be read any more, whoever holds it; what was there.
+    /// Deletes what is not to be read any more, whoever holds it, and has it erased; what was there.
     pub fn expire(&self) -> Vec<BlobId> {
         let now = now_unix_s();
         let over: Vec<BlobId> = {
@@ -233,6 +334,9 @@ impl BlobStore {
         index.remove_part(id);
         self.unlink(&there);
         drop(index);
+        if self.forget_aside(id) {
+            self.0.eraser.erase_soon();
+        }
         self.forget_manifests(id);
         !there.is_empty()
     }

@@ -1,23 +1,30 @@
 //! Blobs on disk: bytes named by their BLAKE3 hash, within a quota, the least recently used going first.
 //!
 //! ```text
-//! writer ───► temporary file ─► hash and size agree ─┬► renamed into place ─► read, served, evicted
+//! writer ───► temporary file ─► hash and size agree ─┬► renamed into place ─► read, served, evicted ─► erased
 //! download ─► partial file ─► every group verified ──┘
 //! ```
 //!
-//! A writer that fails leaves nothing behind; a download leaves what was verified, and is gone on with later.
+//! A writer that fails leaves nothing behind; a download leaves what was verified, and is gone on with later. Everything that
+//! lies on the disk is sealed (`seal/`).
 //!
 //! **Invariant:** a name that can be looked up stands for a file that was complete when it got its name; bytes that no
 //! longer hash to their name are set aside and never handed out.
 //! **Not here:** who may have a blob (policy, in the protocol) and the network (`transfer.rs` takes any stream).
 
+mod erase;
 mod error;
+mod found;
 mod holds;
 mod index;
 mod manifests;
 mod partial;
+mod reader;
+mod seal;
 mod transfer;
 mod tree;
+mod unlock;
+mod upgrade;
 mod writer;
 
 #[cfg(test)]
@@ -25,26 +32,32 @@ mod tests;
 
 pub use error::BlobError;
 pub use holds::Held;
+pub use reader::BlobReader;
 pub use transfer::{Arriving, Asker, BlobServer, Download, Pace, ServeLimits, TransferError, fetch};
+pub use unlock::Sealing;
 pub use writer::BlobWriter;
 
-use std::collections::BTreeMap;
+pub(crate) use erase::erase_file;
+pub(crate) use seal::{BlobKey, Cipher};
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::fd::{AsRawFd, RawFd};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::SystemTime;
 
 use shoal_protocol::certificate::SecretKey;
 use shoal_protocol::id::{BlobId, PeerId, TaskId};
 use shoal_protocol::residency::Labels;
 
+use erase::Eraser;
+use found::Finder;
 use holds::{Holds, HoldsFile};
 use index::{Evicted, Fingerprint, Index};
 use manifests::Manifests;
 use partial::{Partial, footprint};
+use seal::{Content, Keys};
 use tree::{Shape, Tree, Unsound};
 
 /// Corrupt files kept for whoever wants to look at them; the oldest go.
@@ -67,7 +80,9 @@ pub struct BlobStore(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// Whole blobs, by name.
+    keys: Arc<Keys>,
+    eraser: Eraser,
+    /// Whole blobs.
     objects: PathBuf,
     /// Their trees, of those that were fetched or served: made again where one is missing.
     trees: PathBuf,
@@ -76,6 +91,8 @@ struct Shared {
     /// Blobs that are here in part.
     incoming: PathBuf,
     set_aside: PathBuf,
+    /// Those of which the version before wrote the file, and which are not sealed yet. Locked after the index.
+    clear: Mutex<BTreeSet<BlobId>>,
     index: Mutex<Index>,
     /// Those that somebody brings or reads.
     live: Mutex<BTreeMap<BlobId, Weak<Partial>>>,
@@ -92,37 +109,54 @@ struct Shared {
 }
 
 impl BlobStore {
-    /// Opens the store in `dir`, removes what torn writes left, and evicts down to the quota.
+    /// Opens the store in `dir`, whose key is there as well.
     pub fn open(dir: &Path, quota_bytes: u64) -> Result<Self, BlobError> {
-        let names = ["objects", "trees", "partial", "incoming", "set-aside", "manifests"];
-        let [objects, trees, partial, incoming, set_aside, manifests] = names.map(|name| dir.join(name));
-        if partial.exists() {
-            fs::remove_dir_all(&partial).map_err(BlobError::io("remove unfinished writes in", &partial))?;
-        }
-        for path in [&objects, &trees, &partial, &incoming, &set_aside, &manifests] {
+        Self::open_sealed(dir, quota_bytes, &Sealing::within(dir))
+    }
+
+    /// Opens the store in `dir`, removes what torn writes left, and evicts down to the quota. What the version before wrote in
+    /// the clear is sealed meanwhile.
+    pub fn open_sealed(dir: &Path, quota_bytes: u64, sealing: &Sealing) -> Result<Self, BlobError> {
+        let names = ["objects", "trees", "partial", "incoming", "set-aside", "manifests", "erasing"];
+        let [objects, trees, partial, incoming, set_aside, manifests, erasing] = names.map(|name| dir.join(name));
+        for path in [&objects, &trees, &partial, &incoming, &set_aside, &manifests, &erasing] {
             fs::create_dir_all(path).map_err(BlobError::io("create", path))?;
         }
+        let keys = Arc::new(unlock::unlock(dir, sealing)?);
+        let eraser = Eraser::open(erasing)?;
+        found::clear_out(&partial, &eraser)?;
+        upgrade::remove_what_can_be_had_again(&incoming, &set_aside)?;
+        let finder = Finder { keys: &keys, eraser: &eraser, set_aside: &set_aside };
         let holds_path = dir.join("holds.cbor");
-        let holds = Holds::open(&holds_path)?;
+        let holds = Holds::open(&holds_path, &keys)?;
+        let is_sealed = fs::read(&holds_path).is_ok_and(|bytes| Keys::is_sealed(&bytes));
         let mut index = Index::new(quota_bytes);
         index.set_held(holds.all());
-        for (_, id, bytes) in found(&objects)? {
+        let clear = upgrade::clear_blobs(&objects)?;
+        let mut whole = finder.find(&objects)?;
+        whole.extend(clear.iter().copied());
+        whole.sort();
+        for (_, id, bytes) in whole {
             index.insert(id, bytes, None);
         }
         let mut surplus = Vec::new();
-        for (_, id, bytes) in found(&incoming)? {
+        for (_, id, bytes) in finder.find(&incoming)? {
             index.insert_part(id, bytes, true);
             surplus.extend(index.lay_down_part(id));
         }
+        let clear = Mutex::new(clear.into_iter().map(|(_, id, _)| id).collect());
         let (index, holds, holds_file) = (Mutex::new(index), Mutex::new(holds), Mutex::new(HoldsFile(holds_path)));
-        let manifests = Mutex::new(Manifests::open(manifests)?);
+        let manifests = Mutex::new(Manifests::open(manifests, Arc::clone(&keys), eraser.clone())?);
         let (owner, fetched) = (OnceLock::new(), AtomicU64::new(0));
         let shared = Shared {
+            keys,
+            eraser,
             objects,
             trees,
             partial,
             incoming,
             set_aside,
+            clear,
             index,
             live: Mutex::default(),
             holds,
@@ -132,6 +166,10 @@ impl BlobStore {
             fetched,
         };
         let store = Self(Arc::new(shared));
+        if !is_sealed {
+            // From now on something lies under the key of this store.
+            store.save_holds()?;
+        }
         store.unlink(&surplus);
         // A smaller quota than last time, or none left: both only mean that the oldest blobs go.
         let evicted = store.index().make_room(0).unwrap_or_default();
@@ -139,6 +177,9 @@ impl BlobStore {
         store.remove_stray_trees()?;
         // What lapsed while nobody was here.
         store.expire();
+        // And what a crash kept from being erased.
+        store.0.eraser.erase_soon();
+        upgrade::seal_in_the_background(&store);
         Ok(store)
     }
 
@@ -155,7 +196,7 @@ impl BlobStore {
         if self.touch(id) {
             return Ok(stored);
         }
-        let mut writer = self.writer(Some((id, stored.bytes)))?;
+        let mut writer = BlobWriter::of(self.clone(), stored)?;
         writer.write(bytes)?;
         writer.finish()
     }
@@ -173,9 +214,8 @@ impl BlobStore {
             if self.index().is_durable(*id) {
                 continue;
             }
-            let path = self.path(*id);
-            let file = File::open(&path).map_err(|error| self.reading_failed(*id, error))?;
-            file.sync_all().map_err(BlobError::io("sync", &path))?;
+            let content = self.open_content(*id)?;
+            content.file().sync_all().map_err(BlobError::io("sync", &self.path(*id)))?;
             is_new = true;
         }
         if is_new {
@@ -195,57 +235,82 @@ impl BlobStore {
     /// A whole blob, checked against its name. For blobs of bounded size; others are read with [`Self::open_read`].
     pub fn read(&self, id: BlobId) -> Result<Vec<u8>, BlobError> {
         let _pin = self.pin(id)?;
-        let path = self.path(id);
-        let bytes = fs::read(&path).map_err(|error| self.reading_failed(id, error))?;
+        let content = self.open_content(id)?;
+        let mut bytes = vec![0; usize::try_from(content.bytes()).unwrap_or(usize::MAX)];
+        content.sealed().read_exact_at(0, &mut bytes).map_err(|error| self.reading_failed(id, error))?;
         if BlobId::of(&bytes) == id { Ok(bytes) } else { Err(self.put_aside(id)) }
     }
 
     /// A blob to be read piece by piece; its content was checked since it was last changed.
     pub fn open_read(&self, id: BlobId) -> Result<BlobReader, BlobError> {
         let pin = self.pin(id)?;
-        let mut file = File::open(self.path(id)).map_err(|error| self.reading_failed(id, error))?;
-        let fingerprint = fingerprint(&file).map_err(|error| self.reading_failed(id, error))?;
+        let content = self.open_content(id)?;
+        let fingerprint = fingerprint(content.file()).map_err(|error| self.reading_failed(id, error))?;
         if self.index().verified(id) != Some(fingerprint) {
-            if hash(&mut file).map_err(|error| self.reading_failed(id, error))? != id {
+            if hash(content.sealed().reader()).map_err(|error| self.reading_failed(id, error))? != id {
                 return Err(self.put_aside(id));
             }
-            file.seek(SeekFrom::Start(0)).map_err(|error| self.reading_failed(id, error))?;
             self.index().set_verified(id, fingerprint);
         }
-        Ok(BlobReader { file, bytes: fingerprint.bytes, _pin: pin })
+        Ok(BlobReader::new(content, pin))
+    }
+
+    /// The file of a whole blob, whoever wrote it.
+    fn open_content(&self, id: BlobId) -> Result<Content, BlobError> {
+        match self.open_file(id).map_err(|error| self.reading_failed(id, error))? {
+            Some(content) => Ok(content),
+            // It was removed between the look at the index and this.
+            None if self.index().bytes_of(id).is_none() => Err(BlobError::NotFound { id }),
+            None => Err(self.put_aside(id)),
+        }
+    }
+
+    fn open_file(&self, id: BlobId) -> io::Result<Option<Content>> {
+        let find = |path: &Path| match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some),
+        };
+        if let Some(file) = find(&self.path(id))? {
+            return Content::open(&self.0.keys, file, id);
+        }
+        if let Some(file) = find(&self.clear_path(id))? {
+            return Content::clear(file).map(Some);
+        }
+        // It may have been sealed between the two looks.
+        Content::open(&self.0.keys, File::open(self.path(id))?, id)
     }
 
     /// A blob to be sent in slices, each checked against the tree as it is read.
     fn open_slices(&self, id: BlobId) -> Result<Slices, BlobError> {
         let pin = self.pin(id)?;
-        let content = File::open(self.path(id)).map_err(|error| self.reading_failed(id, error))?;
-        let bytes = content.metadata().map_err(|error| self.reading_failed(id, error))?.len();
-        let tree = self.tree(id, &content, Shape::of(bytes))?;
+        let content = self.open_content(id)?;
+        let tree = self.tree(id, &content)?;
         Ok(Slices { store: self.clone(), id, content, tree, _pin: pin })
     }
 
     /// The tree of a blob: from disk, or made from its content, which is read for that once.
-    fn tree(&self, id: BlobId, content: &File, shape: Shape) -> Result<Tree<Vec<u8>>, BlobError> {
+    fn tree(&self, id: BlobId, content: &Content) -> Result<Tree<Vec<u8>>, BlobError> {
+        let shape = Shape::of(content.bytes());
         if self.stat(id) == Some(shape.bytes())
-            && let Ok(hashes) = fs::read(self.tree_path(id))
+            && let Ok(mut hashes) = fs::read(self.tree_path(id))
             && hashes.len() as u64 == shape.tree_bytes()
+            && content.turn_hashes(&self.0.keys, &mut hashes).is_ok()
         {
             return Ok(Tree::new(id, shape, hashes));
         }
-        self.build_tree(id, content, shape)
+        self.build_tree(id, content)
     }
 
-    fn build_tree(&self, id: BlobId, content: &File, shape: Shape) -> Result<Tree<Vec<u8>>, BlobError> {
-        let mut from_start = content;
-        let built = from_start
-            .seek(SeekFrom::Start(0))
-            .and_then(|_| Tree::build(shape, io::BufReader::with_capacity(CHUNK_BYTES, content)));
+    fn build_tree(&self, id: BlobId, content: &Content) -> Result<Tree<Vec<u8>>, BlobError> {
+        let shape = Shape::of(content.bytes());
+        let built = Tree::build(shape, io::BufReader::with_capacity(CHUNK_BYTES, content.sealed().reader()));
         let (found, tree) = built.map_err(|error| self.reading_failed(id, error))?;
         if found != id {
             return Err(self.put_aside(id));
         }
         if shape.tree_bytes() > 0
-            && let Err(error) = self.keep_tree(id, tree.hashes())
+            && content.key().is_some()
+            && let Err(error) = self.keep_tree(id, content, tree.hashes().to_vec())
         {
             // It only saves hashing the blob again the next time.
             tracing::warn!(blob = %id, %error, "the tree of a blob cannot be kept");
@@ -253,28 +318,19 @@ impl BlobStore {
         Ok(tree.named(id))
     }
 
-    fn keep_tree(&self, id: BlobId, hashes: &[u8]) -> io::Result<()> {
+    fn keep_tree(&self, id: BlobId, content: &Content, mut hashes: Vec<u8>) -> io::Result<()> {
+        content.turn_hashes(&self.0.keys, &mut hashes)?;
         let mut file = tempfile::NamedTempFile::new_in(&self.0.partial)?;
-        io::Write::write_all(&mut file, hashes)?;
+        io::Write::write_all(&mut file, &hashes)?;
         file.persist(self.tree_path(id)).map(|_| ()).map_err(|error| error.error)
     }
 
     /// Trees of blobs that are not here any more, after a crash between the two files.
     fn remove_stray_trees(&self) -> Result<(), BlobError> {
-        for (_, id, _) in found(&self.0.trees)? {
-            if self.stat(id).is_none() {
-                let _ = fs::remove_file(self.tree_path(id));
-            }
-        }
-        let incoming = &self.0.incoming;
-        for entry in fs::read_dir(incoming).map_err(BlobError::io("list", incoming))?.flatten() {
-            let name = entry.file_name();
-            let id = name.to_str().and_then(|name| format!("b3:{}", name.strip_suffix(".tree")?).parse().ok());
-            if id.is_some_and(|id| self.part_of(id).is_none()) {
-                let _ = fs::remove_file(entry.path());
-            }
-        }
-        Ok(())
+        let whole = self.list().into_iter().map(|(id, _)| self.0.keys.name(id)).collect();
+        let parts = self.parts().into_iter().map(|(id, _)| partial::tree_name(&self.0.keys, id)).collect();
+        found::remove_all_but(&self.0.trees, "", &whole)?;
+        found::remove_all_but(&self.0.incoming, partial::TREE_ENDING, &parts)
     }
 
     /// The size of a blob of which a part is here.
@@ -372,7 +428,7 @@ impl BlobStore {
         let file = self.0.holds_file.lock().unwrap_or_else(PoisonError::into_inner);
         // Taken once it is our turn to write: the last to write writes the newest.
         let record = self.holds().record();
-        file.write(&record)
+        file.write(record, &self.0.keys)
     }
 
     /// Why a blob stays, if it does.
@@ -380,7 +436,8 @@ impl BlobStore {
         self.index().held(id)
     }
 
-    /// Removes a blob, or what is here of one, that nothing holds.
+    /// Removes a blob, or what is here of one, that nothing holds. When this returns, nobody can read what its file was.
+    /// Blocks for an fsync.
     pub fn remove(&self, id: BlobId) -> Result<(), BlobError> {
         let mut index = self.index();
         let held = index.held(id);
@@ -395,16 +452,31 @@ impl BlobStore {
             return Err(BlobError::InUse { id, why });
         }
         let removed = match (index.bytes_of(id), index.part_of(id)) {
-            (Some(_), _) => Evicted::Blob(id),
-            (None, Some(_)) => Evicted::Part(id),
-            (None, None) => return Err(BlobError::NotFound { id }),
+            (Some(_), _) => Some(Evicted::Blob(id)),
+            (None, Some(_)) => Some(Evicted::Part(id)),
+            (None, None) => None,
         };
         index.remove(id);
         index.remove_part(id);
-        self.unlink(&[removed]);
+        self.unlink(removed.as_slice());
         drop(index);
+        let was_aside = self.forget_aside(id);
+        if removed.is_none() && !was_aside {
+            return Err(BlobError::NotFound { id });
+        }
         self.forget_manifests(id);
+        self.0.eraser.erase();
         Ok(())
+    }
+
+    /// Erases what was set aside of a blob; whether there was something.
+    fn forget_aside(&self, id: BlobId) -> bool {
+        self.0.eraser.doom(&self.0.set_aside.join(self.0.keys.name(id)))
+    }
+
+    /// A key for something else that is kept beside these blobs.
+    pub(crate) fn derived_key(&self, context: &str) -> [u8; 32] {
+        self.0.keys.derived(context)
     }
 
     /// How much of a blob that is here in part is on disk; what its file takes, so about.
@@ -441,11 +513,25 @@ impl BlobStore {
     }
 
     fn path(&self, id: BlobId) -> PathBuf {
-        self.0.objects.join(file_name(id))
+        self.0.objects.join(self.0.keys.name(id))
+    }
+
+    /// Where its bytes are on the disk.
+    #[cfg(test)]
+    pub(crate) fn file_of(&self, id: BlobId) -> PathBuf {
+        self.path(id)
     }
 
     fn tree_path(&self, id: BlobId) -> PathBuf {
-        self.0.trees.join(file_name(id))
+        self.0.trees.join(self.0.keys.name(id))
+    }
+
+    /// A whole file gets its place. Something else may be there that nobody can read, or may read any more.
+    fn install(&self, id: BlobId, from: &Path, to: &Path) -> Result<(), BlobError> {
+        if self.0.eraser.doom(to) | self.forget_clear(id) {
+            self.0.eraser.erase_soon();
+        }
+        fs::rename(from, to).map_err(BlobError::io("write", to))
     }
 
     /// A blob in part that somebody brings or reads just now.
@@ -467,10 +553,15 @@ impl BlobStore {
         if index.is_part_taken(id) {
             return Err(BlobError::Arriving { id });
         }
-        index.remove_part(id);
+        if index.part_of(id).is_some() {
+            index.remove_part(id);
+            self.unlink(&[Evicted::Part(id)]);
+        }
         let evicted = index.make_room(footprint(bytes))?;
         index.insert_part(id, bytes, true);
         self.unlink(&evicted);
+        drop(index);
+        self.0.eraser.keep_up();
         Ok(())
     }
 
@@ -501,6 +592,8 @@ impl BlobStore {
         index.reserve(bytes);
         // Under the lock, so that a blob written again meanwhile does not lose its new file.
         self.unlink(&evicted);
+        drop(index);
+        self.0.eraser.keep_up();
         Ok(())
     }
 
@@ -508,17 +601,24 @@ impl BlobStore {
         self.index().release(bytes);
     }
 
+    /// Takes what was evicted out of reach at once; it is erased soon.
     fn unlink(&self, evicted: &[Evicted]) {
         for evicted in evicted {
-            let (content, tree) = match evicted {
-                Evicted::Blob(id) => (self.path(*id), self.tree_path(*id)),
-                Evicted::Part(id) => partial::paths(self, *id),
+            let (content, tree, was_clear) = match *evicted {
+                Evicted::Blob(id) => (self.path(id), self.tree_path(id), self.forget_clear(id)),
+                Evicted::Part(id) => {
+                    let (content, tree) = partial::paths(self, id);
+                    (content, tree, false)
+                }
             };
-            if let Err(error) = fs::remove_file(&content) {
-                tracing::warn!(path = %content.display(), %error, "cannot remove what was evicted");
+            if !(self.0.eraser.doom(&content) | was_clear) {
+                tracing::warn!(path = %content.display(), "what was evicted is gone already");
             }
             // Not every blob has one.
             let _ = fs::remove_file(tree);
+        }
+        if !evicted.is_empty() {
+            self.0.eraser.erase_soon();
         }
     }
 
@@ -535,18 +635,22 @@ impl BlobStore {
     fn put_aside(&self, id: BlobId) -> BlobError {
         let mut index = self.index();
         index.remove(id);
-        let to = self.0.set_aside.join(file_name(id));
+        let name = self.0.keys.name(id);
+        let (from, to) = match self.is_clear(id) {
+            true => (self.clear_path(id), self.0.set_aside.join(upgrade::clear_name(id))),
+            false => (self.path(id), self.0.set_aside.join(&name)),
+        };
         let _ = fs::remove_file(self.tree_path(id));
-        if let Err(error) = fs::rename(self.path(id), &to) {
+        // It may not be the first time.
+        if self.forget_aside(id) {
+            self.0.eraser.erase_soon();
+        }
+        if let Err(error) = fs::rename(from, &to) {
             tracing::warn!(blob = %id, %error, "cannot set a corrupt blob aside");
         }
+        self.no_longer_clear(id);
         drop(index);
-        if let Ok(mut kept) = found(&self.0.set_aside) {
-            let surplus = kept.len().saturating_sub(SET_ASIDE_MAX);
-            for (_, old, _) in kept.drain(..surplus) {
-                let _ = fs::remove_file(self.0.set_aside.join(file_name(old)));
-            }
-        }
+        found::keep_newest(&self.0.set_aside, SET_ASIDE_MAX, &self.0.eraser);
         tracing::warn!(blob = %id, path = %to.display(), "a blob does not match its name and was set aside");
         BlobError::Corrupt { id, set_aside: to }
     }
@@ -565,45 +669,12 @@ impl Drop for Pin {
     }
 }
 
-/// An open blob; it stays while it is read.
-#[derive(Debug)]
-pub struct BlobReader {
-    file: File,
-    bytes: u64,
-    _pin: Pin,
-}
-
-impl BlobReader {
-    /// The size of the whole blob.
-    pub fn size_bytes(&self) -> u64 {
-        self.bytes
-    }
-}
-
-impl AsRawFd for BlobReader {
-    fn as_raw_fd(&self) -> RawFd {
-        self.file.as_raw_fd()
-    }
-}
-
-impl Read for BlobReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.file.read(buffer)
-    }
-}
-
-impl Seek for BlobReader {
-    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
-        self.file.seek(position)
-    }
-}
-
 /// An open blob with its tree; it stays while it is sent.
 #[derive(Debug)]
 struct Slices {
     store: BlobStore,
     id: BlobId,
-    content: File,
+    content: Content,
     tree: Tree<Vec<u8>>,
     _pin: Pin,
 }
@@ -619,35 +690,15 @@ impl Slices {
             Unsound::Changed => None,
             Unsound::Io(error) => Some(store.reading_failed(self.id, error)),
         };
-        match self.tree.encode(&self.content, groups) {
+        match self.tree.encode(self.content.sealed(), groups) {
             Ok(encoded) => return Ok(encoded),
             Err(unsound) => failed(unsound, &self.store).map_or(Ok(()), Err)?,
         }
         // The tree may be damaged and the blob whole; if not, it is set aside.
-        self.tree = self.store.build_tree(self.id, &self.content, self.shape())?;
-        let again = self.tree.encode(&self.content, groups);
+        self.tree = self.store.build_tree(self.id, &self.content)?;
+        let again = self.tree.encode(self.content.sealed(), groups);
         again.map_err(|unsound| failed(unsound, &self.store).unwrap_or_else(|| self.store.put_aside(self.id)))
     }
-}
-
-fn file_name(id: BlobId) -> String {
-    id.to_string().trim_start_matches("b3:").to_owned()
-}
-
-/// The blobs in a directory, the longest unused first; files of other names are nobody's and stay.
-fn found(dir: &Path) -> Result<Vec<(SystemTime, BlobId, u64)>, BlobError> {
-    let failed = || BlobError::io("list", dir);
-    let mut blobs = Vec::new();
-    for entry in fs::read_dir(dir).map_err(failed())? {
-        let entry = entry.map_err(failed())?;
-        let Some(id) = entry.file_name().to_str().and_then(|name| format!("b3:{name}").parse().ok()) else { continue };
-        let metadata = entry.metadata().map_err(failed())?;
-        if metadata.is_file() {
-            blobs.push((metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), id, metadata.len()));
-        }
-    }
-    blobs.sort();
-    Ok(blobs)
 }
 
 fn fingerprint(file: &File) -> io::Result<Fingerprint> {
@@ -655,11 +706,11 @@ fn fingerprint(file: &File) -> io::Result<Fingerprint> {
     Ok(Fingerprint { bytes: metadata.len(), modified: metadata.modified()? })
 }
 
-fn hash(file: &mut File) -> io::Result<BlobId> {
+fn hash(mut content: impl Read) -> io::Result<BlobId> {
     let mut hasher = blake3::Hasher::new();
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
-        let count = file.read(&mut chunk)?;
+        let count = content.read(&mut chunk)?;
         if count == 0 {
             return Ok(BlobId(*hasher.finalize().as_bytes()));
         }

@@ -10,19 +10,22 @@
 //! **Invariant:** a group counts as here only after it was verified; nobody reads one that does not.
 //! **Not here:** where groups come from. That is `transfer/`.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shoal_protocol::id::BlobId;
 use tokio::sync::watch;
 
+use super::seal::{Content, HEADER_BYTES, Keys, Sealed};
 use super::tree::{self, Decoded, GROUPS_MAX, InFile, Shape, Tree};
-use super::{BlobError, BlobStore, Stored, file_name, fingerprint};
+use super::{BlobError, BlobStore, Stored, fingerprint};
+
+/// What the name of a tree has that the name of its blob has not.
+pub(super) const TREE_ENDING: &str = ".tree";
 
 /// Which groups are here.
 #[derive(Debug)]
@@ -68,8 +71,8 @@ pub(super) struct Partial {
     store: BlobStore,
     id: BlobId,
     shape: Shape,
-    content: File,
-    hashes: File,
+    content: Content,
+    hashes: Sealed,
     groups: Mutex<Groups>,
     /// Counts what comes, for those who wait for it.
     progress: watch::Sender<u64>,
@@ -90,11 +93,17 @@ impl Partial {
             store.lay_down(id);
             return Ok(None);
         }
-        let partial = Self::open(store, id, shape, false).inspect_err(|_| store.discard(id))?;
+        let partial = match Self::open(store, id, shape, false) {
+            Ok(partial) => partial,
+            Err(error) => {
+                tracing::warn!(blob = %id, %error, "what came of a blob before is of no use: it is fetched anew");
+                store.discard(id);
+                return Ok(None);
+            }
+        };
         let mut groups = Groups::none_of(shape);
-        tree::sound(&Tree::new(id, shape, InFile(&partial.hashes)), &partial.content, 0..shape.groups(), |found| {
-            groups.add(found)
-        });
+        let tree = Tree::new(id, shape, InFile(&partial.hashes));
+        tree::sound(&tree, partial.content.sealed(), 0..shape.groups(), |found| groups.add(found));
         *partial.groups() = groups;
         Ok(Some(store.enliven(partial)))
     }
@@ -109,13 +118,27 @@ impl Partial {
 
     fn open(store: &BlobStore, id: BlobId, shape: Shape, is_new: bool) -> Result<Self, BlobError> {
         let (content_path, hashes_path) = paths(store, id);
-        let open = |path: &PathBuf, bytes| {
-            let file = OpenOptions::new().read(true).write(true).create(is_new).truncate(is_new).open(path)?;
-            file.set_len(bytes)?;
-            Ok::<_, io::Error>(file)
-        };
-        let content = open(&content_path, shape.bytes()).map_err(BlobError::io("open", &content_path))?;
-        let hashes = open(&hashes_path, shape.tree_bytes()).map_err(BlobError::io("open", &hashes_path))?;
+        let keys = &store.0.keys;
+        let open = |path: &Path| OpenOptions::new().read(true).write(true).create(is_new).truncate(is_new).open(path);
+        let content = open(&content_path).and_then(|file| match is_new {
+            true => {
+                file.set_len(HEADER_BYTES.saturating_add(shape.bytes()))?;
+                let mut content = Content::begin(keys, file)?;
+                // At once, so that another process can go on with it.
+                content.complete(keys, id, shape.bytes())?;
+                Ok(content)
+            }
+            false => {
+                let content = Content::open(keys, file, id)?.filter(|content| content.bytes() == shape.bytes());
+                content.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it is not what it was"))
+            }
+        });
+        let content = content.map_err(BlobError::io("open", &content_path))?;
+        let hashes = open(&hashes_path).and_then(|file| {
+            file.set_len(shape.tree_bytes())?;
+            Sealed::tree(keys, content.key(), file)
+        });
+        let hashes = hashes.map_err(BlobError::io("open", &hashes_path))?;
         let groups = Mutex::new(Groups::none_of(shape));
         Ok(Self {
             store: store.clone(),
@@ -145,10 +168,11 @@ impl Partial {
     pub(super) fn add(&self, slice: &Range<u64>, encoded: &[u8]) -> Result<Added, BlobError> {
         let (content_path, hashes_path) = paths(&self.store, self.id);
         let mut tree = Tree::new(self.id, self.shape, InFile(&self.hashes));
-        let Decoded { groups, content, is_wrong } =
+        let Decoded { groups, mut content, is_wrong } =
             tree::decode(&mut tree, slice, encoded).map_err(BlobError::io("write to", &hashes_path))?;
         let at = self.shape.span(slice).start;
-        self.content.write_all_at(&content, at).map_err(BlobError::io("write to", &content_path))?;
+        let written = self.content.sealed().write_own_at(at, &mut content);
+        written.map_err(BlobError::io("write to", &content_path))?;
         self.groups().add(slice.start..slice.start + groups);
         self.store.0.fetched.fetch_add(content.len() as u64, Ordering::Relaxed);
         if groups > 0 {
@@ -175,7 +199,7 @@ impl Partial {
 
     /// Bytes of groups that are here.
     pub(super) fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
-        self.content.read_exact_at(into, at)
+        self.content.sealed().read_exact_at(at, into)
     }
 
     /// Told whenever something has come.
@@ -193,16 +217,22 @@ impl Partial {
             let found = bytes.saturating_sub(self.missing() * tree::GROUP_BYTES);
             return Err(BlobError::WrongSize { expected: bytes, found });
         }
+        if self.store.open_read(self.id).is_ok() {
+            // Somebody else was faster: there is no place for it under another key.
+            self.store.discard(self.id);
+            self.is_finished.store(true, Ordering::Relaxed);
+            return Ok(Stored { id: self.id, bytes });
+        }
         let (content_path, hashes_path) = paths(&self.store, self.id);
         let [to, tree_to] = [self.store.path(self.id), self.store.tree_path(self.id)];
-        let fingerprint = fingerprint(&self.content).map_err(BlobError::io("examine", &content_path))?;
+        let fingerprint = fingerprint(self.content.file()).map_err(BlobError::io("examine", &content_path))?;
         let mut index = self.store.index();
         if self.shape.tree_bytes() > 0 {
             fs::rename(&hashes_path, &tree_to).map_err(BlobError::io("write", &tree_to))?;
         } else {
             let _ = fs::remove_file(&hashes_path);
         }
-        fs::rename(&content_path, &to).map_err(BlobError::io("write", &to))?;
+        self.store.install(self.id, &content_path, &to)?;
         index.arrived(self.id, bytes, fingerprint);
         self.is_finished.store(true, Ordering::Relaxed);
         Ok(Stored { id: self.id, bytes })
@@ -229,6 +259,11 @@ pub(super) fn footprint(bytes: u64) -> u64 {
 
 /// Its content and its tree, while it is not whole.
 pub(super) fn paths(store: &BlobStore, id: BlobId) -> (PathBuf, PathBuf) {
-    let incoming = &store.0.incoming;
-    (incoming.join(file_name(id)), incoming.join(format!("{}.tree", file_name(id))))
+    let (incoming, keys) = (&store.0.incoming, &store.0.keys);
+    (incoming.join(keys.name(id)), incoming.join(tree_name(keys, id)))
+}
+
+/// What its tree is called.
+pub(super) fn tree_name(keys: &Keys, id: BlobId) -> String {
+    keys.name(id) + TREE_ENDING
 }

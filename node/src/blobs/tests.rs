@@ -1,6 +1,7 @@
 //! The store on a real disk; `transfers` over an in-memory stream.
 
 mod labels;
+mod sealed;
 mod transfers;
 
 use std::io::Read;
@@ -28,7 +29,7 @@ impl Fixture {
     }
 
     fn file_of(&self, id: BlobId) -> PathBuf {
-        self.dir.path().join("objects").join(file_name(id))
+        self.store.file_of(id)
     }
 }
 

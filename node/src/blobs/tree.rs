@@ -11,10 +11,8 @@
 //!
 //! **Invariant:** nothing outside this file names a type of `bao-tree`.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 
 use bao_tree::io::BaoContentItem;
 use bao_tree::io::outboard::PreOrderOutboard;
@@ -26,6 +24,8 @@ use bao_tree::iter::{BaoChunk, ResponseIterRef};
 use bao_tree::{BaoTree, BlockSize, ChunkNum, ChunkRanges};
 use shoal_protocol::config::INPUT_BYTES_MAX;
 use shoal_protocol::id::BlobId;
+
+use super::seal::Sealed;
 
 /// Chunks of BLAKE3 (1 KiB) in a group, as a power of two. The same as in iroh-blobs: a tree of 0.4 % of the blob.
 const GROUP_CHUNKS_LOG: u8 = 4;
@@ -138,26 +138,26 @@ impl Tree<Vec<u8>> {
     }
 
     /// A slice with its hashes, checked against them.
-    pub(super) fn encode(&self, content: &File, groups: &Range<u64>) -> Result<Vec<u8>, Unsound> {
+    pub(super) fn encode(&self, content: &Sealed, groups: &Range<u64>) -> Result<Vec<u8>, Unsound> {
         let mut encoded = Vec::with_capacity(self.shape().encoded_bytes(groups));
-        encode_ranges_validated(content, &self.0, &chunks(groups), &mut encoded).map_err(Unsound::of)?;
+        encode_ranges_validated(InFile(content), &self.0, &chunks(groups), &mut encoded).map_err(Unsound::of)?;
         Ok(encoded)
     }
 }
 
-/// Hashes in a file that several may be adding to at once, each at its own place.
+/// Content, or hashes that several may be adding to at once, each at its own place.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct InFile<'a>(pub(super) &'a File);
+pub(super) struct InFile<'a>(pub(super) &'a Sealed);
 
 impl ReadAt for InFile<'_> {
     fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<usize> {
-        FileExt::read_at(self.0, into, at)
+        self.0.read_at(at, into)
     }
 }
 
 impl WriteAt for InFile<'_> {
     fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<usize> {
-        FileExt::write_at(self.0, bytes, at)
+        self.0.write_at(at, bytes).map(|()| bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -166,8 +166,9 @@ impl WriteAt for InFile<'_> {
 }
 
 /// Which of these groups are in `content` as the tree has them; what is not there costs no more than a look.
-pub(super) fn sound(tree: &Tree<InFile<'_>>, content: &File, groups: Range<u64>, mut found: impl FnMut(Range<u64>)) {
-    let is_sound = |groups: &Range<u64>| encode_ranges_validated(content, &tree.0, &chunks(groups), io::sink()).is_ok();
+pub(super) fn sound(tree: &Tree<InFile<'_>>, content: &Sealed, groups: Range<u64>, mut found: impl FnMut(Range<u64>)) {
+    let is_sound =
+        |groups: &Range<u64>| encode_ranges_validated(InFile(content), &tree.0, &chunks(groups), io::sink()).is_ok();
     for slice in slices(groups) {
         if is_sound(&slice) {
             found(slice);
@@ -242,6 +243,7 @@ impl Unsound {
 
 #[cfg(test)]
 mod tests {
+    use super::super::seal::{Content, Keys};
     use super::*;
 
     #[test]
@@ -269,13 +271,14 @@ mod tests {
         for bytes in [0, 1, GROUP_BYTES, GROUP_BYTES + 1, 40 * GROUP_BYTES + 7] {
             let content: Vec<u8> = (0..bytes).map(|i| ((i * 31) >> 3) as u8).collect();
             let shape = Shape::of(bytes);
-            let mut file = tempfile::tempfile().unwrap();
-            io::Write::write_all(&mut file, &content).unwrap();
+            let keys = Keys::of(&[1; 32], shoal_protocol::MeshId([2; 32])).unwrap();
+            let file = Content::begin(&keys, tempfile::tempfile().unwrap()).unwrap();
+            file.sealed().write_at(0, &content).unwrap();
             let (id, tree) = Tree::build(shape, &content[..]).unwrap();
             assert_eq!(id, BlobId::of(&content));
 
             for slice in slices(0..shape.groups()).chain([shape.last()]) {
-                let encoded = tree.encode(&file, &slice).unwrap();
+                let encoded = tree.encode(file.sealed(), &slice).unwrap();
                 assert_eq!(encoded.len(), shape.encoded_bytes(&slice), "{bytes} {slice:?}");
                 assert!(is_right(id, shape, &slice, &encoded));
                 let mut wrong = encoded.clone();

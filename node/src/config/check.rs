@@ -126,7 +126,7 @@ impl Checker<'_> {
 /// The whole configuration, or all that is wrong with it.
 pub(super) fn check(figment: &Figment, settings: &Settings) -> Result<Config, ConfigError> {
     let mut at = Checker { figment, faults: Vec::new() };
-    let Settings { node, mesh, net, api, capacity, placement, services, streams, telemetry, testnet } = settings;
+    let Settings { node, mesh, store, net, api, capacity, placement, services, streams, telemetry, testnet } = settings;
 
     if node.name.len() > NAME_BYTES_MAX {
         at.fault("node.name", format!("has {} bytes", node.name.len()), &format!("use at most {NAME_BYTES_MAX}"));
@@ -222,6 +222,7 @@ pub(super) fn check(figment: &Figment, settings: &Settings) -> Result<Config, Co
         mesh_name: mesh.name.clone(),
         node_key: in_data_dir(&mesh.node_key, "node.key"),
         certificate: in_data_dir(&mesh.certificate, "member.cert"),
+        store_key: in_data_dir(&store.key_file, "store.key"),
         listen: net.listen.clone(),
         bootstrap: net.bootstrap.clone(),
         announce: net.announce.clone(),

@@ -53,6 +53,8 @@ pub struct Config {
     pub node_key: PathBuf,
     /// File of its member certificate.
     pub certificate: PathBuf,
+    /// File of the key that blobs are sealed with.
+    pub store_key: PathBuf,
     /// Multiaddresses to listen on.
     pub listen: Vec<String>,
     /// Multiaddresses of peers that are tried for ever.
@@ -137,7 +139,8 @@ pub fn load(sources: &Sources) -> Result<(Config, ConfigView), ConfigError> {
     let settings = check::settings(&figment)?;
     let mut config = check::check(&figment, &settings)?;
     // The daemon may change its directory; its files stay where the user meant them.
-    for path in [&mut config.data_dir, &mut config.node_key, &mut config.certificate, &mut config.socket] {
+    let files = [&mut config.data_dir, &mut config.node_key, &mut config.certificate, &mut config.store_key];
+    for path in files.into_iter().chain([&mut config.socket]) {
         *path = check::absolute(path);
     }
     Ok((config, view(&figment)))

@@ -24,6 +24,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("mesh.name", Kind::Text),
     ("mesh.node_key", Kind::Text),
     ("mesh.certificate", Kind::Text),
+    ("store.key_file", Kind::Text),
     ("net.listen", Kind::List),
     ("net.bootstrap", Kind::List),
     ("net.announce", Kind::List),
@@ -79,6 +80,7 @@ pub struct Host {
 pub(super) struct Settings {
     pub(super) node: Node,
     pub(super) mesh: Mesh,
+    pub(super) store: Store,
     pub(super) net: Net,
     pub(super) api: Api,
     pub(super) capacity: Capacity,
@@ -108,6 +110,13 @@ pub(super) struct Mesh {
     pub(super) node_key: String,
     /// Empty: `member.cert` in the data directory.
     pub(super) certificate: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Store {
+    /// Empty: `store.key` in the data directory.
+    pub(super) key_file: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -215,6 +224,7 @@ impl Settings {
         Self {
             node: Node { name: String::new(), role: String::new(), data_dir: default_data_dir(host) },
             mesh: Mesh { name: String::new(), node_key: String::new(), certificate: String::new() },
+            store: Store { key_file: String::new() },
             net: Net {
                 listen: vec!["/ip4/0.0.0.0/udp/7600/quic-v1".into()],
                 bootstrap: Vec::new(),

@@ -1,7 +1,7 @@
 //! What of this machine stands in the peer's way, as `shoal doctor` shows it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use shoal_protocol::api::{Check, SandboxPart};
@@ -13,6 +13,7 @@ impl Driver {
     pub(crate) fn checks(&self) -> Vec<Check> {
         let mut checks: Vec<Check> = self.executor.sandbox().iter().map(sandbox).collect();
         checks.push(key_file(&self.config.node_key));
+        checks.push(store_key(&self.config.store_key, &self.config.data_dir));
         checks.push(self.clock_check());
         checks.push(socket_buffers());
         checks
@@ -85,6 +86,23 @@ fn key_file(path: &Path) -> Check {
         found,
         why: "whoever reads it can speak as this peer".into(),
         fix: format!("chmod 600 {}; make another key if somebody else may have read it", path.display()),
+    }
+}
+
+/// Where the key of the blobs is; it was good when the daemon began.
+fn store_key(path: &Path, data_dir: &Path) -> Check {
+    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev());
+    let (ok, found) = match (device(path), device(&data_dir.join("blobs"))) {
+        (Ok(key), Ok(blobs)) if key == blobs => (true, format!("{} is on the disk of the blobs", path.display())),
+        (Ok(_), _) => (true, format!("{} is on a device of its own", path.display())),
+        (Err(error), _) => (false, format!("{} cannot be looked at: {error}", path.display())),
+    };
+    Check {
+        name: "store key".into(),
+        ok,
+        found,
+        why: "blobs are sealed with it; whoever takes a disk that has both can read them".into(),
+        fix: "put it back before the next start, which needs it: what is stored cannot be read without".into(),
     }
 }
 

@@ -453,6 +453,7 @@ impl Driver {
         if !gone.is_empty() {
             tracing::info!(blobs = gone.len(), "blobs whose time is over are deleted");
             self.save_holds();
+            self.forget_code(gone);
         }
     }
 

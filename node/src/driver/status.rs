@@ -31,6 +31,11 @@ impl Driver {
         self.executor.is_prepared(module)
     }
 
+    /// What was compiled of blobs that were removed.
+    pub(crate) fn forget_code(&self, removed: Vec<BlobId>) {
+        self.executor.forget(removed);
+    }
+
     pub(crate) fn name_of(&self, peer: PeerId) -> String {
         let known = self.peer.peers(self.now()).into_iter().find(|view| view.peer == peer);
         known.map_or_else(|| peer.short(), |view| view.name)

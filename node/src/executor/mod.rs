@@ -268,6 +268,19 @@ impl Executor {
         }
     }
 
+    /// Forgets what was compiled of modules that were removed, on a thread of its own: nobody waits for the disk.
+    pub fn forget(&self, modules: impl IntoIterator<Item = BlobId>) {
+        let known: Vec<BlobId> = modules.into_iter().filter(|module| self.shared.modules.knows(*module)).collect();
+        if known.is_empty() {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let forgetting = move || known.into_iter().for_each(|module| shared.modules.forget(module));
+        if let Err(error) = std::thread::Builder::new().name("module-forgetter".to_owned()).spawn(forgetting) {
+            tracing::warn!(%error, "what was compiled of removed modules stays until there is no room for it");
+        }
+    }
+
     /// Processor time that the living workers have had.
     pub fn cpu_time(&self) -> Duration {
         self.shared.census.cpu_time()

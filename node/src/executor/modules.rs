@@ -72,9 +72,11 @@ struct Loaded {
 
 impl Modules {
     pub(super) fn new(blobs: BlobStore, config: &ExecutorConfig, census: Census) -> Result<Self, ExecutorError> {
+        let secret = blobs.derived_key("shoal 2026-11 compiled modules");
+        let cache = ArtifactCache::open(&config.cache_dir, config.cache_bytes_max, secret)?;
         Ok(Self {
             blobs,
-            cache: ArtifactCache::open(&config.cache_dir, config.cache_bytes_max)?,
+            cache,
             program: config.worker.clone(),
             census,
             settings: OnceLock::new(),
@@ -91,6 +93,11 @@ impl Modules {
 
     pub(super) fn is_loaded(&self, id: BlobId) -> bool {
         self.loaded().modules.contains_key(&id)
+    }
+
+    /// Whether anything is kept of what was compiled of it.
+    pub(super) fn knows(&self, id: BlobId) -> bool {
+        self.is_loaded(id) || self.key(id).is_some_and(|key| self.cache.has(&key))
     }
 
     /// From memory.
@@ -207,7 +214,7 @@ impl Modules {
         wanted.filter_map(|id| Some((id, Arc::clone(&loaded.modules.get(&id)?.1)))).collect()
     }
 
-    /// Forgets code that a worker would not load after all.
+    /// Forgets code that a worker would not load after all, or of a module that was removed.
     pub(super) fn forget(&self, id: BlobId) {
         let mut loaded = self.loaded();
         if let Some((_, dropped)) = loaded.modules.remove(&id) {

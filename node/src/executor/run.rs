@@ -129,13 +129,13 @@ impl Runner {
         job: &Job,
         limits: &Limits,
         inputs: Vec<Piece>,
-        open: &[Open],
+        open: &[RawFd],
     ) -> Result<(), LineError> {
         let execution = &job.execution;
         let place = self.held.place(execution.module);
         self.runs += 1;
         let code = place.load.then(|| artifact.file.as_raw_fd());
-        let files: Vec<RawFd> = code.into_iter().chain(open.iter().map(AsRawFd::as_raw_fd)).collect();
+        let files: Vec<RawFd> = code.into_iter().chain(open.iter().copied()).collect();
         let run = Run {
             number: self.runs,
             module: place.number,
@@ -221,11 +221,16 @@ enum Open {
     Blob(BlobReader),
 }
 
-impl AsRawFd for Open {
-    fn as_raw_fd(&self) -> RawFd {
+impl Open {
+    /// The file, and how a worker is to read it: a sealed one is opened by the worker, so that what is in it is nowhere but in the
+    /// memory of the task.
+    fn lend(&self) -> std::io::Result<(RawFd, Piece)> {
         match self {
-            Self::Memory(file) => file.as_raw_fd(),
-            Self::Blob(reader) => reader.as_raw_fd(),
+            Self::Memory(file) => Ok((file.as_raw_fd(), Piece::File)),
+            Self::Blob(reader) => {
+                let (file, key) = reader.lend()?;
+                Ok((file, key.map_or(Piece::File, Piece::Sealed)))
+            }
         }
     }
 }
@@ -233,15 +238,17 @@ impl AsRawFd for Open {
 /// Standard input, as a worker gets it.
 struct Inputs {
     pieces: Vec<Piece>,
-    files: Vec<Open>,
+    files: Vec<RawFd>,
+    /// What keeps them open.
+    open: Vec<Open>,
 }
 
 impl Inputs {
     fn open(shared: &Shared, inputs: &[Payload]) -> Result<Self, String> {
-        let mut opened = Self { pieces: Vec::with_capacity(inputs.len()), files: Vec::new() };
+        let mut opened = Self { pieces: Vec::with_capacity(inputs.len()), files: Vec::new(), open: Vec::new() };
         let mut room = ALONG_BYTES_MAX;
         for input in inputs {
-            let file = match input {
+            let open = match input {
                 Payload::Inline(bytes) if bytes.len() <= room => {
                     room -= bytes.len();
                     opened.pieces.push(Piece::Inline(bytes.to_vec()));
@@ -252,8 +259,10 @@ impl Inputs {
                 }
                 Payload::Blob(blob) => Open::Blob(shared.blobs.open_read(blob.id).map_err(|error| error.to_string())?),
             };
-            opened.pieces.push(Piece::File);
+            let (file, piece) = open.lend().map_err(|error| error.to_string())?;
+            opened.pieces.push(piece);
             opened.files.push(file);
+            opened.open.push(open);
         }
         Ok(opened)
     }

@@ -396,12 +396,49 @@ fn damaged_and_foreign_compiled_modules_are_never_loaded() {
 #[test]
 fn the_cache_is_closed_to_others() {
     use std::os::unix::fs::PermissionsExt;
-    let sandbox = Sandbox::new();
+    let mut sandbox = Sandbox::new();
+    let artifact = sandbox.artifact_of(NOOP);
 
     let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
 
     assert_eq!(mode(&sandbox.cache_dir()), 0o700);
-    assert_eq!(mode(&sandbox.cache_dir().join("secret")), 0o600);
+    assert_eq!(mode(&artifact), 0o600);
+}
+
+/// Neither what a module is nor what it was made into can be seen on the disk, and nothing is left of one that was removed.
+#[test]
+fn compiled_code_is_sealed_and_goes_with_its_module() {
+    let text = "(module (func (export \"_start\") (drop (i64.const 0x1122334455667788))))";
+    let mut sandbox = Sandbox::new();
+    let artifact = sandbox.artifact_of(text);
+    let id = sandbox.store(text);
+    let on_disk = std::fs::read(&artifact).unwrap();
+    assert!(!on_disk.windows(4).any(|bytes| bytes == b"\x7fELF"), "code as a worker loads it is an ELF file");
+
+    let copy = artifact.with_file_name("copy");
+    std::fs::hard_link(&artifact, &copy).unwrap();
+    sandbox.executor.forget([id]);
+    let end = Instant::now() + DEADLINE;
+    while artifact.exists() || sandbox.executor.is_prepared(id) {
+        assert!(Instant::now() < end, "it is not forgotten");
+        std::thread::yield_now();
+    }
+
+    assert_eq!(std::fs::read(&copy).unwrap()[..48], [0; 48], "its nonce is gone");
+    sandbox.prepare_id(id).unwrap();
+}
+
+#[test]
+fn what_the_version_before_compiled_is_removed() {
+    let mut sandbox = Sandbox::new();
+    let dir = sandbox.cache_dir();
+    let clear = dir.join(BlobId::of(b"a key").to_string().trim_start_matches("b3:"));
+    std::fs::write(&clear, b"code in the clear").unwrap();
+    std::fs::write(dir.join("secret"), [7; 32]).unwrap();
+
+    sandbox.restart();
+
+    assert!(!clear.exists() && !dir.join("secret").exists());
 }
 
 #[test]

@@ -19,6 +19,8 @@ use shoal_protocol::id::TaskId;
 use shoal_protocol::task::spec::Ending;
 use shoal_protocol::time::duration_us;
 
+use crate::blobs::BlobKey;
+
 /// The first word to a worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Begin {
@@ -114,9 +116,12 @@ pub(super) enum Piece {
     /// These bytes.
     #[serde(rename = "i")]
     Inline(#[serde(with = "serde_bytes")] Vec<u8>),
-    /// The next file.
+    /// The next file, from where it stands.
     #[serde(rename = "f")]
     File,
+    /// The same, sealed with this key.
+    #[serde(rename = "s")]
+    Sealed(BlobKey),
 }
 
 /// From a worker that runs tasks.

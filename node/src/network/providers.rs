@@ -5,6 +5,8 @@
 //! find_providers(blob) ─► they are asked; at most some seconds later: who has it
 //! ```
 //!
+//! A record is kept under a hash of the blob's name that is keyed with the mesh: it means nothing to who is no member.
+//!
 //! **Invariant:** what members make this peer keep is bounded, by blobs and by holders of each.
 //! **Not here:** whether a holder may give a blob away, and fetching it. A record is a hint, like gossip.
 
@@ -14,7 +16,7 @@ use libp2p::kad::store::{MemoryStore, RecordStore};
 use libp2p::kad::{self, GetProvidersOk, InboundRequest, ProviderRecord, QueryId, QueryResult, RecordKey};
 use libp2p::{Multiaddr, StreamProtocol};
 use shoal_protocol::config::{ADDRESS_BYTES_MAX, ADDRESSES_MAX};
-use shoal_protocol::{BlobId, PeerId};
+use shoal_protocol::{BlobId, MeshId, PeerId};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
@@ -65,13 +67,17 @@ impl Network {
 }
 
 struct Search {
+    blob: BlobId,
     found: oneshot::Sender<Vec<PeerId>>,
     holders: BTreeSet<PeerId>,
+    /// It goes on under the name that the version before gives to records.
+    is_second: bool,
 }
 
 /// Searches under way, and what is said again and again.
-#[derive(Default)]
 pub(super) struct Providers {
+    /// What names of records are keyed with.
+    names: [u8; 32],
     searches: HashMap<QueryId, Search>,
     /// Blobs that are here, and when that was last said.
     provided: BTreeMap<BlobId, Option<Instant>>,
@@ -80,6 +86,15 @@ pub(super) struct Providers {
 }
 
 impl Providers {
+    pub(super) fn of(mesh: MeshId) -> Self {
+        Self {
+            names: blake3::derive_key("shoal 2026-11 names of records of providers", &mesh.0),
+            searches: HashMap::new(),
+            provided: BTreeMap::new(),
+            saying: HashSet::new(),
+        }
+    }
+
     pub(super) fn on_asked(&mut self, now: Instant, asked: Asked, table: &mut Table) {
         match asked {
             Asked::Provide(blob) if self.provided.len() < PROVIDED_MAX => {
@@ -89,13 +104,13 @@ impl Providers {
             Asked::Provide(blob) => tracing::debug!(%blob, "the mesh is told of no more blobs"),
             Asked::Unprovide(blob) => {
                 self.provided.remove(&blob);
-                table.stop_providing(&key(blob));
+                table.stop_providing(&key(&self.names, blob));
             }
             // Dropping the sender says that it could not be done.
             Asked::Find { .. } if self.searches.len() >= PROVIDERS_QUERIES_MAX => {}
             Asked::Find { blob, found } => {
-                let search = Search { found, holders: BTreeSet::new() };
-                self.searches.insert(table.get_providers(key(blob)), search);
+                let search = Search { blob, found, holders: BTreeSet::new(), is_second: false };
+                self.searches.insert(table.get_providers(key(&self.names, blob)), search);
             }
         }
     }
@@ -115,7 +130,7 @@ impl Providers {
                 continue;
             }
             *said = Some(now);
-            match table.start_providing(key(*blob)) {
+            match table.start_providing(key(&self.names, *blob)) {
                 Ok(query) => drop(self.saying.insert(query)),
                 Err(error) => tracing::debug!(%blob, %error, "the mesh is not told of a blob"),
             }
@@ -157,6 +172,11 @@ impl Providers {
         if (is_last || is_enough)
             && let Some(search) = self.searches.remove(&id)
         {
+            if search.holders.is_empty() && !search.is_second && !search.found.is_closed() {
+                let again = table.get_providers(RecordKey::new(&search.blob.0));
+                self.searches.insert(again, Search { is_second: true, ..search });
+                return;
+            }
             let holders = search.holders.into_iter().take(PROVIDERS_PER_BLOB_MAX).collect();
             // Nobody may wait any more.
             let _ = search.found.send(holders);
@@ -178,6 +198,6 @@ fn keep(mut record: ProviderRecord, table: &mut Table) {
     }
 }
 
-fn key(blob: BlobId) -> RecordKey {
-    RecordKey::new(&blob.0)
+fn key(names: &[u8; 32], blob: BlobId) -> RecordKey {
+    RecordKey::new(blake3::keyed_hash(names, &blob.0).as_bytes())
 }

@@ -138,7 +138,7 @@ impl Task {
             reach: Reach::default(),
             relays: Relays::default(),
             callbacks: JoinSet::new(),
-            providers: Providers::default(),
+            providers: Providers::of(config.mesh),
             discovered: BTreeSet::new(),
             backlog: VecDeque::new(),
         };

@@ -65,7 +65,7 @@ fn what_is_said_of_a_blob_outlives_restarts_and_eviction_and_not_its_removal() {
 fn a_damaged_manifest_seals_its_blob() {
     let fixture = owned(100);
     let stored = fixture.store.put_labelled(b"of the eu", &eu()).unwrap();
-    let path = fixture.dir.path().join("manifests").join(file_name(stored.id));
+    let path = fixture.dir.path().join("manifests").join(fixture.store.0.keys.name(stored.id));
     let mut bytes = fs::read(&path).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;

@@ -5,6 +5,7 @@ use shoal_protocol::cbor;
 use shoal_protocol::id::PeerId;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 
+use super::super::seal::HEADER_BYTES;
 use super::super::tree::{GROUP_BYTES, SLICE_GROUPS};
 use super::*;
 
@@ -27,7 +28,7 @@ pub(super) fn server(of: &Fixture) -> BlobServer {
 }
 
 /// A store that has a blob, and the blob.
-fn holder(size: usize) -> (Fixture, Stored, Vec<u8>) {
+pub(super) fn holder(size: usize) -> (Fixture, Stored, Vec<u8>) {
     let from = store(1 << 26);
     let bytes = content(size);
     let stored = from.store.put(&bytes).unwrap();
@@ -97,7 +98,12 @@ impl AsyncWrite for Wire {
 }
 
 /// One stream of a download, and what came over it.
-async fn part(from: &Fixture, download: &Download, cut_at: u64, spoil_at: u64) -> (Result<(), TransferError>, u64) {
+pub(super) async fn part(
+    from: &Fixture,
+    download: &Download,
+    cut_at: u64,
+    spoil_at: u64,
+) -> (Result<(), TransferError>, u64) {
     let (asking, mut holding) = duplex(1 << 16);
     let mut wire = Wire { cut_at, spoil_at, ..Wire::sound(asking) };
     let of = server(from);
@@ -316,15 +322,15 @@ async fn a_damaged_tree_is_made_anew_and_a_damaged_blob_set_aside() {
         fetched.map(|()| assert_eq!(to.store.read(stored.id).unwrap(), bytes)).map_err(|_| served.unwrap_err())
     };
     get().await.unwrap();
-    let tree = from.dir.path().join("trees").join(file_name(stored.id));
+    let tree = from.store.tree_path(stored.id);
     let mut hashes = std::fs::read(&tree).unwrap();
     hashes[70] ^= 1;
     std::fs::write(&tree, &hashes).unwrap();
 
     get().await.unwrap();
 
-    let mut rotten = bytes.clone();
-    rotten[SLICE_BYTES + 9] ^= 1;
+    let mut rotten = std::fs::read(from.file_of(stored.id)).unwrap();
+    rotten[HEADER_BYTES as usize + SLICE_BYTES + 9] ^= 1;
     std::fs::write(from.file_of(stored.id), rotten).unwrap();
     let refused = get().await.unwrap_err();
     assert!(matches!(refused, TransferError::Store(BlobError::Corrupt { .. })), "{refused}");

@@ -14,7 +14,7 @@ use shoal_protocol::output::Execution;
 use shoal_protocol::task::spec::{Limits, RunReport};
 
 use super::super::{Executor, ExecutorConfig, ExecutorEvent};
-use crate::blobs::BlobStore;
+use crate::blobs::{BlobStore, Sealing};
 
 pub(super) const DEADLINE: Duration = Duration::from_secs(60);
 pub(super) const PEER: PeerId = PeerId([9; 32]);
@@ -137,7 +137,9 @@ impl Sandbox {
     }
 
     pub(super) fn forget_blobs(&mut self) {
-        self.blobs = BlobStore::open(&self.dir.path().join("no-blobs"), 1 << 30).unwrap();
+        // Under the same key: that of compiled modules follows from it.
+        let sealing = Sealing::within(&self.dir.path().join("blobs"));
+        self.blobs = BlobStore::open_sealed(&self.dir.path().join("no-blobs"), 1 << 30, &sealing).unwrap();
         self.restart();
     }
 
@@ -146,7 +148,7 @@ impl Sandbox {
     }
 
     pub(super) fn blob_file(&self, id: BlobId) -> PathBuf {
-        self.dir.path().join("blobs/objects").join(id.to_string().trim_start_matches("b3:"))
+        self.blobs.file_of(id)
     }
 
     /// Compiles a module and finds the one file that this adds to the cache.

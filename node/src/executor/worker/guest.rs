@@ -13,6 +13,7 @@ use wasmtime::{Memory, ResourceLimiter};
 
 use super::engine::TABLE_ELEMENTS_MAX;
 use super::orders::Orders;
+use crate::blobs::Cipher;
 
 /// The store data of one run.
 #[derive(Debug)]
@@ -69,6 +70,8 @@ pub(super) struct Stdin(std::collections::VecDeque<Source>);
 pub(super) enum Source {
     Memory(io::Cursor<Vec<u8>>),
     File(File),
+    /// It stands where sealed content begins, of which so much has been read.
+    Sealed(File, Cipher, u64),
 }
 
 impl Stdin {
@@ -82,6 +85,12 @@ impl Stdin {
             let count = match source {
                 Source::Memory(bytes) => bytes.read(buffer)?,
                 Source::File(file) => file.read(buffer)?,
+                Source::Sealed(file, cipher, at) => {
+                    let count = file.read(buffer)?;
+                    cipher.apply(*at, &mut buffer[..count])?;
+                    *at += count as u64;
+                    count
+                }
             };
             if count > 0 || buffer.is_empty() {
                 return Ok(count);

@@ -19,6 +19,7 @@ use super::guest::{Guest, MemoryMeter, Source, Stdin, Stdout, Stop, Tail};
 use super::modules::{Modules, Prepared};
 use super::orders::{self, Orders};
 use super::ticker::Ticker;
+use crate::blobs::Cipher;
 
 /// What is kept of wasmtime's account of a trap.
 const TRAP_CHARS_MAX: usize = 1_024;
@@ -84,6 +85,7 @@ fn open_inputs(pieces: Vec<Piece>, files: &mut Files) -> Option<Stdin> {
     let sources = pieces.into_iter().map(|piece| match piece {
         Piece::Inline(bytes) => Some(Source::Memory(Cursor::new(bytes))),
         Piece::File => orders::next_file(files).map(Source::File),
+        Piece::Sealed(key) => Some(Source::Sealed(orders::next_file(files)?, Cipher::new(&key).ok()?, 0)),
     });
     sources.collect::<Option<Vec<Source>>>().map(Stdin::new)
 }
