@@ -201,7 +201,7 @@ fn what_a_ping_carried_is_said_again_until_one_is_answered() {
     let mut view = LoadView::new();
     view.heard(at(0), A, LoadDigest { description: 9, ..digest(1, 0) });
     let own = |sequence| LoadDigest { description: 1, ..digest(sequence, 0) };
-    let mut ping = |view: &mut LoadView, ms, sequence| {
+    let ping = |view: &mut LoadView, ms, sequence| {
         let mut said = view.publish_asking(at(ms), A, sequence, &own(sequence))?;
         view.abridge(at(ms), A, &mut said);
         Some(said)
