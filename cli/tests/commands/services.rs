@@ -47,9 +47,8 @@ fn service() -> ServiceView {
 
 #[test]
 fn a_service_is_shown_with_its_versions_and_what_is_wrong_with_them() {
-    let ran = Fake::new()
-        .on("GET /v1/services/ocr?removed=false", Reply::json(&service()))
-        .run(&["service", "show", "ocr"]);
+    let ran =
+        Fake::new().on("GET /v1/services/ocr?removed=false", Reply::json(&service())).run(&["service", "show", "ocr"]);
 
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     assert_snapshot!(ran.out, @r"
