@@ -166,10 +166,13 @@ impl Target {
         };
         let beside = at_work.end().await;
         let grown = greatest.max(self.resident_bytes()).saturating_sub(memory);
-        let kinds: [(&str, fn(&Times) -> Duration); 2] =
-            [("an empty task", |times| times.empty), ("a spoken digit", |times| times.digit)];
-        for (name, time) in kinds {
-            let [before, beside] = [&before, &beside].map(|times| p99(times.iter().map(time)));
+        let [before, beside] = [before, beside].map(|times| Times {
+            empty: p99(times.iter().map(|times| times.empty)),
+            digit: p99(times.iter().map(|times| times.digit)),
+        });
+        for (name, before, beside) in
+            [("an empty task", before.empty, beside.empty), ("a spoken digit", before.digit, beside.digit)]
+        {
             println!("{what}: honest p99 of {name} {before:?} before, {beside:?} beside");
         }
         println!("{what}: {} KiB more", grown >> 10);
