@@ -691,6 +691,7 @@ impl Membership {
     /// There is no connection any more.
     fn hang_up(&mut self, now: Time, peer: PeerId) {
         self.beats.forget(peer);
+        self.services_unread(peer);
         let Some(known) = self.known.get_mut(&peer) else { return };
         self.connected -= usize::from(core::mem::replace(&mut known.connected, false));
         self.fits.take();

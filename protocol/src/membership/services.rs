@@ -46,9 +46,10 @@ pub struct Services {
     verifying: usize,
     /// Who was asked, and when.
     asked: BTreeMap<PeerId, Time>,
-    /// Neighbours that have said that they hold something else, and what, until they are asked.
+    /// Neighbours, as long as they are connected, that have said that they hold something else, and what, until they are
+    /// asked.
     others: BTreeMap<PeerId, u64>,
-    /// Neighbours that read what is said of services.
+    /// Neighbours, as long as they are connected, that read what is said of services.
     readers: BTreeSet<PeerId>,
 }
 
@@ -72,7 +73,7 @@ impl Membership {
 
     /// Neighbours that read what is said of services: those that hold some themselves.
     pub fn readers_of_services(&self) -> Vec<PeerId> {
-        self.services.readers.iter().copied().filter(|peer| self.is_connected(*peer)).collect()
+        self.services.readers.iter().copied().collect()
     }
 
     /// Whether a record would replace the one in force.
@@ -103,7 +104,7 @@ impl Membership {
         self.services.version += 1;
     }
 
-    /// A new connection may be to another version of the software than the one before.
+    /// A connection is over, or new: the next may be to another version of the software than the one before.
     pub(super) fn services_unread(&mut self, peer: PeerId) {
         self.services.readers.remove(&peer);
         self.services.others.remove(&peer);

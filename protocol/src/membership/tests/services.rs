@@ -153,3 +153,16 @@ fn who_says_nothing_of_services_is_sent_nothing_about_them() {
     let is_about = |order: &Output| matches!(order, Output::Send { message: Message::Services(_), .. });
     assert!(!orders.iter().any(is_about), "{orders:?}");
 }
+
+/// Whoever has been a neighbour once is not remembered for that.
+#[test]
+fn who_reads_of_services_is_known_as_long_as_it_is_connected() {
+    let mut mesh = Mesh::formed(2, 1);
+    assert!(hand_in(&mut mesh, 0, signed(record("ocr", 1))));
+    let reader = mesh.id(1);
+    mesh.run_until(secs(5), "both hold it", |mesh| mesh.node(0).membership.readers_of_services() == [reader]);
+
+    mesh.kill(1);
+
+    mesh.run_until(secs(20), "it is gone", |mesh| mesh.node(0).membership.readers_of_services().is_empty());
+}
