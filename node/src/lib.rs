@@ -13,6 +13,7 @@ pub mod joining;
 pub mod load_sampler;
 pub mod network;
 mod privacy;
+mod small_file;
 pub mod speed;
 pub mod store;
 mod streams;

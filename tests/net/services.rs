@@ -118,6 +118,28 @@ fn good(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// Who is told that a neighbour holds it can call it there at once.
+#[test]
+fn service_is_held_by_as_many_neighbours_as_its_deployment_says() {
+    run(async {
+        let mesh = mesh(0, 3, |_| ()).await;
+        let (owner, client) = (Owner::of(&mesh), mesh.client(0).unwrap());
+        for generation in 1..=5 {
+            let record = owner.record("words", generation, &[example("wordcount")]);
+            client.put_blob(example("wordcount").to_vec()).await.unwrap();
+
+            let spread = client.deploy_service(&owner.sign(&record)).await.unwrap().spread.unwrap();
+
+            let mut holding = 0;
+            for neighbour in [1, 2] {
+                let view = mesh.client(neighbour).unwrap().service("words", false).await;
+                holding += usize::from(view.is_ok_and(|view| view.generation == generation));
+            }
+            assert!(spread.holding <= holding && spread.neighbours <= 2, "{spread:?}, and {holding} hold it");
+        }
+    });
+}
+
 /// The commands as a person types them: deployed by an issuer and by a member that may, called everywhere, rolled out, taken
 /// back and removed; what is not allowed is refused with what to do.
 #[test]

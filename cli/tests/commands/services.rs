@@ -42,6 +42,7 @@ fn service() -> ServiceView {
         signer: NAS,
         issued_unix_s: 1_800_000_000,
         signed: String::new(),
+        spread: None,
     }
 }
 

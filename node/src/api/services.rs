@@ -1,6 +1,6 @@
 //! Services: deployed, shown, and called.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use shoal_protocol::api::services::{
-    PEER_HEADER, RUN_HEADER, ServiceRequest, ServiceView, TASK_HEADER, VERSION_HEADER,
+    PEER_HEADER, RUN_HEADER, ServiceRequest, ServiceView, Spread, TASK_HEADER, VERSION_HEADER,
 };
 use shoal_protocol::api::{Listing, codes};
 use shoal_protocol::config::INLINE_BYTES_MAX;
@@ -28,6 +28,11 @@ use crate::driver::handle::{Call, Called, Refusal};
 const REQUEST_BYTES_MAX: usize = 2 * RECORD_BYTES_MAX;
 /// The input of a call.
 const CALL_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How long a deployment waits for the neighbours: for three round trips, three signatures and a write to disk. Those that hear
+/// of it from others, or know nothing of services, are not waited for any longer.
+const SPREAD_WITHIN: Duration = Duration::from_secs(1);
+/// Time between two looks at how far it has come.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// What is told of a failed call's standard error: its end.
 const SAID_CHARS_MAX: usize = 1_000;
 
@@ -56,7 +61,21 @@ pub(super) async fn deploy(
     let request: ServiceRequest = body::read(request, REQUEST_BYTES_MAX)?;
     let signed = request.read().map_err(|error| Refusal::Service(DeployError::from(error)))?;
     let name = api.driver.deploy_service(signed).await?;
-    Ok(Json(api.driver.read(move |driver| driver.service_view(name.as_str(), true)).await??))
+    let spread = spread(&api).await?;
+    let view = api.driver.read(move |driver| driver.service_view(name.as_str(), true)).await??;
+    Ok(Json(ServiceView { spread: Some(spread), ..view }))
+}
+
+/// Waits for the neighbours to hold what was deployed, so that who calls it there next finds it.
+async fn spread(api: &Api) -> ApiResult<Spread> {
+    let give_up = Instant::now() + SPREAD_WITHIN;
+    loop {
+        let spread = api.driver.read(|driver| driver.peer().spread_of_services()).await?;
+        if spread.is_complete() || Instant::now() >= give_up {
+            return Ok(spread);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 /// How a call is made.

@@ -18,7 +18,7 @@ use shoal_protocol::id::{BlobId, PeerId, TaskId};
 
 use super::BlobError;
 use super::seal::{Keys, Small};
-use crate::joining::replace;
+use crate::small_file;
 
 /// Version of the file.
 const VERSION: u8 = 1;
@@ -174,7 +174,7 @@ pub(super) struct HoldsFile(pub(super) PathBuf);
 impl HoldsFile {
     /// Blocks for two fsyncs.
     pub(super) fn write(&self, record: Vec<u8>, keys: &Keys) -> Result<(), BlobError> {
-        let written = keys.seal(Small::Holds, record).and_then(|sealed| replace(&self.0, &sealed, 0o600));
+        let written = keys.seal(Small::Holds, record).and_then(|sealed| small_file::replace(&self.0, &sealed, 0o600));
         written.map_err(BlobError::io("write", &self.0))
     }
 }

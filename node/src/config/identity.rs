@@ -11,6 +11,7 @@ use shoal_protocol::certificate::{CertificateError, Chain, MemberCertificate, Se
 use super::Config;
 use super::error::IdentityError;
 use crate::network::load_or_create_node_key;
+use crate::small_file;
 
 /// Who this peer is.
 #[derive(Debug)]
@@ -53,17 +54,14 @@ fn agree(key: &'static str, configured: Option<&str>, certified: &str) -> Result
 
 fn load_certificate(path: &Path, key: &SecretKey) -> Result<Chain, IdentityError> {
     let file = |source| IdentityError::File { doing: "read", path: path.to_owned(), source };
-    match std::fs::metadata(path) {
-        Ok(metadata) if metadata.len() > CERTIFICATE_BYTES_MAX => {
+    let bytes = match small_file::read(path, CERTIFICATE_BYTES_MAX) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Err(IdentityError::NoCertificate { path: path.to_owned(), peer: key.peer() }),
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
             let source = CertificateError::TooLarge { what: "certificate", limit: CERTIFICATE_BYTES_MAX as usize };
             return Err(IdentityError::BadCertificate { path: path.to_owned(), source });
         }
-        Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(IdentityError::NoCertificate { path: path.to_owned(), peer: key.peer() });
-        }
         Err(error) => return Err(file(error)),
-    }
-    let bytes = std::fs::read(path).map_err(file)?;
+    };
     Chain::from_bytes(&bytes).map_err(|source| IdentityError::BadCertificate { path: path.to_owned(), source })
 }

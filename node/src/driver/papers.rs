@@ -20,7 +20,8 @@ use tokio::sync::oneshot;
 use super::beside::Done;
 use super::handle::Refusal;
 use super::{Driver, unix_time};
-use crate::joining::{LIFE_S, renewal_due_unix_s, replace, signed_unix_s};
+use crate::joining::{LIFE_S, renewal_due_unix_s, signed_unix_s};
+use crate::small_file;
 
 /// Time between two tries to get the next certificate.
 const RETRY_AFTER: Duration = Duration::from_secs(3_600);
@@ -227,7 +228,7 @@ impl Driver {
         let path = self.config.certificate.clone();
         self.beside.start(async move {
             let bytes = chain.to_bytes();
-            let kept = tokio::task::spawn_blocking(move || replace(&path, &bytes, 0o644)).await;
+            let kept = tokio::task::spawn_blocking(move || small_file::replace(&path, &bytes, 0o644)).await;
             match kept {
                 Ok(Ok(())) => Done::Kept(Ok(Box::new(chain))),
                 Ok(Err(error)) => Done::Kept(Err(error.to_string())),

@@ -14,7 +14,7 @@ use shoal_protocol::{Input, PeerId};
 use super::beside::Done;
 use super::handle::Refusal;
 use super::{Driver, unix_time};
-use crate::joining::replace;
+use crate::small_file;
 
 const FILE_NAME: &str = "policy.cbor";
 /// A file beyond this was not written by us: the rules, and two signatures.
@@ -112,7 +112,7 @@ impl Driver {
 
     fn write_rules(&self, verified: &VerifiedRules) -> Result<(), String> {
         let path = path(&self.config.data_dir);
-        replace(&path, &verified.signed.to_bytes(), 0o600).map_err(|error| format!("{}: {error}", path.display()))
+        small_file::replace(&path, &verified.signed.to_bytes(), 0o600).map_err(|error| format!("{}: {error}", path.display()))
     }
 
     fn note_deployed(&mut self, version: u64, issuer: PeerId) {
@@ -142,13 +142,9 @@ fn path(data_dir: &Path) -> PathBuf {
 
 /// What is there, and since when; nothing where there is no file.
 fn read(path: &Path) -> Result<Option<(SignedRules, u64)>, String> {
-    let metadata = match std::fs::metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.to_string()),
-        Ok(metadata) if metadata.len() > FILE_BYTES_MAX => return Err(format!("it has {} bytes", metadata.len())),
-        Ok(metadata) => metadata,
-    };
-    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    let bytes = small_file::read(path, FILE_BYTES_MAX).map_err(|error| error.to_string())?;
+    let Some(bytes) = bytes else { return Ok(None) };
+    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
     let written = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
     let signed = SignedRules::from_bytes(&bytes).map_err(|error| error.to_string())?;
     Ok(Some((signed, written.as_secs())))
@@ -176,7 +172,7 @@ mod tests {
         let signed = SignedRules::sign(&set, &Issuer::of(&mesh_key));
         assert!(read(&path(dir.path())).unwrap().is_none());
 
-        replace(&path(dir.path()), &signed.to_bytes(), 0o600).unwrap();
+        small_file::replace(&path(dir.path()), &signed.to_bytes(), 0o600).unwrap();
         let (found, written_unix_s) = read(&path(dir.path())).unwrap().unwrap();
         std::fs::write(path(dir.path()), b"not rules").unwrap();
 

@@ -3,7 +3,6 @@
 //! **Invariant:** a record that is kept has been verified; the file is replaced as a whole or not at all.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use shoal_protocol::config::ADDRESSES_MAX;
 use shoal_protocol::{Input, Member, MeshId, PeerId, Time, cbor};
 
 use crate::config::Identity;
+use crate::small_file;
 
 /// Peers remembered; more than a view and its passive list.
 const REMEMBERED_MAX: usize = 256;
@@ -158,24 +158,14 @@ impl Records {
 
 /// Replaces the file as a whole.
 pub(crate) fn write(path: &Path, bytes: &[u8]) {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let written = tempfile::NamedTempFile::new_in(dir).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)
-    });
-    if let Err(error) = written {
+    if let Err(error) = small_file::replace(path, bytes, 0o600) {
         tracing::warn!(file = %path.display(), %error, "the known peers could not be saved");
     }
 }
 
 fn read(path: &Path) -> Result<Vec<SignedRecord>, String> {
-    match std::fs::metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Ok(metadata) if metadata.len() > FILE_BYTES_MAX => return Err(format!("it has {} bytes", metadata.len())),
-        Ok(_) | Err(_) => {}
-    }
-    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    let bytes = small_file::read(path, FILE_BYTES_MAX).map_err(|error| error.to_string())?;
+    let Some(bytes) = bytes else { return Ok(Vec::new()) };
     let mut records: Vec<SignedRecord> = cbor::decode(&bytes).map_err(|error| error.to_string())?;
     records.truncate(REMEMBERED_MAX);
     Ok(records)

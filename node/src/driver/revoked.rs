@@ -13,7 +13,7 @@ use shoal_protocol::{Input, MeshId, Peer, PeerId, cbor};
 use super::Driver;
 use super::beside::Done;
 use super::handle::Refusal;
-use crate::joining::replace;
+use crate::small_file;
 
 const FILE_NAME: &str = "revocations.cbor";
 /// A file beyond this was not written by us: eight lists of 40 KB at most.
@@ -87,7 +87,7 @@ impl Driver {
         let lists: Vec<SignedRevocations> = self.peer.revocations().lists().cloned().collect();
         let path = path(&self.config.data_dir);
         let written =
-            replace(&path, &cbor::encode(&lists), 0o600).map_err(|error| format!("{}: {error}", path.display()));
+            small_file::replace(&path, &cbor::encode(&lists), 0o600).map_err(|error| format!("{}: {error}", path.display()));
         if let Err(why) = &written
             && self.unkept.is_none()
         {
@@ -142,14 +142,10 @@ pub(crate) fn revoked_before(data_dir: &Path, mesh: MeshId, me: PeerId, chain: &
 }
 
 fn read(path: &Path) -> Result<Vec<SignedRevocations>, String> {
-    match std::fs::metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error.to_string()),
-        Ok(metadata) if metadata.len() > FILE_BYTES_MAX => return Err(format!("it has {} bytes", metadata.len())),
-        Ok(_) => {}
+    match small_file::read(path, FILE_BYTES_MAX).map_err(|error| error.to_string())? {
+        Some(bytes) => cbor::decode(&bytes).map_err(|error| error.to_string()),
+        None => Ok(Vec::new()),
     }
-    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-    cbor::decode(&bytes).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -181,7 +177,7 @@ mod tests {
             RevocationList { mesh: mesh.mesh(), version: 1, previous: [0; 32], issued_unix_s: 0, peers, issuers };
         let lists = vec![list.sign(&Issuer::of(&mesh))];
 
-        replace(&path(dir.path()), &cbor::encode(&lists), 0o600).unwrap();
+        small_file::replace(&path(dir.path()), &cbor::encode(&lists), 0o600).unwrap();
 
         assert_eq!(read(&path(dir.path())).unwrap(), lists);
         let revoked = |peer| revoked_before(dir.path(), mesh.mesh(), peer, &chain(&mesh, peer));

@@ -20,7 +20,7 @@ use super::fetch::Wanted;
 use super::handle::{Call, Called, Refusal};
 use super::waiters::CallReply;
 use crate::blobs::Pin;
-use crate::joining::replace;
+use crate::small_file;
 
 const FILE_NAME: &str = "services.cbor";
 /// A file beyond this was not written by us.
@@ -147,7 +147,7 @@ impl Driver {
         }
         let path = path(&self.config.data_dir);
         let bytes = cbor::encode(&self.peer.services_with(verified));
-        replace(&path, &bytes, 0o600).map_err(|error| format!("{}: {error}", path.display()))
+        small_file::replace(&path, &bytes, 0o600).map_err(|error| format!("{}: {error}", path.display()))
     }
 
     fn note_service(&self, verified: &VerifiedService) {
@@ -259,14 +259,10 @@ fn path(data_dir: &Path) -> PathBuf {
 
 /// What is there; nothing where there is no file.
 fn read(path: &Path) -> Result<Vec<SignedService>, String> {
-    match std::fs::metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error.to_string()),
-        Ok(metadata) if metadata.len() > FILE_BYTES_MAX => return Err(format!("it has {} bytes", metadata.len())),
-        Ok(_) => {}
+    match small_file::read(path, FILE_BYTES_MAX).map_err(|error| error.to_string())? {
+        Some(bytes) => cbor::decode(&bytes).map_err(|error| error.to_string()),
+        None => Ok(Vec::new()),
     }
-    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-    cbor::decode(&bytes).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -291,7 +287,7 @@ mod tests {
         let signed = SignedService::by_issuer(&record, &Issuer::of(&mesh_key));
         assert!(read(&path(dir.path())).unwrap().is_empty());
 
-        replace(&path(dir.path()), &cbor::encode(&vec![&signed]), 0o600).unwrap();
+        small_file::replace(&path(dir.path()), &cbor::encode(&vec![&signed]), 0o600).unwrap();
         let found = read(&path(dir.path())).unwrap();
         std::fs::write(path(dir.path()), b"not services").unwrap();
 

@@ -17,11 +17,11 @@ use shoal_protocol::{MeshId, PeerId};
 
 use super::CLOCK_WORD_S;
 use super::contacts::Contacts;
-use super::ledger::replace;
 use crate::config::Config;
 use crate::daemon::{StartError, take_data_dir};
 use crate::driver::unix_time;
 use crate::network::{KeyError, Visit, VisitError, load_or_create_node_key};
+use crate::small_file;
 
 /// No clock that is right stands before this: 1 November 2026, in seconds since 1970.
 const FIRST_RELEASE_UNIX_S: u64 = 1_793_491_200;
@@ -232,9 +232,9 @@ fn keep(config: &Config, contacts: &Contacts, mesh_name: &str, chain: &Chain) ->
     contacts.save(&config.data_dir).map_err(failed(config.data_dir.clone()))?;
     if !mesh_name.is_empty() {
         let path = config.data_dir.join("mesh.name");
-        replace(&path, format!("{mesh_name}\n").as_bytes(), 0o644).map_err(failed(path))?;
+        small_file::replace(&path, format!("{mesh_name}\n").as_bytes(), 0o644).map_err(failed(path))?;
     }
-    replace(&config.certificate, &chain.to_bytes(), 0o644).map_err(failed(config.certificate.clone()))
+    small_file::replace(&config.certificate, &chain.to_bytes(), 0o644).map_err(failed(config.certificate.clone()))
 }
 
 fn view(config: &Config, certificate: MemberCertificate, mesh_name: String, there_unix_s: u64) -> JoinedView {

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use shoal_protocol::config::{ADDRESS_BYTES_MAX, ADDRESSES_MAX};
 use shoal_protocol::{MeshId, PeerId, cbor};
 
+use crate::small_file;
+
 const FILE_NAME: &str = "joined.cbor";
 /// A file beyond this was not written by us.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -26,8 +28,10 @@ impl Contacts {
     /// Who let this peer into `mesh`; nobody when it was admitted otherwise.
     pub(crate) fn load(data_dir: &Path, mesh: MeshId) -> Option<Self> {
         let path = data_dir.join(FILE_NAME);
-        let metadata = std::fs::metadata(&path).ok()?;
-        let bytes = if metadata.len() <= FILE_BYTES_MAX { std::fs::read(&path).ok()? } else { Vec::new() };
+        let unreadable = |why: String| {
+            tracing::warn!(file = %path.display(), why, "it cannot be read; peers are found by bootstrap and mDNS");
+        };
+        let bytes = small_file::read(&path, FILE_BYTES_MAX).map_err(|error| unreadable(error.to_string())).ok()??;
         match cbor::decode::<Self>(&bytes) {
             Ok(mut contacts) if contacts.mesh == mesh => {
                 contacts.addresses.retain(|address| address.len() <= ADDRESS_BYTES_MAX);
@@ -36,13 +40,13 @@ impl Contacts {
             }
             Ok(_) => None,
             Err(error) => {
-                tracing::warn!(file = %path.display(), %error, "it cannot be read; peers are found by bootstrap and mDNS");
+                unreadable(error.to_string());
                 None
             }
         }
     }
 
     pub(super) fn save(&self, data_dir: &Path) -> std::io::Result<()> {
-        super::ledger::replace(&data_dir.join(FILE_NAME), &cbor::encode(self), 0o644)
+        small_file::replace(&data_dir.join(FILE_NAME), &cbor::encode(self), 0o644)
     }
 }

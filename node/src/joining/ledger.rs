@@ -8,8 +8,6 @@
 //! **Not here:** keys. What is signed is signed by `issuer.rs`; of an invitation's secret only the key for proofs is kept.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +18,7 @@ use shoal_protocol::config::NAME_BYTES_MAX;
 use shoal_protocol::{MeshId, PeerId, cbor};
 
 use super::CLOCK_SKEW_S;
+use crate::small_file;
 
 /// Invitations that are kept, used and expired ones included.
 pub(crate) const INVITATIONS_MAX: usize = 1_024;
@@ -224,15 +223,12 @@ impl Ledger {
     pub(super) fn load(dir: &Path) -> Result<Self, LedgerError> {
         let path = dir.join(FILE_NAME);
         let damaged = |why: String| LedgerError::Damaged { path: path.clone(), why };
-        match std::fs::metadata(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
-            Ok(metadata) if metadata.len() > FILE_BYTES_MAX => {
-                return Err(damaged(format!("it has {} bytes", metadata.len())));
-            }
-            Ok(_) | Err(_) => {}
-        }
-        let failed = |source| LedgerError::File { doing: "read", path: path.clone(), source };
-        let bytes = zeroize::Zeroizing::new(std::fs::read(&path).map_err(failed)?);
+        let bytes = match small_file::read(&path, FILE_BYTES_MAX) {
+            Ok(Some(bytes)) => zeroize::Zeroizing::new(bytes),
+            Ok(None) => return Ok(Self::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => return Err(damaged(error.to_string())),
+            Err(source) => return Err(LedgerError::File { doing: "read", path, source }),
+        };
         let contents: Contents = cbor::decode(&bytes).map_err(|error| damaged(error.to_string()))?;
         if contents.version != VERSION {
             return Err(damaged(format!("its version is {}, and this release reads {VERSION}", contents.version)));
@@ -252,7 +248,7 @@ impl Ledger {
             issued: self.issued.values().cloned().collect(),
         };
         let bytes = zeroize::Zeroizing::new(cbor::encode(&contents));
-        replace(&path, &bytes, 0o600).map_err(|source| LedgerError::File { doing: "write", path, source })
+        small_file::replace(&path, &bytes, 0o600).map_err(|source| LedgerError::File { doing: "write", path, source })
     }
 
     pub(super) fn forget_old(&mut self, now_unix_s: u64) {
@@ -360,17 +356,6 @@ impl Ledger {
 fn shorten(text: &str, bytes_max: usize) -> &str {
     let end = (0..=bytes_max.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     text.get(..end).unwrap_or_default()
-}
-
-/// Replaces a file as a whole, and returns when it and its name are on disk.
-pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    std::fs::File::open(dir)?.sync_all()
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ mod pending;
 mod words;
 
 pub use ledger::LedgerError;
-pub(crate) use ledger::{LIFE_S, LIFE_S_MAX, TTL_S_MAX, USES_MAX, renewal_due_unix_s, replace, signed_unix_s};
+pub(crate) use ledger::{LIFE_S, LIFE_S_MAX, TTL_S_MAX, USES_MAX, renewal_due_unix_s, signed_unix_s};
 pub use office::Office;
 pub(crate) use office::{Decision, Invitation, OfficeError, Visitor};
 pub(crate) use pending::Verdict;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use shoal_protocol::cbor;
 use shoal_protocol::privacy::ledger::Ledger;
 
-use crate::joining::replace;
+use crate::small_file;
 
 const FILE_NAME: &str = "privacy.ledger";
 const VERSION: u8 = 1;
@@ -40,18 +40,11 @@ impl File {
 
 impl Disk for File {
     fn read(&self) -> io::Result<Option<Vec<u8>>> {
-        match std::fs::metadata(&self.0) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-            Ok(metadata) if metadata.len() > FILE_BYTES_MAX => {
-                Err(io::Error::new(io::ErrorKind::InvalidData, format!("it has {} bytes", metadata.len())))
-            }
-            Ok(_) => std::fs::read(&self.0).map(Some),
-        }
+        small_file::read(&self.0, FILE_BYTES_MAX)
     }
 
     fn replace(&self, bytes: &[u8]) -> io::Result<()> {
-        replace(&self.0, bytes, 0o600)
+        small_file::replace(&self.0, bytes, 0o600)
     }
 }
 

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `GET /v1/services` | | [`super::Listing`] of [`ServiceView`] |
 //! | `GET /v1/services/{name}?removed=true` | | [`ServiceView`]; with `removed`, also of one that is there no more |
-//! | `POST /v1/services` | [`ServiceRequest`] | [`ServiceView`], once the record is on disk and in force here: a first version, a new one, a share, a way back, or the end of the service |
+//! | `POST /v1/services` | [`ServiceRequest`] | [`ServiceView`], once the record is on disk and in force here, and at the neighbours that take it within a second: a first version, a new one, a share, a way back, or the end of the service |
 //! | `POST /v1/services/{name}/call?key=K&peer=P&deadline_ms=N` | the input's bytes | the output's bytes, with the headers below |
 //!
 //! Calls with the same `key` get the same version, as long as its share does not shrink; with `peer` a call runs there or nowhere.
@@ -56,6 +56,25 @@ pub struct ServiceView {
     /// The record, as [`SignedService::to_bytes`] in base64.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub signed: String,
+    /// Who has heard of it; said of what was handed in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<Spread>,
+}
+
+/// How far what a peer holds of services has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spread {
+    /// Its neighbours.
+    pub neighbours: usize,
+    /// Those of them that have said that they hold the same.
+    pub holding: usize,
+}
+
+impl Spread {
+    /// Whether all neighbours hold it.
+    pub fn is_complete(&self) -> bool {
+        self.holding >= self.neighbours
+    }
 }
 
 /// A version on its way in.
@@ -148,6 +167,7 @@ impl ServiceView {
             signer: held.signer,
             issued_unix_s: record.issued_unix_s,
             signed: STANDARD.encode(held.signed.to_bytes()),
+            spread: None,
         }
     }
 

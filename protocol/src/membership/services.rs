@@ -12,9 +12,10 @@
 //! **Not here:** signatures and disks, which are the driver's; what a record says, which is `service/`.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{Lent, Membership};
+use crate::api::services::Spread;
 use crate::config::FRAME_BYTES_MAX;
 use crate::id::PeerId;
 use crate::message::{Message, ServicesWord};
@@ -49,8 +50,8 @@ pub struct Services {
     /// Neighbours, as long as they are connected, that have said that they hold something else, and what, until they are
     /// asked.
     others: BTreeMap<PeerId, u64>,
-    /// Neighbours, as long as they are connected, that read what is said of services.
-    readers: BTreeSet<PeerId>,
+    /// Neighbours, as long as they are connected, that read what is said of services, and what they said last that they hold.
+    readers: BTreeMap<PeerId, u64>,
 }
 
 impl Services {
@@ -73,7 +74,15 @@ impl Membership {
 
     /// Neighbours that read what is said of services: those that hold some themselves.
     pub fn readers_of_services(&self) -> Vec<PeerId> {
-        self.services.readers.iter().copied().collect()
+        self.services.readers.keys().copied().collect()
+    }
+
+    /// How far what is in force here has come.
+    pub fn spread_of_services(&self) -> Spread {
+        let holds = |peer: &PeerId| self.services.readers.get(peer) == Some(&self.services.head);
+        let neighbours = self.others_alive(&[]);
+        let holding = neighbours.iter().filter(|peer| holds(peer)).count();
+        Spread { neighbours: neighbours.len(), holding }
     }
 
     /// Whether a record would replace the one in force.
@@ -115,7 +124,7 @@ impl Membership {
         if theirs == 0 {
             return;
         }
-        self.services.readers.insert(from);
+        self.services.readers.insert(from, theirs);
         self.services.others.insert(from, theirs);
         self.ask_who_holds_others(lent);
     }

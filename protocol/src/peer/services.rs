@@ -16,7 +16,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use super::Peer;
-use crate::api::services::{RolloutView, ServiceView, VersionView, WarmView};
+use crate::api::services::{RolloutView, ServiceView, Spread, VersionView, WarmView};
 use crate::certificate::Role;
 use crate::config::{LOAD_PEERS_MAX, PeerConfig};
 use crate::id::{BlobId, PeerId, TaskId};
@@ -146,6 +146,11 @@ impl Peer {
         let chosen = record.choose(self.calendar.unix_s(now).unwrap_or_default(), draw);
         let number = if self.desk.outcomes.held_back(record) == Some(chosen) { record.current } else { chosen };
         record.version(number)
+    }
+
+    /// How far what is in force here has come.
+    pub fn spread_of_services(&self) -> Spread {
+        self.membership.spread_of_services()
     }
 
     /// A service as it is here; also one that was removed.

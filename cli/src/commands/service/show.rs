@@ -49,7 +49,8 @@ impl fmt::Display for Details {
         let (signer, date) = (view.signer.short(), utc(view.issued_unix_s.saturating_mul(1_000)));
         write!(f, "service {}   ", view.name.bold())?;
         if view.is_removed() {
-            return writeln!(f, "{}   generation {}, signed by {signer}… on {date}", "removed".red(), view.generation);
+            writeln!(f, "{}   generation {}, signed by {signer}… on {date}", "removed".red(), view.generation)?;
+            return self.advice(f);
         }
         writeln!(f, "generation {}, signed by {signer}… on {date}", view.generation)?;
         let mut table =
@@ -96,6 +97,10 @@ impl Details {
     /// What may come next.
     fn advice(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let view = &self.0;
+        if let Some(spread) = view.spread.filter(|spread| !spread.is_complete()) {
+            let (holding, neighbours) = (spread.holding, spread.neighbours);
+            writeln!(f, "{holding} of {neighbours} neighbours have said that they hold it; the others hear of it in time")?;
+        }
         if let Some(version) = view.versions.iter().find(|version| version.held_back) {
             let (number, failures, calls) = (version.number, version.failures, version.calls);
             writeln!(

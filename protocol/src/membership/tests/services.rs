@@ -2,6 +2,7 @@
 
 use super::mesh::{Mesh, mesh_key, ms, secs};
 use super::*;
+use crate::api::services::Spread;
 use crate::certificate::{Issuer, IssuerCertificate, RevocationList, SecretKey};
 use crate::message::ServicesWord;
 use crate::service::tests::{record, removed};
@@ -165,4 +166,20 @@ fn who_reads_of_services_is_known_as_long_as_it_is_connected() {
     mesh.kill(1);
 
     mesh.run_until(secs(20), "it is gone", |mesh| mesh.node(0).membership.readers_of_services().is_empty());
+}
+
+/// Who deploys can wait until it is known around.
+#[test]
+fn it_is_known_how_many_neighbours_hold_what_was_deployed() {
+    let mut mesh = Mesh::formed(4, 1);
+    let spread = |mesh: &Mesh| mesh.node(0).membership.spread_of_services();
+
+    assert!(hand_in(&mut mesh, 0, signed(record("ocr", 1))));
+    assert_eq!(spread(&mesh), Spread { neighbours: 3, holding: 0 });
+    mesh.run_until(ms(500), "all hold it", |mesh| spread(mesh).is_complete());
+    assert!((0..4).all(|at| generation(&mesh, at, "ocr") == 1));
+
+    assert!(hand_in(&mut mesh, 0, signed(record("ocr", 2))));
+    assert_eq!(spread(&mesh).holding, 0, "they hold the one before");
+    mesh.run_until(ms(500), "all hold that", |mesh| spread(mesh).is_complete());
 }
