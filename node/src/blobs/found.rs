@@ -8,9 +8,10 @@ use std::time::SystemTime;
 
 use shoal_protocol::id::BlobId;
 
+use super::aside::SET_ASIDE_MAX;
 use super::erase::Eraser;
 use super::seal::{Beginning, Header, Keys};
-use super::{BlobError, SET_ASIDE_MAX, upgrade};
+use super::{BlobError, upgrade};
 
 /// When it was last changed, which it is, and how large.
 pub(super) type Found = (SystemTime, BlobId, u64);

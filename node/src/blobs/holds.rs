@@ -11,13 +11,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::{MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use shoal_protocol::cbor;
 use shoal_protocol::id::{BlobId, PeerId, TaskId};
 
-use super::BlobError;
+use super::partial::footprint;
 use super::seal::{Keys, Small};
+use super::{BlobError, BlobStore};
 use crate::small_file;
 
 /// Version of the file.
@@ -176,5 +178,82 @@ impl HoldsFile {
     pub(super) fn write(&self, record: Vec<u8>, keys: &Keys) -> Result<(), BlobError> {
         let written = keys.seal(Small::Holds, record).and_then(|sealed| small_file::replace(&self.0, &sealed, 0o600));
         written.map_err(BlobError::io("write", &self.0))
+    }
+}
+
+impl BlobStore {
+    /// Keeps a blob until [`Self::unpin_for_user`], over restarts and power cuts. Blocks for a few fsyncs.
+    pub fn pin_for_user(&self, id: BlobId) -> Result<(), BlobError> {
+        let _pin = self.pin(id)?;
+        self.make_durable(&[id])?;
+        let was = self.held(id).pinned;
+        self.change_holds(|holds| holds.pin(id))?;
+        self.save_holds().inspect_err(|_| {
+            if !was {
+                self.change_holds(|holds| holds.unpin(id));
+            }
+        })
+    }
+
+    /// What users have pinned.
+    pub fn pinned(&self) -> BTreeSet<BlobId> {
+        self.holds().pinned().clone()
+    }
+
+    /// Lets it go again; whether it was pinned. Blocks for an fsync.
+    pub fn unpin_for_user(&self, id: BlobId) -> Result<bool, BlobError> {
+        let was = self.change_holds(|holds| holds.unpin(id));
+        self.save_holds().map(|()| was)
+    }
+
+    /// An output that is to stay here until a date, for the home of its task; the one that stays already where none is named.
+    /// Outputs together may take half of the quota. It outlives the daemon after the next [`Self::save_holds`].
+    pub fn lease(&self, home: PeerId, task: TaskId, blob: Option<BlobId>, until_unix_s: u64) -> Result<(), BlobError> {
+        let known = || self.holds().leased(home, task);
+        let Some(id) = blob.or_else(known) else { return Ok(()) };
+        let _pin = self.pin(id)?;
+        let bytes = self.stat(id).map_or(0, footprint);
+        let is_new = !self.held(id).is_held();
+        let (pinned, leased) = self.index().held_bytes();
+        let (_, quota) = self.usage();
+        if is_new && leased.saturating_add(bytes) > quota / 2 {
+            return Err(BlobError::NoRoom { needed: bytes, held: pinned + leased, quota, pinned, leased });
+        }
+        self.change_holds(|holds| holds.lease(home, task, id, until_unix_s))
+    }
+
+    /// The home of a task does not need its output any more; whether it did.
+    pub fn release_lease(&self, home: PeerId, task: TaskId) -> bool {
+        self.change_holds(|holds| holds.release(home, task))
+    }
+
+    /// Lets outputs go whose time is over; whether there were any.
+    pub fn expire_leases(&self, now_unix_s: u64) -> bool {
+        self.change_holds(|holds| holds.expire(now_unix_s))
+    }
+
+    /// Writes down what is held. Blocks for an fsync.
+    pub fn save_holds(&self) -> Result<(), BlobError> {
+        let file = self.0.holds_file.lock().unwrap_or_else(PoisonError::into_inner);
+        // Taken once it is our turn to write: the last to write writes the newest.
+        let record = self.holds().record();
+        file.write(record, &self.0.keys)
+    }
+
+    /// Why a blob stays, if it does.
+    pub fn held(&self, id: BlobId) -> Held {
+        self.index().held(id)
+    }
+
+    pub(super) fn change_holds<T>(&self, change: impl FnOnce(&mut Holds) -> T) -> T {
+        let mut holds = self.holds();
+        let changed = change(&mut holds);
+        self.index().set_held(holds.all());
+        changed
+    }
+
+    fn holds(&self) -> MutexGuard<'_, Holds> {
+        // Each change is complete before anything that could panic.
+        self.0.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

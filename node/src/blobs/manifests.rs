@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use shoal_protocol::certificate::SecretKey;
@@ -24,8 +24,9 @@ use shoal_protocol::{PeerId, cbor};
 
 use super::erase::Eraser;
 use super::found::entries;
+use super::index::Evicted;
 use super::seal::{Keys, Small};
-use super::{BlobError, BlobStore, Evicted, Stored, upgrade};
+use super::{BlobError, BlobStore, Stored, upgrade};
 
 /// Blobs with a manifest, here or remembered: a few kilobytes each at most, most of them a few hundred bytes.
 const MANIFESTS_MAX: usize = 16_384;
@@ -339,6 +340,11 @@ impl BlobStore {
         }
         self.forget_manifests(id);
         !there.is_empty()
+    }
+
+    fn manifests(&self) -> MutexGuard<'_, Manifests> {
+        // Each change is complete before anything that could panic.
+        self.0.manifests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

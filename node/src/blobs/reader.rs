@@ -1,10 +1,64 @@
 //! Reading a whole blob.
 
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::RawFd;
+use std::path::Path;
 
-use super::Pin;
+use shoal_protocol::id::BlobId;
+
 use super::seal::{BlobKey, Content};
+use super::{BlobError, BlobStore, CHUNK_BYTES, Pin, fingerprint};
+
+impl BlobStore {
+    /// A whole blob, checked against its name. For blobs of bounded size; others are read with [`Self::open_read`].
+    pub fn read(&self, id: BlobId) -> Result<Vec<u8>, BlobError> {
+        let _pin = self.pin(id)?;
+        let content = self.open_content(id)?;
+        let mut bytes = vec![0; usize::try_from(content.bytes()).unwrap_or(usize::MAX)];
+        content.sealed().read_exact_at(0, &mut bytes).map_err(|error| self.reading_failed(id, error))?;
+        if BlobId::of(&bytes) == id { Ok(bytes) } else { Err(self.put_aside(id)) }
+    }
+
+    /// A blob to be read piece by piece; its content was checked since it was last changed.
+    pub fn open_read(&self, id: BlobId) -> Result<BlobReader, BlobError> {
+        let pin = self.pin(id)?;
+        let content = self.open_content(id)?;
+        let fingerprint = fingerprint(content.file()).map_err(|error| self.reading_failed(id, error))?;
+        if self.index().verified(id) != Some(fingerprint) {
+            if hash(content.sealed().reader()).map_err(|error| self.reading_failed(id, error))? != id {
+                return Err(self.put_aside(id));
+            }
+            self.index().set_verified(id, fingerprint);
+        }
+        Ok(BlobReader::new(content, pin))
+    }
+
+    /// The file of a whole blob, whoever wrote it.
+    pub(super) fn open_content(&self, id: BlobId) -> Result<Content, BlobError> {
+        match self.open_file(id).map_err(|error| self.reading_failed(id, error))? {
+            Some(content) => Ok(content),
+            // It was removed between the look at the index and this.
+            None if self.index().bytes_of(id).is_none() => Err(BlobError::NotFound { id }),
+            None => Err(self.put_aside(id)),
+        }
+    }
+
+    fn open_file(&self, id: BlobId) -> io::Result<Option<Content>> {
+        let find = |path: &Path| match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some),
+        };
+        if let Some(file) = find(&self.path(id))? {
+            return Content::open(&self.0.keys, file, id);
+        }
+        if let Some(file) = find(&self.clear_path(id))? {
+            return Content::clear(file).map(Some);
+        }
+        // It may have been sealed between the two looks.
+        Content::open(&self.0.keys, File::open(self.path(id))?, id)
+    }
+}
 
 /// An open blob; it stays while it is read.
 #[derive(Debug)]
@@ -48,5 +102,17 @@ impl Seek for BlobReader {
         };
         self.at = at.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
         Ok(self.at)
+    }
+}
+
+fn hash(mut content: impl Read) -> io::Result<BlobId> {
+    let mut hasher = blake3::Hasher::new();
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        let count = content.read(&mut chunk)?;
+        if count == 0 {
+            return Ok(BlobId(*hasher.finalize().as_bytes()));
+        }
+        hasher.update(&chunk[..count]);
     }
 }

@@ -5,9 +5,11 @@ mod sealed;
 mod transfers;
 
 use std::io::Read;
+use std::path::Path;
 
-use shoal_protocol::id::BlobId;
+use shoal_protocol::id::{BlobId, PeerId, TaskId};
 
+use super::aside::SET_ASIDE_MAX;
 use super::*;
 
 const HOME: PeerId = PeerId([3; 32]);

@@ -1,5 +1,7 @@
 //! Blobs with labels: kept with what is said of them, and served to who may have them.
 
+use std::fs;
+
 use shoal_protocol::cbor;
 use shoal_protocol::certificate::SecretKey;
 use shoal_protocol::residency::{Labels, Manifest};

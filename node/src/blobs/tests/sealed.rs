@@ -1,5 +1,6 @@
 //! What somebody finds who has the disk, and what somebody who has the key as well.
 
+use std::fs;
 use std::io::{Seek, SeekFrom};
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use shoal_protocol::residency::{Labels, Manifest};
 
 use super::super::partial;
 use super::super::seal::HEADER_BYTES;
+use super::super::tree::{Shape, Tree};
 use super::transfers::{holder, part};
 use super::*;
 

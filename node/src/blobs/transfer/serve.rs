@@ -10,7 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
-use super::super::{BlobError, BlobStore, Slices};
+use super::super::slices::Slices;
+use super::super::{BlobError, BlobStore};
 use super::pace::Pace;
 use super::wire::{self, Answer, Request, Status};
 use super::{TransferError, moved, time_for, unexpected_end};

@@ -1,0 +1,35 @@
+//! Blobs that are known to survive a power cut.
+
+use std::fs::File;
+
+use shoal_protocol::id::BlobId;
+
+use super::{BlobError, BlobStore};
+
+impl BlobStore {
+    /// Whether a blob is known to survive a power cut.
+    pub fn is_durable(&self, id: BlobId) -> bool {
+        self.index().is_durable(id)
+    }
+
+    /// Makes sure that blobs that are here survive a power cut; blocks for an fsync unless that was done before.
+    pub fn make_durable(&self, ids: &[BlobId]) -> Result<(), BlobError> {
+        let mut is_new = false;
+        for id in ids {
+            let _pin = self.pin(*id)?;
+            if self.index().is_durable(*id) {
+                continue;
+            }
+            let content = self.open_content(*id)?;
+            content.file().sync_all().map_err(BlobError::io("sync", &self.path(*id)))?;
+            is_new = true;
+        }
+        if is_new {
+            let objects = &self.0.objects;
+            File::open(objects).and_then(|dir| dir.sync_all()).map_err(BlobError::io("sync", objects))?;
+            let mut index = self.index();
+            ids.iter().for_each(|id| index.set_durable(*id));
+        }
+        Ok(())
+    }
+}

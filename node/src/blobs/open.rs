@@ -1,0 +1,99 @@
+//! Opening a store: what a crash left is removed, what lies here is found again, and the oldest go where the quota is smaller
+//! than last time.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use super::erase::Eraser;
+use super::found::{self, Finder};
+use super::holds::{Holds, HoldsFile};
+use super::index::Index;
+use super::manifests::Manifests;
+use super::seal::Keys;
+use super::{BlobError, BlobStore, Sealing, Shared, partial, unlock, upgrade};
+
+impl BlobStore {
+    /// Opens the store in `dir`, whose key is there as well.
+    pub fn open(dir: &Path, quota_bytes: u64) -> Result<Self, BlobError> {
+        Self::open_sealed(dir, quota_bytes, &Sealing::within(dir))
+    }
+
+    /// Opens the store in `dir`, removes what torn writes left, and evicts down to the quota. What the version before wrote in
+    /// the clear is sealed meanwhile.
+    pub fn open_sealed(dir: &Path, quota_bytes: u64, sealing: &Sealing) -> Result<Self, BlobError> {
+        let names = ["objects", "trees", "partial", "incoming", "set-aside", "manifests", "erasing"];
+        let [objects, trees, partial, incoming, set_aside, manifests, erasing] = names.map(|name| dir.join(name));
+        for path in [&objects, &trees, &partial, &incoming, &set_aside, &manifests, &erasing] {
+            fs::create_dir_all(path).map_err(BlobError::io("create", path))?;
+        }
+        let keys = Arc::new(unlock::unlock(dir, sealing)?);
+        let eraser = Eraser::open(erasing)?;
+        found::clear_out(&partial, &eraser)?;
+        upgrade::remove_what_can_be_had_again(&incoming, &set_aside)?;
+        let finder = Finder { keys: &keys, eraser: &eraser, set_aside: &set_aside };
+        let holds_path = dir.join("holds.cbor");
+        let holds = Holds::open(&holds_path, &keys)?;
+        let is_sealed = fs::read(&holds_path).is_ok_and(|bytes| Keys::is_sealed(&bytes));
+        let mut index = Index::new(quota_bytes);
+        index.set_held(holds.all());
+        let clear = upgrade::clear_blobs(&objects)?;
+        let mut whole = finder.find(&objects)?;
+        whole.extend(clear.iter().copied());
+        whole.sort();
+        for (_, id, bytes) in whole {
+            index.insert(id, bytes, None);
+        }
+        let mut surplus = Vec::new();
+        for (_, id, bytes) in finder.find(&incoming)? {
+            index.insert_part(id, bytes, true);
+            surplus.extend(index.lay_down_part(id));
+        }
+        let clear = Mutex::new(clear.into_iter().map(|(_, id, _)| id).collect());
+        let (index, holds, holds_file) = (Mutex::new(index), Mutex::new(holds), Mutex::new(HoldsFile(holds_path)));
+        let manifests = Mutex::new(Manifests::open(manifests, Arc::clone(&keys), eraser.clone())?);
+        let (owner, fetched) = (OnceLock::new(), AtomicU64::new(0));
+        let shared = Shared {
+            keys,
+            eraser,
+            objects,
+            trees,
+            partial,
+            incoming,
+            set_aside,
+            clear,
+            index,
+            live: Mutex::default(),
+            holds,
+            holds_file,
+            manifests,
+            owner,
+            fetched,
+        };
+        let store = Self(Arc::new(shared));
+        if !is_sealed {
+            // From now on something lies under the key of this store.
+            store.save_holds()?;
+        }
+        store.unlink(&surplus);
+        // A smaller quota than last time, or none left: both only mean that the oldest blobs go.
+        let evicted = store.index().make_room(0).unwrap_or_default();
+        store.unlink(&evicted);
+        store.remove_stray_trees()?;
+        // What lapsed while nobody was here.
+        store.expire();
+        // And what a crash kept from being erased.
+        store.0.eraser.erase_soon();
+        upgrade::seal_in_the_background(&store);
+        Ok(store)
+    }
+
+    /// Trees of blobs that are not here any more, after a crash between the two files.
+    fn remove_stray_trees(&self) -> Result<(), BlobError> {
+        let whole = self.list().into_iter().map(|(id, _)| self.0.keys.name(id)).collect();
+        let parts = self.parts().into_iter().map(|(id, _)| partial::tree_name(&self.0.keys, id)).collect();
+        found::remove_all_but(&self.0.trees, "", &whole)?;
+        found::remove_all_but(&self.0.incoming, partial::TREE_ENDING, &parts)
+    }
+}
