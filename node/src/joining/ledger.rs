@@ -360,6 +360,8 @@ fn shorten(text: &str, bytes_max: usize) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use shoal_protocol::certificate::joining::InvitationSecret;
 
     use super::*;
