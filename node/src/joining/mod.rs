@@ -4,6 +4,7 @@
 //! | file | one question |
 //! |---|---|
 //! | `office.rs` | may this machine in, and what is it given? |
+//! | `office/` | who is invited, what becomes of who knocks, and what is signed for members? |
 //! | `ledger.rs` | what has been promised and signed, on disk before anything of it leaves? |
 //! | `issuer.rs` | does this peer sign for the mesh, and with which key? |
 //! | `pending.rs` | who waits for a person's yes? |
@@ -17,6 +18,7 @@
 
 pub mod arrival;
 mod contacts;
+mod error;
 mod issuer;
 mod ledger;
 mod offenders;
@@ -24,10 +26,11 @@ mod office;
 mod pending;
 mod words;
 
+pub(crate) use error::OfficeError;
 pub use ledger::LedgerError;
 pub(crate) use ledger::{LIFE_S, LIFE_S_MAX, TTL_S_MAX, USES_MAX, renewal_due_unix_s, signed_unix_s};
 pub use office::Office;
-pub(crate) use office::{Decision, Invitation, OfficeError, Visitor};
+pub(crate) use office::{Decision, Invitation, Visitor};
 pub(crate) use pending::Verdict;
 pub(crate) use words::six_words;
 
