@@ -1,10 +1,10 @@
 //! Drives the one [`Peer`]: facts go in with the time they happened, orders come out and are carried out.
 //!
 //! ```text
-//! network ─┐                                  ┌─ outputs.rs: network, executor, blobs, waiters, news
-//! executor ┼─► select ─► Peer::handle ─► drain ┤
-//! API ─────┤             (one at a time)       └─ beside.rs: slow work, whose end is the next fact
-//! timer ───┘
+//! heard.rs: network ─┐                                  ┌─ outputs.rs: network, executor, blobs, waiters, news
+//!           executor ┼─► select ─► Peer::handle ─► drain ┤
+//!           API ─────┤             (one at a time)       └─ beside.rs: slow work, whose end is the next fact
+//!           timer ───┘
 //! ```
 //!
 //! **Invariant:** nobody else calls [`Peer::handle`], and after each call every order is taken before the next fact.
@@ -17,6 +17,7 @@ mod clock;
 mod fetch;
 mod freshness;
 pub(crate) mod handle;
+mod heard;
 mod lanes;
 pub(crate) mod news;
 mod outputs;
@@ -31,25 +32,25 @@ mod requests;
 pub(crate) mod revoked;
 mod services;
 mod status;
+mod stopping;
 mod waiters;
 mod withheld;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
 
 use shoal_protocol::certificate::MemberCertificate;
 use shoal_protocol::config::PeerConfig;
-use shoal_protocol::{Input, Message, Peer, PeerId, Time};
+use shoal_protocol::{Input, Peer, PeerId, Time};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::audit::Audit;
-use crate::blobs::{Asker, BlobServer, BlobStore, Pace, ServeLimits, TransferError};
+use crate::blobs::{BlobServer, BlobStore, Pace, ServeLimits};
 use crate::config::{Config, Identity};
 use crate::executor::{Executor, ExecutorEvent};
 use crate::joining::Office;
 use crate::load_sampler::{LoadSampler, SAMPLE_EVERY};
-use crate::network::{BulkStream, Network, NetworkEvent};
+use crate::network::{Network, NetworkEvent};
 use crate::privacy::Keeper;
 use crate::store::{Answer, Committer, Records as StoredRecords};
 use crate::streams::Streams;
@@ -62,15 +63,9 @@ use handle::Request;
 use news::News;
 use pins::Pins;
 use records::Records;
+use stopping::Stopping;
 use waiters::Waiters;
 use withheld::Withheld;
-
-/// Unreadable frames a neighbour may send in the life of a connection.
-const STRIKES_MAX: u8 = 3;
-/// Time that handing work back may take at the end.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time that the last frames have to leave.
-const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// What the driver is made of.
 #[derive(Debug)]
@@ -108,15 +103,6 @@ pub(crate) struct Sources {
     pub(crate) store: mpsc::UnboundedReceiver<Vec<Answer>>,
     /// One message for each signal that asks to stop.
     pub(crate) stop: mpsc::Receiver<()>,
-}
-
-/// How the end was reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stopping {
-    No,
-    /// Work is being handed back, until then at the latest.
-    Until(Time),
-    Ready,
 }
 
 /// Owner of the peer.
@@ -302,99 +288,6 @@ impl Driver {
         peer.into_iter().chain(stopping).min()
     }
 
-    fn on_network(&mut self, event: NetworkEvent) {
-        match event {
-            NetworkEvent::Listening { address } => {
-                tracing::debug!(address, "listening");
-                self.addresses_changed();
-            }
-            NetworkEvent::AddressGone { address } => {
-                tracing::info!(address, "an address of this machine is gone");
-                self.addresses_changed();
-            }
-            NetworkEvent::Discovered { peer, address } => {
-                self.handle(Input::Discovered { peer, address, bootstrap: false });
-            }
-            NetworkEvent::Connected { member, certificate, issuer, address } => {
-                self.connected.insert(member.peer, issuer);
-                self.strikes.remove(&member.peer);
-                self.news.learn_name(member.peer, &member.name);
-                self.audit.joined(&member);
-                if let Some(address) = &address {
-                    self.fetcher.learn_addresses(member.peer, std::slice::from_ref(address));
-                }
-                if self.peer.revocations().issuers().contains(&issuer) {
-                    // Its handshake was over before that was known.
-                    self.network.disconnect(member.peer, "the issuer of its certificate has been revoked");
-                }
-                self.handle(Input::Connected { member, address });
-                self.has_shown(certificate);
-            }
-            NetworkEvent::Disconnected { peer } => {
-                self.connected.remove(&peer);
-                self.shown.remove(&peer);
-                self.strikes.remove(&peer);
-                self.lanes.forget(peer);
-                self.handle(Input::Disconnected { peer });
-            }
-            NetworkEvent::DialFailed { peer, address, reason } => {
-                tracing::debug!(?peer, address, reason, "a dial came to nothing");
-                self.handle(Input::DialFailed { peer, address, reason });
-            }
-            NetworkEvent::Refused { address, reason } => {
-                self.strangers += 1;
-                tracing::warn!(address, reason, "a stranger was refused");
-                self.wrong_dates = status::wrong_dates(self.clock.now(), &address, &reason).or(self.wrong_dates.take());
-                self.audit.refused(&address, &reason);
-            }
-            NetworkEvent::CutOff { peer, reason } => self.audit.garbage(peer, &reason),
-            NetworkEvent::Frame { from, body } => self.on_frame(from, &body),
-            NetworkEvent::Papers { from, body } => self.on_papers(from, &body),
-            NetworkEvent::Bulk { from, stream } => self.serve(from, stream),
-        }
-    }
-
-    fn on_frame(&mut self, from: PeerId, body: &[u8]) {
-        match Message::decode(body) {
-            Ok(message) => self.handle(Input::Received { from, message }),
-            Err(error) => {
-                self.garbage += 1;
-                let strikes = self.strikes.entry(from).or_insert(0);
-                *strikes = strikes.saturating_add(1);
-                tracing::warn!(peer = ?from, strikes, %error, "an unreadable frame");
-                if *strikes >= STRIKES_MAX {
-                    self.audit.garbage(from, &error);
-                    self.network.disconnect(from, "it sends frames that cannot be read");
-                }
-                self.handle(Input::Garbled { from });
-            }
-        }
-    }
-
-    /// Answers a request for a blob or for a statistic, or takes a shipment of a stream; the network bounds how many bulk
-    /// streams are open, the server how many requests are answered.
-    fn serve(&mut self, from: PeerId, mut stream: BulkStream) {
-        let server = self.server.at(self.lanes.to(from, self.peer.is_far(from)));
-        let (notices, streams) = (self.fetcher.notices(), self.streams.clone());
-        let withheld = self.withheld.clone();
-        let certified = self.peer.member(from).map(|member| member.labels).unwrap_or_default();
-        let asker = Asker { peer: from, certified };
-        tokio::spawn(async move {
-            match bulk::purpose(&mut stream).await {
-                bulk::Purpose::Question => return releases::hear(from, &mut stream, &notices).await,
-                bulk::Purpose::Shipment => return streams.serve(from, stream).await,
-                bulk::Purpose::Blobs => {}
-            }
-            match server.serve(&asker, &mut stream).await {
-                Err(TransferError::Withheld { id, denial }) => {
-                    withheld.note(from, format!("blob {id}"), denial.rule(), denial.to_string());
-                }
-                Ok(bytes) => tracing::debug!(peer = ?from, bytes, "served a blob"),
-                Err(error) => tracing::debug!(peer = ?from, %error, "a blob was not served"),
-            }
-        });
-    }
-
     fn on_executor(&mut self, event: ExecutorEvent) {
         match event {
             ExecutorEvent::Prepared { module, result } => {
@@ -454,76 +347,6 @@ impl Driver {
             tracing::info!(blobs = gone.len(), "blobs whose time is over are deleted");
             self.save_holds();
             self.forget_code(gone);
-        }
-    }
-
-    fn addresses_changed(&mut self) {
-        let addresses = self.network.local_addresses();
-        if !self.announced && !addresses.is_empty() {
-            self.announced = true;
-            let certificate = &self.identity.certificate;
-            tracing::info!(
-                name = certificate.name, role = %certificate.role, peer = %certificate.peer, mesh = %self.identity.mesh,
-                addresses = addresses.join(" "), api = %self.config.socket.display(), "ready",
-            );
-        }
-        self.office.listens_at(addresses.clone());
-        let record = self.records.sign_own(&self.identity, addresses, unix_time());
-        self.handle(Input::RecordSigned(record));
-    }
-
-    /// Lets the peer hand back its work; asked again, it ends at once.
-    fn stop(&mut self) {
-        match self.stopping {
-            Stopping::No => {
-                tracing::info!("shutting down; ask again to end at once");
-                self.begin_stopping();
-                self.take_facts();
-            }
-            Stopping::Until(_) | Stopping::Ready => self.stopping = Stopping::Ready,
-        }
-    }
-
-    /// The same, from within an order: the peer hears of it after that.
-    fn begin_stopping(&mut self) {
-        if self.stopping == Stopping::No {
-            self.stopping = Stopping::Until(self.clock.now() + SHUTDOWN_TIMEOUT);
-            self.inputs.push_back(Input::ShutdownRequested);
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        match self.stopping {
-            Stopping::No => false,
-            Stopping::Until(time) => {
-                let late = self.clock.now() >= time;
-                if late {
-                    tracing::warn!("not everything could be handed back in time");
-                }
-                late
-            }
-            Stopping::Ready => true,
-        }
-    }
-
-    /// Last frames leave, and what is known of peers is kept.
-    async fn end(mut self, events: &mut mpsc::Receiver<NetworkEvent>) {
-        for peer in self.connected.keys() {
-            self.network.disconnect(*peer, "this peer is shutting down");
-        }
-        let goodbyes = async {
-            while !self.connected.is_empty() {
-                match events.recv().await {
-                    Some(NetworkEvent::Disconnected { peer }) => drop(self.connected.remove(&peer)),
-                    Some(_) => {}
-                    None => return,
-                }
-            }
-        };
-        // Whoever does not hear the goodbye will find out by silence.
-        let _ = tokio::time::timeout(GOODBYE_TIMEOUT, goodbyes).await;
-        if let Some((path, bytes)) = self.records.unsaved() {
-            records::write(&path, &bytes);
         }
     }
 }

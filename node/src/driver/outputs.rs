@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use super::beside::Done;
 use super::handle::Refusal;
-use super::{Driver, Stopping, records, unix_time};
+use super::stopping::Stopping;
+use super::{Driver, records, unix_time};
 
 /// Damaged records that the status speaks of; all are in the log.
 const DAMAGED_TOLD_MAX: usize = 8;
