@@ -112,7 +112,8 @@ impl Driver {
 
     fn write_rules(&self, verified: &VerifiedRules) -> Result<(), String> {
         let path = path(&self.config.data_dir);
-        small_file::replace(&path, &verified.signed.to_bytes(), 0o600).map_err(|error| format!("{}: {error}", path.display()))
+        small_file::replace(&path, &verified.signed.to_bytes(), 0o600)
+            .map_err(|error| format!("{}: {error}", path.display()))
     }
 
     fn note_deployed(&mut self, version: u64, issuer: PeerId) {

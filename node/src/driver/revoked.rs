@@ -86,8 +86,8 @@ impl Driver {
     fn write_revocations(&mut self) {
         let lists: Vec<SignedRevocations> = self.peer.revocations().lists().cloned().collect();
         let path = path(&self.config.data_dir);
-        let written =
-            small_file::replace(&path, &cbor::encode(&lists), 0o600).map_err(|error| format!("{}: {error}", path.display()));
+        let written = small_file::replace(&path, &cbor::encode(&lists), 0o600)
+            .map_err(|error| format!("{}: {error}", path.display()));
         if let Err(why) = &written
             && self.unkept.is_none()
         {

@@ -99,7 +99,10 @@ impl Details {
         let view = &self.0;
         if let Some(spread) = view.spread.filter(|spread| !spread.is_complete()) {
             let (holding, neighbours) = (spread.holding, spread.neighbours);
-            writeln!(f, "{holding} of {neighbours} neighbours have said that they hold it; the others hear of it in time")?;
+            writeln!(
+                f,
+                "{holding} of {neighbours} neighbours have said that they hold it; the others hear of it in time"
+            )?;
         }
         if let Some(version) = view.versions.iter().find(|version| version.held_back) {
             let (number, failures, calls) = (version.number, version.failures, version.calls);
