@@ -1,8 +1,11 @@
 //! Looking ahead while a pipeline is under way.
 
 use super::plan::survey::{Output as Made, Survey, World};
+use super::run::NodeState;
 use super::*;
+use crate::config::RETENTION_MAX;
 use crate::task::requester::Ahead;
+use crate::task::spec::Payload;
 
 /// What is known of peers is looked at again after this long: digests change about as often.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);

@@ -3,9 +3,14 @@
 //! **Invariant:** a record that cannot be read is reported and left alone. Where it is that of a pipeline, that does not go on;
 //! where it is that of a task's end, the task is run again.
 
-use super::record::{Key, NodeRecord, PipelineRecord, read_key};
+use super::graph::Graph;
+use super::record::{EndRecord, Key, NodeRecord, PipelineRecord, read_key};
+use super::run::Run;
+use super::spec::PipelineSpec;
 use super::*;
+use crate::config::RETENTION_MAX;
 use crate::store::decode;
+use crate::task::spec::Payload;
 
 impl Pipelines {
     /// Takes in everything that is on disk.

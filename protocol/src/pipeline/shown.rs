@@ -1,7 +1,12 @@
 //! Pipelines as people see them.
 
+use super::record::Tally;
+use super::run::{NodeState, Run};
+use super::spec::PipelineSpec;
 use super::*;
 use crate::api::{OutputView, PipelineView, Problem, ResultView, StageView, codes, schema};
+use crate::task::spec::Payload;
+use crate::time::micros;
 
 /// Peers named of one stage.
 const PEERS_TOLD_MAX: usize = 8;

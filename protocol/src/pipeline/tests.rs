@@ -5,17 +5,19 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::run::tests::{input, stage};
-use super::spec::{Stage, StageKind, When};
+use super::spec::{PipelineSpec, Stage, StageKind, When};
 use super::*;
 use crate::certificate::Member;
 use crate::config::PeerConfig;
+use crate::id::BlobId;
 use crate::message::TaskRef;
 use crate::output::Execution;
 use crate::privacy::accounting::Measure;
 use crate::privacy::export::Format;
-use crate::privacy::{Noise, Spent};
-use crate::store::Ticket;
-use crate::task::spec::{Ending, RunReport};
+use crate::privacy::{Export, Noise, Refused, Spent};
+use crate::residency::Labels;
+use crate::store::{Change, Ticket};
+use crate::task::spec::{Ending, Payload, RunReport, TaskSpec};
 use crate::{Input, Peer, Role};
 
 const PIPELINE: PipelineId = TaskId([3; 16]);

@@ -214,7 +214,7 @@ impl Labels {
     }
 
     /// The labels of what a run wrote that read data of these labels: all of them. Only a declared export, which is no run, lifts
-    /// them (`pipeline/run.rs`, `exported`).
+    /// them (`pipeline/run/ending.rs`, `exported`).
     #[must_use]
     pub fn of_output(read: &Self) -> Self {
         read.clone()

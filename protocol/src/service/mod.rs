@@ -19,7 +19,7 @@
 //!
 //! **Invariant:** pure; in a mesh without services nothing is asked here.
 //! **Not here:** how records spread (`membership/services.rs`), where a call runs (`placement/`), and what of it all is ordered
-//! (`peer/services.rs`).
+//! (`peer/services/`).
 
 mod keepers;
 mod name;

@@ -13,7 +13,7 @@ pub(super) fn frame(bytes: &[u8]) {
     assert_eq!(again.encode(), written, "it reads otherwise than it was written");
 }
 
-/// The golden bytes of each message are in `corpus/frame/`; `protocol/src/message_tests.rs` keeps them so.
+/// The golden bytes of each message are in `corpus/frame/`; `protocol/src/message/tests.rs` keeps them so.
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     Vec::new()
 }

@@ -1,15 +1,23 @@
+use core::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::certificate::{RevocationList, SecretKey};
-use crate::id::{BlobId, ShortId};
+use crate::cbor::CborError;
+use crate::certificate::{RevocationList, SecretKey, SignedRecord};
+use crate::config::{MESSAGE_BYTES_MAX, Weights};
+use crate::id::{BlobId, PeerId, ShortId, TaskId};
+use crate::latency::Coordinate;
 use crate::output::{PeerState, TaskError, TaskResult, Timings};
 use crate::pipeline::memo::{Known, MemoKey};
+use crate::rules::SignedRules;
+use crate::service::{IndexEntry, SignedService};
+use crate::task::TaskState;
 use crate::task::durable::{
-    Ballot, Case, Council, Durability, Guard, Guarded, Keeping, Prepare, Promised, Propose, Refused, Resolution,
+    Ballot, Case, Council, Durability, Found, Guard, Guarded, Keeping, Prepare, Promised, Propose, Refused, Resolution,
     Resolved, Standing, Vote, Voted,
 };
-use crate::task::spec::{Ending, LimitKind, Limits, OutputUse, Payload, Policy, Variant};
+use crate::task::spec::{Ending, LimitKind, Limits, OutputUse, Payload, Policy, RunReport, TaskSpec, Variant};
 
 const TASK: TaskRef = TaskRef { task: TaskId([1; 16]), epoch: 2 };
 const PEER: PeerId = PeerId([3; 32]);

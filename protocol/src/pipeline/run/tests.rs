@@ -1,11 +1,12 @@
 use proptest::prelude::*;
 
 use super::super::graph::GraphError;
-use super::super::spec::{PipelineInput, StageKind};
+use super::super::spec::{PipelineInput, StageKind, When};
+use super::ending::REST;
 use super::*;
 use crate::id::BlobId;
-use crate::output::Timings;
-use crate::task::spec::{BlobRef, RunReport};
+use crate::output::{TaskError, TaskResult, Timings};
+use crate::task::spec::{BlobRef, Ending, RunReport, TaskSpec};
 
 pub(in crate::pipeline) fn stage(name: &str) -> Stage {
     Stage {

@@ -1,0 +1,65 @@
+//! Outputs that nobody will read any more are let go; those that are lost are made again.
+
+use std::collections::BTreeSet;
+
+use super::{NodeState, Run, inline_bytes};
+use crate::id::{PeerId, TaskId};
+use crate::pipeline::graph::{NodeId, Take};
+
+impl Run {
+    /// Lets go of outputs that nobody will read any more, of those that `id` has read; results stay.
+    pub(in crate::pipeline) fn let_go(&mut self, id: NodeId) -> Vec<(NodeId, Option<(PeerId, TaskId)>)> {
+        let after = self.graph.node(id).map(|node| node.after.clone()).unwrap_or_default();
+        let mut freed = Vec::new();
+        for earlier in after {
+            let is_final = |id: &NodeId| self.nodes.get(*id as usize).is_some_and(NodeState::is_final);
+            let Some(node) = self.graph.node(earlier) else { continue };
+            if node.readers.is_empty() || !node.before.iter().all(is_final) {
+                continue;
+            }
+            if let Some(NodeState::Done(done)) = self.nodes.get_mut(earlier as usize)
+                && let Some(output) = done.output.take()
+            {
+                self.bytes -= inline_bytes(Some(&output));
+                freed.push((earlier, done.held_as.map(|task| (done.executor, task))));
+            }
+        }
+        freed
+    }
+
+    /// The same of a node that may not have ended.
+    pub(in crate::pipeline) fn let_go_if_final(&mut self, id: NodeId) -> Vec<(NodeId, Option<(PeerId, TaskId)>)> {
+        if self.nodes.get(id as usize).is_some_and(NodeState::is_final) { self.let_go(id) } else { Vec::new() }
+    }
+
+    /// Has these made again, and everything for that whose output was let go. The nodes that are open again.
+    pub(in crate::pipeline) fn make_again(&mut self, lost: Vec<NodeId>) -> Vec<NodeId> {
+        let (mut to_reset, mut reset) = (lost, BTreeSet::new());
+        while let Some(id) = to_reset.pop() {
+            let is_done = matches!(self.nodes.get(id as usize), Some(NodeState::Done(_)));
+            if !is_done || !reset.insert(id) {
+                continue;
+            }
+            for take in self.graph.node(id).map(|node| node.takes.clone()).unwrap_or_default() {
+                if let Take::Output(earlier) = take
+                    && let Some(NodeState::Done(done)) = self.nodes.get(earlier as usize)
+                    && done.output.is_none()
+                {
+                    to_reset.push(earlier);
+                }
+            }
+        }
+        for id in &reset {
+            if let Some(NodeState::Done(done)) = self.nodes.get(*id as usize) {
+                self.bytes -= inline_bytes(done.output.as_ref());
+            }
+            self.set(*id, NodeState::Waiting);
+            if let Some(course) = self.courses.get_mut(*id as usize) {
+                // What others said of it was of no use.
+                course.asked = true;
+            }
+        }
+        self.count_missing();
+        reset.into_iter().collect()
+    }
+}
