@@ -29,7 +29,7 @@ impl Body {
     }
 
     pub(super) fn json<T: Serialize>(value: &T) -> Self {
-        Self::Full { bytes: Some(super::to_json(value)), is_json: true }
+        Self::Full { bytes: Some(to_json(value)), is_json: true }
     }
 
     pub(super) fn reader(reader: impl AsyncRead + Send + 'static, length: u64) -> Self {
@@ -84,4 +84,9 @@ impl hyper::body::Body for Body {
             Self::Reader { left, .. } => SizeHint::with_exact(*left),
         }
     }
+}
+
+fn to_json<T: Serialize>(value: &T) -> Bytes {
+    // Requests are plain structs with text keys, which cannot fail to serialize.
+    serde_json::to_vec(value).map(Bytes::from).unwrap_or_default()
 }

@@ -19,9 +19,11 @@ use shoal_protocol::stream::{
 use shoal_protocol::{BlobId, PeerId};
 use tokio::time::{sleep, timeout};
 
+use super::Streams;
 use super::engine::Ending;
+use super::running::modules_of;
 use super::shipping::{answer, receive, ship};
-use super::{PARTIAL, Streams, TENURE, tenure_key};
+use super::tenure::{PARTIAL, TENURE, tenure_key};
 use crate::network::BulkStream;
 
 /// Owners are looked at this often.
@@ -124,7 +126,7 @@ impl Streams {
 
     /// So that they are here when whoever has them is not.
     fn fetch_modules(&self, from: PeerId, spec: &StreamSpec) {
-        let (streams, modules, name) = (self.clone(), super::modules_of(spec), spec.name.clone());
+        let (streams, modules, name) = (self.clone(), modules_of(spec), spec.name.clone());
         tokio::spawn(async move {
             for module in modules {
                 if let Err(why) = streams.fetch_module(from, module).await {

@@ -25,7 +25,7 @@ use super::keeper::Keeper;
 use super::persist::{Parcel, Parcels};
 use super::shipping::{ShipError, ship};
 use super::status::{Note, Status};
-use super::{TENURE, tenure_key};
+use super::tenure::{TENURE, tenure_key};
 use crate::driver::handle::Handle;
 use crate::network::Network;
 

@@ -10,7 +10,8 @@ use shoal_protocol::stream::succession::Tenure;
 use super::engine::Figures;
 use super::keeper::Keeper;
 use super::status::Note;
-use super::{StreamError, Streams, TENURE, lock};
+use super::tenure::TENURE;
+use super::{StreamError, Streams, lock};
 
 impl Streams {
     /// All streams that this peer knows of, by name.

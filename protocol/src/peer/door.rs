@@ -6,10 +6,12 @@
 //! **Invariant:** [`Peer::poll_output`] is the only way out of the outbox, and this is its only gate.
 //! **Not here:** blobs. The driver serves those, by the same rule.
 
-use super::*;
-use crate::message::{DeclineReason, Declined, Held, Outcome};
-use crate::output::Event;
+use super::Peer;
+use crate::id::PeerId;
+use crate::message::{DeclineReason, Declined, Have, Held, Message, Outcome};
+use crate::output::{Event, Output};
 use crate::pipeline::memo::MemoWord;
+use crate::residency::Denial;
 use crate::task::spec::Payload;
 
 impl Peer {

@@ -1,9 +1,15 @@
 //! What follows from how others behave: whose messages are heard, who is placed on, who has a connection.
 
-use super::*;
-use crate::conduct::Sentence;
-use crate::message::{DeclineReason, Declined};
-use crate::output::{Event, Judgement};
+use core::time::Duration;
+
+use super::Peer;
+use crate::conduct::{Admission, Sentence};
+use crate::id::PeerId;
+use crate::input::Input;
+use crate::message::{DeclineReason, Declined, Message};
+use crate::output::{Event, Judgement, Output};
+use crate::placement::word::Kept;
+use crate::time::Time;
 
 impl Peer {
     /// Whether a fact is to be acted on: what neighbours say passes here, and nobody who is banned gets in.
@@ -71,7 +77,12 @@ impl Peer {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::certificate::{Member, Role};
+    use crate::config::PeerConfig;
+    use crate::message::TaskRef;
 
     const NOISY: PeerId = PeerId([2; 32]);
 

@@ -3,9 +3,11 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use super::{Peer, sites};
+use super::Peer;
+use super::sites::sites;
 use crate::api::{PipelineView, PlanView};
 use crate::id::{PeerId, TaskId};
+use crate::membership::Neighbour;
 use crate::message::{Hold, Message};
 use crate::output::{Outbox, Output};
 use crate::peer::FindError;
@@ -174,7 +176,7 @@ impl Peer {
         act: impl FnOnce(&mut Pipelines, Around<'_>, &mut Outbox) -> T,
     ) -> T {
         let (me, membership) = (self.me.peer, &self.membership);
-        let is_here = |peer| peer == me || membership.neighbour(peer).is_some_and(super::Neighbour::is_alive);
+        let is_here = |peer| peer == me || membership.neighbour(peer).is_some_and(Neighbour::is_alive);
         let around = Around { now, unix_ms: self.requester.durable.unix_ms(now), is_here: &is_here };
         act(&mut self.pipelines, around, &mut self.outbox)
     }

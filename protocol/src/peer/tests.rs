@@ -16,8 +16,8 @@ use crate::id::{BlobId, TaskId};
 use crate::input::HostLoad;
 use crate::latency::PathSample;
 use crate::message::{
-    Accepted, Ask, AskVariant, Award, DeclineReason, Declined, Forwarded, Marks, Offer, Outcome, Ping, Pong,
-    ProbeRequest, Progress, Rumour, RumourState,
+    Accepted, Ask, AskVariant, Award, DeclineReason, Declined, Forwarded, LoadDigest, Marks, Message, Offer, Outcome,
+    Ping, Pong, ProbeRequest, Progress, Rumour, RumourState,
 };
 use crate::task::TaskState;
 use crate::task::durable::Keeping;

@@ -1,6 +1,7 @@
 //! What people ask of a peer: who is here, what became of a task, and why it ran where it ran.
 
-use super::{Peer, sites};
+use super::Peer;
+use super::sites::sites;
 use crate::api::{LoadView as LoadShown, PeerView, RttView, TaskCounts, TaskView};
 use crate::certificate::Member;
 use crate::id::{BlobId, PeerId, TaskId};
@@ -134,7 +135,7 @@ impl Peer {
 
     /// Whether data with these labels may go to a peer, or be here.
     pub fn permits(&self, to: PeerId, labels: &Labels) -> Result<(), Denial> {
-        super::permits(&self.me, &self.membership, &self.loads, to, labels)
+        super::lending::permits(&self.me, &self.membership, &self.loads, to, labels)
     }
 
     /// Messages that did not leave because of the labels of what they carry, by rule.

@@ -1,9 +1,9 @@
 //! Business rules on their way to everybody.
 
 use super::mesh::{Mesh, mesh_key, ms, secs};
-use super::*;
 use crate::certificate::{Issuer, IssuerCertificate, RevocationList, SecretKey};
-use crate::message::RulesWord;
+use crate::message::{Message, Ping, RulesWord};
+use crate::output::Output;
 use crate::rules::tests::{rule, set};
 use crate::rules::{Rule, RuleSet, SignedRules, VerifiedRules};
 

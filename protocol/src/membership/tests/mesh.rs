@@ -8,6 +8,8 @@ use rand::{RngExt, SeedableRng};
 use crate::certificate::{Issuer, MemberCertificate, PeerRecord, Role, SecretKey, VerifiedRevocations};
 use crate::config::{WALL_MAX, Weights};
 use crate::membership::*;
+use crate::message::Message;
+use crate::output::Output;
 
 const RECORDS: usize = 120;
 

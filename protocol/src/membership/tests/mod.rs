@@ -6,7 +6,7 @@ mod services;
 use self::mesh::{Mesh, ms, secs};
 use super::*;
 use crate::id::ShortId;
-use crate::message::{Records, Rumour, RumourState, Will};
+use crate::message::{Beat, Message, Ping, Pong, ProbeAnswered, ProbeRequest, Records, Rumour, RumourState, Will};
 
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();

@@ -7,6 +7,7 @@ use super::*;
 use crate::certificate::{
     Issuer, IssuerCertificate, RevocationList, SecretKey, SignedRevocations, VerifiedRevocations,
 };
+use crate::output::{Event, Output};
 
 fn list(version: u64, peers: &[PeerId]) -> RevocationList {
     let peers = peers.iter().copied().collect();

@@ -1,10 +1,10 @@
 //! Records of services on their way to everybody.
 
 use super::mesh::{Mesh, mesh_key, ms, secs};
-use super::*;
 use crate::api::services::Spread;
 use crate::certificate::{Issuer, IssuerCertificate, RevocationList, SecretKey};
-use crate::message::ServicesWord;
+use crate::message::{Message, Ping, ServicesWord};
+use crate::output::Output;
 use crate::service::tests::{record, removed};
 use crate::service::{Registry, ServiceRecord, SignedService, VerifiedService};
 

@@ -1,7 +1,7 @@
 //! What a peer says about blobs, and what comes of lies about them.
 
 use super::*;
-use crate::message::{Have, Held, Want};
+use crate::message::{Have, Held, Message, Want};
 use crate::output::{Event, Judgement};
 use crate::time::Time;
 

@@ -1,9 +1,10 @@
 //! What leaves a peer, by the labels of what it carries: whoever asks, and whatever brought it about.
 
 use super::*;
-use crate::message::{Held, Pong};
+use crate::message::{Held, LoadDigest, Message, Pong};
 use crate::output::{Event, Execution, TaskError};
 use crate::pipeline::memo::{Known, MemoKey, MemoWord};
+use crate::residency::Labels;
 use crate::task::spec::OutputUse;
 
 const EU: u8 = 2;

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::certificate::{Issuer, RevocationList, SecretKey, VerifiedRevocations};
+use crate::certificate::{Issuer, RevocationList, Role, SecretKey, VerifiedRevocations};
+use crate::message::Message;
 
 struct Told {
     peer: Peer,

@@ -1,7 +1,7 @@
 //! Calls of services, and what a peer keeps ready for them.
 
 use super::*;
-use crate::message::{ServicesWord, WarmModule};
+use crate::message::{Message, ServicesWord, WarmModule};
 use crate::output::Event;
 use crate::service::tests::{record, removed, rolled_out, verified};
 use crate::service::{ServiceName, ServiceRecord};

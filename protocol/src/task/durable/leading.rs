@@ -4,7 +4,12 @@
 //! and nothing is proposed to others before it is on our own disk. A leader that starts anew goes on in the ballot it had:
 //! there is one end in each ballot, and it finds that one.
 
+use super::acceptor::Acceptor;
+use super::kept::{output_of, weight, weight_of_end};
 use super::*;
+use crate::output::TaskError;
+use crate::task::TaskState;
+use crate::task::spec::TaskSpec;
 
 impl Durable {
     // ── Beginning ────────────────────────────────────────────────────────────────────────────────────────────────

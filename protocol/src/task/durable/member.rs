@@ -2,8 +2,13 @@
 //!
 //! **Invariant:** every answer that binds follows the write that makes it true.
 
+use super::acceptor::Acceptor;
+use super::kept::{output_of, weight};
 use super::leading::until;
 use super::*;
+use crate::config::RETENTION_MAX;
+use crate::message::TaskRef;
+use crate::task::spec::{BlobRef, Payload};
 
 impl Durable {
     /// A member of a council says something.

@@ -3,10 +3,13 @@
 //! **Invariant:** a record that cannot be read is reported and left alone, and its task is not acted on: a promise that
 //! was forgotten could be broken.
 
+use super::acceptor::Acceptor;
+use super::kept::{output_of, weight, weight_of_end};
 use super::record::{self, CouncilRecord, Kind, TaskRecord, age, moment, read_key};
 use super::*;
 use crate::output::Event;
 use crate::store::{Change, decode};
+use crate::task::spec::{Payload, TaskSpec};
 
 /// The records of one task.
 #[derive(Default)]

@@ -5,6 +5,8 @@
 
 use super::acceptor::bound_to;
 use super::*;
+use crate::output::TaskError;
+use crate::task::TaskState;
 
 impl Durable {
     // ── The heir ─────────────────────────────────────────────────────────────────────────────────────────────────

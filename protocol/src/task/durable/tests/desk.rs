@@ -4,8 +4,12 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::*;
+use crate::id::BlobId;
 use crate::message::Message;
-use crate::task::spec::{Ending, RunReport};
+use crate::output::{TaskError, TaskResult};
+use crate::task::TaskState;
+use crate::task::durable::acceptor::Acceptor;
+use crate::task::spec::{Ending, Payload, RunReport, TaskSpec};
 
 pub(super) const ME: u8 = 1;
 pub(super) const OTHER: u8 = 2;

@@ -2,6 +2,10 @@
 
 use super::super::*;
 use super::desk::*;
+use crate::id::BlobId;
+use crate::output::TaskError;
+use crate::task::epoch;
+use crate::task::spec::{BlobRef, Payload};
 
 const AS_HOME: [u8; 3] = [ME, OTHER, THIRD];
 const AS_GUARDIAN: [u8; 3] = [OTHER, ME, THIRD];

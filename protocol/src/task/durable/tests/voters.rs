@@ -2,6 +2,9 @@
 
 use super::super::*;
 use super::desk::*;
+use crate::id::BlobId;
+use crate::message::TaskRef;
+use crate::task::spec::{BlobRef, Payload};
 
 const AS_HOME: [u8; 3] = [ME, OTHER, THIRD];
 const AS_GUARDIAN: [u8; 3] = [OTHER, ME, THIRD];

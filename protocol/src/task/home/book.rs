@@ -1,265 +1,21 @@
-//! The book a home peer keeps of its users' tasks: their specs, states, decisions and results.
-//!
-//! **Invariant:** bounded: unfinished tasks by admission, finished ones by number and by the bytes of their results; those
-//! that are on disk by [`crate::config::KEPT_TASKS_MAX`], which forgets none before its time.
-//! **Not here:** what is done about a task. That is `requester.rs`.
+//! All tasks of this peer's users, and which of them are forgotten first.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
-use super::TaskState;
-use super::durable::{Durability, Keeping, KeptTask};
-use super::epoch;
-use super::requester::{Ahead, Answers};
-use super::spec::{Payload, TaskSpec};
+use super::{Early, HomeTask, Phase, Promise};
 use crate::api::{ExecutorView, TaskCounts, TaskView};
 use crate::certificate::Member;
 use crate::config::{FINISHED_BYTES_MAX, FINISHED_TASKS_MAX};
 use crate::id::{PeerId, TaskId};
-use crate::message::{Outcome, TaskRef};
 use crate::output::{TaskError, TaskResult};
-use crate::placement::{Assessment, Candidate, Record};
+use crate::task::durable::{Keeping, KeptTask};
+use crate::task::requester::{Ahead, Answers};
+use crate::task::spec::{Payload, TaskSpec};
+use crate::task::{TaskState, epoch};
 use crate::time::Time;
-
-/// Candidates named in an award, to which a full executor may pass it on.
-pub(crate) const ALTERNATIVES_MAX: usize = 8;
-
-/// What is being done about a task.
-#[derive(Debug)]
-pub(crate) enum Phase {
-    /// Nobody may run it now; it is tried again later.
-    Waiting,
-    /// Offers were asked for.
-    Asking {
-        /// The candidates, cheapest first, as known when asking.
-        candidates: Vec<Candidate>,
-        /// Who has not answered yet.
-        open: Vec<PeerId>,
-        /// Candidates as their offers have it.
-        offers: Vec<Assessment>,
-    },
-    /// It was given to a peer, perhaps this one.
-    Awarded {
-        /// Whom.
-        to: PeerId,
-        /// Whom it may pass it on to.
-        alternatives: Vec<PeerId>,
-        /// How long the run was expected to take there.
-        run: Duration,
-        /// Questions about it that nobody has answered.
-        unanswered: u8,
-    },
-    /// It ended well, and its large output is being fetched.
-    Collecting {
-        /// Who holds the output.
-        from: PeerId,
-        /// The end.
-        outcome: Box<Outcome>,
-    },
-    /// It is being written to disk; it is not acknowledged yet.
-    Storing,
-    /// It was on disk when this peer started. Whoever runs it may still say so.
-    Recovering {
-        /// The latest attempt that somebody said is under way.
-        held: Option<(PeerId, TaskRef)>,
-    },
-    /// Its end is known, and not decided yet.
-    Resolving,
-    /// Another peer of its council leads it.
-    Elsewhere,
-    /// It is over.
-    Ended(Result<TaskResult, TaskError>),
-}
-
-/// A task of a user of this peer.
-#[derive(Debug)]
-pub(crate) struct HomeTask {
-    pub(crate) name: String,
-    pub(crate) spec: TaskSpec,
-    pub(crate) state: TaskState,
-    pub(crate) phase: Phase,
-    pub(crate) accepted: Time,
-    pub(crate) awarded: Time,
-    /// What its executor made us expect.
-    pub(crate) promise: Promise,
-    /// The current attempt; only its outcome may be committed.
-    pub(crate) epoch: u64,
-    /// Attempts that died with their executor, or that it failed.
-    pub(crate) failures: u32,
-    /// Peers not to ask again, and why.
-    pub(crate) tried: BTreeMap<PeerId, String>,
-    pub(crate) executor: Option<PeerId>,
-    pub(crate) variant: u8,
-    pub(crate) records: Vec<Record>,
-    /// How it is kept.
-    pub(crate) keeping: Keeping,
-    /// How old it was when it was accepted here.
-    pub(crate) aged: Duration,
-    /// The highest epoch that an attempt may have had so far.
-    pub(crate) issued: u64,
-    /// It was submitted here; otherwise it was taken over.
-    pub(crate) ours: bool,
-    /// What was said about the current attempt by who is not known to have it.
-    pub(crate) early: Early,
-    /// What those said that have run it, where that is compared.
-    pub(crate) answers: Answers,
-    /// Executors whose results are let go when its end is decided.
-    pub(crate) release: Vec<(PeerId, TaskRef)>,
-    /// Its user withdrew it before it was on disk.
-    pub(crate) cancelled: bool,
-    /// How often in a row nobody could run it.
-    pub(crate) waits: u32,
-    /// What comes after it would cost, by where it runs.
-    pub(crate) ahead: Ahead,
-    /// Of its input, in memory.
-    bytes: u64,
-    turn: u64,
-}
-
-/// When the result of an attempt should be here, going by what its executor said of itself.
-#[derive(Debug, Default)]
-pub(crate) struct Promise {
-    /// The promise stands since then…
-    pub(crate) since: Time,
-    /// …and is kept after this long; nothing is expected of a module that nobody knows.
-    pub(crate) within: Option<Duration>,
-    /// Of that, what the way there and back takes, and what waited on our uplink.
-    pub(crate) way: Duration,
-    /// It was noticed that it is not kept.
-    pub(crate) is_broken: bool,
-}
-
-/// A result that comes later than this many times what was promised is a broken promise…
-const LATE: u32 = 4;
-/// …when it is this much later too: a queue that grew behind our back, a retransmission.
-const LATE_SLACK: Duration = Duration::from_millis(500);
-/// The same for a result that has not come.
-const OVERDUE: u32 = 8;
-const OVERDUE_SLACK: Duration = Duration::from_secs(2);
-
-impl Promise {
-    pub(crate) fn is_late(&self, now: Time) -> bool {
-        self.is_beyond(now, LATE, LATE_SLACK)
-    }
-
-    pub(crate) fn is_overdue(&self, now: Time) -> bool {
-        self.is_beyond(now, OVERDUE, OVERDUE_SLACK)
-    }
-
-    /// Whether not even a run that goes on to its limit would still be under way.
-    pub(crate) fn is_hopeless(&self, now: Time, wall: Duration) -> bool {
-        self.is_beyond(now, OVERDUE, OVERDUE_SLACK.saturating_add(wall))
-    }
-
-    fn is_beyond(&self, now: Time, times: u32, slack: Duration) -> bool {
-        self.within.is_some_and(|within| now.since(self.since) > within.saturating_mul(times).saturating_add(slack))
-    }
-}
-
-/// What alternatives of an attempt say before it is known to have been passed on to them: their words may have overtaken
-/// those of who passed it on, or be made up. Both look alike, so neither counts until the attempt is known to be theirs.
-#[derive(Debug, Default)]
-pub(crate) struct Early {
-    /// Who says to have passed it on, and to whom.
-    passed: Vec<(PeerId, PeerId)>,
-    /// Who says that it ended.
-    ended: Vec<PeerId>,
-}
-
-impl Early {
-    pub(crate) fn passed_on(&mut self, from: PeerId, to: PeerId) {
-        self.passed.retain(|(before, _)| *before != from);
-        if self.passed.len() < ALTERNATIVES_MAX {
-            self.passed.push((from, to));
-        }
-    }
-
-    pub(crate) fn ended_at(&mut self, peer: PeerId) {
-        if self.ended.len() < ALTERNATIVES_MAX && !self.ended.contains(&peer) {
-            self.ended.push(peer);
-        }
-    }
-
-    /// Where it is, since it is known to have been passed on to `to`.
-    pub(crate) fn holder_after(&mut self, mut to: PeerId) -> PeerId {
-        while let Some(at) = self.passed.iter().position(|(from, _)| *from == to) {
-            to = self.passed.swap_remove(at).1;
-        }
-        to
-    }
-
-    /// Whether this peer said that it ended.
-    pub(crate) fn has_ended_at(&self, peer: PeerId) -> bool {
-        self.ended.contains(&peer)
-    }
-}
-
-impl HomeTask {
-    /// Time left to the deadline at `now`.
-    pub(crate) fn deadline_in(&self, now: Time) -> Option<Duration> {
-        self.spec.deadline.map(|deadline| deadline.saturating_sub(self.age(now)))
-    }
-
-    /// Time since it was submitted.
-    pub(crate) fn age(&self, now: Time) -> Duration {
-        self.aged + now.since(self.accepted)
-    }
-
-    /// Whether it is on disk.
-    pub(crate) fn is_kept(&self) -> bool {
-        self.keeping.durability != Durability::Memory
-    }
-
-    /// Whether all that is known is that its record cannot be read.
-    pub(crate) fn is_damaged(&self) -> bool {
-        matches!(self.phase, Phase::Ended(Err(TaskError::RecordDamaged { .. })))
-    }
-
-    /// An epoch that no attempt had before.
-    pub(crate) fn next_epoch(&self) -> u64 {
-        self.epoch.max(self.issued) + 1
-    }
-
-    /// What is kept of it.
-    pub(crate) fn to_keep(&self) -> KeptTask {
-        KeptTask {
-            name: self.name.clone(),
-            spec: self.spec.clone(),
-            keeping: self.keeping,
-            accepted: self.accepted,
-            aged: self.aged,
-            failures: self.failures,
-        }
-    }
-
-    /// The record of the current attempt.
-    pub(crate) fn record(&mut self) -> Option<&mut Record> {
-        self.records.last_mut()
-    }
-
-    fn result_bytes(&self) -> usize {
-        match &self.phase {
-            Phase::Ended(Ok(result)) => {
-                let output = match &result.report.output {
-                    Payload::Inline(bytes) => bytes.len(),
-                    Payload::Blob(_) => 0,
-                };
-                output + result.report.log.len()
-            }
-            Phase::Ended(Err(_)) => 0,
-            Phase::Waiting
-            | Phase::Asking { .. }
-            | Phase::Awarded { .. }
-            | Phase::Collecting { .. }
-            | Phase::Storing
-            | Phase::Recovering { .. }
-            | Phase::Resolving
-            | Phase::Elsewhere => 0,
-        }
-    }
-}
 
 /// All tasks of this peer's users.
 #[derive(Debug, Default)]
@@ -466,6 +222,7 @@ mod tests {
     use super::*;
     use crate::id::BlobId;
     use crate::output::Timings;
+    use crate::task::durable::Durability;
     use crate::task::spec::{Ending, RunReport};
 
     fn task(n: u8) -> TaskId {
@@ -500,32 +257,6 @@ mod tests {
             book.enter(Time::ZERO, task(n), String::new(), spec(*bytes));
         }
         book
-    }
-
-    #[test]
-    fn what_alternatives_said_too_early_is_followed_from_one_to_the_next() {
-        let mut early = Early::default();
-        early.passed_on(peer(2), peer(3));
-        early.passed_on(peer(3), peer(4));
-        early.passed_on(peer(3), peer(5));
-        early.ended_at(peer(5));
-
-        assert_eq!(early.holder_after(peer(1)), peer(1), "nobody spoke of that one");
-        assert_eq!(early.holder_after(peer(2)), peer(5), "the last word of each counts");
-        assert_eq!(early.holder_after(peer(2)), peer(2), "and counts once");
-        assert!(early.has_ended_at(peer(5)) && !early.has_ended_at(peer(4)));
-    }
-
-    #[test]
-    fn what_is_said_too_early_is_bounded() {
-        let mut early = Early::default();
-        for n in 0..100 {
-            early.passed_on(peer(n), peer(n + 1));
-            early.ended_at(peer(n));
-            early.ended_at(peer(n));
-        }
-
-        assert_eq!((early.passed.len(), early.ended.len()), (ALTERNATIVES_MAX, ALTERNATIVES_MAX));
     }
 
     #[test]

@@ -1,0 +1,93 @@
+//! After a start: a stream goes on here, unless another peer has taken it over meanwhile; then it is let go.
+//!
+//! **Invariant:** what was acknowledged here and may not have reached the one that took over is left for people.
+
+use std::time::{Duration, Instant};
+
+use shoal_protocol::store;
+use shoal_protocol::stream::succession::{ASK_FOR, Receipt, Shipment, Tenure, question};
+use tokio::task::spawn_blocking;
+
+use super::keeper::Keeper;
+use super::running::restore;
+use super::tenure::TENURE;
+use super::{Streams, shipping};
+
+/// Between two questions whether this peer still owns a stream.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+
+impl Streams {
+    /// Goes on with what this peer owns, and watches what it would take over.
+    pub(crate) fn resume(&self) {
+        tokio::spawn(self.clone().watch());
+        let Some(keeper) = self.opened() else { return };
+        for (key, bytes) in keeper.of_kind(TENURE) {
+            match store::decode::<Tenure>(&key, &bytes) {
+                Ok(tenure) if tenure.owner == self.0.me && !tenure.stopped => {
+                    let streams = self.clone();
+                    tokio::spawn(async move { streams.resume_one(tenure).await });
+                }
+                Ok(_) => {}
+                Err(error) => tracing::error!(%error, "a stream cannot be read, and is left as it is"),
+            }
+        }
+    }
+
+    /// Asks the successor first: it may have taken over meanwhile.
+    async fn resume_one(&self, tenure: Tenure) {
+        let name = tenure.spec.name.clone();
+        let deadline = Instant::now() + ASK_FOR;
+        while let Some(successor) = tenure.successor
+            && Instant::now() < deadline
+        {
+            let question = Shipment { epoch: tenure.epoch, ..question(&name) };
+            match shipping::ship(&self.0.network, successor, &question).await {
+                Ok(Receipt::Stale(epoch)) => return self.let_go(&name, epoch).await,
+                Ok(Receipt::Kept | Receipt::WantsAll | Receipt::Refused(_)) => break,
+                Err(error) => {
+                    tracing::debug!(stream = name, %error, "its successor was not reached");
+                    tokio::time::sleep(ASK_EVERY).await;
+                }
+            }
+        }
+        // Whoever took over may have been lost as well, and its own successor runs the stream.
+        let alive = self.alive().await.unwrap_or_default();
+        if let Some(epoch) = self.ask_around(&name, tenure.epoch, &alive).await {
+            return self.let_go(&name, epoch).await;
+        }
+        let _one = self.0.keeping.lock().await;
+        // Meanwhile it may have been stopped, or shipped here by another owner.
+        if self.tenure(&name).await.is_some_and(|now| now.owner == self.0.me && !now.stopped) {
+            self.begin(tenure).await;
+        }
+    }
+
+    /// Another peer owns it: nothing is kept of it here until that one ships.
+    pub(super) async fn let_go(&self, name: &str, epoch: u64) {
+        tracing::warn!(stream = name, epoch, "another peer runs this stream now; letting go");
+        let Some(keeper) = self.opened() else { return };
+        self.leave_behind(name, epoch, &keeper).await;
+        if let Err(why) = keeper.write(keeper.nothing_of(name)).await {
+            tracing::error!(stream = name, why, "what is left of it cannot be removed");
+        }
+    }
+
+    /// What was acknowledged here, was in no published window, and may not have reached the one that took over: for people.
+    async fn leave_behind(&self, name: &str, epoch: u64, keeper: &Keeper) {
+        let Some(tenure) = self.tenure(name).await.filter(|tenure| tenure.spec.durable == 1) else { return };
+        let Ok(journal) = restore(&tenure, keeper) else { return };
+        let lines = journal.unpublished();
+        if lines.is_empty() {
+            return;
+        }
+        let path = self.0.dir.join(format!("{name}.left-{epoch}"));
+        let written = spawn_blocking(move || std::fs::write(&path, lines).map(|()| path)).await;
+        match written {
+            Ok(Ok(path)) => {
+                tracing::warn!(stream = name, file = %path.display(), "records that may not have been passed on")
+            }
+            Ok(Err(error)) => tracing::error!(stream = name, %error, "records that were not passed on cannot be kept"),
+            Err(error) => tracing::error!(stream = name, %error, "records that were not passed on cannot be kept"),
+        }
+    }
+}

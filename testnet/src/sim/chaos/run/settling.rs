@@ -1,0 +1,89 @@
+//! The verdict: every acknowledged task has ended once, as it should, and its end is found.
+
+use core::time::Duration;
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use shoal_protocol::task::durable::Durability;
+use shoal_protocol::{Input, TaskId, Time};
+
+use super::{Run, region};
+use crate::promises::{self, Promise};
+use crate::sim::chaos::truth::{self, Asked};
+
+/// For the answers to the last questions.
+const ANSWERING: Duration = Duration::from_secs(10);
+
+impl Run {
+    pub(super) fn settle(&mut self) {
+        self.look();
+        let mut rng = Pcg64Mcg::seed_from_u64(self.seed ^ 0xa5c);
+        let acknowledged: Vec<_> = self
+            .history
+            .tasks
+            .iter()
+            .filter(|(_, entry)| entry.acknowledged.is_some())
+            .map(|(task, _)| *task)
+            .collect();
+        for task in &acknowledged {
+            let by = rng.random_range(0..self.size.peers);
+            // I7 does not go beyond I10: a result is told to who may have it.
+            let mark = self.marks.get(task).copied();
+            let may = |by: &usize| !self.lost.contains(by) && mark.is_none_or(|mark| mark.allows(region(*by)));
+            let by = (by..by + self.size.peers).map(|by| by % self.size.peers).find(may);
+            if let Some(by) = by {
+                let ticket = self.history.asked(*task);
+                self.last_asked.insert(ticket, *task);
+                self.say(|| format!("peer {by} is asked for {task} ({ticket})"));
+                self.sim.tell(by, Input::Sought { task: *task, ticket });
+            }
+        }
+        self.sim.run_for(ANSWERING);
+        self.look();
+        self.judge_ends();
+        for task in &acknowledged {
+            let Some(entry) = self.history.tasks.get(task) else { continue };
+            if self.is_excused(*task, entry.durability, entry.home) {
+                self.outcome.copies_lost += 1;
+                continue;
+            }
+            if let Some(what) = promises::ended(*task, entry) {
+                let peers = (0..self.size.peers).filter_map(|index| Some((index, self.sim.peer(index)?)));
+                let at: Vec<_> = peers.map(|(index, peer)| format!("peer {index}: {}", peer.describe(*task))).collect();
+                at.into_iter().for_each(|what| self.say(|| what));
+                self.violated(Promise::NotLost, what);
+            } else if self.last_asked.values().any(|asked| asked == task) {
+                let what = format!("{task} has ended, and another peer that is asked for its end does not find it");
+                self.violated(Promise::Reachable, what);
+            }
+        }
+        self.outcome.submitted = self.history.tasks.len() as u64;
+        self.outcome.acknowledged = acknowledged.len() as u64;
+        self.outcome.simulated = self.sim.now().since(Time::ZERO);
+        self.outcome.trace = self.sim.trace_hash();
+    }
+
+    /// I2 to I4 for every task that somebody told an end of.
+    fn judge_ends(&mut self) {
+        let mut broken = Vec::new();
+        for (task, entry) in &self.history.tasks {
+            // A home that lost its disk knows no keys: handed in again there, the task is another one.
+            let is_another = self.destroyed.contains(&(*task, entry.home));
+            if !is_another && !self.is_excused(*task, entry.durability, entry.home) {
+                broken.extend(promises::one_end(*task, entry).map(|what| (Promise::OneEnd, what)));
+            }
+            let (at, lifetime) = self.handed_in.get(task).copied().unwrap_or_default();
+            let asked = Asked { at, lifetime, calendar_set: self.calendar_set };
+            let is_kept = entry.durability != Durability::Memory;
+            let judged = entry.answers.iter().filter(|_| is_kept && entry.acknowledged.is_some());
+            broken.extend(judged.filter_map(|answer| truth::of(&self.sim, *task, entry, answer, asked)));
+        }
+        self.broken(broken);
+    }
+
+    /// Whether the faults destroyed more copies than the promise stands.
+    fn is_excused(&self, task: TaskId, durability: Durability, home: usize) -> bool {
+        let destroyed = self.destroyed.iter().filter(|(destroyed, _)| *destroyed == task).count();
+        promises::is_beyond_promise(durability, destroyed, self.lost.contains(&home))
+    }
+}
