@@ -20,6 +20,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use quinn::{ConnectionError, RecvStream, SendStream};
 use shoal_protocol::PeerId;
 use shoal_protocol::config::FRAME_BYTES_MAX;
@@ -68,6 +70,9 @@ pub(super) enum End {
     Garbage { reason: String },
 }
 
+/// What comes beside the control stream: each is looked at when something came for it, not with every frame.
+type Beside<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send + 'a>>>;
+
 /// Runs a link to its end, and closes the connection.
 pub(super) async fn run(opened: Opened, shared: Arc<Shared>) -> End {
     let connection = opened.connection.clone();
@@ -104,11 +109,16 @@ async fn live(opened: Opened, shared: Arc<Shared>) -> End {
         return end;
     }
     let mut long = long::Incoming::new(peer, Arc::clone(&link), Arc::clone(&shared));
-    let over = tokio::select! {
-        over = wire.exchange(&link, peer) => over,
-        () = long.run() => Over::Broken,
-        () = take_bulk(&mut bulk, &link, peer, &shared) => Over::Broken,
-        () = take_datagrams(&link, peer, &shared) => Over::Broken,
+    let over = {
+        let mut beside = Beside::new();
+        beside.push(Box::pin(long.run()));
+        beside.push(Box::pin(take_bulk(&mut bulk, &link, peer, &shared)));
+        beside.push(Box::pin(take_datagrams(&link, peer, &shared)));
+        tokio::select! {
+            biased;
+            over = wire.exchange(&link, peer) => over,
+            Some(()) = beside.next() => Over::Broken,
+        }
     };
     if matches!(over, Over::TheyClose) {
         long.finish().await;

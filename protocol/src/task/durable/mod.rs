@@ -128,9 +128,9 @@ pub(crate) struct Durable {
     /// Members of councils that should be called.
     wanted: Vec<Contact>,
     terms: u32,
-    /// Batches that the store refused.
     /// What of pipelines was written.
     pipelines_written: Vec<(Written, Result<(), String>)>,
+    /// Batches that the store refused.
     pub(crate) store_failures: u64,
     /// Tasks led from here after their leader was lost.
     pub(crate) takeovers: u64,
