@@ -123,14 +123,20 @@ async fn live(opened: Opened, shared: Arc<Shared>) -> End {
     if matches!(over, Over::TheyClose) {
         long.finish().await;
     }
+    let we_close = matches!(over, Over::WeClose);
     depart(&shared, peer, &link).await;
     // What the other side had sent beside the control stream before it knew is still taken: a connection that only makes
     // room for another loses nothing.
-    tokio::select! {
+    let end = tokio::select! {
         end = finish(&mut wire, &link, peer, over) => end,
         () = long.run() => End::Closed,
         () = take_bulk(&mut bulk, &link, peer, &shared) => End::Closed,
+    };
+    if we_close && !link.is_muted() {
+        // It has come, but may not have been read: who sent it knows only that.
+        long.finish().await;
     }
+    end
 }
 
 /// Delivers heartbeats, which are of no use later: those for which there is no room are dropped.
@@ -282,11 +288,7 @@ async fn finish(wire: &mut Wire, link: &Link, peer: PeerId, over: Over) -> End {
         Over::Cut | Over::Broken => return End::Closed,
         Over::TooLong(error) => return End::Garbage { reason: error.to_string() },
         Over::TheyClose => {
-            let _ = timeout(DRAIN_MAX, async {
-                wire.write_frames(link).await;
-                wire.write_end().await
-            })
-            .await;
+            let _ = timeout(DRAIN_MAX, write_rest(wire, link)).await;
             // Closing now could overtake what was just written: that is left to the side that began.
             let patience = async {
                 sleep(LINGER).await;
@@ -295,13 +297,7 @@ async fn finish(wire: &mut Wire, link: &Link, peer: PeerId, over: Over) -> End {
             tokio::select! { _ = link.connection.closed() => {}, () = patience => {} }
         }
         Over::WeClose => {
-            let _ = timeout(DRAIN_MAX, async {
-                wire.write_frames(link).await;
-                // The end of the control stream is the end of everything to the other side.
-                link.slots.long_sent().await;
-                wire.write_end().await
-            })
-            .await;
+            let _ = timeout(DRAIN_MAX, write_rest(wire, link)).await;
             let _ = wire.read_rest(link, peer, DRAIN_MAX).await;
             if !link.is_muted() {
                 let idle = timeout(BULK_FINISH_MAX, link.slots.bulk_idle());
@@ -310,6 +306,13 @@ async fn finish(wire: &mut Wire, link: &Link, peer: PeerId, over: Over) -> End {
         }
     }
     End::Closed
+}
+
+/// Everything that is still to be said; the end of the control stream is the end of it to the other side.
+async fn write_rest(wire: &mut Wire, link: &Link) -> io::Result<()> {
+    wire.write_frames(link).await;
+    link.slots.long_sent().await;
+    wire.write_end().await
 }
 
 /// Why the exchange of frames is over.
