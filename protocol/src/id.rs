@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** each is a fixed number of bytes, so an id from a stranger costs what an honest one costs.
 
-use core::fmt;
+use core::fmt::{self, Write as _};
 use core::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -28,7 +28,9 @@ fn malformed(text: &str, kind: &'static str, expected: &'static str) -> IdError 
 }
 
 fn hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let mut digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    digits.try_for_each(|digit| f.write_char(DIGITS[usize::from(digit)]))
 }
 
 fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {

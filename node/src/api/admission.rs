@@ -50,19 +50,19 @@ pub(super) async fn admit(
     }
 }
 
-/// Who is denied, and why.
+/// Who is denied, and why. Asked of every request: words are made for those that are denied.
 fn may_ask(caller: Caller, owner: u32, headers: &HeaderMap) -> Result<(), (String, String)> {
-    let who = caller.0.map_or_else(|| "an unknown user".to_owned(), |uid| format!("the user with id {uid}"));
+    let who = || caller.0.map_or_else(|| "an unknown user".to_owned(), |uid| format!("the user with id {uid}"));
     if caller.0.is_none_or(|uid| uid != owner && uid != ROOT) {
-        return Err((who, format!("this peer belongs to the user with id {owner}")));
+        return Err((who(), format!("this peer belongs to the user with id {owner}")));
     }
-    let word = |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let word = |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
     if let Some(origin) = word(ORIGIN) {
         return Err((format!("a web page of {origin}"), "requests of web pages are not answered".into()));
     }
     match word(HOST) {
         Some(host) if !is_local(&host) => {
-            Err((who, format!("it asked for {host}, and this peer answers to `shoald` and `localhost`")))
+            Err((who(), format!("it asked for {host}, and this peer answers to `shoald` and `localhost`")))
         }
         _ => Ok(()),
     }

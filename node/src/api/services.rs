@@ -8,6 +8,7 @@ use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use shoal_protocol::TaskId;
 use shoal_protocol::api::services::{
     PEER_HEADER, RUN_HEADER, ServiceRequest, ServiceView, Spread, TASK_HEADER, VERSION_HEADER,
 };
@@ -130,7 +131,7 @@ async fn inputs(api: &Api, service: &ServiceName, body: Bytes) -> ApiResult<Vec<
 
 async fn answer(api: &Api, service: &ServiceName, called: Called) -> ApiResult<Response> {
     let Called { task, version, result, executor } = called;
-    if let Some(error) = failure(service, version, &task.to_string(), &result.report) {
+    if let Some(error) = failure(service, version, task, &result.report) {
         return Err(error);
     }
     let run_us = micros(result.report.run);
@@ -157,7 +158,7 @@ async fn answer(api: &Api, service: &ServiceName, called: Called) -> ApiResult<R
 }
 
 /// How the module failed the call, if it did.
-fn failure(service: &ServiceName, version: u32, task: &str, report: &RunReport) -> Option<ApiError> {
+fn failure(service: &ServiceName, version: u32, task: TaskId, report: &RunReport) -> Option<ApiError> {
     let problem = problem::of_ending(&report.ending)?;
     let title = format!("service `{service}`, version {version}: {}", problem.title);
     if let Ending::HostFailed(why) = &report.ending {
@@ -179,17 +180,18 @@ mod tests {
 
     #[test]
     fn a_failed_call_is_told_with_its_version_and_the_end_of_what_the_module_said() {
+        const TASK: TaskId = TaskId([7; 16]);
         let name: ServiceName = "ocr".parse().unwrap();
         let mut report = RunReport::without_run(Ending::Exited(3));
         report.log = [b"x".repeat(5_000).as_slice(), b" no such letter\n"].concat();
 
-        let error = failure(&name, 2, "task", &report).unwrap().0;
+        let error = failure(&name, 2, TASK, &report).unwrap().0;
 
         assert_eq!((error.code.as_str(), error.status), (codes::CALL_FAILED, 502));
         assert_eq!(error.title, "service `ocr`, version 2: the module exited with code 3");
         assert!(error.detail.ends_with("x no such letter") && error.detail.chars().count() == SAID_CHARS_MAX);
-        assert!(failure(&name, 2, "task", &RunReport::without_run(Ending::Exited(0))).is_none());
-        let host = failure(&name, 2, "task", &RunReport::without_run(Ending::HostFailed("no memory".into())));
+        assert!(failure(&name, 2, TASK, &RunReport::without_run(Ending::Exited(0))).is_none());
+        let host = failure(&name, 2, TASK, &RunReport::without_run(Ending::HostFailed("no memory".into())));
         assert!(host.unwrap().0.retryable);
     }
 }

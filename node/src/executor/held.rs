@@ -3,6 +3,7 @@
 //! **Invariant:** a number is used once in the life of a worker, so that no order can mean another module.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use shoal_protocol::id::BlobId;
 
@@ -20,6 +21,8 @@ pub(super) struct Held {
 struct Module {
     number: u32,
     used_at: u64,
+    /// How long it ran last, once it has.
+    ran: Option<Duration>,
 }
 
 /// How to speak of a module in the next order.
@@ -45,12 +48,23 @@ impl Held {
             drop.extend(oldest.and_then(|id| self.modules.remove(&id)).map(|module| module.number));
         }
         self.numbers = self.numbers.wrapping_add(1);
-        self.modules.insert(id, Module { number: self.numbers, used_at: self.uses });
+        self.modules.insert(id, Module { number: self.numbers, used_at: self.uses, ran: None });
         Place { number: self.numbers, load: true, drop }
     }
 
     pub(super) fn has(&self, id: BlobId) -> bool {
         self.modules.contains_key(&id)
+    }
+
+    pub(super) fn ran(&mut self, id: BlobId, run: Duration) {
+        if let Some(module) = self.modules.get_mut(&id) {
+            module.ran = Some(run);
+        }
+    }
+
+    /// How long it ran last on this worker.
+    pub(super) fn last_run(&self, id: BlobId) -> Option<Duration> {
+        self.modules.get(&id)?.ran
     }
 
     /// Forgets those that nobody needs, by their numbers.

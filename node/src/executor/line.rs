@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use nix::cmsg_space;
 use nix::errno::Errno;
-use nix::sys::socket::sockopt::ReceiveTimeout;
+use nix::sys::socket::sockopt::{ReceiveTimeout, SendTimeout};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, setsockopt,
     socketpair,
@@ -28,7 +28,7 @@ pub(super) const FILES_MAX: usize = shoal_protocol::config::INPUTS_MAX as usize 
 /// How long a wait looks before it sleeps: as long as falling asleep and being woken takes. So it never costs more than twice
 /// what would have been best (Karlin, Li, Manasse and Owicki, *Empirical Studies of Competitive Spinning*, 1991), and short
 /// runs, and those in a row, do not pay for being woken.
-const SPIN: Duration = Duration::from_micros(50);
+pub(super) const SPIN: Duration = Duration::from_micros(50);
 
 /// What a packet is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +51,7 @@ pub(super) struct Packet<'a> {
 /// What came instead of a packet.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LineError {
+    /// Of a packet that is to be sent: there is no room for it yet.
     #[error("nothing yet")]
     Nothing,
     #[error("the other end is gone")]
@@ -73,9 +74,12 @@ impl Line {
 
     /// Lets [`Self::receive`] return with [`LineError::Nothing`] after that long.
     pub(super) fn set_patience(&self, patience: Duration) -> io::Result<()> {
-        let micros = i64::try_from(patience.as_micros()).unwrap_or(i64::MAX);
-        let timeout = TimeVal::new(micros / 1_000_000, micros % 1_000_000);
-        Ok(setsockopt(&self.0, ReceiveTimeout, &timeout)?)
+        Ok(setsockopt(&self.0, ReceiveTimeout, &time_val(patience))?)
+    }
+
+    /// Lets [`Self::send`] return with [`LineError::Nothing`] when the other end has not made room after that long.
+    pub(super) fn set_send_patience(&self, patience: Duration) -> io::Result<()> {
+        Ok(setsockopt(&self.0, SendTimeout, &time_val(patience))?)
     }
 
     pub(super) fn raw(&self) -> BorrowedFd<'_> {
@@ -131,13 +135,24 @@ impl Line {
         packet(&buffer[..count])
     }
 
-    /// Looks again and again before it sleeps, and lets everybody else have the core between two looks.
+    /// The bytes of the next packet, if it comes within [`SPIN`]; [`packet`] reads them.
+    pub(super) fn receive_soon(&self, buffer: &mut [u8]) -> Result<usize, LineError> {
+        self.look_for(buffer, None)
+    }
+
     fn await_into(&self, buffer: &mut [u8], mut files: Option<&mut Vec<OwnedFd>>) -> Result<usize, LineError> {
-        let sleep_at = Instant::now() + SPIN;
+        match self.look_for(buffer, files.as_deref_mut()) {
+            Err(LineError::Nothing) => self.receive_into(buffer, files, MsgFlags::empty()),
+            found => found,
+        }
+    }
+
+    /// Looks again and again, and lets everybody else have the core between two looks.
+    fn look_for(&self, buffer: &mut [u8], mut files: Option<&mut Vec<OwnedFd>>) -> Result<usize, LineError> {
+        let end = Instant::now() + SPIN;
         loop {
             match self.receive_into(buffer, files.as_deref_mut(), MsgFlags::MSG_DONTWAIT) {
-                Err(LineError::Nothing) if Instant::now() < sleep_at => std::thread::yield_now(),
-                Err(LineError::Nothing) => return self.receive_into(buffer, files, MsgFlags::empty()),
+                Err(LineError::Nothing) if Instant::now() < end => std::thread::yield_now(),
                 found => return found,
             }
         }
@@ -174,7 +189,13 @@ impl Line {
     }
 }
 
-fn packet(bytes: &[u8]) -> Result<Packet<'_>, LineError> {
+fn time_val(time: Duration) -> TimeVal {
+    let micros = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+    TimeVal::new(micros / 1_000_000, micros % 1_000_000)
+}
+
+/// What a packet is, by its bytes.
+pub(super) fn packet(bytes: &[u8]) -> Result<Packet<'_>, LineError> {
     match bytes.split_first() {
         Some((0, body)) => Ok(Packet { kind: Kind::Words, body }),
         Some((1, body)) => Ok(Packet { kind: Kind::Bytes, body }),
@@ -236,6 +257,18 @@ mod tests {
 
         // Nobody holds the writing end any more.
         assert_eq!(read.read(&mut [0; 1]).unwrap(), 0);
+    }
+
+    #[test]
+    fn who_does_not_listen_is_not_waited_for_for_ever() {
+        let (ours, _theirs) = Line::pair().unwrap();
+        ours.set_send_patience(Duration::from_millis(5)).unwrap();
+        let send = || ours.send(Kind::Bytes, &[0; 1_024], &[]);
+
+        let refused = (0..100_000).find_map(|_| send().err());
+
+        assert!(matches!(refused, Some(LineError::Nothing)), "{refused:?}");
+        assert!(matches!(ours.try_send(Kind::Bytes, &[0; 1_024]), Err(LineError::Nothing)));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! prepare ─► loader: in memory? on disk? ──no──► compiler thread ─► a worker process for this module ─► Prepared
-//! execute ─► bounded queue ─► a thread and its warm worker process ─► fresh instance ─► Finished
+//! execute ─► pool ─► a warm worker process, and the thread that hears it ─► fresh instance ─► Finished
 //!                 abort ─► never starts        abort ─► stops within milliseconds, or is killed; nothing is reported
 //! ```
 //!
@@ -12,7 +12,7 @@
 //!
 //! **Invariant:** whatever a guest does ends as an [`shoal_protocol::task::spec::Ending`], within its limits. The daemon
 //! itself never parses, compiles, loads or runs what a stranger made.
-//! **Not here:** which task runs when. The protocol's queue decides; the queue here only hands over.
+//! **Not here:** which task runs when. The protocol's queue decides; the pool here only hands over.
 
 mod artifact;
 mod census;
@@ -21,6 +21,7 @@ mod held;
 mod line;
 mod memory_file;
 mod modules;
+mod pool;
 mod process;
 mod queue;
 mod run;
@@ -50,8 +51,10 @@ use crate::blobs::BlobStore;
 use census::Census;
 use control::RunControl;
 use modules::Modules;
+use pool::Pool;
 pub use process::WorkerProgram;
 use queue::Queue;
+use run::Ran;
 use threads::{Job, PrepareRequest};
 
 /// Runs handed over and not begun; the protocol's own queue is far below this.
@@ -170,7 +173,7 @@ pub(crate) struct Shared {
     census: Census,
     lost: AtomicU64,
     closing: AtomicBool,
-    jobs: Queue<Job>,
+    pool: Pool,
     to_load: Queue<PrepareRequest>,
     to_compile: Queue<PrepareRequest>,
     runs: Mutex<BTreeMap<TaskRef, Arc<RunControl>>>,
@@ -194,7 +197,7 @@ impl Executor {
             census,
             lost: AtomicU64::new(0),
             closing: AtomicBool::new(false),
-            jobs: Queue::new(EXECUTIONS_QUEUED_MAX),
+            pool: Pool::new(threads, EXECUTIONS_QUEUED_MAX),
             to_load: Queue::new(PREPARES_QUEUED_MAX),
             to_compile: Queue::new(PREPARES_QUEUED_MAX),
             runs: Mutex::default(),
@@ -243,9 +246,7 @@ impl Executor {
         if self.shared.runs().insert(attempt, Arc::clone(&control)).is_some() {
             tracing::warn!(task = %attempt.task, epoch = attempt.epoch, "an attempt was handed over twice");
         }
-        if let Err(job) = self.shared.jobs.push(Job { execution, control }) {
-            self.shared.failed(&job, Ending::HostFailed("the sandbox's queue is full".to_owned()));
-        }
+        self.shared.hand_over(Job { execution, control });
     }
 
     /// Stops a run within milliseconds, or keeps it from starting; no event follows.
@@ -264,7 +265,7 @@ impl Executor {
     /// Keeps so many workers with this module loaded, once it is prepared, whatever else is run; none gives its memory back.
     pub fn keep(&self, module: BlobId, instances: u16) {
         if self.shared.modules.keep_ready(module, instances) {
-            self.shared.jobs.nudge();
+            self.shared.pool.nudge();
         }
     }
 
@@ -297,7 +298,7 @@ impl Executor {
 impl Drop for Executor {
     fn drop(&mut self) {
         self.shared.closing.store(true, Ordering::Release);
-        self.shared.jobs.close();
+        self.shared.pool.close();
         self.shared.to_load.close();
         self.shared.to_compile.close();
         let runs = std::mem::take(&mut *self.shared.runs());
@@ -325,7 +326,24 @@ impl Shared {
     /// A module is in memory: workers that are to hold it load it while nobody waits.
     fn made_ready(&self, module: BlobId) {
         if self.modules.is_kept_ready(module) {
-            self.jobs.nudge();
+            self.pool.nudge();
+        }
+    }
+
+    fn hand_over(&self, job: Job) {
+        match self.pool.push(job, |runner, job, is_alone| runner.begin_at_once(self, job, is_alone)) {
+            Ok(None) => {}
+            Ok(Some((job, ran))) => self.conclude(&job, ran),
+            Err(job) => self.failed(&job, Ending::HostFailed("the sandbox's queue is full".to_owned())),
+        }
+    }
+
+    fn conclude(&self, job: &Job, ran: Ran) {
+        match ran {
+            Ran::Over(report) => self.finished(job, report),
+            // Whoever did that has taken it from the list.
+            Ran::Aborted => {}
+            Ran::NotBegun => self.failed(job, Ending::HostFailed("its workers end before they begin".to_owned())),
         }
     }
 

@@ -100,8 +100,8 @@ impl Modules {
         self.is_loaded(id) || self.key(id).is_some_and(|key| self.cache.has(&key))
     }
 
-    /// From memory.
-    fn get(&self, id: BlobId) -> Option<Arc<Artifact>> {
+    /// From memory: at once.
+    pub(super) fn in_memory(&self, id: BlobId) -> Option<Arc<Artifact>> {
         let mut loaded = self.loaded();
         loaded.uses += 1;
         let now = loaded.uses;
@@ -112,7 +112,7 @@ impl Modules {
 
     /// From memory or disk: well under a millisecond.
     pub(super) fn load(&self, id: BlobId) -> Option<Arc<Artifact>> {
-        if let Some(artifact) = self.get(id) {
+        if let Some(artifact) = self.in_memory(id) {
             return Some(artifact);
         }
         let code = self.cache.load(&self.key(id)?)?;

@@ -17,13 +17,17 @@ use serde::de::DeserializeOwned;
 use shoal_protocol::cbor;
 
 use super::census::Census;
-use super::line::{Kind, Line, LineError, PACKET_BYTES_MAX};
+use super::line::{Kind, Line, LineError, PACKET_BYTES_MAX, packet};
 use super::words::{Begin, Ready};
 
 /// How long a fresh worker may take to be ready: milliseconds, but for a machine that is busy with everything else.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a wait for a worker looks up: for a run that was aborted, or is far over its time.
 pub(super) const LOOK_UP_EVERY: Duration = Duration::from_millis(50);
+
+/// How long a worker may take to make room for an order. Idle ones have nothing but room, unless they answer what they have not
+/// read.
+const TAKEN_WITHIN: Duration = Duration::from_secs(2);
 
 /// The program that workers run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +70,8 @@ pub(super) struct WorkerProcess {
     child: Child,
     line: Arc<Line>,
     buffer: Vec<u8>,
+    /// Bytes of a packet in the buffer that nobody has looked at.
+    early: Option<usize>,
     pub(super) ready: Ready,
     ended: Option<ExitStatus>,
     census: Census,
@@ -77,6 +83,7 @@ impl WorkerProcess {
         let failed = |error| StartFailure::Spawn { path: program.path.clone(), error };
         let (line, theirs) = Line::pair().map_err(failed)?;
         line.set_patience(LOOK_UP_EVERY).map_err(failed)?;
+        line.set_send_patience(TAKEN_WITHIN).map_err(failed)?;
         let child = Command::new(&program.path)
             .arg0("shoald-worker")
             .args(&program.arguments)
@@ -94,6 +101,7 @@ impl WorkerProcess {
             child,
             line: Arc::new(line),
             buffer: vec![0; PACKET_BYTES_MAX],
+            early: None,
             ready: Ready { settings: [0; 32], parts: Vec::new() },
             ended: None,
             census: census.clone(),
@@ -130,9 +138,24 @@ impl WorkerProcess {
         self.line.send(Kind::Words, &cbor::encode(words), files)
     }
 
+    /// The same, if the kernel takes it at once.
+    pub(super) fn say_at_once<T: Serialize>(&self, words: &T) -> Result<(), LineError> {
+        self.line.try_send(Kind::Words, &cbor::encode(words))
+    }
+
+    /// Which kind of packet comes before falling asleep would have been worth it; what it is, [`Self::hear`] tells.
+    pub(super) fn speaks_soon(&mut self) -> Option<Kind> {
+        let bytes = self.line.receive_soon(&mut self.buffer).ok()?;
+        self.early = Some(bytes);
+        packet(self.buffer.get(..bytes)?).ok().map(|packet| packet.kind)
+    }
+
     /// What it says next; [`LineError::Nothing`] after [`LOOK_UP_EVERY`].
     pub(super) fn hear<T: DeserializeOwned>(&mut self) -> Result<Heard<'_, T>, LineError> {
-        let packet = self.line.receive(&mut self.buffer)?;
+        let packet = match self.early.take() {
+            Some(bytes) => packet(self.buffer.get(..bytes).unwrap_or_default())?,
+            None => self.line.receive(&mut self.buffer)?,
+        };
         Ok(match packet.kind {
             Kind::Bytes => Heard::Bytes(packet.body),
             Kind::Words => Heard::Words(cbor::decode(packet.body).map_err(|_| LineError::Garbled)?),

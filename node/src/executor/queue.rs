@@ -1,4 +1,4 @@
-//! A bounded queue between threads that can be closed, and whose threads can be told to look around.
+//! A bounded queue between threads that can be closed.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,20 +14,11 @@ pub(super) struct Queue<T> {
 struct State<T> {
     items: VecDeque<T>,
     closed: bool,
-    nudges: u64,
-}
-
-/// What a thread finds.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found<T> {
-    Item(T),
-    /// It was nudged since it last looked.
-    Nudge,
 }
 
 impl<T> Queue<T> {
     pub(super) fn new(length_max: usize) -> Self {
-        let state = State { items: VecDeque::new(), closed: false, nudges: 0 };
+        let state = State { items: VecDeque::new(), closed: false };
         Self { state: Mutex::new(state), changed: Condvar::new(), length_max }
     }
 
@@ -57,30 +48,6 @@ impl<T> Queue<T> {
         }
     }
 
-    /// As [`Self::pop`], or that there was a nudge after the `seen` ones; items go before nudges.
-    pub(super) fn pop_or_nudge(&self, seen: &mut u64) -> Option<Found<T>> {
-        let mut state = self.state();
-        loop {
-            if state.closed {
-                return None;
-            }
-            if let Some(item) = state.items.pop_front() {
-                return Some(Found::Item(item));
-            }
-            if state.nudges != *seen {
-                *seen = state.nudges;
-                return Some(Found::Nudge);
-            }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// Every thread that has nothing to do looks around.
-    pub(super) fn nudge(&self) {
-        self.state().nudges += 1;
-        self.changed.notify_all();
-    }
-
     /// Drops what waits and ends every [`Self::pop`].
     pub(super) fn close(&self) {
         let mut state = self.state();
@@ -100,19 +67,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_thread_finds_a_nudge_once_and_after_the_items() {
-        let queue = Queue::new(2);
-        let (mut one, mut other) = (0, 0);
-        queue.nudge();
-        queue.nudge();
+    fn a_full_or_closed_queue_gives_items_back() {
+        let queue = Queue::new(1);
         queue.push(7).unwrap();
 
-        assert_eq!(queue.pop_or_nudge(&mut one), Some(Found::Item(7)));
-        assert_eq!(queue.pop_or_nudge(&mut one), Some(Found::Nudge));
-        assert_eq!(queue.pop_or_nudge(&mut other), Some(Found::Nudge));
-        queue.push(8).unwrap();
-        assert_eq!(queue.pop_or_nudge(&mut one), Some(Found::Item(8)));
+        assert_eq!(queue.push(8), Err(8));
+        assert_eq!(queue.pop(), Some(7));
+        queue.push(9).unwrap();
         queue.close();
-        assert_eq!(queue.pop_or_nudge(&mut one), None);
+        assert_eq!((queue.pop(), queue.push(10)), (None, Err(10)));
     }
 }

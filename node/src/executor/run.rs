@@ -7,12 +7,13 @@ use std::fs::File;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
+use shoal_protocol::BlobId;
 use shoal_protocol::config::{INLINE_BYTES_MAX, LOG_BYTES_MAX, WALL_MAX};
 use shoal_protocol::residency::Labels;
 use shoal_protocol::task::spec::{BlobRef, Ending, LimitKind, Limits, Payload, RunReport};
 
 use super::held::{Held, MODULES_MAX};
-use super::line::LineError;
+use super::line::{Kind, LineError, SPIN};
 use super::modules::Artifact;
 use super::process::{Heard, WorkerProcess};
 use super::threads::Job;
@@ -25,6 +26,8 @@ const ALONG_BYTES_MAX: usize = 32 * 1024;
 /// Time that a worker has to stop by itself after an abort, or after the end of a run's time. It looks every few
 /// milliseconds; the rest is for machines where it does not get a core.
 const GRACE: Duration = Duration::from_secs(2);
+/// A run whose end can be expected before falling asleep is worth it: the rest of that time is for waking the worker.
+const SHORT: Duration = Duration::from_micros(SPIN.as_micros() as u64 / 2);
 /// What is kept of a worker's account of what happened.
 const REASON_CHARS_MAX: usize = 1_024;
 
@@ -34,6 +37,24 @@ pub(super) struct Runner {
     worker: WorkerProcess,
     held: Held,
     runs: u64,
+}
+
+/// A run that the worker has been given.
+#[derive(Debug)]
+pub(super) struct Begun {
+    limits: Limits,
+    at: Instant,
+    /// What it reads stays open until it is over.
+    _open: Vec<Open>,
+}
+
+/// How far a run came while its order was given.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// Nothing has happened.
+    None,
+    Begun(Begun),
+    Over(Ran),
 }
 
 /// What came of a run.
@@ -63,6 +84,11 @@ impl Runner {
         self.worker.is_gone()
     }
 
+    /// Whether the worker has loaded a module.
+    pub(super) fn holds(&self, module: BlobId) -> bool {
+        self.held.has(module)
+    }
+
     /// While nothing is to be run: has the worker load what it is to hold, and drop what is not in memory any more.
     pub(super) fn tend(&mut self, shared: &Shared, index: usize) {
         let mut drop = self.held.drop_unneeded(|module| shared.modules.is_loaded(module));
@@ -83,38 +109,86 @@ impl Runner {
         }
     }
 
-    /// Has the worker run the module, and holds the slot as long as a slower machine would.
+    /// Has the worker run the module.
     pub(super) fn run(&mut self, shared: &Shared, artifact: &Artifact, job: &Job) -> Ran {
-        let mut limits = job.execution.limits;
-        limits.memory_bytes = limits.memory_bytes.min(shared.config.memory_bytes_max);
-        limits.wall = limits.wall.min(WALL_MAX);
-        let inputs = match Inputs::open(shared, &job.execution.inputs) {
-            Ok(inputs) => inputs,
-            Err(why) => return host_failed(format!("cannot read its input: {why}")),
-        };
-        let started = Instant::now();
-        match self.order(artifact, job, &limits, inputs.pieces, &inputs.files) {
+        match self.begin(shared, artifact, job) {
+            Ok(begun) => self.finish(shared, job, begun),
+            Err(ran) => ran,
+        }
+    }
+
+    /// Gives the order if nobody has to wait for that: the worker has the code, the input comes along, and the kernel takes it. If
+    /// the run is the only one, and the last one was over before a thread could have been woken for it, its end is heard as well.
+    pub(super) fn begin_at_once(&mut self, shared: &Shared, job: &Job, is_alone: bool) -> Progress {
+        let Some(begun) = self.try_begin(shared, job) else { return Progress::None };
+        // What takes a disk or longer is for the thread.
+        let is_short = self.held.last_run(job.execution.module).is_some_and(|run| run <= SHORT);
+        if !is_alone || !is_short || job.execution.keep_output || shared.config.slowdown > 1.0 {
+            return Progress::Begun(begun);
+        }
+        match self.worker.speaks_soon() {
+            // Whatever it is, it is the end.
+            Some(Kind::Words) => Progress::Over(self.finish(shared, job, begun)),
+            Some(Kind::Bytes) | None => Progress::Begun(begun),
+        }
+    }
+
+    fn try_begin(&mut self, shared: &Shared, job: &Job) -> Option<Begun> {
+        let bytes = job.execution.inputs.iter().map(|input| match input {
+            Payload::Inline(bytes) => bytes.len(),
+            Payload::Blob(_) => usize::MAX,
+        });
+        let is_light = bytes.fold(0, usize::saturating_add) <= ALONG_BYTES_MAX;
+        if self.is_gone() || !is_light || !self.holds(job.execution.module) {
+            return None;
+        }
+        let artifact = shared.modules.in_memory(job.execution.module)?;
+        let Inputs { pieces, files, open } = Inputs::open(shared, &job.execution.inputs).ok()?;
+        let (limits, at) = (limits(shared, job), Instant::now());
+        let (order, _files) = self.order(&artifact, job, &limits, pieces, &files);
+        self.worker.say_at_once(&order).ok()?;
+        job.control.begun(self.worker.line(), self.runs);
+        Some(Begun { limits, at, _open: open })
+    }
+
+    fn begin(&mut self, shared: &Shared, artifact: &Artifact, job: &Job) -> Result<Begun, Ran> {
+        let Inputs { pieces, files, open } = Inputs::open(shared, &job.execution.inputs)
+            .map_err(|why| host_failed(format!("cannot read its input: {why}")))?;
+        let (limits, at) = (limits(shared, job), Instant::now());
+        let (order, files) = self.order(artifact, job, &limits, pieces, &files);
+        match self.worker.say(&order, &files) {
             Ok(()) => {}
             Err(LineError::Closed) => {
                 self.worker.kill();
-                return Ran::NotBegun;
+                return Err(Ran::NotBegun);
             }
             Err(error) => {
                 // What it holds is not known any more.
                 self.worker.kill();
-                return host_failed(format!("cannot give it to a worker: {error}"));
+                let why = match error {
+                    LineError::Nothing => "it takes no more orders".to_owned(),
+                    error => error.to_string(),
+                };
+                return Err(host_failed(format!("cannot give it to a worker: {why}")));
             }
         }
         job.control.begun(self.worker.line(), self.runs);
-        let told = self.listen(shared, job, &limits, started);
+        Ok(Begun { limits, at, _open: open })
+    }
+
+    /// Waits for the end of a run, and holds the slot as long as a slower machine would.
+    pub(super) fn finish(&mut self, shared: &Shared, job: &Job, begun: Begun) -> Ran {
+        let Begun { limits, at, _open } = begun;
+        let told = self.listen(shared, job, &limits, at);
         job.control.over();
         let (ended, output) = match told {
             Told::Ended(ended, output) => (ended, output),
             Told::Aborted => return Ran::Aborted,
             Told::Lost(ending) => return Ran::Over(RunReport::without_run(ending)),
         };
-        let run = Duration::from_nanos(ended.run_ns).min(started.elapsed());
-        match hold(shared, job, started, run) {
+        let run = Duration::from_nanos(ended.run_ns).min(at.elapsed());
+        self.held.ran(job.execution.module, run);
+        match hold(shared, job, at, run) {
             Some(run) => {
                 let labels = Labels::of_output(&read_by(shared, job));
                 Ran::Over(report(shared, ended, run, output, &limits, job.execution.keep_output, labels))
@@ -123,6 +197,7 @@ impl Runner {
         }
     }
 
+    /// The order, and the files that go with it.
     fn order(
         &mut self,
         artifact: &Artifact,
@@ -130,12 +205,11 @@ impl Runner {
         limits: &Limits,
         inputs: Vec<Piece>,
         open: &[RawFd],
-    ) -> Result<(), LineError> {
+    ) -> (Order, Vec<RawFd>) {
         let execution = &job.execution;
         let place = self.held.place(execution.module);
         self.runs += 1;
         let code = place.load.then(|| artifact.file.as_raw_fd());
-        let files: Vec<RawFd> = code.into_iter().chain(open.iter().copied()).collect();
         let run = Run {
             number: self.runs,
             module: place.number,
@@ -149,7 +223,7 @@ impl Runner {
             wall: limits.wall,
             output_bytes: limits.output_bytes,
         };
-        self.worker.say(&Order::Run(Box::new(run)), &files)
+        (Order::Run(Box::new(run)), code.into_iter().chain(open.iter().copied()).collect())
     }
 
     /// Waits for the answer, for as long as there is reason to.
@@ -209,12 +283,21 @@ impl Runner {
     }
 }
 
+/// What a run may take here.
+fn limits(shared: &Shared, job: &Job) -> Limits {
+    let mut limits = job.execution.limits;
+    limits.memory_bytes = limits.memory_bytes.min(shared.config.memory_bytes_max);
+    limits.wall = limits.wall.min(WALL_MAX);
+    limits
+}
+
 fn lost(why: String) -> Told {
     tracing::warn!(why, "a worker is lost");
     Told::Lost(Ending::HostFailed(why))
 }
 
 /// A file that a worker reads from.
+#[derive(Debug)]
 enum Open {
     Memory(File),
     /// The blob stays while it is open.

@@ -14,8 +14,8 @@ use shoal_protocol::task::spec::Ending;
 
 use super::control::RunControl;
 use super::modules::{Artifact, PrepareError};
+use super::pool::{Found, Seat};
 use super::process::{StartFailure, WorkerProcess};
-use super::queue::Found;
 use super::run::{Ran, Runner};
 use super::words::{Begin, Ready};
 use super::{ExecutorEvent, Shared};
@@ -46,48 +46,64 @@ pub(super) fn run_jobs(shared: &Shared, index: usize, started: &Sender<Result<Re
             return;
         }
     };
-    let mut seen = 0;
-    while let Some(found) = shared.jobs.pop_or_nudge(&mut seen) {
-        let job = match found {
-            Found::Item(job) => job,
-            Found::Nudge => {
+    let (seat, mut seen) = (Arc::<Seat>::default(), 0);
+    loop {
+        match shared.pool.next(&seat, runner.take(), &mut seen) {
+            Found::Closed(lent) => return drop(lent),
+            Found::Nudge(lent) => {
+                runner = lent;
                 if let Some(runner) = &mut runner {
                     runner.tend(shared, index);
                 }
-                refill(shared, &mut runner);
-                continue;
             }
-        };
-        if job.control.is_aborted() {
-            continue;
+            Found::Job(lent, job) => {
+                runner = lent;
+                give(shared, &mut runner, job);
+            }
+            Found::Begun(lent, job, begun) => {
+                see_through(shared, &mut runner, &job, |runner| Ok(runner.insert(lent).finish(shared, &job, begun)));
+            }
         }
-        let module = job.execution.module;
-        let Some(artifact) = shared.modules.load(module) else {
-            // Its code was dropped to make room since it was prepared. Compiling here would hold a core of the tasks'.
+        refill(shared, &mut runner);
+    }
+}
+
+/// Gives a run to the worker, if it can start.
+fn give(shared: &Shared, runner: &mut Option<Runner>, job: Job) {
+    if job.control.is_aborted() {
+        return;
+    }
+    let module = job.execution.module;
+    match shared.modules.load(module) {
+        Some(artifact) => see_through(shared, runner, &job, |runner| run_one(shared, runner, &artifact, &job)),
+        // Its code was dropped to make room since it was prepared. Compiling here would hold a core of the tasks'.
+        None => {
             if let Err(request) = shared.to_compile.push(PrepareRequest { module, then: Some(job) })
                 && let Some(job) = request.then
             {
                 shared.failed(&job, Ending::HostFailed("too many modules wait to be compiled here".to_owned()));
             }
-            continue;
-        };
-        match catch_unwind(AssertUnwindSafe(|| run_one(shared, &mut runner, &artifact, &job))) {
-            Ok(Ok(Ran::Over(report))) => shared.finished(&job, report),
-            // Aborted: whoever did that has taken it from the list.
-            Ok(Ok(Ran::Aborted)) => {}
-            Ok(Ok(Ran::NotBegun)) => {
-                shared.failed(&job, Ending::HostFailed("its workers end before they begin".to_owned()));
-            }
-            Ok(Err(failure)) => {
-                shared.failed(&job, Ending::HostFailed(format!("there is no worker to run it: {failure}")));
-            }
-            Err(_) => {
-                tracing::error!(task = %job.execution.attempt.task, "the executor panicked");
-                runner = None;
-                shared.failed(&job, Ending::HostFailed("the executor failed inside this peer".to_owned()));
-            }
         }
-        refill(shared, &mut runner);
+    }
+}
+
+/// Reports what comes of a run.
+fn see_through(
+    shared: &Shared,
+    runner: &mut Option<Runner>,
+    job: &Job,
+    run: impl FnOnce(&mut Option<Runner>) -> Result<Ran, StartFailure>,
+) {
+    match catch_unwind(AssertUnwindSafe(|| run(runner))) {
+        Ok(Ok(ran)) => shared.conclude(job, ran),
+        Ok(Err(failure)) => {
+            shared.failed(job, Ending::HostFailed(format!("there is no worker to run it: {failure}")));
+        }
+        Err(_) => {
+            tracing::error!(task = %job.execution.attempt.task, "the executor panicked");
+            *runner = None;
+            shared.failed(job, Ending::HostFailed("the executor failed inside this peer".to_owned()));
+        }
     }
 }
 
@@ -163,11 +179,7 @@ pub(super) fn compile_modules(shared: &Shared) {
 
 fn resume(shared: &Shared, job: Job, compiled: Result<(), PrepareError>) {
     match compiled {
-        Ok(()) => {
-            if let Err(job) = shared.jobs.push(job) {
-                shared.failed(&job, Ending::HostFailed("the sandbox's queue is full".to_owned()));
-            }
-        }
+        Ok(()) => shared.hand_over(job),
         Err(PrepareError::Invalid(reason)) => shared.failed(&job, Ending::Invalid(reason)),
         Err(PrepareError::Host(reason)) => shared.failed(&job, Ending::HostFailed(reason)),
     }

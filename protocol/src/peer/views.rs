@@ -192,10 +192,14 @@ impl Peer {
 
     /// The peer (perhaps this one) that a name, an id or a unique prefix of either means.
     pub fn find_peer(&self, text: &str) -> Result<PeerId, FindError> {
+        let members = || core::iter::once(&self.me).chain(self.membership.known().map(|neighbour| &neighbour.member));
+        // Whole names and ids, which programs use, are found without putting all others into words.
+        let id = text.parse::<PeerId>().ok();
+        if let Some(member) = members().find(|member| member.name == text || Some(member.peer) == id) {
+            return Ok(member.peer);
+        }
         let keys = |member: &Member| (member.peer, vec![member.name.clone(), member.peer.to_string()]);
-        let mut items = vec![keys(&self.me)];
-        items.extend(self.membership.known().map(|neighbour| keys(&neighbour.member)));
-        find("peer", text, &items)
+        find("peer", text, &members().map(keys).collect::<Vec<_>>())
     }
 
     /// How far two peers are.

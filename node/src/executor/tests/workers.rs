@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use shoal_protocol::api::SandboxPart;
 use shoal_protocol::cbor;
 use shoal_protocol::config::INLINE_BYTES_MAX;
-use shoal_protocol::task::spec::{BlobRef, Ending, LimitKind, Payload};
+use shoal_protocol::task::spec::{BlobRef, Ending, LimitKind, Payload, RunReport};
 
 use super::super::line::{Kind, Line, PACKET_BYTES_MAX};
 use super::super::words::{Answer, Begin, Ended, Order, Ready};
@@ -21,18 +21,20 @@ fn assert_host_failed(ending: &Ending, reason: &str) {
     assert!(why.contains(reason), "{why}");
 }
 
-/// A signal takes its time: until then a worker may still answer.
-fn freeze(sandbox: &Sandbox) {
-    sandbox.signal_workers(Signal::SIGSTOP);
-    let is_stopped = |worker: &Pid| {
-        let status = std::fs::read_to_string(format!("/proc/{worker}/status")).unwrap_or_default();
-        status.contains("State:\tT")
-    };
+/// A signal takes its time: until it has come to every worker, these may still answer, or take an order.
+fn signal(sandbox: &Sandbox, signal: Signal, is_heeded: impl Fn(&str) -> bool) {
+    let workers = sandbox.workers();
+    sandbox.signal_workers(signal);
+    let status = |worker: &Pid| std::fs::read_to_string(format!("/proc/{worker}/status")).unwrap_or_default();
     let deadline = Instant::now() + DEADLINE;
-    while !sandbox.workers().iter().all(is_stopped) {
-        assert!(Instant::now() < deadline, "a worker does not stop");
+    while !workers.iter().all(|worker| is_heeded(&status(worker))) {
+        assert!(Instant::now() < deadline, "a worker does not heed {signal}");
         std::thread::yield_now();
     }
+}
+
+fn freeze(sandbox: &Sandbox) {
+    signal(sandbox, Signal::SIGSTOP, |status| status.contains("State:\tT"));
 }
 
 #[test]
@@ -50,19 +52,17 @@ fn a_worker_that_is_killed_fails_its_run_and_is_replaced() {
 
 #[test]
 fn a_worker_that_dies_while_it_is_idle_costs_no_run() {
-    let sandbox = Sandbox::new();
-    assert_eq!(sandbox.run(NOOP, |_| {}).ending, Ending::Exited(0));
+    // The second one has been given the same module before, and gets its order at once.
+    for (module, code) in [(NOOP, 0), (EXIT_7, 7)] {
+        let sandbox = Sandbox::new();
+        assert_eq!(sandbox.run(EXIT_7, |_| {}).ending, Ending::Exited(7));
 
-    sandbox.signal_workers(Signal::SIGKILL);
-    // What has ended has no command line any more.
-    let deadline = Instant::now() + DEADLINE;
-    while !sandbox.workers().is_empty() {
-        assert!(Instant::now() < deadline, "a killed worker lives on");
-        std::thread::yield_now();
+        // Its connection is closed with the last of its threads.
+        signal(&sandbox, Signal::SIGKILL, |status| status.contains("State:\tZ") && status.contains("Threads:\t1"));
+
+        assert_eq!(sandbox.run(module, |_| {}).ending, Ending::Exited(code));
+        assert_eq!(sandbox.executor.workers_lost(), 1);
     }
-
-    assert_eq!(sandbox.run(EXIT_7, |_| {}).ending, Ending::Exited(7));
-    assert_eq!(sandbox.executor.workers_lost(), 1);
 }
 
 #[test]
@@ -218,6 +218,7 @@ fn this_process_as_a_liar() {
             "flood" => std::iter::repeat_with(|| line.send(Kind::Bytes, &[0; 60_000], &[])).all(|sent| sent.is_ok()),
             "stopped" => say(cbor::encode(&Answer::Aborted)),
             "no code" => say(cbor::encode(&Answer::Unloadable("x".repeat(10_000)))),
+            "short" => say(cbor::encode(&Answer::Ended(Ended { run_ns: 1, ..ended(Ending::Exited(0)) }))),
             "exaggeration" => say(cbor::encode(&Answer::Ended(ended(Ending::Trapped("t".repeat(20_000)))))),
             _ => std::process::exit(3),
         };
@@ -236,11 +237,19 @@ fn lies_of_a_worker_end_the_run_and_change_nothing_else() {
     assert!(sandbox.executor.sandbox().iter().any(|part| !part.enforced), "what it lacks is told");
     let told = |lie: &str| sandbox.run(NOOP, |execution| execution.args = vec![lie.into()]);
 
-    assert_host_failed(&told("noise").ending, "what nobody understands");
-    assert_host_failed(&told("flood").ending, "more output than it may");
-    assert_host_failed(&told("stopped").ending, "that it was stopped");
-    assert_host_failed(&told("no code").ending, "cannot be used");
-    assert_host_failed(&told("exit").ending, "exit code 3");
+    // The end of a run that follows a short one is heard by who gave the order.
+    let told_soon = |lie: &str| {
+        assert_eq!(told("short").ending, Ending::Exited(0));
+        told(lie)
+    };
+
+    for told in [&told as &dyn Fn(&str) -> RunReport, &told_soon] {
+        assert_host_failed(&told("noise").ending, "what nobody understands");
+        assert_host_failed(&told("flood").ending, "more output than it may");
+        assert_host_failed(&told("stopped").ending, "that it was stopped");
+        assert_host_failed(&told("no code").ending, "cannot be used");
+        assert_host_failed(&told("exit").ending, "exit code 3");
+    }
 
     let report = told("exaggeration");
     let Ending::Trapped(reason) = &report.ending else { panic!("{:?}", report.ending) };

@@ -29,8 +29,8 @@ pub(super) fn serve(line: &Arc<Line>, mut modules: Modules, ticker: &Ticker, buf
         let files: Files = std::mem::take(&mut files).into_iter();
         match order {
             Order::Run(order) => {
-                let answer = run::run(line, &mut modules, ticker, *order, files);
-                if line.send(Kind::Words, &cbor::encode(&answer), &[]).is_err() {
+                let over = run::run(line, &mut modules, ticker, *order, files);
+                if line.send(Kind::Words, &cbor::encode(&over.answer), &[]).is_err() {
                     return;
                 }
             }

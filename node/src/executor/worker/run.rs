@@ -26,17 +26,29 @@ const TRAP_CHARS_MAX: usize = 1_024;
 /// Output that rides along with the answer; more goes before it, in packets of its own.
 const ALONG_BYTES_MAX: usize = 16 * 1024;
 
+/// The end of a run, and what is left to be taken down: the answer need not wait for that.
+pub(super) struct Over {
+    pub(super) answer: Answer,
+    _left: Option<Store<Guest>>,
+}
+
+impl From<Answer> for Over {
+    fn from(answer: Answer) -> Self {
+        Self { answer, _left: None }
+    }
+}
+
 /// Runs the module.
-pub(super) fn run(line: &Arc<Line>, modules: &mut Modules, ticker: &Ticker, order: Run, mut files: Files) -> Answer {
+pub(super) fn run(line: &Arc<Line>, modules: &mut Modules, ticker: &Ticker, order: Run, mut files: Files) -> Over {
     order.drop.iter().for_each(|number| modules.unload(*number));
     if order.load {
-        let Some(code) = orders::next_file(&mut files) else { return orders::nonsense() };
+        let Some(code) = orders::next_file(&mut files) else { return orders::nonsense().into() };
         if let Err(why) = modules.load(order.module, code) {
-            return Answer::Unloadable(why);
+            return Answer::Unloadable(why).into();
         }
     }
-    let Some(prepared) = modules.get(order.module) else { return orders::nonsense() };
-    let Some(stdin) = open_inputs(order.inputs, &mut files) else { return orders::nonsense() };
+    let Some(prepared) = modules.get(order.module) else { return orders::nonsense().into() };
+    let Some(stdin) = open_inputs(order.inputs, &mut files) else { return orders::nonsense().into() };
     let started = Instant::now();
     let guest = Guest {
         orders: Orders::of_run(line, order.number, started),
@@ -66,19 +78,19 @@ pub(super) fn run(line: &Arc<Line>, modules: &mut Modules, ticker: &Ticker, orde
     drop(ticking);
     let run = started.elapsed();
 
-    let Some(ending) = ending_of(ended, store.data()) else { return Answer::Aborted };
+    let Some(ending) = ending_of(ended, store.data()) else { return Answer::Aborted.into() };
     let guest = store.data_mut();
     let mut output = guest.stdout.take();
     let log = guest.stderr.take();
     let memory_bytes = guest.meter.peak_bytes as u64;
-    drop(store);
     if output.len() > ALONG_BYTES_MAX {
         let output = std::mem::take(&mut output);
         // Whoever does not take it will not take the answer either.
         let _ = orders::send_bytes(line, &output);
     }
     let run_ns = u64::try_from(run.as_nanos()).unwrap_or(u64::MAX);
-    Answer::Ended(Ended { ending, output, log, run_ns, memory_bytes })
+    let answer = Answer::Ended(Ended { ending, output, log, run_ns, memory_bytes });
+    Over { answer, _left: Some(store) }
 }
 
 fn open_inputs(pieces: Vec<Piece>, files: &mut Files) -> Option<Stdin> {
