@@ -113,7 +113,7 @@ impl Runner {
     pub(super) fn run(&mut self, shared: &Shared, artifact: &Artifact, job: &Job) -> Ran {
         match self.begin(shared, artifact, job) {
             Ok(begun) => self.finish(shared, job, begun),
-            Err(ran) => ran,
+            Err(ran) => *ran,
         }
     }
 
@@ -151,16 +151,16 @@ impl Runner {
         Some(Begun { limits, at, _open: open })
     }
 
-    fn begin(&mut self, shared: &Shared, artifact: &Artifact, job: &Job) -> Result<Begun, Ran> {
+    fn begin(&mut self, shared: &Shared, artifact: &Artifact, job: &Job) -> Result<Begun, Box<Ran>> {
         let Inputs { pieces, files, open } = Inputs::open(shared, &job.execution.inputs)
-            .map_err(|why| host_failed(format!("cannot read its input: {why}")))?;
+            .map_err(|why| Box::new(host_failed(format!("cannot read its input: {why}"))))?;
         let (limits, at) = (limits(shared, job), Instant::now());
         let (order, files) = self.order(artifact, job, &limits, pieces, &files);
         match self.worker.say(&order, &files) {
             Ok(()) => {}
             Err(LineError::Closed) => {
                 self.worker.kill();
-                return Err(Ran::NotBegun);
+                return Err(Box::new(Ran::NotBegun));
             }
             Err(error) => {
                 // What it holds is not known any more.
@@ -169,7 +169,7 @@ impl Runner {
                     LineError::Nothing => "it takes no more orders".to_owned(),
                     error => error.to_string(),
                 };
-                return Err(host_failed(format!("cannot give it to a worker: {why}")));
+                return Err(Box::new(host_failed(format!("cannot give it to a worker: {why}"))));
             }
         }
         job.control.begun(self.worker.line(), self.runs);
