@@ -36,7 +36,7 @@ impl MqttClient {
             login: None,
             session_expiry_s: 3_600,
             receive_maximum: u16::MAX,
-        }));
+        }))?;
         client.flush()?;
         match client.receive()? {
             Packet::ConnAck { code: 0, .. } => Ok(client),
@@ -54,10 +54,10 @@ impl MqttClient {
                 repeated: false,
                 qos,
                 retained: false,
-                topic: Bytes::copy_from_slice(topic.as_bytes()),
+                topic: topic.to_owned(),
                 id,
                 payload: payload.into(),
-            }));
+            }))?;
             sent += 1;
             unacknowledged += 1;
             if unacknowledged == UNACKNOWLEDGED_MAX {
@@ -77,7 +77,7 @@ impl MqttClient {
             match self.receive()? {
                 Packet::PubAck { .. } | Packet::PubComp { .. } => left -= 1,
                 Packet::PubRec { id, .. } => {
-                    self.queue(&Packet::PubRel { id });
+                    self.queue(&Packet::PubRel { id })?;
                     self.flush()?;
                 }
                 _ => {}
@@ -88,7 +88,7 @@ impl MqttClient {
 
     /// Listens to a topic from now on.
     pub fn subscribe(&mut self, topic: &str) -> io::Result<()> {
-        self.queue(&Packet::Subscribe { id: 1, topic: topic.to_owned(), qos: 2 });
+        self.queue(&Packet::Subscribe { id: 1, topic: topic.to_owned(), qos: 2 })?;
         self.flush()?;
         match self.receive()? {
             Packet::SubAck { code: 0..=2, .. } => Ok(()),
@@ -102,15 +102,15 @@ impl MqttClient {
             match self.receive()? {
                 Packet::Publish(Publish { qos, id, payload, .. }) => {
                     match qos {
-                        1 => self.queue(&Packet::PubAck { id, code: 0 }),
-                        2 => self.queue(&Packet::PubRec { id, code: 0 }),
+                        1 => self.queue(&Packet::PubAck { id, code: 0 })?,
+                        2 => self.queue(&Packet::PubRec { id, code: 0 })?,
                         _ => {}
                     }
                     self.flush()?;
                     return Ok(payload);
                 }
                 Packet::PubRel { id } => {
-                    self.queue(&Packet::PubComp { id });
+                    self.queue(&Packet::PubComp { id })?;
                     self.flush()?;
                 }
                 _ => {}
@@ -123,8 +123,8 @@ impl MqttClient {
         self.stream.set_read_timeout(Some(patience))
     }
 
-    fn queue(&mut self, packet: &Packet) {
-        packet.encode(VERSION, &mut self.outgoing);
+    fn queue(&mut self, packet: &Packet) -> io::Result<()> {
+        packet.encode(VERSION, &mut self.outgoing).map_err(io::Error::other)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -128,7 +128,10 @@ mod tests {
             let mut changed = sealed;
             changed[at] ^= 1;
             assert!(matches!(read(&keys(3), &changed), Beginning::Damaged), "byte {at}");
-            assert!(matches!(read(&keys(3), &sealed[..at]), Beginning::Damaged | Beginning::Blank), "cut at {at}");
+            // What is cut reads as zeros: where it was those, nothing is missing.
+            let is_less = sealed[at..said].iter().any(|byte| *byte != 0);
+            let cut = read(&keys(3), &sealed[..at]);
+            assert!(!is_less || matches!(cut, Beginning::Damaged | Beginning::Blank), "cut at {at}");
         }
         assert!(matches!(read(&keys(3), &[0; BYTES]), Beginning::Blank));
         assert!(matches!(read(&keys(3), &[]), Beginning::Blank));

@@ -109,7 +109,7 @@ pub(in crate::streams) async fn connect(spec: &BrokerSpec, client_id: String) ->
         login,
         session_expiry_s: SESSION_EXPIRY_S,
         receive_maximum: RECEIVE_MAXIMUM,
-    }));
+    }))?;
     connection.flush().await?;
     match timeout(CONNECT_TIMEOUT, connection.receive()).await.map_err(|_| silent())?? {
         Packet::ConnAck { code: 0, session_present, maximum_qos, keep_alive_s, .. } => {
@@ -118,8 +118,8 @@ pub(in crate::streams) async fn connect(spec: &BrokerSpec, client_id: String) ->
             }
             Ok(Connected { connection, session_present, maximum_qos })
         }
-        Packet::ConnAck { code, .. } => Err(BrokerError::Refused { broker, why: refusal(spec.version, code) }),
-        _ => Err(MqttError::Malformed("another first word than CONNACK").into()),
+        Packet::ConnAck { code, .. } => Err(BrokerError::Refused { broker, why: refusal(code) }),
+        _ => Err(MqttError::Malformed("another first word than CONNACK".to_owned()).into()),
     }
 }
 
@@ -139,13 +139,13 @@ async fn password(spec: &BrokerSpec) -> Result<Option<Vec<u8>>, BrokerError> {
     Ok(Some(bytes))
 }
 
-fn refusal(version: MqttVersion, code: u8) -> String {
-    let why = match (version, code) {
-        (MqttVersion::V311, 1) | (MqttVersion::V5, 0x84) => "it does not speak this version of MQTT",
-        (MqttVersion::V311, 2) | (MqttVersion::V5, 0x85) => "the client id is not allowed",
-        (MqttVersion::V311, 3) | (MqttVersion::V5, 0x88) => "it is not available",
-        (MqttVersion::V311, 4) | (MqttVersion::V5, 0x86) => "the user name or the password is wrong",
-        (MqttVersion::V311, 5) | (MqttVersion::V5, 0x87) => "this user may not connect",
+fn refusal(code: u8) -> String {
+    let why = match code {
+        0x84 => "it does not speak this version of MQTT",
+        0x85 => "the client id is not allowed",
+        0x86 => "the user name or the password is wrong",
+        0x87 => "this user may not connect",
+        0x88 => "it is not available",
         _ => return format!("code {code}"),
     };
     why.to_owned()
@@ -153,8 +153,8 @@ fn refusal(version: MqttVersion, code: u8) -> String {
 
 impl Connection {
     /// Says this with the next flush.
-    pub(in crate::streams) fn queue(&mut self, packet: &Packet) {
-        packet.encode(self.version, &mut self.outgoing);
+    pub(in crate::streams) fn queue(&mut self, packet: &Packet) -> Result<(), BrokerError> {
+        Ok(packet.encode(self.version, &mut self.outgoing)?)
     }
 
     /// Sends what is queued.
@@ -212,14 +212,15 @@ impl Connection {
         if self.last_heard.elapsed() > 3 * self.ping_every {
             return Err(BrokerError::Silent { broker: self.broker.clone() });
         }
-        self.queue(&Packet::PingReq);
+        self.queue(&Packet::PingReq)?;
         self.flush().await
     }
 
     /// Says goodbye; the broker keeps the session.
     pub(in crate::streams) async fn close(mut self) {
-        self.queue(&Packet::Disconnect { code: 0 });
-        // Whoever does not hear it will find out by silence.
-        let _ = self.flush().await;
+        if self.queue(&Packet::Disconnect { code: 0 }).is_ok() {
+            // Whoever does not hear it will find out by silence.
+            let _ = self.flush().await;
+        }
     }
 }

@@ -131,7 +131,7 @@ impl MqttSink {
                 repeated,
                 qos: 2,
                 retained: false,
-                topic: Bytes::from(self.spec.topic.clone()),
+                topic: self.spec.topic.clone(),
                 id: outbox.id,
                 payload: payload.clone(),
             }))
@@ -182,7 +182,7 @@ impl MqttSink {
 
     async fn send(&mut self, packet: Packet) -> Result<(), StepError> {
         let connection = self.connection.as_mut().ok_or(StepError::NoAnswer)?;
-        connection.queue(&packet);
+        connection.queue(&packet)?;
         Ok(connection.flush().await?)
     }
 

@@ -83,7 +83,7 @@ impl<'a> Session<'a> {
             status.note(Note::Session, lost.to_owned());
         }
         let qos = spec.qos.unwrap_or(1).min(maximum_qos);
-        connection.queue(&Packet::Subscribe { id: SUBSCRIBE_ID, topic: spec.topic.clone(), qos });
+        connection.queue(&Packet::Subscribe { id: SUBSCRIBE_ID, topic: spec.topic.clone(), qos })?;
         connection.flush().await?;
         // Bounded by what the broker may have unacknowledged.
         Ok(Self {
@@ -124,7 +124,7 @@ impl<'a> Session<'a> {
             if id == NOT_TAKEN {
                 return Err(BrokerError::NotTaken);
             }
-            self.connection.queue(&packet);
+            self.connection.queue(&packet)?;
             next = self.next_answer();
         }
         Ok(())
@@ -176,10 +176,17 @@ impl<'a> Session<'a> {
         let (mark, done) = match qos {
             // Acknowledged to nobody: a lane that nobody reads.
             0 => (None, Done::Packet(mpsc::unbounded_channel().0, 0)),
-            1 => (Some(Mark::Packet(id, digest(&[&topic, &payload]))), Done::Packet(self.acknowledge.0.clone(), id)),
-            _ => (Some(Mark::Packet(id, digest(&[&topic, &payload]))), Done::Packet(self.received.0.clone(), id)),
+            1 => (
+                Some(Mark::Packet(id, digest(&[topic.as_bytes(), &payload]))),
+                Done::Packet(self.acknowledge.0.clone(), id),
+            ),
+            _ => (
+                Some(Mark::Packet(id, digest(&[topic.as_bytes(), &payload]))),
+                Done::Packet(self.received.0.clone(), id),
+            ),
         };
-        let record = if self.spec.with_topic { [&topic[..], b"\t", &payload[..]].concat().into() } else { payload };
+        let record =
+            if self.spec.with_topic { [topic.as_bytes(), b"\t", &payload[..]].concat().into() } else { payload };
         let records: Vec<Bytes> = match record.len() <= RECORD_BYTES_MAX {
             true => vec![record],
             false => {

@@ -1,14 +1,16 @@
-//! MQTT 3.1.1 and 5 as a client speaks it: packets to bytes and back.
+//! MQTT 3.1.1 and 5 as the client of a stream speaks it.
 //!
-//! Own code, since what a stream needs of a client is what the crates hide: which packet ids are not acknowledged, kept over a
-//! crash. `rumqttc` (0.25) forgets them, ends the connection when a broker repeats a PUBREL, and offers its codec only together
-//! with that client, one set of types a version; `mqtt-protocol-core` brings a dozen crates for what is four hundred lines here.
+//! The bytes are the business of `mqtt5-protocol`. Here is what of it a stream needs, in types that cannot say more, and what a
+//! client makes of a byte stream: packets that are whole, and within a limit.
 //!
-//! **Invariant:** no bytes of a broker make this panic, or hold more than the limit it is given.
+//! The clients that there are do not do, since they hide which packet ids are not acknowledged: a stream keeps them over a crash.
+//! `rumqttc` (0.25) forgets them, and ends the connection when a broker repeats a PUBREL.
+//!
+//! **Invariant:** no bytes of a broker make this panic, or take more memory than some ten times the limit of a packet.
 //! **Not here:** sockets, and what is said when (the node's `streams::mqtt`).
 
+mod encoding;
 mod packet;
-mod properties;
 #[cfg(test)]
 mod tests;
 
