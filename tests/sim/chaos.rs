@@ -27,21 +27,24 @@ fn promises_hold_when_everything_goes_wrong() {
 fn seeds_that_broke_a_promise_once_break_none() {
     const WHOLE: Size = Size { peers: 20, minutes: 10 };
     let seeds = [
-        26,   // a guarded task whose home could not read its record never ended
-        32,   // a peer told to stop twice spun
-        133,  // a home that gave up was not followed once its witness had been away
-        249,  // a machine that had lied was taken for gone
-        287,  // as 133
-        819,  // as 249
-        917,  // as 249
-        979,  // as 249
-        1457, // an address that nobody knew was called instead of the one that was known
-        1612, // a clock that was put back kept a task that had ended
-        2073, // a first ping was lost, and what it said was not said again: no labelled result was told
-        2655, // as 1612
-        3081, // a task was cancelled while it was passed on, and ran for nobody
-        4032, // as 3081
-        4286, // an offer was taken of a peer that had been revoked since
+        26,    // a guarded task whose home could not read its record never ended
+        32,    // a peer told to stop twice spun
+        133,   // a home that gave up was not followed once its witness had been away
+        249,   // a machine that had lied was taken for gone
+        287,   // as 133
+        819,   // as 249
+        917,   // as 249
+        979,   // as 249
+        1457,  // an address that nobody knew was called instead of the one that was known
+        1612,  // a clock that was put back kept a task that had ended
+        2073,  // a first ping was lost, and what it said was not said again: no labelled result was told
+        2655,  // as 1612
+        3081,  // a task was cancelled while it was passed on, and ran for nobody
+        4032,  // as 3081
+        4286,  // an offer was taken of a peer that had been revoked since
+        8779,  // a task that was over was run again by a guardian that had been away, and whose date was set back
+        9186,  // a liar said again what it had said before, and was taken at its word
+        10436, // as 9186
     ];
 
     for seed in seeds {

@@ -110,6 +110,12 @@ impl Kept {
         }
     }
 
+    /// Whether it has ended, and a member that keeps a copy has not said that it knows.
+    pub(super) fn is_untold(&self) -> bool {
+        let Stage::Telling { known } = &self.stage else { return false };
+        self.council.with_copies().any(|peer| !known.contains(&peer))
+    }
+
     pub(super) fn age(&self, now: Time) -> Duration {
         self.aged.saturating_add(now.since(self.since))
     }

@@ -172,7 +172,7 @@ impl Durable {
     pub(super) fn ask_votes(&mut self, task: TaskId, only: Option<PeerId>, lent: &mut Lent<'_>) {
         let Some(kept) = self.kept.get(&task) else { return };
         let Stage::Proposing { vote, votes } = &kept.stage else { return };
-        let with_copies: Vec<PeerId> = kept.council.peers().take(2).collect();
+        let with_copies: Vec<PeerId> = kept.council.with_copies().collect();
         let all = kept.repeats > 0 || with_copies.iter().any(|peer| *peer != self.me && !(lent.is_here)(*peer));
         let expires_in = kept.until.since(lent.now);
         for member in &kept.council.members {
@@ -262,6 +262,11 @@ impl Durable {
         let Some(kept) = self.kept.get_mut(&case.task).filter(|kept| kept.council.term == case.term) else { return };
         let Stage::Telling { known } = &mut kept.stage else { return };
         known.insert(from);
+        if !kept.is_untold() {
+            // It may have been kept for that one only.
+            self.deadlines.set(Due::Forget(case.task), kept.until);
+        }
+        let Stage::Telling { known } = &kept.stage else { return };
         if kept.council.members.iter().all(|member| known.contains(&member.peer)) {
             kept.stage = Stage::Idle;
             self.shared.remove(&case.task);

@@ -80,6 +80,11 @@ const REPEAT_MAX: Duration = Duration::from_secs(5);
 const DOUBT_AFTER: Duration = Duration::from_secs(5);
 /// How often it is looked whether leaders are there.
 const WATCH_EVERY: Duration = Duration::from_millis(500);
+/// An end is kept so much longer than its time for a member with a copy that has not heard of it: such a one is away, and
+/// whoever is away longer than the longest retention is not waited for.
+const UNTOLD_MAX: Duration = crate::config::RETENTION_MAX;
+/// How often it is looked whether there is still room for that.
+const UNTOLD_EVERY: Duration = Duration::from_secs(60);
 /// Tasks taken over at one look: the others follow at the next.
 const TAKEOVERS_MAX: usize = 64;
 /// The epoch in whose name blobs are fetched that are to be kept: no attempt has it.
@@ -184,10 +189,7 @@ impl Durable {
             match due {
                 Due::Repeat(task) => self.repeat(task, lent),
                 Due::Forget(_) if sabotage::is(Bug::NeverCollect) => {}
-                Due::Forget(task) => {
-                    self.drop_kept(task, lent.out);
-                    self.happened.push(Happened::Forgotten(task));
-                }
+                Due::Forget(task) => self.expired(task, lent),
                 Due::Watch => self.watch(lent),
             }
         }
@@ -213,6 +215,18 @@ impl Durable {
     }
 
     // ── Shared ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// The time of a task is over. A member that has a copy and has not heard how it ended would lead it when it is back, and with
+    /// nobody left who remembers have it run and end once more: for that one it is kept longer, while there is room.
+    fn expired(&mut self, task: TaskId, lent: &mut Lent<'_>) {
+        let over = |kept: &Kept| lent.now.since(kept.until);
+        let awaited = self.kept.get(&task).is_some_and(|kept| kept.is_untold() && over(kept) < UNTOLD_MAX);
+        if awaited && self.full(0).is_none() {
+            return self.deadlines.set(Due::Forget(task), lent.now + UNTOLD_EVERY);
+        }
+        self.drop_kept(task, lent.out);
+        self.happened.push(Happened::Forgotten(task));
+    }
 
     /// Everything about a task leaves memory and disk.
     pub(crate) fn drop_kept(&mut self, task: TaskId, out: &mut Outbox) {

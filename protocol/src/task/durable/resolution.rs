@@ -62,6 +62,11 @@ impl Council {
         self.peers().any(|member| member == peer)
     }
 
+    /// Those that keep the task itself: home and guardian.
+    pub(super) fn with_copies(&self) -> impl Iterator<Item = PeerId> + '_ {
+        self.peers().take(2)
+    }
+
     /// Who was asked by the user.
     pub(super) fn home(&self) -> Option<PeerId> {
         self.peers().next()

@@ -87,7 +87,7 @@ impl Durable {
             return self.damage(task, why.into(), lent.out);
         }
         let me = self.me;
-        let with_copy = found.council.peers().take(2).any(|peer| peer == me);
+        let with_copy = found.council.with_copies().any(|peer| peer == me);
         if !found.council.is_sane() || !found.council.has(me) || (with_copy && record.is_none()) {
             return self.damage(task, "its records do not fit together".into(), lent.out);
         }

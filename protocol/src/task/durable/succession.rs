@@ -230,7 +230,7 @@ impl Durable {
         if standing.ballot > kept.acceptor.promised {
             return self.depose(task, lent.now);
         }
-        let should_hold = kept.council.peers().take(2).any(|peer| peer == from);
+        let should_hold = kept.council.with_copies().any(|peer| peer == from);
         if should_hold && !standing.holds {
             self.happened.push(Happened::CopyWanted(task));
         }

@@ -7,8 +7,12 @@ use crate::sim::editions::Edition;
 use crate::sim::marks::{Leak, Mark};
 
 impl Shard {
-    /// I9: nobody gives work to a peer that it knows to be revoked.
+    /// I9: nobody gives work to a peer that it knows to be revoked; of one that lies, which says again what it said before, nothing
+    /// is promised.
     pub(super) fn check_award(&mut self, common: &Common, from: usize, to: usize) {
+        if common.liars.contains(&from) {
+            return;
+        }
         let knows = |peer: &Peer| peer.revocations().has(common.id(to));
         let broken = self.node(from).and_then(|node| node.peer.as_ref()).is_some_and(knows);
         assert!(!broken, "seed {}: peer {from} gives work to the revoked peer {to}", common.seed);

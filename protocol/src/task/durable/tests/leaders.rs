@@ -346,6 +346,61 @@ fn what_is_over_is_forgotten_at_its_time() {
     assert!(desk.ordered.contains(&Output::Forget { task: TASK }));
 }
 
+/// An end that home decided with the witness, and what it says of it until the guardian has heard of it.
+fn untold(known: &[u8]) -> Desk {
+    let known = known.iter().map(|n| id(*n)).collect();
+    let mut desk = Desk::with(&AS_HOME, Stage::Telling { known });
+    desk.kept().acceptor.accepted = Some(Vote { ballot: ballot(0, ME), resolution: end(1) });
+    desk.kept().resolved = true;
+    desk.gone.insert(id(OTHER));
+    desk
+}
+
+#[test]
+fn an_end_is_kept_beyond_its_time_for_a_guardian_that_has_not_heard_of_it() {
+    let mut desk = untold(&[ME, THIRD]);
+    desk.pass(ms(3_600_000) + UNTOLD_EVERY);
+    assert_eq!((desk.happened(), desk.durable.kept.len()), (vec![], 1));
+
+    desk.gone.clear();
+    let inquired = desk.kinds(OTHER, Counsel::Inquire(vec![case()]));
+    assert_eq!(inquired, [(OTHER, "resolved")], "it is not led again by one that was away");
+    desk.hear(OTHER, Counsel::Known(case()));
+    desk.pass(ms(1));
+
+    assert_eq!((desk.happened(), desk.durable.kept.len()), (vec!["forgotten"], 0));
+}
+
+#[test]
+fn an_end_is_not_kept_beyond_its_time_for_a_witness() {
+    let mut desk = untold(&[ME, OTHER]);
+    desk.pass(ms(3_600_000));
+
+    assert_eq!((desk.happened(), desk.durable.kept.len()), (vec!["forgotten"], 0));
+}
+
+#[test]
+fn an_end_is_not_kept_for_ever_for_whoever_does_not_come_back() {
+    let mut desk = untold(&[ME]);
+    desk.pass(ms(3_599_000) + UNTOLD_MAX);
+    assert_eq!((desk.happened(), desk.durable.kept.len()), (vec![], 1));
+    desk.pass(UNTOLD_EVERY);
+
+    assert_eq!((desk.happened(), desk.durable.kept.len()), (vec!["forgotten"], 0));
+}
+
+#[test]
+fn an_end_whose_time_is_over_makes_room() {
+    let mut desk = untold(&[ME]);
+    desk.durable.bytes = KEPT_BYTES_MAX;
+    desk.pass(ms(3_600_000));
+    assert_eq!((desk.happened(), desk.durable.kept.len()), (vec![], 1), "there is room for it, and for no more");
+
+    desk.durable.bytes += 1;
+    desk.pass(UNTOLD_EVERY);
+    assert_eq!((desk.happened(), desk.durable.kept.len()), (vec!["forgotten"], 0));
+}
+
 // ── The disk ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 #[test]

@@ -507,6 +507,30 @@ fn what_is_kept_is_forgotten_after_its_retention() {
     }
 }
 
+/// A guardian that was away all that time, on a machine whose date starts anew: it takes the task for a young one that nobody
+/// else remembers.
+#[test]
+fn a_task_that_is_over_is_not_run_again_by_a_guardian_that_was_away() {
+    let mut world = world(44);
+    (world.run, world.retention) = (ms(1_000), ms(20_000));
+    world.submit_with(0, task(1), Durability::Guarded, |spec| spec.policy.local_only = true);
+    world.run_for(ms(500));
+    let guardian = world.council(0, task(1)).get(1).copied().expect("it has one");
+    world.crash(guardian);
+    world.run_for(ms(61_000));
+    assert!(world.end_at(0, task(1)).is_some(), "it is kept for the one that has not heard of it");
+
+    world.set_back = ms(60_000);
+    world.start(guardian);
+    world.run_for(ms(10_000));
+    assert_eq!(world.end_at(0, task(1)), None);
+    assert_eq!(world.end_at(guardian, task(1)), world.finished[&task(1)].first().map(|seen| seen.result.clone()));
+    world.run_for(ms(60_000));
+
+    assert_eq!(world.executions[&task(1)].len(), 1);
+    assert_eq!(world.holders(b'c', task(1)), Vec::<usize>::new());
+}
+
 #[test]
 fn a_result_is_kept_for_its_retention_and_no_longer_takes_room_for_its_input() {
     let mut world = world(18);

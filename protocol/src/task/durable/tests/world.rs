@@ -112,6 +112,10 @@ pub(super) struct World {
     pub(super) loss: f64,
     pub(super) doubled: f64,
     pub(super) run: Duration,
+    /// How long an end is kept.
+    pub(super) retention: Duration,
+    /// The date at which a process starts is so much earlier than it should be.
+    pub(super) set_back: Duration,
     runs: u64,
     pub(super) acknowledged: BTreeMap<TaskId, (usize, Time)>,
     pub(super) finished: BTreeMap<TaskId, Vec<Seen>>,
@@ -164,6 +168,8 @@ impl World {
             loss: 0.0,
             doubled: 0.0,
             run: ms(200),
+            retention: Keeping::default().retention,
+            set_back: Duration::ZERO,
             runs: 0,
             acknowledged: BTreeMap::new(),
             finished: BTreeMap::new(),
@@ -210,7 +216,8 @@ impl World {
         node.running.clear();
         node.peer = Some(Peer::new(node.member.clone(), node.config.clone(), seed, Time::ZERO));
         let records = node.disk.records.clone().into_iter().collect();
-        let restored = Input::Restored { records, boot: node.disk.boots, unix_ms: UNIX_MS + now.as_micros() / 1_000 };
+        let unix_ms = UNIX_MS + (now.as_micros() / 1_000) - self.set_back.as_millis() as u64;
+        let restored = Input::Restored { records, boot: node.disk.boots, unix_ms };
         self.log.push(format!("{:?} peer {n} starts", self.now));
         self.tell(format!("{n} STARTS"));
         self.give(n, restored);
@@ -285,7 +292,7 @@ impl World {
         spec.expected = Some(self.run);
         change(&mut spec);
         self.durabilities.insert(task, durability);
-        let keeping = Keeping { durability, ..Keeping::default() };
+        let keeping = Keeping { durability, retention: self.retention };
         self.give(n, Input::Submitted { task, name: "task".into(), spec, keeping });
     }
 
