@@ -2,9 +2,10 @@
 //!
 //! **Invariant:** each is a fixed number of bytes, so an id from a stranger costs what an honest one costs.
 
-use core::fmt::{self, Write as _};
+use core::fmt::{self, Display as _};
 use core::str::FromStr;
 
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Why a text is not an id.
@@ -28,20 +29,13 @@ fn malformed(text: &str, kind: &'static str, expected: &'static str) -> IdError 
 }
 
 fn hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    let mut digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
-    digits.try_for_each(|digit| f.write_char(DIGITS[usize::from(digit)]))
+    HEXLOWER.encode_display(bytes).fmt(f)
 }
 
 fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    if text.len() != 2 * N || !text.is_ascii() {
-        return None;
-    }
     let mut bytes = [0; N];
-    for (i, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok()?;
-    }
-    Some(bytes)
+    let fits = text.len() == 2 * N;
+    (fits && HEXLOWER_PERMISSIVE.decode_mut(text.as_bytes(), &mut bytes).is_ok()).then_some(bytes)
 }
 
 /// Ids are text where a person may read them (JSON, TOML) and bytes on the wire (CBOR).
@@ -286,6 +280,7 @@ mod tests {
     #[test]
     fn malformed_ids_are_errors() {
         assert!("b3:12".parse::<BlobId>().is_err());
+        assert!("+1".repeat(32).parse::<PeerId>().is_err());
         assert!("é".repeat(32).parse::<PeerId>().is_err());
         assert!("0OIl".parse::<TaskId>().is_err());
         assert!(bs58::encode([1; 17]).into_string().parse::<TaskId>().is_err());

@@ -141,9 +141,9 @@ impl Peer {
         }
     }
 
-    /// Takes in a fact.
+    /// Takes in a fact; its driver has taken all orders of the one before ([`Peer::poll_output`]), or it panics.
     pub fn handle(&mut self, now: Time, input: Input) {
-        debug_assert!(self.outbox.is_empty(), "drain poll_output after each handle");
+        assert!(self.outbox.is_empty(), "drain poll_output after each handle");
         if !self.is_heard(now, &input) {
             return;
         }

@@ -182,7 +182,7 @@ pub fn name_of_key(bytes: &[u8]) -> Option<&str> {
 
 /// The key of something there is one of, for each stream: `kind` is no letter that a journal uses.
 pub fn of_stream(kind: u8, name: &str) -> Vec<u8> {
-    debug_assert!(!b"bmp".contains(&kind), "that is the journal's");
+    assert!(!b"bmp".contains(&kind), "that is the journal's");
     key(kind, name, None)
 }
 

@@ -116,6 +116,11 @@ impl Kept {
         self.council.with_copies().any(|peer| !known.contains(&peer))
     }
 
+    /// Whether it has no end, and nobody else can decide on one.
+    pub(super) fn is_open_here_alone(&self) -> bool {
+        !self.resolved && self.council.members.len() == 1
+    }
+
     pub(super) fn age(&self, now: Time) -> Duration {
         self.aged.saturating_add(now.since(self.since))
     }

@@ -19,6 +19,9 @@
 //! been silent for [`LEASE`], and the witness does not promise while it hears that leader. Executing twice is possible,
 //! ending twice is not.
 //!
+//! **Why what is over stays over.** Members forget an end after its retention, and whoever has forgotten it would vote anew. So it
+//! is not forgotten before home and guardian, which could lead the task, have said that they know it; the witness could not.
+//!
 //! **Invariant:** nothing that binds this peer leaves it before it is on disk (`journal.rs`); every map is bounded by
 //! [`KEPT_TASKS_MAX`].
 //! **Not here:** placing and running (`requester/`); it is told by [`Happened`] what it may begin and what has ended.
@@ -83,8 +86,8 @@ const WATCH_EVERY: Duration = Duration::from_millis(500);
 /// An end is kept so much longer than its time for a member with a copy that has not heard of it: such a one is away, and
 /// whoever is away longer than the longest retention is not waited for.
 const UNTOLD_MAX: Duration = crate::config::RETENTION_MAX;
-/// How often it is looked whether there is still room for that.
-const UNTOLD_EVERY: Duration = Duration::from_secs(60);
+/// How often it is looked whether what is kept beyond its time may go.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Tasks taken over at one look: the others follow at the next.
 const TAKEOVERS_MAX: usize = 64;
 /// The epoch in whose name blobs are fetched that are to be kept: no attempt has it.
@@ -216,13 +219,14 @@ impl Durable {
 
     // ── Shared ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// The time of a task is over. A member that has a copy and has not heard how it ended would lead it when it is back, and with
-    /// nobody left who remembers have it run and end once more: for that one it is kept longer, while there is room.
+    /// The time of a task is over. It is kept longer, while there is room, for a member that has a copy and has not heard how it
+    /// ended: when that one is back it would lead the task, and with nobody left who remembers have it run and end once more. And
+    /// what this peer decides alone is not forgotten before it has an end: one that was away all that time has none yet.
     fn expired(&mut self, task: TaskId, lent: &mut Lent<'_>) {
         let over = |kept: &Kept| lent.now.since(kept.until);
-        let awaited = self.kept.get(&task).is_some_and(|kept| kept.is_untold() && over(kept) < UNTOLD_MAX);
-        if awaited && self.full(0).is_none() {
-            return self.deadlines.set(Due::Forget(task), lent.now + UNTOLD_EVERY);
+        let is_awaited = |kept: &Kept| kept.is_untold() && over(kept) < UNTOLD_MAX && self.full(0).is_none();
+        if self.kept.get(&task).is_some_and(|kept| kept.is_open_here_alone() || is_awaited(kept)) {
+            return self.deadlines.set(Due::Forget(task), lent.now + LOOK_AGAIN);
         }
         self.drop_kept(task, lent.out);
         self.happened.push(Happened::Forgotten(task));

@@ -359,7 +359,7 @@ fn untold(known: &[u8]) -> Desk {
 #[test]
 fn an_end_is_kept_beyond_its_time_for_a_guardian_that_has_not_heard_of_it() {
     let mut desk = untold(&[ME, THIRD]);
-    desk.pass(ms(3_600_000) + UNTOLD_EVERY);
+    desk.pass(ms(3_600_000) + LOOK_AGAIN);
     assert_eq!((desk.happened(), desk.durable.kept.len()), (vec![], 1));
 
     desk.gone.clear();
@@ -384,7 +384,7 @@ fn an_end_is_not_kept_for_ever_for_whoever_does_not_come_back() {
     let mut desk = untold(&[ME]);
     desk.pass(ms(3_599_000) + UNTOLD_MAX);
     assert_eq!((desk.happened(), desk.durable.kept.len()), (vec![], 1));
-    desk.pass(UNTOLD_EVERY);
+    desk.pass(LOOK_AGAIN);
 
     assert_eq!((desk.happened(), desk.durable.kept.len()), (vec!["forgotten"], 0));
 }
@@ -397,7 +397,23 @@ fn an_end_whose_time_is_over_makes_room() {
     assert_eq!((desk.happened(), desk.durable.kept.len()), (vec![], 1), "there is room for it, and for no more");
 
     desk.durable.bytes += 1;
-    desk.pass(UNTOLD_EVERY);
+    desk.pass(LOOK_AGAIN);
+    assert_eq!((desk.happened(), desk.durable.kept.len()), (vec!["forgotten"], 0));
+}
+
+#[test]
+fn what_one_decides_alone_is_not_forgotten_before_it_has_an_end() {
+    let forgotten = |members: &[u8]| {
+        let mut desk = Desk::with(members, Stage::Leading);
+        desk.pass(ms(3_600_000) + LOOK_AGAIN);
+        desk.durable.kept.is_empty()
+    };
+    assert_eq!([forgotten(&[ME]), forgotten(&AS_HOME)], [false, true]);
+
+    let mut desk = Desk::with(&[ME], Stage::Leading);
+    desk.pass(ms(3_600_000));
+    desk.kept().resolved = true;
+    desk.pass(LOOK_AGAIN);
     assert_eq!((desk.happened(), desk.durable.kept.len()), (vec!["forgotten"], 0));
 }
 

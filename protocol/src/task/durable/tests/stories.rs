@@ -532,6 +532,24 @@ fn a_task_that_is_over_is_not_run_again_by_a_guardian_that_was_away() {
 }
 
 #[test]
+fn a_task_whose_home_was_away_beyond_its_time_has_an_end_all_the_same() {
+    let mut world = world(45);
+    (world.run, world.retention) = (ms(5_000), ms(20_000));
+    world.submit(0, task(1), Durability::Disk);
+    world.run_for(ms(500));
+    assert!(world.acknowledged.contains_key(&task(1)));
+    world.crash(0);
+    world.run_for(ms(120_000));
+    world.start(0);
+    world.run_for(ms(5_000));
+
+    assert_eq!(world.state_at(0, task(1)), Some(TaskState::Failed));
+    assert_ended_once(&world, 1);
+    world.run_for(ms(20_000));
+    assert_eq!(world.find(0, task(1)), None);
+}
+
+#[test]
 fn a_result_is_kept_for_its_retention_and_no_longer_takes_room_for_its_input() {
     let mut world = world(18);
     world.submit_with(0, task(1), Durability::Guarded, |spec| spec.args = vec!["--level".into(), "7".into()]);
