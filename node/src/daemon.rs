@@ -265,10 +265,14 @@ pub(crate) fn take_data_dir(path: &Path) -> Result<File, StartError> {
     }
 }
 
-/// Sets a damaged store of this data directory aside and keeps what of it is good; nothing where it is not damaged.
-pub fn repair_store(data_dir: &Path) -> Result<Option<Repaired>, StartError> {
+/// Sets damaged stores of this data directory aside, that of tasks and that of streams, and keeps what of them is good.
+pub fn repair_stores(data_dir: &Path) -> Result<Vec<Repaired>, StartError> {
     let _data_dir = take_data_dir(data_dir)?;
-    Ok(crate::store::repair(data_dir)?)
+    let tasks = crate::store::repair(data_dir, shoal_protocol::task::durable::doubt)?;
+    // Nothing there was promised to other peers.
+    let streams = crate::streams::dir_of(data_dir);
+    let streams = if streams.exists() { crate::store::repair(&streams, |_, _| Vec::new())? } else { None };
+    Ok(tasks.into_iter().chain(streams).collect())
 }
 
 type Stored = mpsc::UnboundedReceiver<Vec<Answer>>;

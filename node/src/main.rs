@@ -9,6 +9,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use shoal_node::config::{self, Config, ConfigError, Flags, Host, Sources};
 use shoal_node::executor::worker;
 use shoal_node::joining::arrival::{self, Arrival};
+use shoal_node::store::Repaired;
 use shoal_node::{daemon, network, telemetry};
 use shoal_protocol::api::{ConfigView, JoinReport};
 use shoal_protocol::certificate::Ticket;
@@ -37,7 +38,7 @@ struct Arguments {
 enum Command {
     /// Run the daemon (what happens without a command, too)
     Run(Run),
-    /// Set a damaged task store aside and keep what of it can be read; only while the daemon does not run
+    /// Set a damaged store of tasks or streams aside and keep what of it can be read; only while the daemon does not run
     RepairStore(Run),
     /// Join a mesh with the ticket on standard input, and say how it goes in lines of JSON; for `shoal join`
     #[command(hide = true)]
@@ -159,28 +160,28 @@ fn repair_store(run: &Run) -> ExitCode {
         Ok((config, _)) => config,
         Err(error) => return fail_config(&error),
     };
-    match daemon::repair_store(&config.data_dir) {
-        Ok(None) => {
-            println!("the task store is not damaged; nothing was changed");
-            ExitCode::SUCCESS
-        }
-        Ok(Some(done)) => {
-            println!("{} records go on, {} are damaged", done.kept, done.damaged);
-            if let Some(why) = &done.cut_short {
-                println!("not all of the file could be read: {why}");
+    match daemon::repair_stores(&config.data_dir) {
+        Ok(repaired) => {
+            if repaired.is_empty() {
+                println!("no store is damaged; nothing was changed");
             }
-            if !done.doubted.is_empty() {
-                println!(
-                    "{} tasks may have gone further than can be read, and are not acted on here:",
-                    done.doubted.len()
-                );
-                done.doubted.iter().for_each(|task| println!("  {task}"));
-            }
-            println!("the damaged file is {}", done.set_aside.display());
+            repaired.iter().for_each(tell);
             ExitCode::SUCCESS
         }
         Err(error) => fail(&error, error.hint(), error.exit_code()),
     }
+}
+
+fn tell(done: &Repaired) {
+    println!("{} records go on, {} are damaged", done.kept, done.damaged);
+    if let Some(why) = &done.cut_short {
+        println!("not all of the file could be read: {why}");
+    }
+    if !done.doubted.is_empty() {
+        println!("{} tasks may have gone further than can be read, and are not acted on here:", done.doubted.len());
+        done.doubted.iter().for_each(|task| println!("  {task}"));
+    }
+    println!("the damaged file is {}", done.set_aside.display());
 }
 
 /// A ticket with the most labels allowed is under 20 KiB.

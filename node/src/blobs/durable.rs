@@ -21,7 +21,11 @@ impl BlobStore {
                 continue;
             }
             let content = self.open_content(*id)?;
-            content.file().sync_all().map_err(BlobError::io("sync", &self.path(*id)))?;
+            if let Err(error) = content.file().sync_all() {
+                // The system's memory may claim it all the same, and calls it synced from now on: it has to be stored anew.
+                drop(self.put_aside(*id));
+                return Err(BlobError::io("sync", &self.path(*id))(error));
+            }
             is_new = true;
         }
         if is_new {

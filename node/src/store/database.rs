@@ -156,7 +156,7 @@ impl Database {
         let log_path = log::path(&self.data_dir);
         let image = std::fs::read(&log_path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => StoreError::damaged(&log_path, "the file is gone"),
-            _ => StoreError::io("read", &log_path, error),
+            _ => StoreError::of_read(&log_path, error),
         })?;
         let found = log::scan(&image, None).map_err(|why| StoreError::damaged(&log_path, why))?;
         if found.id != id {

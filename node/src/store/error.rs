@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::preview::is_unreadable;
+
 /// Why the store cannot be opened or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -91,6 +93,14 @@ impl StoreError {
         } else {
             Self::Io { what, path, source }
         }
+    }
+
+    /// A file cannot be read: what the disk has lost is damage, and stays so however often it is tried.
+    pub(super) fn of_read(path: &Path, source: io::Error) -> Self {
+        if is_unreadable(&source) {
+            return Self::damaged(path, format!("the disk cannot read all of it ({source})"));
+        }
+        Self::io("read", path, source)
     }
 
     pub(super) fn damaged(path: &Path, why: impl Into<String>) -> Self {

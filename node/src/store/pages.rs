@@ -3,12 +3,16 @@
 //! **Invariant:** how far the file goes stands in the same transaction as what it says, so that the file tells itself. No
 //! panic of redb leaves this file.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use redb::{Builder, CommitError, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{
+    Builder, CommitError, ConcurrencyMode, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend,
+    TableDefinition,
+};
 use shoal_protocol::store::Change;
 
 use super::Records;
@@ -85,13 +89,9 @@ impl Pages {
         guarded(path, || {
             let preview = Preview::of(path).map_err(|error| match error.kind() {
                 std::io::ErrorKind::WouldBlock => StoreError::InUse { path: path.to_owned() },
-                _ => StoreError::io("open", path, error),
+                _ => StoreError::of_read(path, error),
             })?;
-            if preview.is_empty() {
-                return Err(StoreError::damaged(path, "it is empty"));
-            }
-            let file = builder.create_with_backend(preview).map_err(|error| of_open(path, error))?;
-            judge(&as_pages(file))
+            judge(&as_pages(look(path, &builder, preview)?))
         })?;
         guarded(path, || {
             let pages = as_pages(opener(&builder, path).map_err(|error| of_open(path, error))?);
@@ -243,29 +243,82 @@ pub(super) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| StoreError::io("fsync", dir, error))
 }
 
-/// What can still be read of a damaged file, and what cannot; it is opened without the check that refuses it.
-pub(super) fn salvage(path: &Path) -> (Records, Option<Facts>, Option<String>) {
-    let mut found = Vec::new();
-    let mut facts = None;
+/// What is left of a damaged file.
+#[derive(Default)]
+pub(super) struct Salvaged {
+    pub(super) records: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// How far the file goes, where redb finds a state in it that it takes for whole.
+    pub(super) facts: Option<Facts>,
+    /// Why not all of it can be read.
+    pub(super) cut_short: Option<String>,
+}
+
+/// What can still be read of a damaged file, and what cannot. Nothing in it is changed.
+pub(super) fn salvage(path: &Path) -> Salvaged {
+    let mut left = Salvaged::default();
+    let preview = || Preview::of_what_can_be_read(path).map_err(|error| StoreError::of_read(path, error));
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
     let read = guarded(path, || {
-        let file = Builder::new().set_cache_size(CACHE_BYTES).open(path).map_err(|error| of_open(path, error))?;
-        let read = || -> Result<(), redb::Error> {
-            facts = read_facts(&file)?;
-            for entry in file.begin_read()?.open_table(RECORDS)?.iter()? {
-                let (key, bytes) = entry?;
-                found.push((key.value().to_vec(), bytes.value().to_vec()));
-            }
-            Ok(())
-        };
-        let outcome = catch_unwind(AssertUnwindSafe(read));
-        // Closing writes, and what it would write is made of damage.
-        std::mem::forget(file);
-        match outcome {
-            Ok(read) => read.map_err(|error| of_read(path, error)),
-            Err(_) => Err(StoreError::damaged(path, "its pages contradict each other")),
-        }
+        let pages = Pages { file: Some(look(path, &builder, preview()?)?), path: path.to_owned() };
+        left.facts = pages.facts()?;
+        let Some(file) = &pages.file else { return Ok(()) };
+        from_both_ends(path, file, &mut left.records)
     });
-    (found, facts, read.err().map(|error| error.to_string()))
+    let Err(error) = read else { return left };
+    left.cut_short = Some(error.to_string());
+    if left.facts.is_none() {
+        let _ = guarded(path, || {
+            let file = as_it_lies(path, &mut builder, preview()?)?;
+            from_both_ends(path, &file, &mut left.records)
+        });
+    }
+    left
+}
+
+fn look(path: &Path, builder: &Builder, preview: Preview) -> Result<redb::Database, StoreError> {
+    if preview.is_empty() {
+        return Err(StoreError::damaged(path, "it is empty"));
+    }
+    builder.create_with_backend(preview).map_err(|error| of_open(path, error))
+}
+
+/// Where redb's header says whether the last writer ended in order (`docs/design.md` of redb, "Database header")…
+const GOD_BYTE: u64 = 9;
+/// …by these bits: recovery is required, and the last commit was not flushed.
+const NOT_IN_ORDER: u8 = 1 << 1 | 1 << 3;
+
+/// The file as a reader beside a writer sees it: pages are read when they are asked for, none is verified. A writer that was
+/// killed leaves that to the next one, which verifies every page and gives up at the first that is bad.
+fn as_it_lies(path: &Path, builder: &mut Builder, preview: Preview) -> Result<redb::ReadOnlyDatabase, StoreError> {
+    let mut flags = [0];
+    preview.read(GOD_BYTE, &mut flags).map_err(|error| StoreError::of_read(path, error))?;
+    preview.write(GOD_BYTE, &[flags[0] & !NOT_IN_ORDER]).map_err(|error| StoreError::of_read(path, error))?;
+    builder.set_concurrency_mode(ConcurrencyMode::SingleWriter);
+    builder.open_read_only_with_backend(preview).map_err(|error| of_open(path, error))
+}
+
+/// All records, or those before the first page that cannot be read, and those after the last.
+fn from_both_ends(
+    path: &Path,
+    file: &impl ReadableDatabase,
+    found: &mut BTreeMap<Vec<u8>, Vec<u8>>,
+) -> Result<(), StoreError> {
+    let mut read = |backwards: bool| {
+        guarded(path, || {
+            let mut read = || -> Result<(), redb::Error> {
+                let table = file.begin_read()?.open_table(RECORDS)?;
+                let mut entries = table.iter()?;
+                while let Some(entry) = if backwards { entries.next_back() } else { entries.next() } {
+                    let (key, bytes) = entry?;
+                    found.insert(key.value().to_vec(), bytes.value().to_vec());
+                }
+                Ok(())
+            };
+            read().map_err(|error| of_read(path, error))
+        })
+    };
+    read(false).inspect_err(|_| drop(read(true)))
 }
 
 /// redb asserts what a damaged file contradicts.
@@ -290,7 +343,7 @@ fn of_read(path: &Path, error: redb::Error) -> StoreError {
             std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::InvalidData | std::io::ErrorKind::InvalidInput => {
                 StoreError::damaged(path, error.to_string())
             }
-            _ => StoreError::io("read", path, error),
+            _ => StoreError::of_read(path, error),
         },
         error => StoreError::damaged(path, error.to_string()),
     }

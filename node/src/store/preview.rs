@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+use std::ops::Bound;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use redb::StorageBackend;
+use redb::{BackendError, StorageBackend};
 
 /// Unit of what is kept in memory.
 const PAGE_BYTES: usize = 4096;
@@ -17,6 +18,8 @@ const PAGE_BYTES: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Preview {
     file: File,
+    /// What the disk cannot read is zeros, not an error.
+    skips: bool,
     seen: Mutex<Seen>,
 }
 
@@ -33,8 +36,15 @@ impl Preview {
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         file.try_lock()?;
+        let_go_of_memory(&file)?;
         let length = file.metadata()?.len();
-        Ok(Self { file, seen: Mutex::new(Seen { length, original: length, written: BTreeMap::new() }) })
+        let seen = Mutex::new(Seen { length, original: length, written: BTreeMap::new() });
+        Ok(Self { file, skips: false, seen })
+    }
+
+    /// The same, of a file on a disk that cannot read all of it.
+    pub(super) fn of_what_can_be_read(path: &Path) -> io::Result<Self> {
+        Ok(Self { skips: true, ..Self::of(path)? })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -53,9 +63,39 @@ impl Preview {
         let mut page = Box::new([0; PAGE_BYTES]);
         let start = number * PAGE_BYTES as u64;
         let there = seen.original.saturating_sub(start).min(PAGE_BYTES as u64) as usize;
-        self.file.read_exact_at(&mut page[..there], start)?;
+        match self.file.read_exact_at(&mut page[..there], start) {
+            Err(error) if self.skips && is_unreadable(&error) => page.fill(0),
+            read => read?,
+        }
         Ok(page)
     }
+}
+
+/// After a write that failed, the system's memory may hold what the disk has not got, and call it clean: what is read next comes
+/// from the disk.
+fn let_go_of_memory(file: &File) -> io::Result<()> {
+    file.sync_all()?;
+    #[cfg(target_os = "linux")]
+    nix::fcntl::posix_fadvise(file, 0, 0, nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
+    Ok(())
+}
+
+/// Whether the disk has lost what should be there.
+pub(super) fn is_unreadable(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(nix::errno::Errno::EIO as i32)
+}
+
+/// All of a file, with zeros where the disk cannot read it.
+pub(super) fn what_can_be_read(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let mut bytes = vec![0; usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?];
+    for (number, block) in bytes.chunks_mut(PAGE_BYTES).enumerate() {
+        match file.read_exact_at(block, (number * PAGE_BYTES) as u64) {
+            Err(error) if is_unreadable(&error) => block.fill(0),
+            read => read?,
+        }
+    }
+    Ok(bytes)
 }
 
 /// The parts of pages that a stretch of the file covers: page, where in it, how much.
@@ -100,6 +140,24 @@ impl StorageBackend for Preview {
 
     fn sync_data(&self) -> io::Result<()> {
         Ok(())
+    }
+
+    // Those who read beside a writer ask before they do; here is none.
+
+    fn try_lock_shared_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<bool, BackendError> {
+        Ok(true)
+    }
+
+    fn lock_shared_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    fn unlock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    fn query_lock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<bool, BackendError> {
+        Ok(false)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {

@@ -10,12 +10,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::de::IgnoredAny;
 use shoal_protocol::TaskId;
 use shoal_protocol::store::{self, Change};
-use shoal_protocol::task::durable::{self, Missing};
 
 use super::database::{self, Database};
 use super::log;
 use super::marker::{self, Mark};
-use super::pages::{self, Facts};
+use super::pages::{self, Facts, Salvaged};
+use super::preview::what_can_be_read;
 use super::{Bounds, StoreError, file_of};
 
 /// Where the new store is made.
@@ -44,9 +44,12 @@ pub struct Repaired {
     pub doubted: Vec<TaskId>,
 }
 
+/// Marks in what is left of a store what must not be acted on, at this date in milliseconds since 1970: of which tasks that is.
+type Doubt = fn(&mut BTreeMap<Vec<u8>, Vec<u8>>, u64) -> Vec<TaskId>;
+
 /// Sets the store of this data directory aside if it is damaged, and begins a new one with what is good. Nothing is done to
 /// a store that can be opened.
-pub fn repair(data_dir: &Path) -> Result<Option<Repaired>, StoreError> {
+pub fn repair(data_dir: &Path, doubt: Doubt) -> Result<Option<Repaired>, StoreError> {
     match Database::open(data_dir, Bounds::default()) {
         Ok(_) => return Ok(None),
         Err(StoreError::Damaged { .. }) => {}
@@ -61,7 +64,7 @@ pub fn repair(data_dir: &Path) -> Result<Option<Repaired>, StoreError> {
     if path.exists() || !done.exists() {
         clear(&room)?;
         std::fs::create_dir(&room).map_err(|error| StoreError::io("make", &room, error))?;
-        rebuild(data_dir, &room, &mut repaired)?;
+        rebuild(data_dir, &room, doubt, &mut repaired)?;
     }
     rename_if_there(&path, &repaired.set_aside)?;
     if done_log.exists() {
@@ -80,28 +83,16 @@ pub(super) fn is_unfinished(data_dir: &Path) -> bool {
 }
 
 /// Makes the new store in a room of its own, whole before it gets its name.
-fn rebuild(data_dir: &Path, room: &Path, repaired: &mut Repaired) -> Result<(), StoreError> {
-    // Reading may repair a file in place; the copy that is read is not the one that is kept.
-    let (path, copy) = (file_of(data_dir), room.join("copy.redb"));
-    let (found, facts, in_database) = match std::fs::copy(&path, &copy) {
-        Ok(_) => pages::salvage(&copy),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            (Vec::new(), None, Some("there is no file".into()))
-        }
-        Err(error) => return Err(StoreError::io("copy", &path, error)),
-    };
-    let mut records: BTreeMap<_, _> = found.into_iter().collect();
+fn rebuild(data_dir: &Path, room: &Path, doubt: Doubt, repaired: &mut Repaired) -> Result<(), StoreError> {
+    let Salvaged { mut records, facts, cut_short: in_database } = pages::salvage(&file_of(data_dir));
     let (last, in_log) = replay(data_dir, facts, &mut records)?;
     let (mut good, bad): (BTreeMap<_, _>, BTreeMap<_, _>) =
         records.into_iter().partition(|(key, bytes)| store::decode::<IgnoredAny>(key, bytes).is_ok());
     (repaired.kept, repaired.damaged) = (good.len(), bad.len());
     repaired.cut_short = in_database.or(in_log);
-    let bad: Vec<Vec<u8>> = bad.into_keys().collect();
-    let missing = match repaired.cut_short {
-        Some(_) => Missing::Anything { unix_ms: u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX) },
-        None => Missing::Records(&bad),
-    };
-    repaired.doubted = durable::doubt(&mut good, missing);
+    // Of pages that fail their checksums nobody can say what they held: an old record is a good one, and a key that is wrong names
+    // a task that there never was.
+    repaired.doubted = doubt(&mut good, u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX));
 
     let marks = [facts.map(|facts| facts.mark), marker::read(data_dir)].into_iter().flatten();
     let later = |a: Mark, b: Mark| Mark { sequence: a.sequence.max(b.sequence), boot: a.boot.max(b.boot) };
@@ -129,7 +120,7 @@ fn replay(
 ) -> Result<(u64, Option<String>), StoreError> {
     let path = log::path(data_dir);
     let has = facts.map_or(0, |facts| facts.mark.sequence);
-    let image = match std::fs::read(&path) {
+    let image = match what_can_be_read(&path) {
         Ok(image) => image,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             // The first format had none.

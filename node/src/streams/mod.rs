@@ -37,7 +37,7 @@ mod view;
 mod work;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -108,12 +108,17 @@ impl Shared {
     }
 }
 
+/// Where the store of streams is in a data directory.
+pub(crate) fn dir_of(data_dir: &Path) -> PathBuf {
+    data_dir.join("streams")
+}
+
 impl Streams {
     pub(crate) fn new(around: Around) -> Self {
         let Around { me, data_dir, take_over, driver, network, blobs } = around;
         Self(Arc::new(Shared {
             me,
-            dir: data_dir.join("streams"),
+            dir: dir_of(&data_dir),
             take_over,
             driver,
             network,

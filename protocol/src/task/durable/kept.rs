@@ -116,9 +116,9 @@ impl Kept {
         self.council.with_copies().any(|peer| !known.contains(&peer))
     }
 
-    /// Whether it has no end, and nobody else can decide on one.
+    /// Whether nobody else can decide on its end, and there is none on this disk.
     pub(super) fn is_open_here_alone(&self) -> bool {
-        !self.resolved && self.council.members.len() == 1
+        (!self.resolved || self.leads()) && self.council.members.len() == 1
     }
 
     pub(super) fn age(&self, now: Time) -> Duration {

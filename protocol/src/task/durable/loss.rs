@@ -8,7 +8,7 @@
 //! ended, as far as the record goes, has that end: there is no other.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::Durable;
 use super::record::{self, CouncilRecord, Kind};
@@ -16,35 +16,18 @@ use crate::id::TaskId;
 use crate::store;
 use crate::time::Time;
 
-/// What is missing of a store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Missing<'a> {
-    /// Whatever was written before this date may be: the store counts as new.
-    Anything {
-        /// Milliseconds since 1970.
-        unix_ms: u64,
-    },
-    /// The records under these keys, and nothing else.
-    Records(&'a [Vec<u8>]),
-}
-
-/// Marks what must not be acted on in what is left of a store, and tells which tasks that concerns.
-pub fn doubt(records: &mut BTreeMap<Vec<u8>, Vec<u8>>, missing: Missing<'_>) -> Vec<TaskId> {
-    let named: Option<BTreeSet<TaskId>> = match missing {
-        Missing::Anything { unix_ms } => {
-            let (key, bytes) = record::store_record(unix_ms);
-            records.insert(key, bytes);
-            None
-        }
-        Missing::Records(keys) => Some(keys.iter().filter_map(|key| Some(record::read_key(key)?.1)).collect()),
-    };
+/// Marks what must not be acted on in what is left of a store, of which whatever was written before this date may be missing: from
+/// now on it counts as new. Which tasks that concerns.
+pub fn doubt(records: &mut BTreeMap<Vec<u8>, Vec<u8>>, unix_ms: u64) -> Vec<TaskId> {
+    let (key, bytes) = record::store_record(unix_ms);
+    records.insert(key, bytes);
     let mut doubted = Vec::new();
     for (key, bytes) in records.iter_mut() {
         let Some((Kind::Council, task)) = record::read_key(key) else { continue };
         let Ok(found) = store::decode::<CouncilRecord>(key, bytes) else { continue };
         // Another submission under the same key may have followed one that was refused.
         let is_settled = found.resolved && !found.accepted.as_ref().is_some_and(|vote| vote.resolution.is_refusal());
-        if !is_settled && named.as_ref().is_none_or(|named| named.contains(&task)) {
+        if !is_settled {
             *bytes = store::encode(key, &CouncilRecord { doubted: true, ..found });
             doubted.push(task);
         }
@@ -100,26 +83,12 @@ mod tests {
     }
 
     #[test]
-    fn where_anything_may_be_missing_only_what_has_ended_is_believed() {
+    fn only_what_has_ended_is_believed_of_a_store_that_lost_something() {
         let mut records = store_of_three();
 
-        let doubted = doubt(&mut records, Missing::Anything { unix_ms: 5 });
+        let doubted = doubt(&mut records, 5);
 
         assert_eq!(doubted, [OPEN, REFUSED]);
         assert_eq!(record::born_unix_ms(records.iter()), Some(Ok(5)));
-        let again = doubt(&mut records.clone(), Missing::Records(&[]));
-        assert_eq!(again, []);
-    }
-
-    #[test]
-    fn where_it_is_known_what_is_missing_the_rest_is_believed() {
-        let mut records = store_of_three();
-        let before = records.clone();
-        let input = [b"i", OPEN.0.as_slice()].concat();
-
-        assert_eq!(doubt(&mut records, Missing::Records(&[input])), [OPEN]);
-
-        records.retain(|key, bytes| before.get(key) != Some(bytes));
-        assert_eq!(records.len(), 1, "one record was marked");
     }
 }

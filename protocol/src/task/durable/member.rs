@@ -3,7 +3,7 @@
 //! **Invariant:** every answer that binds follows the write that makes it true.
 
 use super::acceptor::Acceptor;
-use super::kept::{output_of, weight};
+use super::kept::{output_of, weight, weight_of_end};
 use super::leading::until;
 use super::*;
 use crate::config::RETENTION_MAX;
@@ -53,15 +53,20 @@ impl Durable {
         if let Err(error) = guard.spec.check() {
             return refuse_copy(from, &guard, error.to_string(), lent);
         }
+        let (is_mine, home) = (guard.council.home() == Some(me), guard.council.home());
         match self.kept.get(&task) {
-            Some(kept) if kept.resolved && kept.council.term == guard.council.term => {
-                self.tell_end(from, task, lent.out)
-            }
-            Some(kept) if kept.council.term > guard.council.term || kept.leads() => {
-                refuse_copy(from, &guard, "it knows of a later submission".into(), lent);
-            }
+            Some(kept) if kept.council == guard.council && kept.resolved => self.tell_end(from, task, lent.out),
             // The answer was lost, or the copy: what was promised meanwhile stands.
-            Some(kept) if kept.council.term == guard.council.term => self.take_copy(from, guard, lent),
+            Some(kept) if kept.council == guard.council && !kept.leads() => self.take_copy(from, guard, lent),
+            // A later submission takes the place of an earlier one at the same home, which nobody else makes.
+            Some(kept)
+                if kept.leads()
+                    || is_mine
+                    || kept.council.term >= guard.council.term
+                    || kept.council.home() != home =>
+            {
+                refuse_copy(from, &guard, "it knows of another submission".into(), lent);
+            }
             _ if self.may_have_forgotten(guard.age, lent.now) => {
                 let why = "its store is younger than the task, and may have lost what it said of it";
                 refuse_copy(from, &guard, why.into(), lent);
@@ -80,6 +85,9 @@ impl Durable {
     /// A copy is taken when everything that the task reads is here.
     fn take_copy(&mut self, from: PeerId, mut guard: Box<Guard>, lent: &mut Lent<'_>) {
         let task = guard.task;
+        if self.fetching.len() >= FETCHING_MAX && !self.fetching.contains_key(&task) {
+            return refuse_copy(from, &guard, format!("it fetches for {FETCHING_MAX} others"), lent);
+        }
         let module = |variant: &super::super::spec::Variant| BlobRef {
             id: variant.module,
             bytes: variant.module_bytes,
@@ -111,7 +119,12 @@ impl Durable {
             }
             (Some((from, Waiting::Vote(propose))), Ok(())) => self.cast(from, *propose, lent),
             // A vote for an output that is not here would be worth less than it says.
-            (Some((_, Waiting::Vote(_) | Waiting::Nothing)) | None, _) => {}
+            (Some((_, Waiting::Vote(_))) | None, _) => {}
+            // Whoever tells it says it again until it is known, and then the output is fetched again.
+            (Some((from, Waiting::Known(case))), Ok(())) => {
+                self.write_council(case.task, After::say(from, Counsel::Known(case)), lent);
+            }
+            (Some((_, Waiting::Known(_))), Err(_)) => {}
         }
         true
     }
@@ -125,11 +138,17 @@ impl Durable {
         changes.extend(record::put_input(task, &copy.spec.inputs));
         let case = Case { task, term: council.term };
         let fresh = !self.kept.contains_key(&task);
+        if fresh && let Some(why) = self.full(weight(&copy.spec)) {
+            lent.out.push(Output::Forget { task });
+            return say(lent.out, from, Counsel::Guarded(Guarded { case, refusal: Some(why) }));
+        }
         if let Some(kept) = self.kept.get_mut(&task) {
             if kept.resolved {
                 return;
             }
+            let bytes = weight(&copy.spec);
             (kept.retention, kept.copy) = (keeping.retention, Some(Box::new(copy)));
+            self.weighs(task, bytes);
         } else {
             let acceptor = Acceptor::new(council.home().unwrap_or(from));
             let kept = Kept {
@@ -199,8 +218,11 @@ impl Durable {
             return self.tell_end(from, task, lent.out);
         }
         let is_guardian = kept.copy.as_deref().is_some_and(brings_output_home) && from != self.me;
-        match output_of(&propose.vote.resolution).filter(|_| is_guardian && ballot >= kept.acceptor.promised) {
-            // Its output is to survive as well as its end.
+        let is_cast = kept.acceptor.accepted.as_ref().is_some_and(|vote| vote.ballot == ballot);
+        let is_here = |blob: &BlobRef| from == self.me && blob.holder == self.me && !is_cast;
+        let output = output_of(&propose.vote.resolution).filter(|blob| is_guardian || is_here(blob));
+        match output.filter(|_| ballot >= kept.acceptor.promised) {
+            // Its output is to survive as well as its end: it is on disk first.
             Some(blob) => {
                 let blobs = vec![BlobRef { holder: from, ..blob }];
                 self.fetching.insert(task, (from, Waiting::Vote(propose)));
@@ -227,10 +249,12 @@ impl Durable {
             return say(lent.out, from, Counsel::Refused(refused));
         }
         kept.see(ballot);
+        let bytes = kept.acceptor.accepted.as_ref().map_or(0, |vote| weight_of_end(&vote.resolution));
         let deposed = leader == self.me && from != self.me && kept.leads();
         // A council of one has decided with its vote.
         let alone = kept.council.members.len() == 1;
         kept.resolved |= alone;
+        self.weighs(task, bytes);
         if deposed {
             self.depose(task, lent.now);
         }
@@ -257,8 +281,12 @@ impl Durable {
         match self.kept.get(&task) {
             Some(kept) if kept.council == *council => return true,
             _ if self.may_have_forgotten(age, lent.now) => return false,
-            // A later council of the same task follows one whose end was a refusal.
-            Some(kept) if kept.council.term < council.term && !kept.leads() => self.forget_council(task),
+            // A later council of the same task follows one whose end was a refusal; terms of two homes say nothing of each other.
+            Some(kept)
+                if kept.council.term < council.term && kept.council.home() == council.home() && !kept.leads() =>
+            {
+                self.forget_council(task);
+            }
             Some(_) => return false,
             None => {}
         }
@@ -270,7 +298,7 @@ impl Durable {
             council: council.clone(),
             resolved: false,
             refused_since: None,
-            until: lent.now + expires_in,
+            until: lent.now + expires_in.min(REMEMBERED_MAX),
             retention: Duration::ZERO,
             bytes: 0,
             copy: None,
@@ -314,25 +342,40 @@ impl Durable {
             return;
         }
         if kept.resolved {
-            return say(lent.out, from, Counsel::Known(case));
+            return self.say_known(from, case, lent);
         }
         let voted = kept.acceptor.accepted.as_ref().filter(|vote| vote.ballot == ballot);
         let Some(resolution) = resolution.or_else(|| voted.map(|vote| vote.resolution.clone())) else {
             return say(lent.out, from, Counsel::Inquire(vec![case]));
         };
-        let is_copied = kept.retention > Duration::ZERO && kept.copy.as_deref().is_none_or(brings_output_home);
-        if let Some(blob) = output_of(&resolution).filter(|_| is_copied) {
-            let blobs = vec![BlobRef { holder: from, ..blob }];
-            self.fetching.insert(task, (from, Waiting::Nothing));
-            lent.out.push(Output::Fetch { attempt: TaskRef { task, epoch: FETCH_EPOCH }, blobs });
-        }
         self.settle(task, Vote { ballot, resolution: resolution.clone() }, lent.now, lent.out);
         self.begin(task, Stage::Idle, lent.now);
         self.shared.remove(&task);
         self.happened.push(Happened::Resolved(task, Box::new(resolution)));
         let changes = vec![record::delete_input(task)].into_iter().chain(self.council_change(task, lent.now));
-        let after = After::say(from, Counsel::Known(case));
+        let after = match self.fetch_output(from, case, lent.out) {
+            true => After::Nothing,
+            false => After::say(from, Counsel::Known(case)),
+        };
         self.journal.write(changes.collect(), after, lent.out);
+    }
+
+    /// Says that an end is known, once it is on disk with its output: it may not be, though it was told before.
+    fn say_known(&mut self, from: PeerId, case: Case, lent: &mut Lent<'_>) {
+        if !self.fetch_output(from, case, lent.out) {
+            self.write_council(case.task, After::say(from, Counsel::Known(case)), lent);
+        }
+    }
+
+    /// Fetches the large output of an end that is kept here; false where there is none, or it stays where it was made.
+    fn fetch_output(&mut self, from: PeerId, case: Case, out: &mut Outbox) -> bool {
+        let Some(kept) = self.kept.get(&case.task) else { return false };
+        let is_copied = kept.retention > Duration::ZERO && kept.copy.as_deref().is_none_or(brings_output_home);
+        let Some(blob) = kept.end().and_then(output_of).filter(|_| is_copied) else { return false };
+        self.fetching.insert(case.task, (from, Waiting::Known(case)));
+        let attempt = TaskRef { task: case.task, epoch: FETCH_EPOCH };
+        out.push(Output::Fetch { attempt, blobs: vec![BlobRef { holder: from, ..blob }] });
+        true
     }
 }
 

@@ -66,7 +66,7 @@ pub(crate) use keeping::lifetime;
 pub use keeping::{Durability, Keeping};
 pub(crate) use kept::KeptTask;
 use kept::{Kept, Stage};
-pub use loss::{Missing, doubt};
+pub use loss::doubt;
 pub use resolution::{Council, MEMBERS_MAX, Resolution};
 pub use wire::{
     Case, Counsel, Guard, Guarded, INQUIRED_MAX, Prepare, Promised, Propose, Refused, Resolved, Standing, Voted,
@@ -88,6 +88,10 @@ const WATCH_EVERY: Duration = Duration::from_millis(500);
 const UNTOLD_MAX: Duration = crate::config::RETENTION_MAX;
 /// How often it is looked whether what is kept beyond its time may go.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// So many tasks wait for blobs at once: more copies are refused.
+const FETCHING_MAX: usize = 1_024;
+/// What was promised of a task is remembered no longer than a task of the longest retention is kept (`leading.rs`, `until`).
+const REMEMBERED_MAX: Duration = Duration::from_secs(3 * crate::config::RETENTION_MAX.as_secs());
 /// Tasks taken over at one look: the others follow at the next.
 const TAKEOVERS_MAX: usize = 64;
 /// The epoch in whose name blobs are fetched that are to be kept: no attempt has it.
@@ -112,7 +116,8 @@ pub(crate) struct Lent<'a> {
 enum Waiting {
     Copy(Box<Guard>),
     Vote(Box<Propose>),
-    Nothing,
+    /// That an end is known with all that belongs to it.
+    Known(Case),
 }
 
 /// Every kept task of this peer, whatever its role in their councils.
@@ -242,6 +247,14 @@ impl Durable {
         self.deadlines.clear(&Due::Forget(task));
         self.journal.write(record::delete_all(task), After::Nothing, out);
         out.push(Output::Forget { task });
+    }
+
+    /// What a task counts for in memory, if that is more than before.
+    fn weighs(&mut self, task: TaskId, bytes: usize) {
+        if let Some(kept) = self.kept.get_mut(&task).filter(|kept| kept.bytes < bytes) {
+            self.bytes += bytes - kept.bytes;
+            kept.bytes = bytes;
+        }
     }
 
     fn keep(&mut self, now: Time, task: TaskId, kept: Kept) {

@@ -98,7 +98,11 @@ impl Durable {
         });
         let is_home = found.council.home() == Some(me);
         let alone = found.council.members.len() == 1;
-        let leads = found.promised.owner == me && !found.resolved;
+        // What others had accepted when they promised to follow was said to the process that bid, and bound it: this one knows it
+        // only by a proposal of that ballot. Without one it bids again; nothing was proposed then.
+        let bids_again =
+            found.promised.round > 0 && found.accepted.as_ref().is_none_or(|vote| vote.ballot != found.promised);
+        let leads = found.promised.owner == me && !found.resolved && !bids_again;
         let acceptor = Acceptor { promised: found.promised, accepted: found.accepted };
         let kept = Kept {
             seen: acceptor.promised,

@@ -410,9 +410,12 @@ fn what_one_decides_alone_is_not_forgotten_before_it_has_an_end() {
     };
     assert_eq!([forgotten(&[ME]), forgotten(&AS_HOME)], [false, true]);
 
-    let mut desk = Desk::with(&[ME], Stage::Leading);
-    desk.pass(ms(3_600_000));
+    let mut desk = Desk::with(&[ME], proposing(ballot(0, ME), &[]));
+    desk.writes = false;
     desk.kept().resolved = true;
+    desk.pass(ms(3_600_000) + LOOK_AGAIN);
+    assert_eq!(desk.durable.kept.len(), 1, "its end is not on disk");
+    desk.kept().stage = Stage::Idle;
     desk.pass(LOOK_AGAIN);
     assert_eq!((desk.happened(), desk.durable.kept.len()), (vec!["forgotten"], 0));
 }

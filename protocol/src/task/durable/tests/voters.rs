@@ -202,14 +202,111 @@ fn an_end_with_a_large_output_is_fetched_by_who_keeps_it() {
         Counsel::Resolved(Box::new(Resolved { case: case(), ballot, resolution }))
     };
     let mut desk = Desk::with(&AS_GUARDIAN, Stage::Idle);
-    assert_eq!(desk.kinds(OTHER, resolved()), [(OTHER, "known")]);
+    assert_eq!(desk.kinds(OTHER, resolved()), [], "the end is here, and its output is not");
     assert_eq!(fetches(&mut desk), [[BlobRef { holder: id(OTHER), ..blob() }]]);
     assert_eq!((desk.happened(), desk.durable.shared.len()), (vec!["resolved"], 0));
+    assert_eq!(fetched(&mut desk, Err("gone")), []);
+    assert_eq!(desk.kinds(OTHER, resolved()), []);
+    assert_eq!(fetches(&mut desk).len(), 1, "it is fetched again when it is told again");
+    assert_eq!(fetched(&mut desk, Ok(())), [(OTHER, "known")]);
 
     let mut witness = Desk::with(&AS_WITNESS, Stage::Idle);
     witness.kept().retention = Duration::ZERO;
     assert_eq!(witness.kinds(OTHER, resolved()), [(OTHER, "known")]);
     assert_eq!(fetches(&mut witness).len(), 0);
+}
+
+#[test]
+fn an_end_that_could_not_be_written_is_not_said_to_be_known() {
+    let resolved =
+        || Counsel::Resolved(Box::new(Resolved { case: case(), ballot: ballot(0, OTHER), resolution: Some(end(1)) }));
+    let mut desk = Desk::with(&AS_GUARDIAN, Stage::Idle);
+    desk.writes = false;
+
+    assert_eq!(desk.kinds(OTHER, resolved()), []);
+    assert_eq!(desk.kinds(OTHER, resolved()), [], "it is in memory, where it may be lost");
+    desk.writes = true;
+    assert_eq!(desk.kinds(OTHER, resolved()), [(OTHER, "known")]);
+}
+
+#[test]
+fn a_home_votes_for_a_large_output_of_its_own_when_that_is_on_its_disk() {
+    let mine = BlobRef { holder: id(ME), ..blob() };
+    let vote = || propose(AS_HOME, ballot(0, ME), success(Payload::Blob(mine), 0));
+    let mut desk = Desk::with(&AS_HOME, proposing(ballot(0, ME), &[]));
+
+    assert_eq!(desk.kinds(ME, vote()), []);
+    assert_eq!(fetches(&mut desk), [[mine]]);
+    assert_eq!(fetched(&mut desk, Err("it cannot be synced")), []);
+    desk.kinds(ME, vote());
+    assert_eq!(fetched(&mut desk, Ok(())), [(ME, "vote")]);
+    fetches(&mut desk);
+    assert_eq!(desk.kinds(ME, vote()), [(ME, "vote")], "it is there already");
+
+    let mut desk = Desk::with(&AS_HOME, proposing(ballot(0, ME), &[]));
+    let elsewhere = propose(AS_HOME, ballot(0, ME), success(Payload::Blob(blob()), 0));
+    assert_eq!(desk.kinds(ME, elsewhere), [(ME, "vote")], "one that stays where it was made");
+}
+
+#[test]
+fn votes_count_for_what_they_take() {
+    let mut desk = Desk::with(&AS_GUARDIAN, Stage::Idle);
+    let before = desk.durable.bytes;
+
+    desk.hear(OTHER, propose(AS_GUARDIAN, ballot(0, OTHER), success(Payload::inline(vec![1; 700]), 300)));
+    assert_eq!((desk.kept().bytes, desk.durable.bytes), (1_000, before + 900));
+    desk.hear(OTHER, propose(AS_GUARDIAN, ballot(0, OTHER), end(1)));
+    assert_eq!((desk.kept().bytes, desk.durable.bytes), (1_000, before + 900), "what it counted for at most");
+}
+
+#[test]
+fn a_witness_remembers_nothing_for_ever() {
+    let mut desk = Desk::new();
+    let mut bid = prepare(AS_WITNESS, ballot(1, OTHER), false);
+    if let Counsel::Prepare(prepare) = &mut bid {
+        prepare.expires_in = Duration::from_secs(365 * 86_400);
+    }
+    desk.hear(OTHER, bid);
+
+    let now = desk.now;
+    assert_eq!(desk.kept().until, now + REMEMBERED_MAX);
+}
+
+// ── Who starts anew ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// A guardian that bid for the lead of a task, and a process later.
+fn begun_anew(promised: Ballot, accepted: Option<Vote>) -> Desk {
+    let mut before = Desk::with(&AS_GUARDIAN, Stage::Idle);
+    (before.kept().acceptor.promised, before.kept().acceptor.accepted) = (promised, accepted);
+    let council = before.durable.council_change(TASK, before.now).expect("it is kept");
+    let task = record::put_task(TASK, &copy(), 1_700_000_000_000);
+    let records = [task, council].into_iter().filter_map(|change| match change {
+        crate::store::Change::Put { key, bytes } => Some((key, bytes)),
+        crate::store::Change::Delete { .. } => None,
+    });
+    let records = records.collect::<Vec<_>>();
+    let mut after = Desk { durable: Durable::new(id(ME)), ..Desk::new() };
+    after.act(|durable, lent| durable.restored(&records, 3, 1_700_000_031_000, lent));
+    after
+}
+
+#[test]
+fn an_heir_that_starts_anew_asks_again_what_its_promises_bind_it_to() {
+    let decided = Vote { ballot: ballot(0, OTHER), resolution: end(1) };
+    let mut desk = begun_anew(ballot(1, ME), None);
+    assert_eq!((desk.happened(), desk.is_idle()), (vec![], true));
+
+    desk.gone.insert(id(OTHER));
+    let said = desk.pass(LEASE + WATCH_EVERY * 2);
+    assert!(said.contains(&(THIRD, "prepare")), "{said:?}");
+    let (case, accepted) = (case(), Some(decided.clone()));
+    desk.hear(THIRD, Counsel::Promised(Box::new(Promised { case, ballot: ballot(1, ME), accepted })));
+    desk.hear(ME, Counsel::Promised(Box::new(Promised { case, ballot: ballot(1, ME), accepted: None })));
+    let Stage::Proposing { vote, .. } = &desk.kept().stage else { panic!("it leads: {:?}", desk.kept().stage) };
+    assert_eq!(vote.resolution, decided.resolution, "what may have been decided before");
+
+    let mut desk = begun_anew(ballot(1, ME), Some(Vote { ballot: ballot(1, ME), ..decided }));
+    assert!(matches!(desk.kept().stage, Stage::Proposing { .. }), "it had proposed that, and nothing else");
 }
 
 // ── Copies ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -266,6 +363,46 @@ fn a_copy_of_what_has_ended_is_answered_with_its_end() {
     assert_eq!(desk.kinds(OTHER, guard(AS_GUARDIAN, TERM - 1, Duration::ZERO)), [(OTHER, "guarded")]);
     desk.hear(OTHER, guard(AS_GUARDIAN, TERM + 1, Duration::ZERO));
     assert!(fetches(&mut desk).len() == 1 && desk.durable.kept.is_empty(), "a later submission takes its place");
+}
+
+#[test]
+fn nobody_else_replaces_what_is_kept_for_a_home() {
+    let refuses = |mut desk: Desk, from: u8, members: [u8; 3], term: u64| {
+        desk.hear(from, guard(members, term, Duration::ZERO));
+        fetches(&mut desk).is_empty() && desk.durable.kept.len() == 1
+    };
+    let guardian = || Desk::with(&AS_GUARDIAN, Stage::Idle);
+    assert!(!refuses(guardian(), OTHER, AS_GUARDIAN, TERM + 1), "its home may");
+
+    assert!(refuses(guardian(), STRANGER, [STRANGER, ME, THIRD], TERM + 1), "another home");
+    assert!(refuses(guardian(), STRANGER, [STRANGER, ME, THIRD], TERM));
+    assert!(refuses(guardian(), OTHER, [OTHER, ME, STRANGER], TERM), "the same submission has the same council");
+    assert!(refuses(Desk::with(&AS_HOME, Stage::Idle), OTHER, AS_HOME, TERM + 1), "it would know of that itself");
+    let mut witness = Desk::with(&AS_WITNESS, Stage::Idle);
+    let council = Council { term: TERM + 1, ..council(&[STRANGER, THIRD, ME]) };
+    let (expires_in, age) = (Duration::from_secs(60), Duration::ZERO);
+    let bid = Prepare { task: TASK, council, ballot: ballot(1, STRANGER), expires_in, leader_gave_up: true, age };
+    assert_eq!(witness.kinds(STRANGER, Counsel::Prepare(bid)), []);
+    assert_eq!(witness.kept().council.term, TERM);
+}
+
+#[test]
+fn a_guardian_fetches_for_so_many_at_once() {
+    let mut desk = Desk::new();
+    for n in 0..FETCHING_MAX {
+        let task = TaskId((n as u128).to_le_bytes());
+        desk.durable.fetching.insert(task, (id(OTHER), Waiting::Known(case())));
+    }
+
+    let said = desk.kinds(OTHER, guard(AS_GUARDIAN, TERM, Duration::ZERO));
+    assert_eq!((said, fetches(&mut desk).len()), (vec![(OTHER, "guarded")], 0));
+
+    desk.durable.fetching.pop_first();
+    desk.hear(OTHER, guard(AS_GUARDIAN, TERM, Duration::ZERO));
+    assert_eq!(fetches(&mut desk).len(), 1);
+    desk.durable.bytes = KEPT_BYTES_MAX;
+    assert_eq!(fetched(&mut desk, Ok(())), [(OTHER, "guarded")], "somebody else took the room meanwhile");
+    assert_eq!(desk.durable.kept.len(), 0);
 }
 
 #[test]
