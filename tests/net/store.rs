@@ -49,6 +49,30 @@ fn a_damaged_store_is_refused_until_a_person_sets_it_aside() {
     });
 }
 
+/// The store of streams is another of the same kind.
+#[test]
+fn a_damaged_store_of_streams_is_set_aside_as_well() {
+    run(async {
+        let mesh = mesh(0, 1, |_| ()).await;
+        mesh.kill(0).unwrap();
+        let streams = mesh.peers()[0].data_dir.join("streams");
+        std::fs::create_dir_all(&streams).unwrap();
+        for file in ["tasks.redb", "tasks.log", "tasks.synced"] {
+            std::fs::copy(mesh.peers()[0].data_dir.join(file), streams.join(file)).unwrap();
+        }
+        flip(&streams.join("tasks.redb"), 100);
+
+        let refused = shoald(&mesh, 0, &["run"]);
+        let words = String::from_utf8_lossy(&refused.stderr);
+        assert!(refused.status.code() == Some(65) && words.contains("repair-store"), "{words}");
+
+        let repaired = shoald(&mesh, 0, &["repair-store"]);
+        let words = String::from_utf8_lossy(&repaired.stdout);
+        assert!(repaired.status.success() && words.contains("streams/tasks.redb.damaged-1"), "{words}");
+        mesh.restart(0).await.unwrap();
+    });
+}
+
 #[test]
 fn a_store_that_a_daemon_has_open_is_not_repaired() {
     run(async {
