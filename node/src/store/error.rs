@@ -111,3 +111,16 @@ impl StoreError {
 pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_disk_cannot_read_is_damage_and_what_it_does_not_let_us_read_is_not() {
+        let of = |errno: nix::errno::Errno| StoreError::of_read(Path::new("f"), errno.into());
+
+        assert!(matches!(of(nix::errno::Errno::EIO), StoreError::Damaged { .. }));
+        assert!(matches!(of(nix::errno::Errno::EACCES), StoreError::Io { .. }));
+    }
+}

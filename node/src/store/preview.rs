@@ -36,7 +36,7 @@ impl Preview {
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         file.try_lock()?;
-        let_go_of_memory(&file)?;
+        let_go_of_memory(&file);
         let length = file.metadata()?.len();
         let seen = Mutex::new(Seen { length, original: length, written: BTreeMap::new() });
         Ok(Self { file, skips: false, seen })
@@ -72,12 +72,12 @@ impl Preview {
 }
 
 /// After a write that failed, the system's memory may hold what the disk has not got, and call it clean: what is read next comes
-/// from the disk.
-fn let_go_of_memory(file: &File) -> io::Result<()> {
-    file.sync_all()?;
+/// from the disk, as far as the system heeds that.
+fn let_go_of_memory(file: &File) {
+    // What cannot be written now is not on the disk, and is let go as well.
+    let _ = file.sync_all();
     #[cfg(target_os = "linux")]
-    nix::fcntl::posix_fadvise(file, 0, 0, nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
-    Ok(())
+    let _ = nix::fcntl::posix_fadvise(file, 0, 0, nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED);
 }
 
 /// Whether the disk has lost what should be there.

@@ -148,6 +148,15 @@ impl Book {
         self.read().destroyed.extend(tasks.into_iter().map(|task| (task, peer)));
     }
 
+    /// Tasks that several peers decide on, and of which nobody has been told an end.
+    pub(super) fn open_with_a_council(&self) -> Vec<TaskId> {
+        let pages = self.read();
+        let open = pages.tasks.iter().filter(|(_, entry)| {
+            entry.durability == Durability::Guarded && entry.acknowledged.is_some() && entry.answers.is_empty()
+        });
+        open.map(|(task, _)| *task).collect()
+    }
+
     /// A peer shows a task; whether it shows an end.
     pub(super) fn shown(&self, by: usize, view: &TaskView) -> bool {
         let task = view.task;

@@ -253,6 +253,8 @@ impl Field {
         let mut lost = before.missing_from(&store_of(&dir, &tasks)?);
         // What the repair does not trust counts as well.
         lost.extend(said.lines().filter_map(|line| line.trim().parse::<TaskId>().ok()));
+        // So does its say in councils that it has not heard of yet: those of tasks older than the store.
+        lost.extend(self.book.open_with_a_council());
         self.book.say(format!("copies destroyed: {lost:?}"));
         self.book.destroyed(peer, lost);
         self.up(peer)
