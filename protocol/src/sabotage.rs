@@ -41,6 +41,7 @@ bugs! {
     ProposeBeforeOwnVote "propose-before-own-vote" "a leader proposes to others what is not on its own disk"
     UnfencedVote "unfenced-vote" "a vote is given to a leader that another ballot was promised to"
     ForgottenEnd "forgotten-end" "a new leader does not look at what its voters had accepted"
+    UnboundHeir "unbound-heir" "an heir that starts anew leads without what its promises bound it to"
     MajorityOfOne "majority-of-one" "one vote of three decides"
     NoTakeover "no-takeover" "a guardian never follows a lost home"
     ToldTooEarly "told-too-early" "the user hears an end before its council has decided on it"

@@ -1,11 +1,13 @@
 //! A few seeds of everything going wrong; `shoal-testnet sim chaos` runs as many as one has time for.
 
-use shoal_testnet::sim::chaos::{Outcome, Promise, Size, run};
+use shoal_testnet::sim::chaos::{Fault, Faults, Outcome, Promise, Size, run};
 
-const SIZE: Size = Size { peers: 12, minutes: 3 };
+fn small(faults: Faults) -> Size {
+    Size { peers: 12, minutes: 3, faults }
+}
 
-fn assert_kept(seeds: impl Iterator<Item = u64>) -> Vec<Outcome> {
-    let outcomes: Vec<Outcome> = seeds.map(|seed| run(seed, SIZE, false, false)).collect();
+fn assert_kept(seeds: impl Iterator<Item = u64>, faults: Faults) -> Vec<Outcome> {
+    let outcomes: Vec<Outcome> = seeds.map(|seed| run(seed, small(faults), false, false)).collect();
     for outcome in &outcomes {
         assert_eq!(outcome.violations, [], "shoal-testnet sim chaos --peers 12 --minutes 3 shows how");
     }
@@ -14,18 +16,26 @@ fn assert_kept(seeds: impl Iterator<Item = u64>) -> Vec<Outcome> {
 
 #[test]
 fn promises_hold_when_everything_goes_wrong() {
-    let outcomes = assert_kept(1..25);
+    let outcomes = assert_kept(1..25, Faults::default());
 
     let acknowledged: u64 = outcomes.iter().map(|outcome| outcome.acknowledged).sum();
     let faults: u64 = outcomes.iter().flat_map(|outcome| outcome.faults.values()).sum();
     assert!(acknowledged > 500 && faults > 150, "{acknowledged} tasks and {faults} faults show little");
 }
 
+#[test]
+fn promises_hold_when_processes_die_in_the_middle_of_writes() {
+    let outcomes = assert_kept(1..13, [Fault::CrashAtWrite, Fault::OneWay, Fault::Partition].into_iter().collect());
+
+    let deaths: u64 = outcomes.iter().filter_map(|outcome| outcome.faults.get(&Fault::CrashAtWrite)).sum();
+    assert!(deaths > 100, "{deaths} deaths show little");
+}
+
 /// What each of them showed has a test of its own, beside the code that was wrong; a seed tells another story whenever a message
 /// changes its length or its place.
 #[test]
 fn seeds_that_broke_a_promise_once_break_none() {
-    const WHOLE: Size = Size { peers: 20, minutes: 10 };
+    let whole = Size { peers: 20, minutes: 10, faults: Faults::default() };
     let seeds = [
         26,    // a guarded task whose home could not read its record never ended
         32,    // a peer told to stop twice spun
@@ -49,7 +59,7 @@ fn seeds_that_broke_a_promise_once_break_none() {
 
     for seed in seeds {
         assert_eq!(
-            run(seed, WHOLE, false, false).violations,
+            run(seed, whole, false, false).violations,
             [],
             "shoal-testnet sim chaos --seeds {seed}..{}",
             seed + 1
@@ -59,7 +69,7 @@ fn seeds_that_broke_a_promise_once_break_none() {
 
 #[test]
 fn the_same_seed_does_the_same_to_the_last_byte() {
-    let [one, again] = [(); 2].map(|()| run(7, SIZE, true, false));
+    let [one, again] = [(); 2].map(|()| run(7, small(Faults::default()), true, false));
 
     assert_eq!(one.trace, again.trace);
     assert_eq!((one.violations, one.acknowledged), (Vec::new(), again.acknowledged));
@@ -68,7 +78,7 @@ fn the_same_seed_does_the_same_to_the_last_byte() {
 /// A checker that finds nothing would let everything pass.
 #[test]
 fn a_seed_tells_its_story() {
-    let outcome = run(3, SIZE, false, true);
+    let outcome = run(3, small(Faults::default()), false, true);
 
     assert!(outcome.story.iter().any(|line| line.contains("is handed in")), "{:?}", outcome.story.first());
     assert!(outcome.story.iter().any(|line| line.contains("the faults stop")));

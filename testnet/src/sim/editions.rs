@@ -11,6 +11,15 @@ use serde::Serialize;
 use shoal_protocol::Message;
 use shoal_protocol::store::{self, Change};
 
+/// The first byte of a short text in CBOR, but for its length (RFC 8949, 3.1).
+const TEXT: u8 = 3 << 5;
+/// A digest of load has these keys…
+const DIGEST: [&str; 6] = ["q", "s", "k", "w", "x", "v"];
+/// …and had none of these, by which it foretells more, before this version.
+const FORETOLD: [&str; 5] = ["su", "tu", "sn", "ar", "d"];
+/// What is said of data, and that it is understood.
+const LABELS: [&str; 1] = ["lb"];
+
 /// Which version a machine runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Edition {
@@ -35,7 +44,7 @@ impl Edition {
 
     /// A message as this version says it.
     pub(super) fn message(self, body: &[u8]) -> Vec<u8> {
-        let Some((version, cbor)) = body.split_first() else { return body.to_vec() };
+        let Some((version, cbor)) = body.split_first().filter(|_| self.may_change(body)) else { return body.to_vec() };
         let Some(value) = self.restyled(cbor) else { return body.to_vec() };
         let mut said = vec![*version];
         said.extend(bytes_of(&value));
@@ -45,7 +54,13 @@ impl Edition {
     /// What this version understands of a message.
     pub(super) fn understood(self, message: Message) -> Message {
         match self {
-            Self::Previous => Message::decode(&self.message(&message.encode())).unwrap_or(message),
+            Self::Previous => {
+                let body = message.encode();
+                if !self.may_change(&body) {
+                    return message;
+                }
+                Message::decode(&self.message(&body)).unwrap_or(message)
+            }
             Self::This | Self::Next => message,
         }
     }
@@ -53,12 +68,26 @@ impl Edition {
     /// A change of the store as this version writes it.
     pub(super) fn change(self, change: Change) -> Change {
         match change {
-            Change::Put { key, bytes } if self != Self::This => {
+            Change::Put { key, bytes } if self.may_change(&bytes) => {
                 let value = store::decode::<Value>(&key, &bytes).ok();
                 let value = value.map(|value| self.restyle(value));
                 Change::Put { bytes: value.map_or(bytes, |value| store::encode(&key, &value)), key }
             }
             other => other,
+        }
+    }
+
+    /// Whether there is anything in these bytes that this version says otherwise. Reading a message as a tree of values costs more
+    /// than all else that is done with it, and most have nothing in them that was added since.
+    fn may_change(self, body: &[u8]) -> bool {
+        let has = |key: &str| {
+            let head = TEXT | key.len() as u8;
+            body.windows(1 + key.len()).any(|found| found[0] == head && &found[1..] == key.as_bytes())
+        };
+        match self {
+            Self::This => false,
+            Self::Next => true,
+            Self::Previous => LABELS.into_iter().any(has) || DIGEST.into_iter().all(has),
         }
     }
 
@@ -81,12 +110,11 @@ impl Edition {
     /// only other maps there are, of which these meshes have none.
     fn fields(self, mut entries: Vec<(Value, Value)>) -> Vec<(Value, Value)> {
         let has = |key: &str| entries.iter().any(|(known, _)| known.as_text() == Some(key));
-        // A span of time as the standard library has it: not ours to add to.
-        let is_span = has("secs") && has("nanos");
-        let is_digest = ["q", "s", "k", "w", "x", "v"].iter().all(|key| has(key));
         match self {
             Self::This => {}
-            Self::Next if entries.len() > 1 && !is_span => {
+            // A span of time as the standard library has it: not ours to add to.
+            Self::Next if entries.len() == 2 && has("secs") && has("nanos") => {}
+            Self::Next if entries.len() > 1 => {
                 let more =
                     Value::Map(vec![(Value::from("of"), Value::from("it")), (Value::from("so"), Value::from(7))]);
                 entries.insert(1, (Value::from("zy"), more));
@@ -94,13 +122,8 @@ impl Edition {
             }
             Self::Next => {}
             Self::Previous => {
-                let added_since = |key: &str| match key {
-                    // What a digest foretells.
-                    "su" | "tu" | "sn" | "ar" | "d" => is_digest,
-                    // What is said of data, and that it is understood.
-                    "lb" => true,
-                    _ => false,
-                };
+                let is_digest = entries.len() >= DIGEST.len() && DIGEST.into_iter().all(has);
+                let added_since = |key: &str| LABELS.contains(&key) || is_digest && FORETOLD.contains(&key);
                 let left_out: Vec<bool> =
                     entries.iter().map(|(key, _)| key.as_text().is_some_and(added_since)).collect();
                 let mut left_out = left_out.into_iter();

@@ -132,6 +132,8 @@ pub(super) struct Node {
     pub(super) waiting: Vec<Event>,
     /// Where its peer keeps tasks, if it may.
     pub(super) disk: Option<Disk>,
+    /// The chance that its process dies at a write.
+    pub(super) dies_at_writes: f64,
     /// How much faster its clock runs, in millionths.
     pub(super) drift_ppm: i32,
     /// How far its calendar is off.
@@ -165,6 +167,7 @@ impl Node {
             frozen: false,
             waiting: Vec::new(),
             disk: None,
+            dies_at_writes: 0.0,
             drift_ppm: 0,
             calendar_off_ms: 0,
             edition: Edition::default(),

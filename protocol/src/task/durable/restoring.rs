@@ -102,6 +102,7 @@ impl Durable {
         // only by a proposal of that ballot. Without one it bids again; nothing was proposed then.
         let bids_again =
             found.promised.round > 0 && found.accepted.as_ref().is_none_or(|vote| vote.ballot != found.promised);
+        let bids_again = bids_again && !sabotage::is(Bug::UnboundHeir);
         let leads = found.promised.owner == me && !found.resolved && !bids_again;
         let acceptor = Acceptor { promised: found.promised, accepted: found.accepted };
         let kept = Kept {

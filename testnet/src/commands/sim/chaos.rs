@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum as _;
 use serde::Serialize;
-use shoal_testnet::sim::chaos::{Fault, Outcome, Promise, Size, Violation, run};
+use shoal_testnet::sim::chaos::{Fault, Faults, Outcome, Promise, Size, Violation, run};
 
 use super::{Failure, NOT_RIGHT, sabotage};
 
@@ -31,6 +32,9 @@ pub(crate) struct Chaos {
     /// Simulated minutes during which faults strike
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_440))]
     minutes: u32,
+    /// Kinds of faults, instead of all
+    #[arg(long, value_name = "KIND,KIND…", value_enum, value_delimiter = ',')]
+    faults: Vec<Fault>,
     /// Also say what happened, in order; for one seed
     #[arg(long)]
     trace: bool,
@@ -82,11 +86,10 @@ struct Sum {
 impl Chaos {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         if let Some(bug) = &self.sabotage {
-            let size = Size { peers: usize::from(self.peers), minutes: self.minutes };
-            return sabotage::run(bug, self.seeds.first..self.seeds.end, size, self.json);
+            return sabotage::run(bug, self.seeds.first..self.seeds.end, self.size(), self.json);
         }
         let began = Instant::now();
-        let size = Size { peers: usize::from(self.peers), minutes: self.minutes };
+        let size = self.size();
         let sum = Mutex::new(Sum {
             schema: shoal_protocol::api::schema(),
             peers: self.peers,
@@ -127,12 +130,30 @@ impl Chaos {
             Some(violation) => {
                 let what = format!("{} promises were broken", sum.violations.len());
                 let again = format!(
-                    "see how: shoal-testnet sim chaos --seeds {} --peers {} --minutes {} --trace",
-                    violation.seed, self.peers, self.minutes
+                    "see how: shoal-testnet sim chaos --seeds {} --peers {} --minutes {}{} --trace",
+                    violation.seed,
+                    self.peers,
+                    self.minutes,
+                    self.wanted_faults()
                 );
                 Err(Failure::new(NOT_RIGHT, what, again))
             }
         }
+    }
+
+    fn size(&self) -> Size {
+        let faults = match self.faults.as_slice() {
+            [] => Faults::default(),
+            wanted => wanted.iter().copied().collect(),
+        };
+        Size { peers: usize::from(self.peers), minutes: self.minutes, faults }
+    }
+
+    /// The option that says which faults, as it was given.
+    fn wanted_faults(&self) -> String {
+        let names = self.faults.iter().filter_map(|fault| Some(fault.to_possible_value()?.get_name().to_owned()));
+        let names: Vec<String> = names.collect();
+        if names.is_empty() { String::new() } else { format!(" --faults {}", names.join(",")) }
     }
 
     /// One line that a person may watch; standard output stays clean.

@@ -23,7 +23,7 @@ mod watch;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-pub use plan::Fault;
+pub use plan::{Fault, Faults};
 pub use run::run;
 
 pub use crate::promises::{Promise, Violation};
@@ -34,6 +34,8 @@ pub struct Size {
     pub peers: usize,
     /// How long faults go on.
     pub minutes: u32,
+    /// Of which kinds they are.
+    pub faults: Faults,
 }
 
 impl Size {

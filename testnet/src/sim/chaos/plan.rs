@@ -22,10 +22,13 @@ const GOODBYE: Duration = Duration::from_secs(3);
 const CHURN: Duration = Duration::from_secs(60);
 /// Records are large to lie about for long.
 const LYING_MAX_MS: u64 = 60_000;
+/// How often processes that died at a write are looked after: they start again within that of when they should.
+const TEND_EVERY: Duration = Duration::from_millis(20);
 
 /// A kind of fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum Fault {
     /// A process dies; what it had not synced is there or not.
     Crash,
@@ -79,6 +82,34 @@ pub enum Fault {
     Lies,
     /// A machine is a member no more, and goes on as if it did not know, for a while.
     Revoked,
+    /// Processes die at their writes: before one is on disk, before anybody is told that it is, or as soon as that was said.
+    CrashAtWrite,
+}
+
+/// Which kinds of fault may strike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Faults(u32);
+
+impl Faults {
+    fn have(self, fault: Fault) -> bool {
+        self.0 & Self::bit(fault) != 0
+    }
+
+    fn bit(fault: Fault) -> u32 {
+        1 << fault as u32
+    }
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        KINDS.into_iter().collect()
+    }
+}
+
+impl FromIterator<Fault> for Faults {
+    fn from_iter<T: IntoIterator<Item = Fault>>(faults: T) -> Self {
+        Self(faults.into_iter().fold(0, |bits, fault| bits | Self::bit(fault)))
+    }
 }
 
 /// One thing to do.
@@ -108,6 +139,10 @@ pub(super) enum Act {
     Install(usize, Edition),
     Lie(usize, bool),
     Calendar(usize, i64),
+    /// With this chance a process dies at a write of its.
+    DieAtWrites(usize, f64),
+    /// What died so starts again, if it is time.
+    Tend,
     /// For the counts; what it consists of stands beside it.
     Struck(Fault),
 }
@@ -142,16 +177,16 @@ impl Plan {
             draft.add(begin, Act::Struck(Fault::Drift));
         }
         // Some runs know a few kinds of fault only: what hides behind the others shows there.
-        let mut kinds = KINDS.to_vec();
+        let mut kinds: Vec<_> = KINDS.into_iter().filter(|kind| size.faults.have(*kind)).collect();
         kinds.shuffle(rng);
-        kinds.truncate(rng.random_range(1..=KINDS.len()));
+        kinds.truncate(rng.random_range(1..=kinds.len().max(1)));
         if kinds.contains(&Fault::Churn) || kinds.contains(&Fault::MassJoin) {
             draft.newcomers = rng.random_range(1..=size.peers.div_ceil(NEWCOMERS_ONE_IN));
         }
         let mut at = begin;
         loop {
             at += FAULT_EVERY.mul_f64(-(1.0 - rng.random::<f64>()).ln());
-            if at >= end {
+            if at >= end || kinds.is_empty() {
                 break;
             }
             let kind = kinds[rng.random_range(0..kinds.len())];
@@ -171,7 +206,8 @@ impl Plan {
     }
 }
 
-const KINDS: [Fault; 25] = [
+/// All but drift, which is there from the start.
+const KINDS: [Fault; 26] = [
     Fault::Crash,
     Fault::PowerCut,
     Fault::CrashLoop,
@@ -197,6 +233,7 @@ const KINDS: [Fault; 25] = [
     Fault::Upgrade,
     Fault::Lies,
     Fault::Revoked,
+    Fault::CrashAtWrite,
 ];
 
 struct Draft {
@@ -346,6 +383,7 @@ impl Draft {
                 self.add(at, Act::Lie(one, true));
                 self.add(at + span(rng, 5_000, LYING_MAX_MS), Act::Lie(one, false));
             }
+            Fault::CrashAtWrite => return self.die_at_writes(at, rng),
         }
         self.add(at, Act::Struck(fault));
     }
@@ -353,6 +391,23 @@ impl Draft {
     fn down(&mut self, at: Time, back: Time, index: usize) {
         self.add(at, Act::Crash(index));
         self.add(back, Act::Start(index));
+    }
+
+    /// Some machines or most of them, now and then or often. Each death is counted when it comes.
+    fn die_at_writes(&mut self, at: Time, rng: &mut impl Rng) {
+        let (until, share, often) = (at + span(rng, 5_000, 60_000), rng.random_range(0.1..1.0), rng.random::<f64>());
+        let chance = 0.8 * 0.05f64.powf(often);
+        for index in 0..self.size.peers {
+            if rng.random_bool(share) {
+                self.add(at, Act::DieAtWrites(index, chance));
+                self.add(until, Act::DieAtWrites(index, 0.0));
+            }
+        }
+        let mut at = at;
+        while at < until {
+            at += TEND_EVERY;
+            self.add(at, Act::Tend);
+        }
     }
 
     /// Says goodbye, and is back after `away`.
@@ -390,7 +445,7 @@ fn between(sides: &[bool]) -> Vec<(usize, usize)> {
 }
 
 /// Short ones are as likely as long ones: uniform in the logarithm.
-fn span(rng: &mut impl Rng, min_ms: u64, max_ms: u64) -> Duration {
+pub(super) fn span(rng: &mut impl Rng, min_ms: u64, max_ms: u64) -> Duration {
     let (min, max) = ((min_ms.max(1) as f64).ln(), (max_ms as f64).ln());
     Duration::from_secs_f64((min + (max - min) * rng.random::<f64>()).exp() / 1_000.0)
 }

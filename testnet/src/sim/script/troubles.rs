@@ -53,6 +53,13 @@ impl Sim {
         }
     }
 
+    /// With which chance the peer's process dies at each write from now on.
+    pub fn die_at_writes(&mut self, index: usize, chance: f64) {
+        if let Some(node) = self.node_mut(index) {
+            node.dies_at_writes = chance;
+        }
+    }
+
     /// Flips a bit in a record at rest; the key of that record, and what it was.
     pub fn flip_a_bit(&mut self, index: usize) -> Option<(Vec<u8>, Vec<u8>)> {
         let node = self.node_mut(index)?;

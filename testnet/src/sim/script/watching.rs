@@ -65,6 +65,13 @@ impl Sim {
         self.shards.iter_mut().flat_map(|shard| shard.kept_revocations.drain(..)).collect()
     }
 
+    /// Whose process died at a write since the last call, in the order in which they did.
+    pub fn take_dead(&mut self) -> Vec<usize> {
+        let mut dead: Vec<_> = self.shards.iter_mut().flat_map(|shard| shard.dead.drain(..)).collect();
+        dead.sort_unstable();
+        dead.into_iter().map(|(_, index)| index).collect()
+    }
+
     /// From now on measures the time a peer takes to decide about a task that was submitted.
     pub fn time_decisions(&mut self) {
         self.common.times_decisions = true;

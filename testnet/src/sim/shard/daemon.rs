@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use rand::RngExt;
 use shoal_protocol::certificate::SignedRecord;
 use shoal_protocol::output::Judgement;
 use shoal_protocol::store::{Change, Ticket};
@@ -13,6 +14,9 @@ use crate::sim::TODAY_UNIX_S;
 use crate::sim::editions::Edition;
 use crate::sim::event::Event;
 use crate::sim::seen::{Belief, Ended, Judged, Ran, TaskNews, Told};
+
+/// Each write has so many at which a process may die.
+const MOMENTS: f64 = 3.0;
 
 impl Shard {
     /// Tells a peer a fact and carries out what it orders.
@@ -182,6 +186,17 @@ impl Shard {
         };
         let done = node.disk.as_mut().map(|disk| disk.order(now, ticket, changes));
         done.into_iter().for_each(|at| self.cause(index, at, index, Event::Synced { process, ticket }));
+        self.die_at_write(index);
+    }
+
+    /// The process may die here, which is a moment that a crash out of the blue hardly ever meets.
+    pub(super) fn die_at_write(&mut self, index: usize) {
+        let now = self.now;
+        let Some(node) = self.node_mut(index) else { return };
+        if node.dies_at_writes > 0.0 && node.peer.is_some() && node.rng.random_bool(node.dies_at_writes / MOMENTS) {
+            self.crash(index);
+            self.dead.push((now, index));
+        }
     }
 
     fn tell(&mut self, index: usize, news: TaskNews) {

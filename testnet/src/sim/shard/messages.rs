@@ -18,11 +18,16 @@ const GARBAGE_BELOW: usize = 10;
 
 impl Shard {
     pub(super) fn send(&mut self, common: &Common, from: usize, to: PeerId, message: Message) {
-        let said = match common.lures.get(&from) {
-            Some(lure) => lure.say(message),
-            None => Some(message),
-        };
-        let Some(message) = said else { return };
+        if let Some(lure) = common.lures.get(&from) {
+            if let Some(message) = lure.say(message) {
+                self.send_as_said(common, from, to, message);
+            }
+            return;
+        }
+        self.send_as_said(common, from, to, message);
+    }
+
+    fn send_as_said(&mut self, common: &Common, from: usize, to: PeerId, message: Message) {
         if common.watches_awards
             && let (Message::Award(award), Some(to)) = (&message, common.index(to))
         {
@@ -162,20 +167,23 @@ impl Shard {
         if !self.node(index).is_some_and(|node| node.links.takes(from, call)) {
             return;
         }
-        let message = match carried {
-            Carried::Value(message) => *message,
-            Carried::Beat(beat) => Message::Beat(beat),
+        let from = common.id(from);
+        // Messages are large, and most are not looked at here: each is put where it is given from.
+        let input = match carried {
+            Carried::Beat(beat) => Input::Received { from, message: Message::Beat(beat) },
+            Carried::Value(message) => Input::Received { from, message: self.understood(index, message) },
             Carried::Bytes(bytes) => match Message::decode(&bytes) {
-                Ok(message) => message,
-                Err(_) if common.has_liars => {
-                    return self.give(common, index, Input::Garbled { from: common.id(from) });
-                }
+                Ok(message) => Input::Received { from, message: self.understood(index, Box::new(message)) },
+                Err(_) if common.has_liars => Input::Garbled { from },
                 Err(error) => panic!("an honest peer's message cannot be read: {error}"),
             },
         };
-        // Of most of what is said no version lacks anything.
+        self.give(common, index, input);
+    }
+
+    /// Of most of what is said no version lacks anything.
+    fn understood(&self, index: usize, message: Box<Message>) -> Message {
         let edition = self.node(index).map_or(Edition::This, |node| node.edition);
-        let message = if is_the_same(&message) { message } else { edition.understood(message) };
-        self.give(common, index, Input::Received { from: common.id(from), message });
+        if edition == Edition::This || is_the_same(&message) { *message } else { edition.understood(*message) }
     }
 }

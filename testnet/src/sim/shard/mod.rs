@@ -58,6 +58,8 @@ pub(super) struct Shard {
     pub(super) beliefs: Vec<Belief>,
     pub(super) decisions_ns: Vec<u32>,
     pub(super) told: Vec<Told>,
+    /// Whose process died at a write, and when.
+    pub(super) dead: Vec<(Time, usize)>,
     /// When peers learnt of revocations.
     pub(super) kept_revocations: Vec<(Time, usize)>,
     pub(super) awards: Vec<Awarded>,
@@ -91,6 +93,7 @@ impl Shard {
             beliefs: Vec::new(),
             decisions_ns: Vec::new(),
             told: Vec::new(),
+            dead: Vec::new(),
             kept_revocations: Vec::new(),
             awards: Vec::new(),
             judged: Vec::new(),
@@ -167,7 +170,10 @@ impl Shard {
                 // What is left of an earlier process was settled when that ended.
                 let disk = node.disk.as_mut().filter(|_| node.process == process);
                 if let Some(answer) = disk.and_then(|disk| disk.synced(now, ticket)) {
+                    // It is on disk: nobody is told, or those who are told first hear no more.
+                    self.die_at_write(index);
                     self.give(common, index, answer);
+                    self.die_at_write(index);
                 }
             }
             Event::Arrived { from, call, carried } => self.arrive(common, index, (from, call), carried),

@@ -4,11 +4,13 @@ use shoal_protocol::{Input, TaskId};
 
 use super::Run;
 use crate::sim::chaos::checks;
-use crate::sim::chaos::plan::Act;
+use crate::sim::chaos::plan::{self, Act, Fault};
 
 impl Run {
     pub(super) fn act(&mut self, act: Act) {
-        self.say(|| format!("{act:?}"));
+        if !matches!(act, Act::Tend) {
+            self.say(|| format!("{act:?}"));
+        }
         match act {
             Act::Crash(index) => self.crash(index),
             Act::Start(index) => {
@@ -61,6 +63,8 @@ impl Run {
                 self.watch.doubled |= lies;
                 self.sim.lie(index, lies);
             }
+            Act::DieAtWrites(index, chance) => self.sim.die_at_writes(index, chance),
+            Act::Tend => self.tend(),
             Act::Struck(fault) => *self.outcome.faults.entry(fault).or_default() += 1,
         }
     }
@@ -68,6 +72,24 @@ impl Run {
     pub(super) fn crash(&mut self, index: usize) {
         if !self.lost.contains(&index) && self.down.insert(index) {
             self.sim.crash(index);
+        }
+    }
+
+    /// Notes who died at a write since the last call, and starts those whose time has come.
+    pub(super) fn tend(&mut self) {
+        let now = self.sim.now();
+        for index in self.sim.take_dead() {
+            *self.outcome.faults.entry(Fault::CrashAtWrite).or_default() += 1;
+            self.say(|| format!("peer {index} died at a write"));
+            if !self.lost.contains(&index) && self.down.insert(index) {
+                self.coming_back.push((now + plan::span(&mut self.rng, 10, 30_000), index));
+            }
+        }
+        let due: Vec<_> = self.coming_back.extract_if(.., |(at, _)| *at <= now).collect();
+        for (_, index) in due {
+            if !self.lost.contains(&index) && self.down.remove(&index) {
+                self.start(index);
+            }
         }
     }
 

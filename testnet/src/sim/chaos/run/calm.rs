@@ -16,9 +16,12 @@ impl Run {
         self.sim.network().heal();
         self.sim.network().set_default(CALM);
         self.sim.network().disturb(0.0, 0.0);
+        self.tend();
+        self.coming_back.clear();
         for index in 0..self.sim.len() {
             self.sim.lie(index, false);
             self.sim.thaw(index);
+            self.sim.die_at_writes(index, 0.0);
             self.sim.trouble_disk(index, None, SYNC);
             if self.down.remove(&index) && !self.lost.contains(&index) {
                 self.start(index);

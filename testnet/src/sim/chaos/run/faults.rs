@@ -46,7 +46,9 @@ impl Run {
                 break;
             }
             self.sim.run_to(at);
-            self.look();
+            if !matches!(deed, Deed::Act(Act::Tend)) {
+                self.look();
+            }
             match deed {
                 Deed::Submit(wish) => self.submit(wish),
                 Deed::Cancel(wish) => self.cancel(wish),
@@ -60,6 +62,7 @@ impl Run {
     /// What must never be, now.
     pub(super) fn look(&mut self) {
         self.hear();
+        self.tend();
         // Who lost its disk numbers its terms and attempts anew.
         let is_sound = |task: TaskId| !self.destroyed.iter().any(|(destroyed, _)| *destroyed == task);
         let kept = |task| {

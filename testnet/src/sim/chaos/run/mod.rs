@@ -65,7 +65,11 @@ struct Run {
     wishes: Vec<Wish>,
     history: History,
     outcome: Outcome,
+    /// What happens by chance beside the plan.
+    rng: Pcg64Mcg,
     down: BTreeSet<usize>,
+    /// Who died at a write, and when it starts again.
+    coming_back: Vec<(Time, usize)>,
     lost: BTreeSet<usize>,
     /// The last list that was signed, and its hash.
     revocations: Option<(RevocationList, [u8; 32])>,
@@ -137,7 +141,9 @@ impl Run {
             wishes,
             history: History::default(),
             outcome: Outcome::default(),
+            rng: Pcg64Mcg::seed_from_u64(seed ^ 0xdead),
             down: BTreeSet::new(),
+            coming_back: Vec::new(),
             lost: BTreeSet::new(),
             revocations: None,
             destroyed: BTreeSet::new(),
@@ -162,6 +168,10 @@ impl Run {
         self.damage.clear();
         self.sim.start(index, &others);
         self.hear();
+        if self.sim.peer(index).is_none() {
+            // It died again before it could say anything.
+            return;
+        }
         let said = self.damage.iter().filter(|(by, _)| *by == index).map(|(_, task)| *task).collect();
         let unsaid = self.watch.started(&self.sim, index, &said);
         self.broken(unsaid);
