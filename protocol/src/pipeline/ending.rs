@@ -52,11 +52,9 @@ impl Pipelines {
             bytes: run.result_bytes(&results),
             results,
             recorded,
+            with: BTreeSet::new(),
             spec,
         };
-        let mut changes = vec![record::put_pipeline(pipeline, &held.record(&ended))];
-        changes.extend(gone.iter().map(|node| record::delete_node(pipeline, *node)));
-        self.orders.push_back(Order::Write(changes, Written::Ended(pipeline)));
         gone.iter().for_each(|node| out.push(Output::Forget { task: keeper(pipeline, *node) }));
         out.push(Output::Forget { task: pipeline });
         for (holder, task) in run.held_elsewhere() {
@@ -70,6 +68,22 @@ impl Pipelines {
         self.stirred.remove(&pipeline);
         self.due.clear(&Due::Lifetime(pipeline));
         self.due.set(Due::Forget(pipeline), around.now + held.retention);
+        self.write_end(pipeline, &gone);
+    }
+
+    /// Writes the end with the results that are not on disk yet; what is `gone` is needed no more.
+    pub(super) fn write_end(&mut self, pipeline: PipelineId, gone: &[NodeId]) {
+        let Some(held) = self.held.get_mut(&pipeline) else { return };
+        let Phase::Ending(run, ended) = &mut held.phase else { return };
+        ended.with = ended.recorded.iter().copied().filter(|node| held.unwritten.contains(node)).collect();
+        let results =
+            ended.with.iter().filter_map(|node| Some(record::put_node(pipeline, *node, &run.record_of(*node)?)));
+        let mut changes: Vec<_> = results.collect();
+        changes.extend(gone.iter().map(|node| record::delete_node(pipeline, *node)));
+        if let Phase::Ending(_, ended) = &held.phase {
+            changes.push(record::put_pipeline(pipeline, &held.record(ended)));
+        }
+        self.orders.push_back(Order::Write(changes, Written::Ended(pipeline)));
     }
 
     pub(super) fn end_is_written(&mut self, pipeline: PipelineId, out: &mut Outbox) {

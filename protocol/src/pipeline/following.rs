@@ -4,7 +4,7 @@ use super::graph::NodeId;
 use super::held::Held;
 use super::memo::Known;
 use super::order::{Exported, Order, Written};
-use super::record::{self, NodeRecord};
+use super::record;
 use super::run::{Followed, NodeState};
 use super::spec::PipelineId;
 use super::{Around, BYTES_MAX, Due, PipelineError, Pipelines, keeper};
@@ -49,22 +49,13 @@ impl Pipelines {
     pub(super) fn done(&mut self, around: Around<'_>, pipeline: PipelineId, node: NodeId, out: &mut Outbox) {
         let Some(run) = self.held.get_mut(&pipeline).and_then(Held::open) else { return };
         let Some(NodeState::Done(done)) = run.nodes.get(node as usize) else { return };
-        let Some(output) = done.output.clone() else { return };
-        if let Payload::Blob(blob) = &output
+        let Some(output) = &done.output else { return };
+        if let Payload::Blob(blob) = output
             && blob.holder == self.me
         {
             out.push(Output::Keep { task: keeper(pipeline, node), blobs: vec![blob.id] });
         }
-        let record = NodeRecord {
-            exit_code: done.exit_code,
-            output,
-            executor: done.executor,
-            run_us: done.run_us,
-            runs: run.runs_of(node),
-            remembered: done.remembered,
-            held_as: done.held_as,
-            labels: done.labels.clone(),
-        };
+        let Some(record) = run.record_of(node) else { return };
         let change = record::put_node(pipeline, node, &record);
         self.orders.push_back(Order::Write(vec![change], Written::Node(pipeline, node)));
         if let Some(key) = self.keys.remove(&(pipeline, node))

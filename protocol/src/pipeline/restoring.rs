@@ -112,7 +112,8 @@ fn ended(spec: PipelineSpec, end: EndRecord, nodes: BTreeMap<NodeId, NodeRecord>
         Payload::Blob(_) => 0,
     });
     let bytes = bytes.sum();
-    Ended { spec, error, total_us, until_unix_ms, tallies, results, bytes, recorded }
+    let with = BTreeSet::new();
+    Ended { spec, error, total_us, until_unix_ms, tallies, results, bytes, recorded, with }
 }
 
 fn keep(me: PeerId, id: PipelineId, node: NodeId, output: &Payload, out: &mut Outbox) {

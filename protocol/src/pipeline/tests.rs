@@ -37,6 +37,8 @@ struct Desk {
     exports: VecDeque<(TaskId, Labels, Vec<Payload>)>,
     ended: usize,
     kept: BTreeMap<TaskId, Vec<BlobId>>,
+    /// It takes changes of what it has, and nothing new.
+    disk_is_full: bool,
 }
 
 impl Desk {
@@ -53,6 +55,7 @@ impl Desk {
             exports: VecDeque::new(),
             ended: 0,
             kept: BTreeMap::new(),
+            disk_is_full: false,
         };
         desk.start();
         desk
@@ -109,6 +112,11 @@ impl Desk {
 
     fn write(&mut self) -> bool {
         let Some((ticket, changes)) = self.writing.pop_front() else { return false };
+        let is_new = |change: &Change| matches!(change, Change::Put { key, .. } if !self.disk.contains_key(key));
+        if self.disk_is_full && changes.iter().any(is_new) {
+            self.tell(Input::PersistFailed { ticket, reason: "no space left on device".into() });
+            return true;
+        }
         for change in changes {
             match change {
                 Change::Put { key, bytes } => drop(self.disk.insert(key, bytes)),
@@ -373,6 +381,24 @@ fn a_record_that_cannot_be_read_is_reported_and_its_task_run_again() {
 
     assert_eq!(desk.result(), "last(two(one(a))a)");
     assert_eq!(desk.ran.iter().filter(|it| it.as_str() == "one:a").count(), 2);
+}
+
+#[test]
+fn an_end_is_told_once_its_results_are_on_disk() {
+    let mut desk = Desk::new();
+    desk.write();
+    desk.submit(words(&["a"]));
+    desk.write();
+
+    desk.disk_is_full = true;
+    while desk.write() || desk.finish(0) {}
+    assert_eq!((desk.ended, desk.ran.len()), (0, 3), "it has ended, and nobody is told");
+
+    desk.disk_is_full = false;
+    desk.settle();
+    assert_eq!(desk.ended, 1);
+    desk.start();
+    assert_eq!(desk.result(), "last(two(one(a))a)");
 }
 
 proptest! {

@@ -5,8 +5,24 @@ use std::collections::BTreeSet;
 use super::{NodeState, Run, inline_bytes};
 use crate::id::{PeerId, TaskId};
 use crate::pipeline::graph::{NodeId, Take};
+use crate::pipeline::record::NodeRecord;
 
 impl Run {
+    /// What is written of a node that has ended and whose output somebody may still read.
+    pub(in crate::pipeline) fn record_of(&self, id: NodeId) -> Option<NodeRecord> {
+        let Some(NodeState::Done(done)) = self.nodes.get(id as usize) else { return None };
+        Some(NodeRecord {
+            exit_code: done.exit_code,
+            output: done.output.clone()?,
+            executor: done.executor,
+            run_us: done.run_us,
+            runs: self.runs_of(id),
+            remembered: done.remembered,
+            held_as: done.held_as,
+            labels: done.labels.clone(),
+        })
+    }
+
     /// Lets go of outputs that nobody will read any more, of those that `id` has read; results stay.
     pub(in crate::pipeline) fn let_go(&mut self, id: NodeId) -> Vec<(NodeId, Option<(PeerId, TaskId)>)> {
         let after = self.graph.node(id).map(|node| node.after.clone()).unwrap_or_default();
