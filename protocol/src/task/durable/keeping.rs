@@ -22,6 +22,15 @@ pub enum Durability {
 }
 
 impl Durability {
+    /// On how many disks it is.
+    pub fn copies(self) -> u8 {
+        match self {
+            Self::Memory => 0,
+            Self::Disk => 1,
+            Self::Guarded => 2,
+        }
+    }
+
     /// What `--durable N` means: copies on disk.
     pub fn of_copies(copies: u8) -> Option<Self> {
         match copies {

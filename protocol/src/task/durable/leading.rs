@@ -194,6 +194,22 @@ impl Durable {
         }
     }
 
+    /// The output that our own proposal names is not here any more. Nobody else was asked yet, and by its first ballot a home is bound to
+    /// nothing: the task ends without it. By a later one it may be what was decided already, and whoever voted for it has it.
+    pub(super) fn propose_without_output(&mut self, proposed: &Propose, why: &str, lent: &mut Lent<'_>) {
+        let Some(kept) = self.kept.get_mut(&proposed.task) else { return };
+        let Stage::Proposing { vote, votes } = &mut kept.stage else { return };
+        let is_free = vote.ballot == proposed.vote.ballot && vote.ballot.round == 0 && votes.is_empty();
+        let Some(attempts) = vote.resolution.result.as_ref().ok().filter(|_| is_free).map(|result| result.attempts)
+        else {
+            return;
+        };
+        let last = format!("its output is lost: {why}");
+        let result = Err(TaskError::AttemptsExhausted { attempts, last });
+        vote.resolution = Resolution { state: TaskState::Failed, result };
+        self.ask_votes(proposed.task, None, lent);
+    }
+
     /// A member voted for our proposal.
     pub(super) fn vote_came(&mut self, from: PeerId, voted: Voted, lent: &mut Lent<'_>) {
         let task = voted.case.task;

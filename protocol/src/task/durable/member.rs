@@ -6,7 +6,7 @@ use super::acceptor::Acceptor;
 use super::kept::{output_of, weight, weight_of_end};
 use super::leading::until;
 use super::*;
-use crate::config::RETENTION_MAX;
+use crate::config::{NAME_BYTES_MAX, RETENTION_MAX};
 use crate::message::TaskRef;
 use crate::task::spec::{BlobRef, Payload};
 
@@ -49,6 +49,9 @@ impl Durable {
         }
         if self.damaged.contains_key(&task) {
             return refuse_copy(from, &guard, "its records of that task are damaged".into(), lent);
+        }
+        if guard.name.len() > NAME_BYTES_MAX {
+            return refuse_copy(from, &guard, "its name is too long".into(), lent);
         }
         if let Err(error) = guard.spec.check() {
             return refuse_copy(from, &guard, error.to_string(), lent);
@@ -111,20 +114,25 @@ impl Durable {
         if attempt.epoch != FETCH_EPOCH {
             return false;
         }
-        match (self.fetching.remove(&attempt.task), result) {
-            (Some((from, Waiting::Copy(guard))), Ok(())) => self.store_copy(from, *guard, lent),
-            (Some((from, Waiting::Copy(guard))), Err(why)) => {
+        // An attempt of nobody's: that number is not given to any.
+        let Some(waiting) = self.fetching.remove(&attempt.task) else { return false };
+        match (waiting, result) {
+            ((from, Waiting::Copy(guard)), Ok(())) => self.store_copy(from, *guard, lent),
+            ((from, Waiting::Copy(guard)), Err(why)) => {
                 lent.out.push(Output::Forget { task: attempt.task });
                 refuse_copy(from, &guard, format!("it could not fetch what the task needs: {why}"), lent);
             }
-            (Some((from, Waiting::Vote(propose))), Ok(())) => self.cast(from, *propose, lent),
+            ((from, Waiting::Vote(propose)), Ok(())) => self.cast(from, *propose, lent),
+            ((from, Waiting::Vote(propose)), Err(why)) if from == self.me => {
+                self.propose_without_output(&propose, why, lent)
+            }
             // A vote for an output that is not here would be worth less than it says.
-            (Some((_, Waiting::Vote(_))) | None, _) => {}
+            ((_, Waiting::Vote(_)), Err(_)) => {}
             // Whoever tells it says it again until it is known, and then the output is fetched again.
-            (Some((from, Waiting::Known(case))), Ok(())) => {
+            ((from, Waiting::Known(case)), Ok(())) => {
                 self.write_council(case.task, After::say(from, Counsel::Known(case)), lent);
             }
-            (Some((_, Waiting::Known(_))), Err(_)) => {}
+            ((_, Waiting::Known(_)), Err(_)) => {}
         }
         true
     }

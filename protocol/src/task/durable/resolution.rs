@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::ADDRESS_BYTES_MAX;
 use crate::id::PeerId;
 use crate::message::Contact;
 use crate::output::{TaskError, TaskResult};
@@ -44,7 +45,8 @@ impl Council {
     /// Whether it can decide anything at all: one member, or three.
     pub(super) fn is_sane(&self) -> bool {
         let distinct = |(i, member): (usize, &Contact)| self.members[..i].iter().all(|other| other.peer != member.peer);
-        matches!(self.members.len(), 1 | MEMBERS_MAX) && self.members.iter().enumerate().all(distinct)
+        let known = self.members.iter().all(|member| member.address.len() <= ADDRESS_BYTES_MAX);
+        matches!(self.members.len(), 1 | MEMBERS_MAX) && known && self.members.iter().enumerate().all(distinct)
     }
 
     /// Votes that decide: any two majorities have a member in common.

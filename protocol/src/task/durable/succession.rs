@@ -192,9 +192,14 @@ impl Durable {
         say(lent.out, from, Counsel::Standing(Standing { case, ballot, holds, leads }));
     }
 
+    /// Who leads a task, as far as this member knows.
+    pub(crate) fn leader_of(&self, task: TaskId) -> Option<PeerId> {
+        Some(self.kept.get(&task)?.leader())
+    }
+
     /// The user of a task that another leads withdraws it.
     pub(crate) fn withdraw(&mut self, task: TaskId, out: &mut Outbox) {
-        if let Some(kept) = self.kept.get(&task) {
+        if let Some(kept) = self.kept.get(&task).filter(|kept| kept.leader() != self.me) {
             say(out, kept.leader(), Counsel::Withdraw(kept.case(task)));
         }
     }

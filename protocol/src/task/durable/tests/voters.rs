@@ -4,6 +4,7 @@ use super::super::*;
 use super::desk::*;
 use crate::id::BlobId;
 use crate::message::TaskRef;
+use crate::output::TaskError;
 use crate::task::spec::{BlobRef, Payload};
 
 const AS_HOME: [u8; 3] = [ME, OTHER, THIRD];
@@ -237,8 +238,6 @@ fn a_home_votes_for_a_large_output_of_its_own_when_that_is_on_its_disk() {
 
     assert_eq!(desk.kinds(ME, vote()), []);
     assert_eq!(fetches(&mut desk), [[mine]]);
-    assert_eq!(fetched(&mut desk, Err("it cannot be synced")), []);
-    desk.kinds(ME, vote());
     assert_eq!(fetched(&mut desk, Ok(())), [(ME, "vote")]);
     fetches(&mut desk);
     assert_eq!(desk.kinds(ME, vote()), [(ME, "vote")], "it is there already");
@@ -246,6 +245,25 @@ fn a_home_votes_for_a_large_output_of_its_own_when_that_is_on_its_disk() {
     let mut desk = Desk::with(&AS_HOME, proposing(ballot(0, ME), &[]));
     let elsewhere = propose(AS_HOME, ballot(0, ME), success(Payload::Blob(blob()), 0));
     assert_eq!(desk.kinds(ME, elsewhere), [(ME, "vote")], "one that stays where it was made");
+}
+
+/// By a later ballot it may be what was decided already, and others that have the output vote for it.
+#[test]
+fn a_home_whose_output_is_lost_ends_the_task_without_it() {
+    let mine = BlobRef { holder: id(ME), ..blob() };
+    for (round, is_free) in [(0, true), (3, false)] {
+        let vote = Vote { ballot: ballot(round, ME), resolution: success(Payload::Blob(mine), 0) };
+        let stage = Stage::Proposing { vote: Box::new(vote.clone()), votes: BTreeSet::new() };
+        let mut desk = Desk::with(&AS_HOME, stage);
+        desk.hear(ME, propose(AS_HOME, vote.ballot, vote.resolution));
+
+        let said = fetched(&mut desk, Err("it cannot be synced"));
+
+        let Stage::Proposing { vote, .. } = &desk.kept().stage else { panic!("it proposes") };
+        let lost = |error: &TaskError| error.to_string().contains("its output is lost: it cannot be synced");
+        assert_eq!(vote.resolution.result.as_ref().is_err_and(lost), is_free);
+        assert_eq!(said.len(), usize::from(is_free), "its own vote comes first: {said:?}");
+    }
 }
 
 #[test]
