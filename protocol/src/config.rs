@@ -34,6 +34,8 @@ pub const ADDRESSES_MAX: usize = 8;
 pub const ADDRESS_BYTES_MAX: usize = 256;
 /// Records in one peer-exchange message.
 pub const RECORDS_PER_MESSAGE_MAX: usize = 16;
+/// What is said of how a run ended, as what a trap was.
+pub const ENDING_BYTES_MAX: usize = 4 * 1024;
 /// Standard error kept of a run and sent home with the result.
 pub const LOG_BYTES_MAX: usize = 4 * 1024;
 

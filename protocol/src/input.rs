@@ -20,6 +20,17 @@ use crate::task::durable::Keeping;
 use crate::task::receipt::SignedReceipt;
 use crate::task::spec::{RunReport, TaskSpec};
 
+/// Why a module cannot be started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum PrepareError {
+    /// No peer could run it.
+    #[error("the module cannot be run: {0}")]
+    Invalid(String),
+    /// Another peer might, or this one later.
+    #[error("this peer cannot prepare the module: {0}")]
+    Host(String),
+}
+
 /// A fact for [`crate::Peer::handle`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Input {
@@ -152,12 +163,12 @@ pub enum Input {
         /// Nothing, or why not.
         result: Result<(), String>,
     },
-    /// The module an [`crate::Output::Prepare`] asked for can start at once, or never.
+    /// The module an [`crate::Output::Prepare`] asked for can start at once, or cannot.
     Prepared {
         /// Which module.
         module: BlobId,
         /// What preparing it took, or why it cannot be run.
-        result: Result<Duration, String>,
+        result: Result<Duration, PrepareError>,
     },
     /// A run ended.
     Finished {

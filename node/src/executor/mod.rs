@@ -43,6 +43,7 @@ use std::time::Duration;
 
 use shoal_protocol::api::SandboxPart;
 use shoal_protocol::id::{BlobId, PeerId};
+use shoal_protocol::input::PrepareError;
 use shoal_protocol::message::TaskRef;
 use shoal_protocol::output::Execution;
 use shoal_protocol::task::spec::{Ending, RunReport};
@@ -107,12 +108,12 @@ impl ExecutorConfig {
 /// What the executor reports; called from its threads.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ExecutorEvent {
-    /// A module can start at once, or never will.
+    /// A module can start at once, or cannot.
     Prepared {
         /// Which.
         module: BlobId,
         /// What it took, or why it cannot be run.
-        result: Result<Duration, String>,
+        result: Result<Duration, PrepareError>,
     },
     /// A run ended. Aborted ones are not reported.
     Finished {
@@ -234,7 +235,7 @@ impl Executor {
     /// Makes a module of the blob store ready to start; answered by [`ExecutorEvent::Prepared`].
     pub fn prepare(&self, module: BlobId) {
         if self.shared.to_load.push(PrepareRequest { module, then: None }).is_err() {
-            let result = Err("too many modules wait to be compiled here".to_owned());
+            let result = Err(PrepareError::Host("too many modules wait to be compiled here".to_owned()));
             self.shared.report(ExecutorEvent::Prepared { module, result });
         }
     }

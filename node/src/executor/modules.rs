@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use shoal_protocol::config::MODULE_BYTES_MAX;
 use shoal_protocol::id::BlobId;
+use shoal_protocol::input::PrepareError;
 
 use super::artifact::ArtifactCache;
 use super::census::Census;
@@ -48,17 +49,6 @@ pub(super) struct Modules {
 pub(super) struct Artifact {
     pub(super) file: File,
     pub(super) bytes: u64,
-}
-
-/// Why a module cannot start.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum PrepareError {
-    /// No peer could run it.
-    #[error("the module cannot be run: {0}")]
-    Invalid(String),
-    /// Another peer might.
-    #[error("this peer cannot prepare the module: {0}")]
-    Host(String),
 }
 
 #[derive(Debug, Default)]

@@ -9,11 +9,12 @@ use std::sync::mpsc::Sender;
 use std::time::Instant;
 
 use shoal_protocol::id::BlobId;
+use shoal_protocol::input::PrepareError;
 use shoal_protocol::output::Execution;
 use shoal_protocol::task::spec::Ending;
 
 use super::control::RunControl;
-use super::modules::{Artifact, PrepareError};
+use super::modules::Artifact;
 use super::pool::{Found, Seat};
 use super::process::{StartFailure, WorkerProcess};
 use super::run::{Ran, Runner};
@@ -153,7 +154,7 @@ pub(super) fn load_modules(shared: &Shared) {
             shared.made_ready(module);
             shared.report(ExecutorEvent::Prepared { module, result: Ok(began.elapsed()) });
         } else if shared.to_compile.push(request).is_err() {
-            let result = Err("too many modules wait to be compiled here".to_owned());
+            let result = Err(PrepareError::Host("too many modules wait to be compiled here".to_owned()));
             shared.report(ExecutorEvent::Prepared { module, result });
         }
     }
@@ -169,7 +170,7 @@ pub(super) fn compile_modules(shared: &Shared) {
         match request.then {
             None => {
                 shared.made_ready(module);
-                let result = compiled.map(|()| began.elapsed()).map_err(|error| error.to_string());
+                let result = compiled.map(|()| began.elapsed());
                 shared.report(ExecutorEvent::Prepared { module, result });
             }
             Some(job) => resume(shared, job, compiled),

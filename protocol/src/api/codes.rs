@@ -18,6 +18,8 @@ pub const BAD_PIPELINE: &str = "SH0411";
 pub const NO_STREAM: &str = "SH0416";
 /// A stream that cannot be run, or of which there is another under that name.
 pub const BAD_STREAM: &str = "SH0417";
+/// The key names a task that is kept less well than it is asked for now.
+pub const KEPT_LESS: &str = "SH0418";
 /// No such invitation, or nobody who waits by that number.
 pub const NO_INVITATION: &str = "SH0407";
 /// A prefix fits several.

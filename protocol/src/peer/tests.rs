@@ -13,7 +13,7 @@ use super::*;
 use crate::Role;
 use crate::config::HOME_TASKS_MAX;
 use crate::id::{BlobId, TaskId};
-use crate::input::HostLoad;
+use crate::input::{HostLoad, PrepareError};
 use crate::latency::PathSample;
 use crate::message::{
     Accepted, Ask, AskVariant, Award, DeclineReason, Declined, Forwarded, LoadDigest, Marks, Message, Offer, Outcome,
@@ -270,7 +270,7 @@ impl Watched {
 
     fn answer(&mut self, which: u8, well: bool) {
         if let Some(module) = self.preparing.pop() {
-            let result = if well { Ok(Duration::ZERO) } else { Err("not wasm".into()) };
+            let result = if well { Ok(Duration::ZERO) } else { Err(PrepareError::Invalid("not wasm".into())) };
             return self.tell(Input::Prepared { module, result });
         }
         if let Some(attempt) = self.fetching.pop() {

@@ -11,7 +11,7 @@ use crate::output::PeerState;
 use crate::placement::explain::Decision;
 use crate::placement::policy::{self, Exclusion};
 use crate::residency::{Denial, Labels};
-use crate::task::durable::Found;
+use crate::task::durable::{Durability, Found};
 use crate::task::requester::{self, Requester};
 use crate::task::spec::{BlobRef, TaskSpec};
 use crate::time::{Time, micros, millis};
@@ -254,6 +254,11 @@ impl Peer {
     /// What this peer knows of a task, of a user here or as its guardian.
     pub fn known_task(&self, now: Time, task: TaskId) -> Option<Found> {
         self.requester.find(now, task)
+    }
+
+    /// How a task is kept that this peer knows.
+    pub fn durability_of(&self, task: TaskId) -> Option<Durability> {
+        Some(self.requester.book.get(task)?.keeping.durability)
     }
 
     /// Whether this peer decides what becomes of who hands this task in here, so that nobody else is asked for it.

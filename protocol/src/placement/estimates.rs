@@ -14,6 +14,7 @@ use super::quotes::QuoteError;
 use super::word::{Kept, Word};
 use crate::config::{COMPILE_US_PER_BYTE, LOAD_PEERS_MAX, MODULES_MAX, WALL_MAX};
 use crate::id::{BlobId, PeerId};
+use crate::load::sanity::SPEED_MAX;
 use crate::peer_map::PeerMap;
 use crate::task::spec::{TaskSpec, Variant};
 use crate::time::Time;
@@ -206,7 +207,7 @@ impl Estimates {
 
     /// Learns from a run.
     pub fn learn(&mut self, run: &Run<'_>) {
-        if !(run.speed.is_finite() && run.speed > 0.0) {
+        if !(run.speed > 0.0 && run.speed <= SPEED_MAX) {
             return;
         }
         let work_us = run.run.as_secs_f64() * 1e6 * run.speed;

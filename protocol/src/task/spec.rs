@@ -534,6 +534,23 @@ pub struct RunReport {
     pub labels: Labels,
 }
 
+impl RunReport {
+    /// Whether it says no more than an executor may, so that whoever decides on the end can be told of it.
+    pub fn is_within_bounds(&self) -> bool {
+        let output = match &self.output {
+            Payload::Inline(bytes) => bytes.len() as u64,
+            Payload::Blob(_) => 0,
+        };
+        let said = match &self.ending {
+            Ending::Trapped(why) | Ending::Invalid(why) | Ending::HostFailed(why) => why.len(),
+            Ending::Exited(_) | Ending::LimitHit(_) => 0,
+        };
+        output <= config::INLINE_BYTES_MAX
+            && self.log.len() <= config::LOG_BYTES_MAX
+            && said <= config::ENDING_BYTES_MAX
+    }
+}
+
 fn is_zero(value: &u64) -> bool {
     *value == 0
 }

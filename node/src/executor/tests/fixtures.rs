@@ -171,7 +171,7 @@ impl Sandbox {
     pub(super) fn prepare_id(&self, id: BlobId) -> Result<Duration, String> {
         self.executor.prepare(id);
         match self.next_event(DEADLINE) {
-            ExecutorEvent::Prepared { module, result } if module == id => result,
+            ExecutorEvent::Prepared { module, result } if module == id => result.map_err(|error| error.to_string()),
             event => panic!("expected {id:?} to be prepared: {event:?}"),
         }
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::certificate::Role;
 use crate::id::{BlobId, PeerId};
+use crate::input::PrepareError;
 use crate::message::WarmModule;
 use crate::output::Output;
 use crate::peer::Peer;
@@ -69,7 +70,7 @@ impl Peer {
     }
 
     /// A module can be started here, or not.
-    pub(in crate::peer) fn prepared(&mut self, now: Time, module: BlobId, result: Result<Duration, String>) {
+    pub(in crate::peer) fn prepared(&mut self, now: Time, module: BlobId, result: Result<Duration, PrepareError>) {
         let is_ready = result.is_ok() && self.desk.kept.get(&module).is_some_and(|kept| kept.wanted.instances > 0);
         self.executing.prepared(now, module, result, &mut self.outbox);
         if is_ready {

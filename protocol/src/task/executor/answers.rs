@@ -49,11 +49,19 @@ impl Executing {
     /// Admits, declines, counters or passes on.
     pub fn handle_award(&mut self, now: Time, from: PeerId, award: Award, around: &Around<'_>, out: &mut Outbox) {
         let attempt = award.attempt;
+        if award.hops == 0 && award.home != from {
+            // Only its home gives a task away; who passes one on says that.
+            return;
+        }
         if award.hops == 0 {
             self.handle_outcomes_received(from, &award.received);
             self.handle_marked(from, &award.safe);
         }
-        if self.repeat_of_known(now, attempt, award.home, out) {
+        if epoch::attempt(attempt.epoch) == 0 {
+            let reason = DeclineReason::Unacceptable("no attempt has that number".into());
+            return self.decline(now, award.home, attempt, reason, out);
+        }
+        if self.repeat_of_known(now, &award, out) {
             return;
         }
         let reserved = self.release(attempt.task);
@@ -137,26 +145,41 @@ impl Executing {
         self.decline(now, award.home, award.attempt, DeclineReason::Counter(Box::new(offer)), out);
     }
 
-    /// A repeated award, or one that an earlier or later attempt at the same task makes moot.
-    pub(super) fn repeat_of_known(&mut self, now: Time, attempt: TaskRef, home: PeerId, out: &mut Outbox) -> bool {
-        if self.unacknowledged.contains_key(&attempt) || self.jobs.contains_key(&attempt) {
-            self.handle_query(now, home, attempt, out);
-            return true;
+    /// A repeated award, or one that an earlier or later attempt at the same task makes moot. Attempts are numbered by their home:
+    /// what others say under its numbers is of another task. And what home says itself goes before what was passed on in its name,
+    /// which may be made up.
+    fn repeat_of_known(&mut self, now: Time, award: &Award, out: &mut Outbox) -> bool {
+        let (attempt, home, is_direct) = (award.attempt, award.home, award.hops == 0);
+        let waiting = self.jobs.get(&attempt).map(|job| (job.award.home, job.is_direct()));
+        let known = waiting.or_else(|| self.unacknowledged.get(attempt).map(|held| (held.home, held.is_direct)));
+        match known {
+            Some((other, _)) if other != home => {
+                let reason = DeclineReason::Unacceptable("it has an attempt of that number for another home".into());
+                self.decline(now, home, attempt, reason, out);
+                return true;
+            }
+            Some((_, false)) if is_direct => {
+                self.unacknowledged.remove(attempt);
+                self.drop_job(now, attempt, out);
+            }
+            Some(_) => {
+                self.handle_query(now, home, attempt, out);
+                return true;
+            }
+            None => {}
         }
-        let others: Vec<_> = self.attempts_of(attempt.task).collect();
-        if others.iter().any(|other| other.epoch > attempt.epoch) {
+        let all = TaskRef { task: attempt.task, epoch: 0 }..=TaskRef { task: attempt.task, epoch: u64::MAX };
+        let counts = |job: &Held| job.award.home == home && (job.is_direct() || !is_direct);
+        if self.jobs.range(all.clone()).any(|(other, job)| other.epoch > attempt.epoch && counts(job)) {
             self.decline(now, home, attempt, DeclineReason::Unknown, out);
             return true;
         }
-        for older in others {
+        let is_older = |job: &Held| job.award.home == home && (is_direct || !job.is_direct());
+        let older: Vec<_> = self.jobs.range(all).filter(|(_, job)| is_older(job)).map(|(other, _)| *other).collect();
+        for older in older {
             self.drop_job(now, older, out);
         }
         false
-    }
-
-    pub(super) fn attempts_of(&self, task: TaskId) -> impl Iterator<Item = TaskRef> + use<'_> {
-        let all = TaskRef { task, epoch: 0 }..=TaskRef { task, epoch: u64::MAX };
-        self.jobs.range(all).map(|(attempt, _)| *attempt)
     }
 
     pub(super) fn admit(
@@ -224,8 +247,8 @@ impl Executing {
     /// Nobody wants this attempt any more.
     pub fn handle_cancel(&mut self, now: Time, from: PeerId, attempt: TaskRef, out: &mut Outbox) {
         let is_home = |home: PeerId| home == from;
-        if self.unacknowledged.get(&attempt).is_some_and(|held| is_home(held.home)) {
-            self.unacknowledged.remove(&attempt);
+        if self.unacknowledged.get(attempt).is_some_and(|held| is_home(held.home)) {
+            self.unacknowledged.remove(attempt);
         }
         if self.jobs.get(&attempt).is_some_and(|job| is_home(job.award.home)) {
             self.drop_job(now, attempt, out);
@@ -237,15 +260,15 @@ impl Executing {
         out.push(Output::Hold { home: from, task: hold.task, blob: None, lease: hold.lease });
     }
 
-    /// Says what has become of an attempt.
+    /// Says what has become of an attempt, to its home.
     pub fn handle_query(&mut self, now: Time, from: PeerId, attempt: TaskRef, out: &mut Outbox) {
-        if let Some(held) = self.unacknowledged.get(&attempt) {
+        if let Some(held) = self.unacknowledged.get(attempt).filter(|held| held.home == from) {
             if held.is_unsigned {
                 return; // it is sent in a moment
             }
             return out.send(from, Message::Outcome(Box::new(held.outcome.clone())));
         }
-        match self.jobs.get_mut(&attempt) {
+        match self.jobs.get_mut(&attempt).filter(|job| job.award.home == from) {
             Some(job) => {
                 job.confirmed = true;
                 let state = job.state();
@@ -272,16 +295,15 @@ impl Executing {
                 (TaskRef { task: TaskId(first), epoch: 0 }, TaskRef { task: TaskId(last), epoch: u64::MAX });
             let is_meant = |attempt: &TaskRef, held: &Unacknowledged| held.home == from && mark(attempt) == *marked;
             let mut meant = self.unacknowledged.range(first..=last).filter(|(attempt, held)| is_meant(attempt, held));
-            if let (Some((attempt, _)), None) = (meant.next(), meant.next()) {
-                let attempt = *attempt;
-                self.unacknowledged.remove(&attempt);
-            }
+            let only = meant.next().filter(|_| meant.next().is_none()).map(|(attempt, _)| attempt);
+            drop(meant);
+            only.into_iter().for_each(|attempt| self.unacknowledged.remove(attempt));
         }
     }
 
     pub(super) fn handle_outcome_received(&mut self, from: PeerId, attempt: TaskRef) {
-        if self.unacknowledged.get(&attempt).is_some_and(|held| held.home == from) {
-            self.unacknowledged.remove(&attempt);
+        if self.unacknowledged.get(attempt).is_some_and(|held| held.home == from) {
+            self.unacknowledged.remove(attempt);
         }
     }
 }

@@ -138,7 +138,7 @@ impl Executing {
     }
 
     /// What tasks take up here, beside what they may.
-    pub(crate) fn holdings(&self) -> [Holding; 5] {
+    pub(crate) fn holdings(&self) -> [Holding; 6] {
         let waiting = self.jobs.len() - self.running;
         let memory = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         let holding = |what, held, max| Holding { what, held, max };
@@ -148,6 +148,7 @@ impl Executing {
             holding("reservations", self.reservations.len(), RESERVATIONS_MAX),
             holding("bytes of running tasks", memory(self.memory_claimed), memory(self.config.memory_bytes)),
             holding("unconfirmed results", self.unacknowledged.len(), UNACKNOWLEDGED_MAX),
+            holding("bytes of unconfirmed results", self.unacknowledged.bytes(), UNACKNOWLEDGED_BYTES_MAX),
         ]
     }
 

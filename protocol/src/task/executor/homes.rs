@@ -50,7 +50,7 @@ impl Executing {
     }
 
     fn drop_orphans(&mut self, now: Time, home: PeerId, kept: bool, out: &mut Outbox) {
-        self.unacknowledged.retain(|_, held| held.home != home || held.kept != kept);
+        self.unacknowledged.remove_where(|held| held.home == home && held.kept == kept);
         let orphans = self.jobs.iter().filter(|(_, job)| job.award.home == home && job.award.kept == kept);
         let orphans: Vec<_> = orphans.map(|(attempt, _)| *attempt).collect();
         orphans.into_iter().for_each(|attempt| self.drop_job(now, attempt, out));

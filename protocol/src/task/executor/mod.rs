@@ -16,23 +16,25 @@ mod capacity;
 mod homes;
 mod late;
 mod pulling;
+mod results;
 mod running;
 
 use core::cell::Cell;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::results::{Results, Unacknowledged};
 use super::TaskState;
 use super::deadlines::Deadlines;
 use super::schedule::Lines;
 use super::spec::{BlobRef, Ending, Payload, RunReport};
 use crate::brief::{Marks, mark};
 use crate::config::{
-    ACKNOWLEDGED_MAX, COMPILE_US_PER_BYTE, HOPS_MAX, MODULES_MAX, PeerConfig, RESERVATIONS_MAX, UNACKNOWLEDGED_MAX,
-    WALL_MAX,
+    ACKNOWLEDGED_MAX, COMPILE_US_PER_BYTE, ENDING_BYTES_MAX, HOPS_MAX, MODULES_MAX, PeerConfig, RESERVATIONS_MAX,
+    UNACKNOWLEDGED_BYTES_MAX, UNACKNOWLEDGED_MAX, WALL_MAX,
 };
 use crate::id::{BlobId, PeerId, TaskId};
-use crate::input::HostLoad;
+use crate::input::{HostLoad, PrepareError};
 use crate::load::arrivals::Arrivals;
 use crate::load::sanity::START_IN_MAX;
 use crate::load::usual::Usual;
@@ -45,6 +47,7 @@ use crate::placement::cost::{self, Job, Terms, run_time, transmission};
 use crate::placement::estimates::Estimates;
 use crate::residency::Labels;
 use crate::sabotage::{self, Bug};
+use crate::task::epoch;
 use crate::task::receipt::{self, Receipt, SignedReceipt};
 use crate::time::Time;
 
@@ -61,8 +64,11 @@ const UNCONFIRMED_RUN: Duration = Duration::from_millis(1_000);
 const PROGRESS_RUN: Duration = Duration::from_millis(2_000);
 /// A task that waits this long is as urgent as those of the next priority.
 const AGEING: Duration = Duration::from_secs(10);
-/// A task without a deadline waits behind those that have one within this time, as if that were its own.
+/// A task without a deadline waits behind those that have one within this time, as if that were its own; so does one whose deadline
+/// is later.
 const UNHURRIED: Duration = Duration::from_secs(60);
+/// What waits for more memory than is free lets others go first for so long; then it is the next.
+const MEMORY_PATIENCE: Duration = Duration::from_secs(30);
 /// A dead home's tasks are kept this long, in case it was only cut off.
 const ORPHAN_GRACE: Duration = Duration::from_secs(10);
 /// The same for tasks that are on disk at home: it will ask for them when it is back.
@@ -105,6 +111,11 @@ impl Held {
         }
     }
 
+    /// Whether its home itself gave it to this peer; otherwise somebody passed it on.
+    fn is_direct(&self) -> bool {
+        self.award.hops == 0
+    }
+
     fn is_running(&self) -> bool {
         matches!(self.stage, Stage::Running { .. })
     }
@@ -114,19 +125,9 @@ impl Held {
     fn order(&self, now: Time) -> (u32, Time, u64) {
         let waited = now.since(self.arrived).as_micros() / AGEING.as_micros();
         let priority = (self.award.spec.priority as u32).saturating_sub(u32::try_from(waited).unwrap_or(u32::MAX));
-        (priority, self.due.unwrap_or(self.arrived + UNHURRIED), self.turn)
+        let unhurried = self.arrived + UNHURRIED;
+        (priority, self.due.map_or(unhurried, |due| due.min(unhurried)), self.turn)
     }
-}
-
-/// A result that its home has not confirmed.
-#[derive(Debug)]
-struct Unacknowledged {
-    home: PeerId,
-    outcome: Outcome,
-    /// It is not sent before its receipt is signed.
-    is_unsigned: bool,
-    /// The task is on disk at home.
-    kept: bool,
 }
 
 #[derive(Debug)]
@@ -188,7 +189,7 @@ pub struct Executing {
     running: usize,
     memory_claimed: u64,
     reservations: BTreeMap<TaskId, Reservation>,
-    unacknowledged: BTreeMap<TaskRef, Unacknowledged>,
+    unacknowledged: Results,
     prepared: BTreeSet<BlobId>,
     /// Modules of services that are not in the local store: a task of a user here that needs one has to have it fetched.
     absent: BTreeSet<BlobId>,
@@ -223,7 +224,7 @@ impl Executing {
             running: 0,
             memory_claimed: 0,
             reservations: BTreeMap::new(),
-            unacknowledged: BTreeMap::new(),
+            unacknowledged: Results::default(),
             prepared: BTreeSet::new(),
             absent: BTreeSet::new(),
             deadlines: Deadlines::default(),

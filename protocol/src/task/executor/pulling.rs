@@ -36,6 +36,8 @@ impl Executing {
         }
         let Some((_, attempt)) = best else { return };
         let Some(job) = self.remove(attempt) else { return };
+        // What was fetched for it is not needed here.
+        out.push(Output::Abort(attempt));
         self.changed = true;
         let award = job.award;
         self.passed.push((from, attempt, run_time(award.work, there.load.speed), there.rtt));

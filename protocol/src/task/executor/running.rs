@@ -27,7 +27,7 @@ impl Executing {
     }
 
     /// A module can be started at once, or never.
-    pub fn prepared(&mut self, now: Time, module: BlobId, result: Result<Duration, String>, out: &mut Outbox) {
+    pub fn prepared(&mut self, now: Time, module: BlobId, result: Result<Duration, PrepareError>, out: &mut Outbox) {
         let waiting: Vec<_> = self
             .jobs
             .iter()
@@ -44,9 +44,14 @@ impl Executing {
                     self.make_ready(now, attempt, out);
                 }
             }
-            Err(why) => {
+            Err(error) => {
+                let why = error.to_string();
+                let ending = match error {
+                    PrepareError::Invalid(_) => Ending::Invalid(why),
+                    PrepareError::Host(_) => Ending::HostFailed(why),
+                };
                 for attempt in waiting {
-                    self.finished(now, attempt, RunReport::without_run(Ending::Invalid(why.clone())), out);
+                    self.finished(now, attempt, RunReport::without_run(ending.clone()), out);
                 }
             }
         }
@@ -64,6 +69,9 @@ impl Executing {
     pub fn finished(&mut self, now: Time, attempt: TaskRef, mut report: RunReport, out: &mut Outbox) {
         let Some(job) = self.remove(attempt) else { return };
         report.labels.join(&Labels::of_output(&job.award.spec.labels));
+        if let Ending::Trapped(why) | Ending::Invalid(why) | Ending::HostFailed(why) = &mut report.ending {
+            why.truncate(why.floor_char_boundary(ENDING_BYTES_MAX));
+        }
         if matches!(report.ending, Ending::HostFailed(_)) {
             // Perhaps the module is not prepared any more: prepare it anew the next time.
             job.module().map(|module| self.prepared.remove(&module));
@@ -97,11 +105,8 @@ impl Executing {
             Some(receipt) => out.push(Output::Sign(Box::new(receipt))),
             None => out.send(job.award.home, Message::Outcome(Box::new(outcome.clone()))),
         }
-        if self.unacknowledged.len() >= UNACKNOWLEDGED_MAX {
-            self.unacknowledged.pop_first();
-        }
-        let (home, kept) = (job.award.home, job.award.kept);
-        self.unacknowledged.insert(attempt, Unacknowledged { home, outcome, is_unsigned, kept });
+        let (home, kept, is_direct) = (job.award.home, job.award.kept, job.is_direct());
+        self.unacknowledged.insert(attempt, Unacknowledged { home, is_direct, outcome, is_unsigned, kept });
     }
 
     /// What is to be signed of a run whose answer its home wants to check. This peer does not sign for itself.
@@ -119,13 +124,14 @@ impl Executing {
 
     /// A receipt is signed: the result it belongs to may leave.
     pub fn signed(&mut self, attempt: TaskRef, receipt: SignedReceipt, out: &mut Outbox) {
-        let Some(held) = self.unacknowledged.get_mut(&attempt).filter(|held| held.is_unsigned) else { return };
+        let Some(held) = self.unacknowledged.get_mut(attempt).filter(|held| held.is_unsigned) else { return };
         held.is_unsigned = false;
         held.outcome.receipt = Some(receipt);
         out.send(held.home, Message::Outcome(Box::new(held.outcome.clone())));
     }
 
-    /// Starts what is ready while cores and memory last, in the order of [`Held::order`].
+    /// Starts what is ready while cores and memory last, in the order of [`Held::order`]. What needs more memory than is free is
+    /// overtaken by what does not, for [`MEMORY_PATIENCE`].
     pub(super) fn start_ready(&mut self, now: Time, out: &mut Outbox) {
         loop {
             let too_many = usize::from(sabotage::is(Bug::TooManyRuns));
@@ -133,13 +139,16 @@ impl Executing {
                 return;
             }
             let free = self.config.memory_bytes.saturating_sub(self.memory_claimed);
-            let next = self
-                .jobs
-                .iter()
-                .filter(|(_, job)| matches!(job.stage, Stage::Queued) && job.award.spec.limits.memory_bytes <= free)
-                .min_by_key(|(_, job)| job.order(now))
-                .map(|(attempt, _)| *attempt);
-            let Some(attempt) = next else { return };
+            let fits = |job: &Held| job.award.spec.limits.memory_bytes <= free;
+            let queued = || self.jobs.iter().filter(|(_, job)| matches!(job.stage, Stage::Queued));
+            let first = queued().min_by_key(|(_, job)| job.order(now));
+            let next = match first {
+                Some((_, job)) if !fits(job) && now.since(job.ready) < MEMORY_PATIENCE => {
+                    queued().filter(|(_, job)| fits(job)).min_by_key(|(_, job)| job.order(now))
+                }
+                first => first.filter(|(_, job)| fits(job)),
+            };
+            let Some(attempt) = next.map(|(attempt, _)| *attempt) else { return };
             self.start(now, attempt, out);
         }
     }

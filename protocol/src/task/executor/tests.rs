@@ -46,6 +46,10 @@ impl Bench {
     }
 
     fn award(&mut self, n: u8, epoch: u64, change: impl FnOnce(&mut Award)) -> Vec<Output> {
+        self.award_from(HOME, n, epoch, change)
+    }
+
+    fn award_from(&mut self, from: PeerId, n: u8, epoch: u64, change: impl FnOnce(&mut Award)) -> Vec<Output> {
         let mut award = Award {
             attempt: attempt(n, epoch),
             home: HOME,
@@ -70,7 +74,12 @@ impl Bench {
             Some(Elsewhere { start_in, rtt, load: &load })
         };
         let around = Around { estimates: &self.estimates, elsewhere: &elsewhere, permits: &|_, _| true };
-        self.executing.handle_award(self.now, HOME, award, &around, &mut self.out);
+        self.executing.handle_award(self.now, from, award, &around, &mut self.out);
+        self.out.drain()
+    }
+
+    fn query(&mut self, from: PeerId, n: u8, epoch: u64) -> Vec<Output> {
+        self.executing.handle_query(self.now, from, attempt(n, epoch), &mut self.out);
         self.out.drain()
     }
 
@@ -288,7 +297,7 @@ fn a_module_that_cannot_be_run_is_an_outcome_not_a_retry() {
     bench.executing.fetched(bench.now, attempt(1, 1), Ok(()), &mut bench.out);
     bench.out.drain();
 
-    bench.executing.prepared(bench.now, MODULE, Err("not wasm".into()), &mut bench.out);
+    bench.executing.prepared(bench.now, MODULE, Err(PrepareError::Invalid("not wasm".into())), &mut bench.out);
 
     assert_eq!(kinds(&bench.out.drain()), ["outcome 1"]);
 }
@@ -451,4 +460,88 @@ fn an_output_that_is_to_stay_is_held_for_its_home_before_that_hears_of_it() {
     let let_go = crate::message::Hold { task: attempt(1, 1).task, lease: Duration::ZERO };
     bench.executing.handle_hold(HOME, let_go, &mut bench.out);
     assert_eq!(bench.out.drain(), [hold(None, Duration::ZERO)]);
+}
+
+#[test]
+fn what_another_says_under_the_numbers_of_a_home_is_another_task() {
+    let mut bench = Bench::new();
+    bench.award(1, 1, |_| ());
+
+    let same = kinds(&bench.award_from(OTHER, 1, 1, |award| award.home = OTHER));
+    bench.award_from(OTHER, 1, 9, |award| award.home = OTHER);
+
+    assert_eq!(same, ["declined 1 Unacceptable(\"it has an attempt of that number for another home\")"]);
+    assert_eq!(kinds(&bench.query(HOME, 1, 1)), ["progress 1 Running"], "a later number of another does not end it");
+    assert_eq!(kinds(&bench.query(OTHER, 1, 1)), ["declined 1 Unknown"], "only its home hears of it");
+}
+
+#[test]
+fn what_home_says_goes_before_what_was_passed_on_in_its_name() {
+    let mut bench = Bench::new();
+    assert_eq!(kinds(&bench.award_from(OTHER, 1, 1, |_| ())), [""; 0], "only its home gives a task away");
+
+    assert_eq!(kinds(&bench.award_from(OTHER, 1, 1, |award| award.hops = 1)), ["execute 1"]);
+    assert_eq!(kinds(&bench.award(1, 1, |_| ())), ["abort 1", "execute 1"]);
+    assert_eq!(kinds(&bench.award_from(OTHER, 1, 1, |award| award.hops = 1)), ["progress 1 Running"]);
+    assert_eq!(kinds(&bench.award_from(OTHER, 1, 7, |award| award.hops = 1)), [""; 0]);
+    assert_eq!(kinds(&bench.query(HOME, 1, 1)), ["progress 1 Running"], "a number passed on ends none that home gave");
+}
+
+#[test]
+fn no_attempt_has_the_number_under_which_copies_are_fetched() {
+    let mut bench = Bench::cold();
+
+    assert_eq!(kinds(&bench.award(1, 0, |_| ())), ["declined 1 Unacceptable(\"no attempt has that number\")"]);
+}
+
+#[test]
+fn a_deadline_far_off_does_not_put_a_task_behind_those_without() {
+    let mut bench = Bench::new();
+    bench.award(1, 1, |_| ());
+    bench.award(2, 1, |award| award.spec.deadline = Some(Duration::from_secs(86_400)));
+    bench.now += Duration::from_secs(1);
+    bench.award(3, 1, |_| ());
+
+    assert_eq!(kinds(&bench.finish(1, 1)), ["execute 2", "outcome 1"]);
+}
+
+#[test]
+fn what_needs_much_memory_is_overtaken_for_a_while_only() {
+    let mut bench = Bench::new();
+    let config = PeerConfig { cores: 2, queue_max: 16, memory_bytes: 512 << 20, ..PeerConfig::default() };
+    bench.executing = Executing::new(ME, config);
+    bench.executing.prepared.insert(MODULE);
+    let needs = |mib: u64| move |award: &mut Award| (award.firm, award.spec.limits.memory_bytes) = (true, mib << 20);
+    let runs =
+        |outputs: Vec<Output>| kinds(&outputs).into_iter().filter(|it| it.starts_with("execute")).collect::<Vec<_>>();
+    assert_eq!(runs(bench.award(1, 1, needs(64))), ["execute 1"]);
+    assert_eq!(runs(bench.award(2, 1, needs(480))), [""; 0]);
+
+    assert_eq!(runs(bench.award(3, 1, needs(64))), ["execute 3"], "it does not fit yet, and this does");
+    bench.award(4, 1, needs(64));
+    assert_eq!(runs(bench.finish(1, 1)), ["execute 4"]);
+    bench.award(5, 1, needs(64));
+    bench.now += MEMORY_PATIENCE;
+
+    assert_eq!(runs(bench.finish(3, 1)), [""; 0], "now the others wait for it");
+    assert_eq!(runs(bench.finish(4, 1)), ["execute 2"]);
+}
+
+#[test]
+fn a_machine_that_cannot_prepare_a_module_says_nothing_of_the_module() {
+    let ends =
+        [PrepareError::Invalid("no wasm".into()), PrepareError::Host("no file descriptors".into())].map(|error| {
+            let mut bench = Bench::cold();
+            bench.award(1, 1, |_| ());
+            bench.executing.fetched(bench.now, attempt(1, 1), Ok(()), &mut bench.out);
+            bench.executing.prepared(bench.now, MODULE, Err(error), &mut bench.out);
+            let outputs = bench.out.drain();
+            outputs.into_iter().find_map(|output| match output {
+                Output::Send { message: Message::Outcome(outcome), .. } => Some(outcome.report.ending),
+                _ => None,
+            })
+        });
+
+    assert!(matches!(&ends[0], Some(Ending::Invalid(why)) if why.contains("no wasm")), "{ends:?}");
+    assert!(matches!(&ends[1], Some(Ending::HostFailed(why)) if why.contains("no file descriptors")), "{ends:?}");
 }

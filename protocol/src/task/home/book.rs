@@ -57,6 +57,7 @@ impl Book {
             promise: Promise::default(),
             epoch: 0,
             failures,
+            failing_since: None,
             tried: BTreeMap::new(),
             executor: None,
             variant: 0,

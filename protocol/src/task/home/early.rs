@@ -11,6 +11,8 @@ pub(crate) struct Early {
     passed: Vec<(PeerId, PeerId)>,
     /// Who says that it ended.
     ended: Vec<PeerId>,
+    /// Who says that it will not run it.
+    refused: Vec<PeerId>,
 }
 
 impl Early {
@@ -27,12 +29,23 @@ impl Early {
         }
     }
 
+    pub(crate) fn refused(&mut self, peer: PeerId) {
+        if self.refused.len() < ALTERNATIVES_MAX && !self.refused.contains(&peer) {
+            self.refused.push(peer);
+        }
+    }
+
     /// Where it is, since it is known to have been passed on to `to`.
     pub(crate) fn holder_after(&mut self, mut to: PeerId) -> PeerId {
         while let Some(at) = self.passed.iter().position(|(from, _)| *from == to) {
             to = self.passed.swap_remove(at).1;
         }
         to
+    }
+
+    /// Whether this peer said that it will not run it.
+    pub(crate) fn has_refused(&self, peer: PeerId) -> bool {
+        self.refused.contains(&peer)
     }
 
     /// Whether this peer said that it ended.
@@ -70,8 +83,9 @@ mod tests {
             early.passed_on(peer(n), peer(n + 1));
             early.ended_at(peer(n));
             early.ended_at(peer(n));
+            early.refused(peer(n));
         }
 
-        assert_eq!((early.passed.len(), early.ended.len()), (ALTERNATIVES_MAX, ALTERNATIVES_MAX));
+        assert_eq!([early.passed.len(), early.ended.len(), early.refused.len()], [ALTERNATIVES_MAX; 3]);
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct HomeTask {
     pub(crate) epoch: u64,
     /// Attempts that died with their executor, or that it failed.
     pub(crate) failures: u32,
+    /// Since when attempts fail; nothing once one is under way again.
+    pub(crate) failing_since: Option<Time>,
     /// Peers not to ask again, and why.
     pub(crate) tried: BTreeMap<PeerId, String>,
     pub(crate) executor: Option<PeerId>,

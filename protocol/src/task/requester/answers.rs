@@ -84,6 +84,7 @@ impl Requester {
         if let Phase::Awarded { unanswered, .. } = &mut entry.phase {
             *unanswered = 0;
         }
+        entry.failing_since = None;
         // A task that was told to run before it was told to be accepted does not go back.
         let changed = entry.state == TaskState::Placing && !accepted.state.is_final();
         if changed {
@@ -106,6 +107,7 @@ impl Requester {
         if let Phase::Awarded { unanswered, .. } = &mut entry.phase {
             *unanswered = 0;
         }
+        entry.failing_since = None;
         let changed = entry.state != progress.state && !progress.state.is_final();
         if changed {
             entry.state = progress.state;
@@ -143,6 +145,7 @@ impl Requester {
         let run = *run;
         entry.promise.since = now;
         entry.executor = Some(holder);
+        let has_refused = entry.early.has_refused(holder);
         if entry.early.has_ended_at(holder) {
             // Its result came before it was known to have the task: it says it again.
             out.send(holder, Message::Query(attempt));
@@ -154,6 +157,13 @@ impl Requester {
             record.verdict(holder, Verdict::Won, "the task was passed on to it");
         }
         self.assignments.push(Assignment::Settled { to: from, attempt });
+        if has_refused {
+            // It said so before it was known to have been asked.
+            if let Some(entry) = self.book.open(attempt.task) {
+                note_refusal(entry, holder, &DeclineReason::QueueFull);
+            }
+            return self.place(now, attempt.task, around, out);
+        }
         self.assignments.push(Assignment::Given { to: holder, attempt, run, known_after: Duration::ZERO });
         if !(around.is_here)(holder) {
             // Who passed it on has not heard yet what we know: nobody will tell us again.
@@ -182,12 +192,18 @@ impl Requester {
             }
             return;
         }
-        if !matches!(&entry.phase, Phase::Awarded { to, .. } if *to == from) {
+        let Phase::Awarded { to, alternatives, .. } = &entry.phase else { return };
+        if *to != from {
+            if alternatives.contains(&from) && !matches!(declined.reason, DeclineReason::Unknown) {
+                entry.early.refused(from);
+            }
             return;
         }
         self.assignments.push(Assignment::Settled { to: from, attempt });
         match &declined.reason {
-            DeclineReason::Counter(offer) => self.handle_counter(now, from, offer, around, out),
+            DeclineReason::Counter(offer) if offer.attempt == attempt => {
+                self.handle_counter(now, from, offer, around, out);
+            }
             DeclineReason::Unknown => {
                 self.replacements += 1;
                 entry.failures += 1;
@@ -197,7 +213,8 @@ impl Requester {
                 self.note_word(from, Kept::Failed);
                 self.retry(now, task, "the executor lost the task", around, out);
             }
-            DeclineReason::QueueFull
+            DeclineReason::Counter(_)
+            | DeclineReason::QueueFull
             | DeclineReason::Memory { .. }
             | DeclineReason::Leaving
             | DeclineReason::FetchFailed(_)
@@ -249,6 +266,11 @@ impl Requester {
     }
 }
 
+/// What another says is kept as long as a person would read.
+fn shortened(why: &str) -> String {
+    why.chars().take(REASON_CHARS_MAX).collect()
+}
+
 fn note_refusal(entry: &mut HomeTask, from: PeerId, reason: &DeclineReason) {
     let why = match reason {
         DeclineReason::QueueFull => BUSY.to_owned(),
@@ -258,8 +280,8 @@ fn note_refusal(entry: &mut HomeTask, from: PeerId, reason: &DeclineReason) {
         DeclineReason::Counter(_) => "starts too late".to_owned(),
         DeclineReason::Leaving => "shutting down".to_owned(),
         DeclineReason::Unknown => "does not know the task".to_owned(),
-        DeclineReason::FetchFailed(why) => format!("could not fetch: {why}"),
-        DeclineReason::Unacceptable(why) => why.clone(),
+        DeclineReason::FetchFailed(why) => format!("could not fetch: {}", shortened(why)),
+        DeclineReason::Unacceptable(why) => shortened(why),
         DeclineReason::Sandbox => "its sandbox is not whole".to_owned(),
     };
     if let Some(record) = entry.record() {

@@ -34,8 +34,13 @@ impl Requester {
             entry.early.ended_at(from);
             return None;
         }
-        if let Ending::HostFailed(why) = &outcome.report.ending {
-            let why = format!("{}: {why}", from.short());
+        let failed = match &outcome.report.ending {
+            Ending::HostFailed(why) => Some(why.as_str()),
+            _ if !outcome.report.is_within_bounds() => Some("it said more than it may"),
+            _ => None,
+        };
+        if let Some(why) = failed {
+            let why: String = format!("{}: {why}", from.short()).chars().take(REASON_CHARS_MAX).collect();
             entry.failures += 1;
             entry.tried.insert(from, why.clone());
             self.note_word(from, Kept::Failed);

@@ -17,8 +17,6 @@ use super::*;
 const RECOVERY: Duration = Duration::from_secs(3);
 /// A kept task that nobody may run is tried again after [`RETRY`], then twice as long, up to this.
 const WAIT_MAX: Duration = Duration::from_secs(10);
-/// Decisions remembered of a task that waits.
-const RECORDS_MAX: usize = 16;
 /// A guardian that refused is not asked again for this long.
 const RELUCTANCE: Duration = Duration::from_secs(30);
 /// So many peers may be known to be reluctant.
@@ -226,7 +224,7 @@ impl Requester {
     }
 
     /// The leader of a task is lost, and this peer follows it.
-    fn leads(
+    pub(super) fn leads(
         &mut self,
         now: Time,
         task: TaskId,
@@ -242,10 +240,14 @@ impl Requester {
             }
         }
         self.begin(now, task, around, out);
+        // Its user withdrew it while another led.
+        if self.book.open(task).is_some_and(|entry| entry.cancelled) {
+            self.cancel(task, out);
+        }
     }
 
     /// Another leads the task: what was begun here is not wanted any more. A result that was proposed may yet be the end.
-    fn deposed(&mut self, task: TaskId, out: &mut Outbox) {
+    pub(super) fn deposed(&mut self, task: TaskId, out: &mut Outbox) {
         self.withdraw(task, out);
         self.clear(task);
         if let Some(entry) = self.book.open(task) {
@@ -306,7 +308,8 @@ impl Requester {
     /// Its record is left on disk; its user hears why it does not go on.
     fn damaged(&mut self, now: Time, task: TaskId, why: String) {
         let spec = TaskSpec { variants: Vec::new(), ..TaskSpec::of_module(BlobId([0; 32]), 0) };
-        let keeping = Keeping { durability: Durability::Disk, ..Keeping::default() };
+        // Whatever was promised of it: whoever hands it in again hears of the damage.
+        let keeping = Keeping { durability: Durability::Guarded, ..Keeping::default() };
         let name = "(unreadable)".to_owned();
         self.book.enter_kept(task, KeptTask { name, spec, keeping, accepted: now, aged: Duration::ZERO, failures: 0 });
         self.book.close(task, TaskState::Failed, Err(TaskError::RecordDamaged { why }));
@@ -410,9 +413,6 @@ impl Requester {
         entry.phase = Phase::Waiting;
         // Whoever declined may have room by then.
         entry.tried.clear();
-        if entry.records.len() > RECORDS_MAX {
-            entry.records.remove(0);
-        }
         self.deadlines.set(task, now + pause);
     }
 

@@ -53,6 +53,7 @@ impl Requester {
 
     pub(super) fn retry(&mut self, now: Time, task: TaskId, why: &str, around: &mut Around<'_>, out: &mut Outbox) {
         let Some(entry) = self.book.open(task) else { return };
+        entry.failing_since.get_or_insert(now);
         let retries = entry.spec.retries.map_or(FAILURES_MAX - 1, u32::from).min(FAILURES_MAX - 1);
         if entry.failures > retries {
             let error = TaskError::AttemptsExhausted { attempts: entry.failures, last: why.to_owned() };
@@ -69,6 +70,11 @@ impl Requester {
     /// A peer is connected again: it is asked what became of what it was given, and may be asked for more.
     pub fn peer_back(&mut self, now: Time, peer: PeerId, around: &mut Around<'_>, out: &mut Outbox) {
         self.durable.peer_back(peer, &mut lent(now, around, out));
+        for task in self.book.open_where(|entry| matches!(entry.phase, Phase::Elsewhere) && entry.cancelled) {
+            if self.durable.leader_of(task) == Some(peer) {
+                self.durable.withdraw(task, out);
+            }
+        }
         let held = self.book.open_where(|entry| matches!(&entry.phase, Phase::Awarded { to, .. } if *to == peer));
         for task in held {
             if let Some(entry) = self.book.open(task) {

@@ -87,6 +87,11 @@ const RETRY: Duration = Duration::from_millis(300);
 /// …and given up after this long.
 const RETRY_FOR: Duration = Duration::from_secs(10);
 
+/// Why somebody could not run a task: so much of what it says is kept.
+const REASON_CHARS_MAX: usize = 256;
+/// Decisions remembered of a task: the last ones.
+const RECORDS_MAX: usize = 16;
+
 /// Peers whose record of well-ended attempts is kept.
 const ENDINGS_MAX: usize = 256;
 

@@ -178,6 +178,8 @@ impl Requester {
         }
         entry.epoch = entry.next_epoch();
         entry.records.push(Record { epoch: epoch::attempt(entry.epoch), ..decided.record });
+        let forgotten = entry.records.len().saturating_sub(RECORDS_MAX);
+        entry.records.drain(..forgotten);
         entry.state = TaskState::Placing;
         match decided.step {
             Step::Hold(_) => {}
@@ -193,7 +195,8 @@ impl Requester {
         if entry.is_kept() {
             return self.wait_for_somebody(now, task);
         }
-        if (entry.failures > 0 || entry.answers.is_some()) && now.since(entry.awarded) < RETRY_FOR {
+        let since = entry.failing_since.unwrap_or(entry.awarded);
+        if (entry.failures > 0 || entry.answers.is_some()) && now.since(since) < RETRY_FOR {
             entry.phase = Phase::Waiting;
             // Whoever declined may have room by then.
             entry.tried.clear();

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use shoal_protocol::blobs::BLOBS_PER_MESSAGE_MAX;
 use shoal_protocol::config::{PeerConfig, RETENTION_MAX};
 use shoal_protocol::id::{BlobId, PeerId, TaskId};
-use shoal_protocol::input::HostLoad;
+use shoal_protocol::input::{HostLoad, PrepareError};
 use shoal_protocol::latency::PathSample;
 use shoal_protocol::message::{Held, TaskRef};
 use shoal_protocol::output::Output;
@@ -182,7 +182,10 @@ impl Stage {
             }
             15 => {
                 let (module, well) = (self.preparing.pop_front()?, source.byte() > 32);
-                Input::Prepared { module, result: if well { Ok(Duration::ZERO) } else { Err("no wasm".into()) } }
+                Input::Prepared {
+                    module,
+                    result: if well { Ok(Duration::ZERO) } else { Err(PrepareError::Invalid("no wasm".into())) },
+                }
             }
             16 => {
                 let count = self.running.len().max(1);

@@ -172,6 +172,18 @@ fn nobody_has_an_attempt_cancelled_by_saying_that_it_was_passed_on() {
     assert_eq!(holder(&home), Some(2));
 }
 
+#[test]
+fn a_refusal_that_comes_before_the_word_that_it_was_passed_on_counts_then() {
+    let mut home = awarded();
+    home.hear(3, declined(attempt(1, 1), DeclineReason::QueueFull));
+
+    let outputs = home.hear(2, forwarded(3));
+
+    let [(to, award)] = awards(&outputs)[..] else { panic!("{outputs:?}") };
+    assert!(to != 3 && award.attempt == attempt(1, 2), "{outputs:?}");
+    assert_eq!((home.entry(1).failures, home.requester.replacements), (0, 0), "nobody lost it");
+}
+
 // ── Declined ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 #[test]
@@ -203,6 +215,7 @@ fn reasons_are_written_down_for_people() {
     assert_eq!(why(memory), "needs 64 MiB, 3 MiB free");
     assert_eq!(why(DeclineReason::FetchFailed("gone".into())), "could not fetch: gone");
     assert_eq!(why(DeclineReason::Unacceptable("too long".into())), "too long");
+    assert_eq!(why(DeclineReason::Unacceptable("x".repeat(9_999))).len(), REASON_CHARS_MAX);
 }
 
 #[test]
@@ -239,6 +252,18 @@ fn a_later_start_is_taken_while_nobody_else_is_better() {
         let note = format!("countered: starts in {start_ms} ms");
         assert_eq!(verdicts, &[(id(2), Verdict::Won, note)]);
     }
+}
+
+#[test]
+fn a_counter_about_another_task_is_a_refusal_and_changes_nothing_there() {
+    let mut home = awarded();
+    home.submit(2, elsewhere());
+
+    let counter = DeclineReason::Counter(Box::new(offer(attempt(2, 1), 5)));
+    let outputs = home.hear(2, declined(attempt(1, 1), counter));
+
+    assert!(awards(&outputs).iter().all(|(_, award)| award.attempt == attempt(1, 2)), "{outputs:?}");
+    assert_eq!((home.entry(1).epoch, home.entry(2).epoch), (2, 1));
 }
 
 #[test]

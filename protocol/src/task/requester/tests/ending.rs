@@ -71,6 +71,25 @@ fn an_outcome_of_another_attempt_or_of_a_stranger_is_counted_and_dropped() {
 }
 
 #[test]
+fn an_executor_that_says_more_than_it_may_has_failed() {
+    let of = attempt(N, 1);
+    let long = "x".repeat(crate::config::ENDING_BYTES_MAX + 1);
+    let large = vec![0; crate::config::INLINE_BYTES_MAX as usize + 1];
+    let mut chatty = outcome(of, Ending::Exited(0), Payload::inline(Vec::new()));
+    chatty.report.log = vec![b'x'; crate::config::LOG_BYTES_MAX + 1];
+    let trapped = outcome(of, Ending::Trapped(long), Payload::inline(Vec::new()));
+
+    for outcome in [trapped, outcome(of, Ending::Exited(0), Payload::inline(large)), chatty] {
+        let mut home = awarded();
+
+        let outputs = home.hear(2, Message::Outcome(Box::new(outcome)));
+
+        assert_eq!((ends(&outputs).len(), home.entry(N).failures), (0, 1));
+        assert!(home.entry(N).tried[&id(2)].len() <= REASON_CHARS_MAX);
+    }
+}
+
+#[test]
 fn an_executor_that_fails_is_not_asked_again() {
     let mut home = awarded();
     for failed in [(2u8, 3u8), (3, 0)].iter().enumerate() {

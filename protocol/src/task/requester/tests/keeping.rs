@@ -265,6 +265,35 @@ fn few_decisions_are_remembered_of_a_task_that_waits() {
 }
 
 #[test]
+fn few_decisions_are_remembered_of_a_task_that_is_refused_again_and_again() {
+    let mut home = kept(1, elsewhere());
+
+    for _ in 0..120 {
+        let next = home.due_in().expect("it is not given up");
+        match home.entry(1).phase {
+            Phase::Awarded { to, .. } => {
+                home.hear(to.0[0], declined(attempt(1, home.entry(1).epoch), DeclineReason::QueueFull))
+            }
+            _ => home.pass(next),
+        };
+    }
+
+    assert!(home.entry(1).epoch > before(&home) + 40);
+    assert!(home.entry(1).records.len() <= RECORDS_MAX);
+}
+
+#[test]
+fn a_task_withdrawn_while_another_led_it_does_not_go_on_here() {
+    let mut home = kept(1, elsewhere());
+    home.act(|home, _, _, out| home.deposed(task(1), out));
+    home.act(|home, _, _, out| home.cancel(task(1), out));
+
+    let outputs = home.act(|home, now, around, out| home.leads(now, task(1), None, around, out));
+
+    assert_eq!(ends(&outputs), [Err(TaskError::Cancelled)]);
+}
+
+#[test]
 fn a_task_with_a_deadline_ends_by_it() {
     let mut home = kept(1, TaskSpec { deadline: Some(Duration::from_secs(5)), ..nowhere() });
     assert_eq!(ends(&home.pass(ms(4_999))), []);

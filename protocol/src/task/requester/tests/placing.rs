@@ -248,12 +248,31 @@ fn a_task_whose_only_executor_died_waits_for_another_for_ten_seconds() {
     assert_eq!(home.entry(1).tried.len(), 0, "who declined may have room by then");
     home.places[1].member.labels.clear();
 
-    assert!(matches!(error(&home.pass(RETRY)), TaskError::NoCandidate { .. }));
+    assert_eq!(ends(&home.pass(RETRY_FOR - RETRY)), []);
+    assert!(matches!(error(&home.pass(RETRY * 2)), TaskError::NoCandidate { .. }));
+}
 
-    let mut home = Home::among(&[(2, 0, 0)]);
+/// However often somebody is asked meanwhile who then declines.
+#[test]
+fn a_task_that_nobody_takes_after_its_executor_died_is_given_up_after_ten_seconds() {
+    let mut home = Home::among(&[(2, 0, 0), (3, 40, 0)]);
     home.submit(1, elsewhere());
-    home.now = at(11_000);
-    assert!(matches!(error(&lose(&mut home)), TaskError::AllDeclined { .. }), "that was long enough");
+    home.act(|home, now, around, out| home.peer_lost(now, id(2), around, out));
+    let lost = home.now;
+    let mut ended = Vec::new();
+
+    while ended.is_empty() {
+        let outputs = match home.entry(1).phase {
+            Phase::Awarded { to, .. } => {
+                home.hear(to.0[0], declined(attempt(1, home.entry(1).epoch), DeclineReason::Sandbox))
+            }
+            _ => home.pass(RETRY),
+        };
+        ended = ends(&outputs);
+        assert!(home.now.since(lost) < RETRY_FOR + RETRY * 2);
+    }
+
+    assert!(home.now.since(lost) >= RETRY_FOR);
 }
 
 #[test]
