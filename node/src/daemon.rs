@@ -62,6 +62,9 @@ pub enum StartError {
     /// Another daemon uses it.
     #[error("another shoald uses the data directory {}", .0.display())]
     DataDirTaken(PathBuf),
+    /// There is nothing to repair.
+    #[error("there is no task store in {}", .0.display())]
+    NoStore(PathBuf),
     /// The API's socket cannot be had.
     #[error(transparent)]
     Socket(#[from] SocketError),
@@ -99,6 +102,7 @@ impl StartError {
             Self::DataDirTaken(_) => {
                 "use that one (`shoal status`), stop it first, or choose another: --data-dir DIR".into()
             }
+            Self::NoStore(_) => "name the data directory of a peer: --data-dir DIR, or --config FILE".into(),
             Self::Revoked(_) => {
                 "to join again it needs a new key: move node.key and member.cert aside, and be admitted \
                                  again; where only its issuer was revoked, a new certificate is enough"
@@ -126,6 +130,7 @@ impl StartError {
             | Self::Ledger(_)
             | Self::DataDir { .. }
             | Self::DataDirTaken(_)
+            | Self::NoStore(_)
             | Self::Socket(_)
             | Self::Network(_)
             | Self::Blobs(_)
@@ -265,14 +270,18 @@ pub(crate) fn take_data_dir(path: &Path) -> Result<File, StartError> {
     }
 }
 
-/// Sets damaged stores of this data directory aside, that of tasks and that of streams, and keeps what of them is good.
-pub fn repair_stores(data_dir: &Path) -> Result<Vec<Repaired>, StartError> {
-    let _data_dir = take_data_dir(data_dir)?;
-    let tasks = crate::store::repair(data_dir, shoal_protocol::task::durable::doubt)?;
-    // Nothing there was promised to other peers.
+/// Sets damaged stores of this data directory aside, that of tasks and that of streams, and keeps what of them is good; `tell`
+/// hears of each that was as soon as it is done.
+pub fn repair_stores(data_dir: &Path, mut tell: impl FnMut(&Repaired)) -> Result<(), StartError> {
     let streams = crate::streams::dir_of(data_dir);
-    let streams = if streams.exists() { crate::store::repair(&streams, |_, _| Vec::new())? } else { None };
-    Ok(tasks.into_iter().chain(streams).collect())
+    if ![data_dir, &streams].into_iter().any(crate::store::is_in) {
+        return Err(StartError::NoStore(data_dir.to_owned()));
+    }
+    let _data_dir = take_data_dir(data_dir)?;
+    crate::store::repair(data_dir, shoal_protocol::task::durable::doubt)?.iter().for_each(&mut tell);
+    // Nothing there was promised to other peers.
+    crate::store::repair(&streams, |_, _| Vec::new())?.iter().for_each(&mut tell);
+    Ok(())
 }
 
 type Stored = mpsc::UnboundedReceiver<Vec<Answer>>;

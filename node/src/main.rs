@@ -160,12 +160,16 @@ fn repair_store(run: &Run) -> ExitCode {
         Ok((config, _)) => config,
         Err(error) => return fail_config(&error),
     };
-    match daemon::repair_stores(&config.data_dir) {
-        Ok(repaired) => {
-            if repaired.is_empty() {
+    let mut repaired = 0;
+    let tell = |done: &Repaired| {
+        repaired += 1;
+        tell(done);
+    };
+    match daemon::repair_stores(&config.data_dir, tell) {
+        Ok(()) => {
+            if repaired == 0 {
                 println!("no store is damaged; nothing was changed");
             }
-            repaired.iter().for_each(tell);
             ExitCode::SUCCESS
         }
         Err(error) => fail(&error, error.hint(), error.exit_code()),

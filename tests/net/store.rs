@@ -74,6 +74,25 @@ fn a_damaged_store_of_streams_is_set_aside_as_well() {
 }
 
 #[test]
+fn where_there_is_no_store_a_repair_says_so_and_makes_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let (config, data_dir) = (dir.path().join("shoal.toml"), dir.path().join("no"));
+    std::fs::write(&config, format!("[node]\ndata_dir = {:?}\n", data_dir.display().to_string())).unwrap();
+    let program = shoal_testnet::cluster::beside_or_on_path("shoald").unwrap();
+
+    let refused = Command::new(program)
+        .args(["repair-store", "--config"])
+        .arg(&config)
+        .env_remove("SHOAL_CONFIG")
+        .output()
+        .unwrap();
+
+    let words = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(1) && words.contains("there is no task store"), "{words}");
+    assert!(!data_dir.exists(), "nothing was made");
+}
+
+#[test]
 fn a_store_that_a_daemon_has_open_is_not_repaired() {
     run(async {
         let mesh = mesh(0, 1, |_| ()).await;

@@ -42,7 +42,7 @@ pub(super) async fn submit(State(api): State<Api>, headers: HeaderMap, request: 
         let plan = api.driver.read(move |driver| driver.plan_pipeline(&name, spec, pinned, &graph)).await??;
         return Ok(Json(plan).into_response());
     }
-    spec::make_blobs_durable(&api.blobs, blobs_of(&spec, api.me)).await?;
+    let _held = spec::make_blobs_durable(&api.blobs, blobs_of(&spec, api.me)).await?;
     let retention = request.retention_ms.map_or(RETENTION_DEFAULT, Duration::from_millis);
     if retention > RETENTION_MAX {
         let title = format!("results cannot be kept for {} ms", retention.as_millis());

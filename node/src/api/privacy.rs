@@ -19,13 +19,15 @@ const REQUEST_BYTES_MAX: usize = 1024 * 1024;
 
 pub(super) async fn declare(State(api): State<Api>, body: Result<Bytes, BytesRejection>) -> ApiResult<Response> {
     let declared: Declaration = body::read(body, REQUEST_BYTES_MAX)?;
+    let mut held = Vec::new();
     if let Some(data) = declared.data {
         if api.blobs.stat(data).is_none() {
             return Err(ApiError::no_blob(data, "what the data set is about,"));
         }
-        spec::make_blobs_durable(&api.blobs, vec![data]).await?;
+        held = spec::make_blobs_durable(&api.blobs, vec![data]).await?;
     }
     let view = api.keeper.declare(declared).await?;
+    drop(held);
     Ok((StatusCode::CREATED, Json(view)).into_response())
 }
 

@@ -84,6 +84,10 @@ impl From<Refusal> for ApiError {
                 Self::new(codes::OVERLOADED, StatusCode::TOO_MANY_REQUESTS, title, "ask for its state instead")
                     .retry_after(None)
             }
+            Refusal::KeptLess { .. } => {
+                let hint = "use another key, or ask for no more than the first time (`--durable`; `shoal run` promises nothing)";
+                Self::new(codes::KEPT_LESS, StatusCode::CONFLICT, title, hint)
+            }
             Refusal::NoBlob { id, why } => Self::new(
                 codes::NO_BLOB,
                 StatusCode::NOT_FOUND,

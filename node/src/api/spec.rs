@@ -19,7 +19,7 @@ use tokio::task::spawn_blocking;
 
 use super::Api;
 use super::problem::{ApiError, ApiResult};
-use crate::blobs::{BlobStore, Stored};
+use crate::blobs::{BlobStore, Pin, Stored};
 use crate::driver::unix_time;
 
 /// An idempotency key is a name, not a document.
@@ -153,8 +153,8 @@ pub(super) fn keeping(request: &TaskRequest) -> ApiResult<Keeping> {
     Ok(keeping)
 }
 
-/// What a kept task needs is on disk before its record says so.
-pub(super) async fn make_durable(store: &BlobStore, me: PeerId, spec: &TaskSpec) -> ApiResult<()> {
+/// What a kept task needs is on disk before its record says so; it stays there while it is held.
+pub(super) async fn make_durable(store: &BlobStore, me: PeerId, spec: &TaskSpec) -> ApiResult<Vec<Pin>> {
     let modules = spec.variants.iter().map(|variant| variant.module);
     // What stayed elsewhere is not copied for that: it may be lost with its peer.
     let inputs = spec.inputs.iter().filter_map(Payload::blob).filter(|blob| blob.holder == me).map(|blob| blob.id);
@@ -162,12 +162,13 @@ pub(super) async fn make_durable(store: &BlobStore, me: PeerId, spec: &TaskSpec)
 }
 
 /// These blobs are on disk, not only in the page cache.
-pub(super) async fn make_blobs_durable(store: &BlobStore, ids: Vec<BlobId>) -> ApiResult<()> {
-    if ids.iter().all(|id| store.is_durable(*id)) {
-        return Ok(());
+pub(super) async fn make_blobs_durable(store: &BlobStore, ids: Vec<BlobId>) -> ApiResult<Vec<Pin>> {
+    let held = ids.iter().map(|id| store.pin(*id)).collect::<Result<Vec<_>, _>>()?;
+    if !ids.iter().all(|id| store.is_durable(*id)) {
+        let store = store.clone();
+        spawn_blocking(move || store.make_durable(&ids)).await??;
     }
-    let store = store.clone();
-    Ok(spawn_blocking(move || store.make_durable(&ids)).await??)
+    Ok(held)
 }
 
 /// Where its output is to be.

@@ -44,6 +44,7 @@ pub(super) async fn submit(State(api): State<Api>, headers: HeaderMap, request: 
     }
     let wait = request.wait;
     let keeping = spec::keeping(&request)?;
+    let mut held = Vec::new();
     if keeping.durability > Durability::Memory {
         let named = |(submitter, key): (_, &String)| TaskId::derive(submitter, key.as_bytes());
         let task = request.submitter.zip(request.idempotency_key.as_ref()).map(named);
@@ -55,7 +56,7 @@ pub(super) async fn submit(State(api): State<Api>, headers: HeaderMap, request: 
             let view = if wait { wait_for(&api, &known.task.to_string(), WAIT_MAX).await? } else { known };
             return Ok((if wait { StatusCode::OK } else { StatusCode::ACCEPTED }, Json(view)).into_response());
         }
-        spec::make_durable(&api.blobs, api.me, &spec).await?;
+        held = spec::make_durable(&api.blobs, api.me, &spec).await?;
     }
     let submission = Submission {
         name: request.name,
@@ -65,6 +66,7 @@ pub(super) async fn submit(State(api): State<Api>, headers: HeaderMap, request: 
         idempotency_key: request.idempotency_key,
         submitter: request.submitter,
         wait,
+        held,
     };
     let view = api.driver.submit(submission).await?;
     let status = if wait { StatusCode::OK } else { StatusCode::ACCEPTED };

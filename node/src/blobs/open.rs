@@ -1,5 +1,5 @@
 //! Opening a store: what a crash left is removed, what lies here is found again, and the oldest go where the quota is smaller
-//! than last time.
+//! than last time, once it is known what must stay.
 
 use std::fs;
 use std::path::Path;
@@ -20,8 +20,8 @@ impl BlobStore {
         Self::open_sealed(dir, quota_bytes, &Sealing::within(dir))
     }
 
-    /// Opens the store in `dir`, removes what torn writes left, and evicts down to the quota. What the version before wrote in
-    /// the clear is sealed meanwhile.
+    /// Opens the store in `dir`, and removes what torn writes left. What the version before wrote in the clear is sealed meanwhile.
+    /// Where the quota is smaller than last time nothing goes before [`BlobStore::fit_to_quota`].
     pub fn open_sealed(dir: &Path, quota_bytes: u64, sealing: &Sealing) -> Result<Self, BlobError> {
         let names = ["objects", "trees", "partial", "incoming", "set-aside", "manifests", "erasing"];
         let [objects, trees, partial, incoming, set_aside, manifests, erasing] = names.map(|name| dir.join(name));
@@ -77,9 +77,6 @@ impl BlobStore {
             store.save_holds()?;
         }
         store.unlink(&surplus);
-        // A smaller quota than last time, or none left: both only mean that the oldest blobs go.
-        let evicted = store.index().make_room(0).unwrap_or_default();
-        store.unlink(&evicted);
         store.remove_stray_trees()?;
         // What lapsed while nobody was here.
         store.expire();
@@ -87,6 +84,13 @@ impl BlobStore {
         store.0.eraser.erase_soon();
         upgrade::seal_in_the_background(&store);
         Ok(store)
+    }
+
+    /// Lets the oldest go where the quota is smaller than last time; once everything that must stay is held.
+    pub fn fit_to_quota(&self) {
+        // None left only means that all of them go.
+        let evicted = self.index().make_room(0).unwrap_or_default();
+        self.unlink(&evicted);
     }
 
     /// Trees of blobs that are not here any more, after a crash between the two files.

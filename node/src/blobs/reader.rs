@@ -73,6 +73,11 @@ impl BlobReader {
         Self { content, at: 0, _pin: pin }
     }
 
+    /// What the system's memory has of it is on disk then.
+    pub(super) fn sync_all(&self) -> io::Result<()> {
+        self.content.file().sync_all()
+    }
+
     /// The size of the whole blob.
     pub fn size_bytes(&self) -> u64 {
         self.content.bytes()

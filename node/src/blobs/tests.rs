@@ -80,13 +80,17 @@ fn pinned_blobs_stay_and_the_quota_holds() {
 }
 
 #[test]
-fn a_smaller_quota_evicts_when_the_store_opens() {
+fn a_smaller_quota_evicts_once_it_is_known_what_must_stay() {
     let fixture = store(100);
     fixture.store.put(&[1; 40]).unwrap();
     fixture.store.put(&[2; 40]).unwrap();
 
     let smaller = BlobStore::open(fixture.dir.path(), 50).unwrap();
+    let oldest = smaller.pin(BlobId::of(&[1; 40])).unwrap();
+    smaller.fit_to_quota();
 
+    assert!(smaller.stat(BlobId::of(&[1; 40])).is_some());
+    drop(oldest);
     assert_eq!((smaller.list().len(), fixture.files("objects")), (1, 1));
 }
 

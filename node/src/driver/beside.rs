@@ -14,11 +14,12 @@ use shoal_protocol::task::spec::BlobRef;
 use shoal_protocol::{BlobId, PeerId, TaskId, Time};
 
 use super::records::Verified;
+use crate::blobs::Pin;
 
 /// What was done.
 pub(crate) enum Done {
-    /// The blobs of an attempt are here, or cannot be had.
-    Fetched { attempt: TaskRef, blobs: Vec<BlobRef>, result: Result<(), String> },
+    /// The blobs of an attempt are here, or cannot be had. What is to be kept of them stays while it is held.
+    Fetched { attempt: TaskRef, blobs: Vec<BlobRef>, result: Result<(), String>, held: Vec<Pin> },
     /// The records that were to be believed.
     Verified(Vec<Verified>),
     /// The verdict on a revocation list.

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::Driver;
 use super::news::Following;
 use super::waiters::{CallReply, PipelineReply, Seeker, TaskReply};
-use crate::blobs::Arriving;
+use crate::blobs::{Arriving, Pin};
 use crate::joining::OfficeError;
 
 /// Requests that wait for the driver; beyond this callers wait to hand theirs in.
@@ -35,6 +35,8 @@ pub(crate) enum Refusal {
     Task(#[from] TaskError),
     #[error("too many callers wait for this task")]
     TooManyWaiters,
+    #[error("the key names task {task}, of which {held} copies on disk were promised, and more are asked for now")]
+    KeptLess { task: TaskId, held: u8 },
     #[error("{id} could not be had: {why}")]
     NoBlob { id: BlobId, why: String },
     #[error(transparent)]
@@ -82,6 +84,8 @@ pub(crate) struct Submission {
     pub(crate) submitter: Option<PeerId>,
     /// Answer when it has ended.
     pub(crate) wait: bool,
+    /// What it needs stays in the store until the peer has taken it on.
+    pub(crate) held: Vec<Pin>,
 }
 
 /// A call of a service as a user makes it.

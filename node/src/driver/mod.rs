@@ -262,6 +262,9 @@ impl Driver {
         let remembered = self.records.load();
         tracing::debug!(peers = remembered.len(), "remembered peers");
         self.verify(remembered);
+        // Everything that must stay is held by now.
+        let blobs = self.blobs.clone();
+        let _fitted = tokio::task::spawn_blocking(move || blobs.fit_to_quota());
     }
 
     /// Hands one fact to the peer and carries out what it orders, until there is nothing more to do.

@@ -13,6 +13,7 @@ use super::beside::Done;
 use super::handle::Refusal;
 use super::stopping::Stopping;
 use super::{Driver, records, unix_time};
+use crate::blobs::{BlobError, BlobStore, Pin};
 
 /// Damaged records that the status speaks of; all are in the log.
 const DAMAGED_TOLD_MAX: usize = 8;
@@ -78,8 +79,9 @@ impl Driver {
 
     pub(super) fn on_done(&mut self, done: Done) {
         match done {
-            Done::Fetched { attempt, blobs, result } => {
+            Done::Fetched { attempt, blobs, result, held } => {
                 self.pins.fetch_ended(attempt, result.is_ok().then_some(&blobs));
+                drop(held);
                 self.handle(Input::Fetched { attempt, result });
             }
             Done::Verified(verified) => {
@@ -171,15 +173,17 @@ impl Driver {
         let (fetcher, store) = (self.fetcher.clone(), self.blobs.clone());
         self.beside.start(async move {
             let mut result = fetcher.fetch_all(blobs.clone()).await;
+            let mut held = Vec::new();
             if result.is_ok() && is_to_be_kept(attempt) {
                 let ids: Vec<BlobId> = blobs.iter().map(|blob| blob.id).collect();
-                let synced = tokio::task::spawn_blocking(move || store.make_durable(&ids)).await;
-                result = match synced {
-                    Ok(synced) => synced.map_err(|error| error.to_string()),
-                    Err(error) => Err(error.to_string()),
-                };
+                let synced = tokio::task::spawn_blocking(move || held_and_durable(&store, &ids)).await;
+                match synced {
+                    Ok(Ok(pins)) => held = pins,
+                    Ok(Err(error)) => result = Err(error.to_string()),
+                    Err(error) => result = Err(error.to_string()),
+                }
             }
-            Done::Fetched { attempt, blobs, result }
+            Done::Fetched { attempt, blobs, result, held }
         });
     }
 
@@ -232,6 +236,13 @@ impl Driver {
         }
         self.pins.task_ended(task);
     }
+}
+
+/// Makes sure of blobs that are here, which stay while they are held.
+fn held_and_durable(store: &BlobStore, ids: &[BlobId]) -> Result<Vec<Pin>, BlobError> {
+    let held = ids.iter().map(|id| store.pin(*id)).collect::<Result<_, _>>()?;
+    store.make_durable(ids)?;
+    Ok(held)
 }
 
 /// Blobs that are fetched in the name of no attempt belong to a record on disk, and must be as durable as that.

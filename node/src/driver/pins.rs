@@ -73,8 +73,11 @@ impl Pins {
         drop(self.kept.insert(task, pins));
     }
 
+    /// Nothing of it is kept. Where it is not a user's of this peer nobody says that it has ended: a copy, or its output, was
+    /// fetched in the name of it.
     pub(super) fn forget(&mut self, task: TaskId) {
         self.kept.remove(&task);
+        self.let_attempts_go(task);
     }
 
     /// It ran, or never will.
@@ -91,6 +94,10 @@ impl Pins {
     /// Also of its attempts: a large output was fetched in the name of one.
     pub(super) fn task_ended(&mut self, task: TaskId) {
         self.tasks.remove(&task);
+        self.let_attempts_go(task);
+    }
+
+    fn let_attempts_go(&mut self, task: TaskId) {
         let attempts = TaskRef { task, epoch: 0 }..=TaskRef { task, epoch: u64::MAX };
         let ended: Vec<TaskRef> = self.attempts.range(attempts).map(|(attempt, _)| *attempt).collect();
         for attempt in ended {
@@ -190,6 +197,22 @@ mod tests {
         assert!(at.is_held());
 
         at.pins.forget(TASK);
+        assert!(!at.is_held());
+    }
+
+    #[test]
+    fn what_was_fetched_for_a_copy_is_free_once_that_is_forgotten() {
+        let mut at = fixture();
+        for attempt in [TaskRef { task: TASK, epoch: 0 }, ATTEMPT] {
+            at.pins.keep(TASK, vec![at.blob.id]);
+            at.pins.fetch_began(attempt);
+            at.pins.fetch_ended(attempt, Some(&[at.blob]));
+        }
+
+        at.pins.keep(TASK, Vec::new());
+        assert!(at.is_held());
+        at.pins.forget(TASK);
+
         assert!(!at.is_held());
     }
 

@@ -113,7 +113,7 @@ impl Driver {
     }
 
     fn submit(&mut self, submission: Submission, reply: TaskReply) {
-        let Submission { name, mut spec, pinned, keeping, idempotency_key, submitter, wait } = submission;
+        let Submission { name, mut spec, pinned, keeping, idempotency_key, submitter, wait, held: _held } = submission;
         let prepared = self
             .constrain(&mut spec, pinned.as_deref())
             .and_then(|()| self.task_id(submitter, idempotency_key.as_deref()));
@@ -123,6 +123,11 @@ impl Driver {
         };
         let is_kept = keeping.durability > Durability::Memory;
         let known = idempotency_key.is_some().then(|| self.peer.task(self.clock.now(), task)).flatten();
+        // What was not promised the first time is not promised by handing it in again.
+        let held = self.peer.durability_of(task).filter(|held| known.is_some() && *held < keeping.durability);
+        if let Some(held) = held {
+            return drop(reply.send(Err(Refusal::KeptLess { task, held: held.copies() })));
+        }
         match known {
             Some(view) if view.state.is_final() => return drop(reply.send(Ok(view))),
             Some(_) if wait => return self.wait(task, reply),

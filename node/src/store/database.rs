@@ -79,7 +79,7 @@ impl Database {
         let known = marker::read(data_dir);
         match path.try_exists() {
             Ok(true) => {}
-            Ok(false) if known.is_some() || holds_anything(data_dir) || repair::is_unfinished(data_dir) => {
+            Ok(false) if is_in(data_dir) => {
                 return Err(StoreError::damaged(&path, "the file is gone, though tasks were kept in it"));
             }
             Ok(false) => create(data_dir, Mark::default(), bounds)?,
@@ -404,6 +404,12 @@ fn create_log(dir: &Path, bounds: Bounds) -> Result<Found, StoreError> {
     let found = log::create(&path, bounds.log_bytes).map_err(|error| StoreError::io("make", &path, error))?;
     pages::sync_dir(dir)?;
     Ok(found)
+}
+
+/// Whether a store is there, or anything that is left of one.
+pub(crate) fn is_in(data_dir: &Path) -> bool {
+    let has = marker::read(data_dir).is_some() || file_of(data_dir).exists();
+    has || holds_anything(data_dir) || repair::is_unfinished(data_dir)
 }
 
 /// Whether a log lies here that something was written to.

@@ -18,6 +18,7 @@ mod marker;
 mod pages;
 mod preview;
 mod repair;
+mod salvage;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,8 @@ use std::path::{Path, PathBuf};
 pub use committer::{Answer, Committer, Counts};
 pub use error::StoreError;
 pub use repair::{Repaired, repair};
+
+pub(crate) use database::is_in;
 
 use database::Database;
 

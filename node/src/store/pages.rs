@@ -1,18 +1,15 @@
-//! The records in the database's file. The only place that names redb.
+//! The records in the database's file, as redb has it; with `salvage.rs` the only place that names redb.
 //!
 //! **Invariant:** how far the file goes stands in the same transaction as what it says, so that the file tells itself. No
-//! panic of redb leaves this file.
+//! panic of redb leaves these two files.
+//! **Not here:** what can be read of a file that redb does not open: `salvage.rs`.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use redb::{
-    Builder, CommitError, ConcurrencyMode, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend,
-    TableDefinition,
-};
+use redb::{Builder, CommitError, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use shoal_protocol::store::Change;
 
 use super::Records;
@@ -20,7 +17,7 @@ use super::error::{StoreError, is_full};
 use super::marker::Mark;
 use super::preview::Preview;
 
-const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
+pub(super) const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
 const FACTS: TableDefinition<'_, &str, u64> = TableDefinition::new("facts");
 const FORMAT: &str = "format";
 const BOOT: &str = "boot";
@@ -29,7 +26,7 @@ const LOG: &str = "log";
 /// The layout described here, with a log in front of it; the first had none.
 pub(super) const FORMAT_NOW: u64 = 2;
 /// Pages kept in memory; the records are read once, at the start.
-const CACHE_BYTES: usize = 8 * 1024 * 1024;
+pub(super) const CACHE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Somebody else has the file, it seems: looked at again so often…
 const IN_USE_LOOKS: u32 = 25;
@@ -61,6 +58,11 @@ pub(super) struct Pages {
 }
 
 impl Pages {
+    /// A file that redb has opened.
+    pub(super) fn new(path: &Path, file: redb::Database) -> Self {
+        Self { file: Some(file), path: path.to_owned() }
+    }
+
     /// Opens the file, every page of it checked, after a look that changes nothing. Opening repairs, and what it repairs may
     /// be the only trace of what was lost: `judge` sees it first.
     pub(super) fn open<T>(
@@ -85,16 +87,15 @@ impl Pages {
     ) -> Result<(Self, T), StoreError> {
         let mut builder = Builder::new();
         builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
-        let as_pages = |file| Self { file: Some(file), path: path.to_owned() };
         guarded(path, || {
             let preview = Preview::of(path).map_err(|error| match error.kind() {
                 std::io::ErrorKind::WouldBlock => StoreError::InUse { path: path.to_owned() },
                 _ => StoreError::of_read(path, error),
             })?;
-            judge(&as_pages(look(path, &builder, preview)?))
+            judge(&Self::new(path, look(path, &builder, preview)?))
         })?;
         guarded(path, || {
-            let pages = as_pages(opener(&builder, path).map_err(|error| of_open(path, error))?);
+            let pages = Self::new(path, opener(&builder, path).map_err(|error| of_open(path, error))?);
             let judged = judge(&pages)?;
             Ok((pages, judged))
         })
@@ -171,7 +172,10 @@ impl Pages {
         written.map_err(|error| (error, undo))
     }
 
-    fn read<T>(&self, reader: impl FnOnce(&redb::Database) -> Result<T, redb::Error>) -> Result<T, StoreError> {
+    pub(super) fn read<T>(
+        &self,
+        reader: impl FnOnce(&redb::Database) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
         guarded(&self.path, || {
             // Only dropping takes it.
             let Some(file) = &self.file else { return Err(StoreError::damaged(&self.path, "it is closed")) };
@@ -243,100 +247,29 @@ pub(super) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| StoreError::io("fsync", dir, error))
 }
 
-/// What is left of a damaged file.
-#[derive(Default)]
-pub(super) struct Salvaged {
-    pub(super) records: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// How far the file goes, where redb finds a state in it that it takes for whole.
-    pub(super) facts: Option<Facts>,
-    /// Why not all of it can be read.
-    pub(super) cut_short: Option<String>,
-}
-
-/// What can still be read of a damaged file, and what cannot. Nothing in it is changed.
-pub(super) fn salvage(path: &Path) -> Salvaged {
-    let mut left = Salvaged::default();
-    let preview = || Preview::of_what_can_be_read(path).map_err(|error| StoreError::of_read(path, error));
-    let mut builder = Builder::new();
-    builder.set_cache_size(CACHE_BYTES);
-    let read = guarded(path, || {
-        let pages = Pages { file: Some(look(path, &builder, preview()?)?), path: path.to_owned() };
-        left.facts = pages.facts()?;
-        let Some(file) = &pages.file else { return Ok(()) };
-        from_both_ends(path, file, &mut left.records)
-    });
-    let Err(error) = read else { return left };
-    left.cut_short = Some(error.to_string());
-    if left.facts.is_none() {
-        let _ = guarded(path, || {
-            let file = as_it_lies(path, &mut builder, preview()?)?;
-            from_both_ends(path, &file, &mut left.records)
-        });
-    }
-    left
-}
-
-fn look(path: &Path, builder: &Builder, preview: Preview) -> Result<redb::Database, StoreError> {
+pub(super) fn look(path: &Path, builder: &Builder, preview: Preview) -> Result<redb::Database, StoreError> {
     if preview.is_empty() {
         return Err(StoreError::damaged(path, "it is empty"));
     }
     builder.create_with_backend(preview).map_err(|error| of_open(path, error))
 }
 
-/// Where redb's header says whether the last writer ended in order (`docs/design.md` of redb, "Database header")…
-const GOD_BYTE: u64 = 9;
-/// …by these bits: recovery is required, and the last commit was not flushed.
-const NOT_IN_ORDER: u8 = 1 << 1 | 1 << 3;
-
-/// The file as a reader beside a writer sees it: pages are read when they are asked for, none is verified. A writer that was
-/// killed leaves that to the next one, which verifies every page and gives up at the first that is bad.
-fn as_it_lies(path: &Path, builder: &mut Builder, preview: Preview) -> Result<redb::ReadOnlyDatabase, StoreError> {
-    let mut flags = [0];
-    preview.read(GOD_BYTE, &mut flags).map_err(|error| StoreError::of_read(path, error))?;
-    preview.write(GOD_BYTE, &[flags[0] & !NOT_IN_ORDER]).map_err(|error| StoreError::of_read(path, error))?;
-    builder.set_concurrency_mode(ConcurrencyMode::SingleWriter);
-    builder.open_read_only_with_backend(preview).map_err(|error| of_open(path, error))
-}
-
-/// All records, or those before the first page that cannot be read, and those after the last.
-fn from_both_ends(
-    path: &Path,
-    file: &impl ReadableDatabase,
-    found: &mut BTreeMap<Vec<u8>, Vec<u8>>,
-) -> Result<(), StoreError> {
-    let mut read = |backwards: bool| {
-        guarded(path, || {
-            let mut read = || -> Result<(), redb::Error> {
-                let table = file.begin_read()?.open_table(RECORDS)?;
-                let mut entries = table.iter()?;
-                while let Some(entry) = if backwards { entries.next_back() } else { entries.next() } {
-                    let (key, bytes) = entry?;
-                    found.insert(key.value().to_vec(), bytes.value().to_vec());
-                }
-                Ok(())
-            };
-            read().map_err(|error| of_read(path, error))
-        })
-    };
-    read(false).inspect_err(|_| drop(read(true)))
-}
-
 /// redb asserts what a damaged file contradicts.
-fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+pub(super) fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
         Err(StoreError::damaged(path, format!("its pages contradict each other ({})", said.unwrap_or("no words"))))
     })
 }
 
-fn of_open(path: &Path, error: DatabaseError) -> StoreError {
+pub(super) fn of_open(path: &Path, error: DatabaseError) -> StoreError {
     match error {
         DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { path: path.to_owned() },
         error => of_read(path, error.into()),
     }
 }
 
-fn of_read(path: &Path, error: redb::Error) -> StoreError {
+pub(super) fn of_read(path: &Path, error: redb::Error) -> StoreError {
     match error {
         redb::Error::Io(error) => match error.kind() {
             // Shorter than it says, or not what it should be.

@@ -14,8 +14,9 @@ use shoal_protocol::store::{self, Change};
 use super::database::{self, Database};
 use super::log;
 use super::marker::{self, Mark};
-use super::pages::{self, Facts, Salvaged};
+use super::pages::{self, Facts};
 use super::preview::what_can_be_read;
+use super::salvage::{Salvaged, salvage};
 use super::{Bounds, StoreError, file_of};
 
 /// Where the new store is made.
@@ -48,8 +49,11 @@ pub struct Repaired {
 type Doubt = fn(&mut BTreeMap<Vec<u8>, Vec<u8>>, u64) -> Vec<TaskId>;
 
 /// Sets the store of this data directory aside if it is damaged, and begins a new one with what is good. Nothing is done to
-/// a store that can be opened.
+/// a store that can be opened, or where there is none.
 pub fn repair(data_dir: &Path, doubt: Doubt) -> Result<Option<Repaired>, StoreError> {
+    if !database::is_in(data_dir) {
+        return Ok(None);
+    }
     match Database::open(data_dir, Bounds::default()) {
         Ok(_) => return Ok(None),
         Err(StoreError::Damaged { .. }) => {}
@@ -84,7 +88,7 @@ pub(super) fn is_unfinished(data_dir: &Path) -> bool {
 
 /// Makes the new store in a room of its own, whole before it gets its name.
 fn rebuild(data_dir: &Path, room: &Path, doubt: Doubt, repaired: &mut Repaired) -> Result<(), StoreError> {
-    let Salvaged { mut records, facts, cut_short: in_database } = pages::salvage(&file_of(data_dir));
+    let Salvaged { mut records, facts, cut_short: in_database } = salvage(&file_of(data_dir));
     let (last, in_log) = replay(data_dir, facts, &mut records)?;
     let (mut good, bad): (BTreeMap<_, _>, BTreeMap<_, _>) =
         records.into_iter().partition(|(key, bytes)| store::decode::<IgnoredAny>(key, bytes).is_ok());

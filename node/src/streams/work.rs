@@ -94,6 +94,7 @@ impl Worker {
                 let mut spec = spec.as_ref().clone();
                 spec.inputs = vec![payload];
                 let submission = Submission {
+                    held: Vec::new(),
                     name,
                     spec,
                     pinned: None,

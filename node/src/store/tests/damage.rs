@@ -216,6 +216,32 @@ fn damage_to_one_record_of_a_store_that_was_killed_costs_only_that_one() {
     assert!(of_tasks(&open(&killed).records).iter().all(|kept| records.contains(kept)));
 }
 
+/// Whatever its first bytes say, it is one of redb's.
+#[test]
+fn a_database_that_does_not_say_what_it_is_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = grown(dir.path(), true);
+    let mut image = Image::of(dir.path());
+    image.0[2] ^= 1;
+    image.write(dir.path());
+    // It would have them, too.
+    std::fs::remove_file(log::path(dir.path())).unwrap();
+
+    let repaired = mend(dir.path()).unwrap().unwrap();
+
+    assert_eq!((repaired.kept, repaired.damaged), (records.len(), 0), "{repaired:?}");
+    assert!(of_tasks(&open(dir.path()).records) == records);
+}
+
+#[test]
+fn where_there_is_no_store_none_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+
+    assert_eq!(mend(dir.path()).unwrap(), None);
+
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
 /// In the middle of the pages of the records, so that they cannot be read on from there.
 #[test]
 fn records_on_both_sides_of_a_bad_page_are_kept() {

@@ -3,7 +3,7 @@
 //! A file counts once it was not written to for a moment, and is taken by name. Whoever writes them renames them into place, or
 //! writes names that begin with a dot or end in `.tmp` or `.part` meanwhile.
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -136,8 +136,12 @@ impl Lines {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         while batch.len() < LINES_MAX && bytes < BYTES_MAX {
             let mut line = Vec::new();
-            if self.reader.read_until(b'\n', &mut line)? == 0 {
+            // A longer one is no record, and must not fill the memory.
+            if self.reader.by_ref().take(RECORD_BYTES_MAX as u64 + 1).read_until(b'\n', &mut line)? == 0 {
                 break;
+            }
+            if line.len() > RECORD_BYTES_MAX && !line.ends_with(b"\n") {
+                self.reader.skip_until(b'\n')?;
             }
             while line.last().is_some_and(|byte| b"\r\n".contains(byte)) {
                 line.pop();
