@@ -32,6 +32,11 @@ impl<K: Ord + Copy> Deadlines<K> {
         }
     }
 
+    /// Whether there is a deadline for `key`.
+    pub(crate) fn has(&self, key: &K) -> bool {
+        self.by_key.contains_key(key)
+    }
+
     /// Takes the earliest key that is due.
     pub(crate) fn pop_due(&mut self, now: Time) -> Option<K> {
         let (at, key) = *self.by_time.first()?;

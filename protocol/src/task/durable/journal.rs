@@ -43,6 +43,8 @@ pub(super) struct Journal {
     issued: u64,
     /// Bounded by what may wait for it: tasks that are kept, and a word each to the members of their councils.
     under_way: BTreeMap<Ticket, After>,
+    /// The last batch that was answered is not on disk.
+    fails: bool,
 }
 
 impl Journal {
@@ -84,8 +86,14 @@ impl Journal {
     }
 
     /// A batch is on disk, or is not: what waited for it.
-    pub(super) fn answered(&mut self, ticket: Ticket) -> Option<After> {
+    pub(super) fn answered(&mut self, ticket: Ticket, is_written: bool) -> Option<After> {
+        self.fails = !is_written;
         self.under_way.remove(&ticket)
+    }
+
+    /// Whether nothing can be written, as far as is known.
+    pub(super) fn fails(&self) -> bool {
+        self.fails
     }
 }
 

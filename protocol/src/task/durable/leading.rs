@@ -11,6 +11,9 @@ use crate::output::TaskError;
 use crate::task::TaskState;
 use crate::task::spec::TaskSpec;
 
+/// So often a vote for an output of one's own is asked for while that cannot be had or synced: some ten seconds.
+const OUTPUT_TRIES: u32 = 4;
+
 impl Durable {
     // ── Beginning ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -59,7 +62,9 @@ impl Durable {
         let alone = council.members.len() == 1;
         let refused = self.kept.get(&task).filter(|kept| kept.council.home() == Some(self.me));
         let refused_since = refused.map(|kept| kept.refused_since.unwrap_or(kept.council.term));
-        self.forget_council(task);
+        if let Some(earlier) = self.forget_council(task) {
+            self.superseded.insert(task, earlier);
+        }
         let acceptor = Acceptor::new(self.me);
         let kept = Kept {
             seen: acceptor.promised,
@@ -194,11 +199,15 @@ impl Durable {
         }
     }
 
-    /// The output that our own proposal names is not here any more. Nobody else was asked yet, and by its first ballot a home is bound to
-    /// nothing: the task ends without it. By a later one it may be what was decided already, and whoever voted for it has it.
+    /// The output that our own proposal names is not here any more, however often we asked. Nobody else was asked yet, and by its first
+    /// ballot a home is bound to nothing: the task ends without it. By a later one it may be what was decided already, and whoever
+    /// voted for it has it.
     pub(super) fn propose_without_output(&mut self, proposed: &Propose, why: &str, lent: &mut Lent<'_>) {
         let Some(kept) = self.kept.get_mut(&proposed.task) else { return };
         let Stage::Proposing { vote, votes } = &mut kept.stage else { return };
+        if kept.repeats < OUTPUT_TRIES {
+            return;
+        }
         let is_free = vote.ballot == proposed.vote.ballot && vote.ballot.round == 0 && votes.is_empty();
         let Some(attempts) = vote.resolution.result.as_ref().ok().filter(|_| is_free).map(|result| result.attempts)
         else {

@@ -210,6 +210,10 @@ impl Durable {
         }
         kept.see(ballot);
         let accepted = kept.acceptor.accepted.clone();
+        if from != self.me && matches!(kept.stage, Stage::Preparing { .. }) {
+            // Its own bid is outbid.
+            self.withdraw_bid(task, lent.now);
+        }
         let promised = Counsel::Promised(Box::new(Promised { case, ballot, accepted }));
         self.write_council(task, After::say(from, promised), lent);
     }
@@ -262,6 +266,10 @@ impl Durable {
         // A council of one has decided with its vote.
         let alone = kept.council.members.len() == 1;
         kept.resolved |= alone;
+        if alone && !kept.retention.is_zero() {
+            // As it is written now.
+            kept.until = lent.now + kept.retention;
+        }
         self.weighs(task, bytes);
         if deposed {
             self.depose(task, lent.now);
@@ -321,12 +329,12 @@ impl Durable {
     }
 
     /// An earlier council of a task makes way for a later one; its records are overwritten.
-    pub(super) fn forget_council(&mut self, task: TaskId) {
-        if let Some(kept) = self.kept.remove(&task) {
-            self.bytes -= kept.bytes;
-            self.shared.remove(&task);
-            self.deadlines.clear(&Due::Repeat(task));
-        }
+    pub(super) fn forget_council(&mut self, task: TaskId) -> Option<Kept> {
+        let kept = self.kept.remove(&task)?;
+        self.bytes -= kept.bytes;
+        self.shared.remove(&task);
+        self.deadlines.clear(&Due::Repeat(task));
+        Some(kept)
     }
 
     // ── Ends ─────────────────────────────────────────────────────────────────────────────────────────────────────

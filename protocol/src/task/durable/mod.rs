@@ -126,6 +126,8 @@ pub(crate) struct Durable {
     me: PeerId,
     journal: Journal,
     kept: BTreeMap<TaskId, Kept>,
+    /// Refused submissions whose place others take, while these are being written.
+    superseded: BTreeMap<TaskId, Kept>,
     bytes: usize,
     /// Of the tasks with a council of several, those about which something may have to be said.
     shared: BTreeSet<TaskId>,
@@ -155,6 +157,7 @@ impl Durable {
             me,
             journal: Journal::default(),
             kept: BTreeMap::new(),
+            superseded: BTreeMap::new(),
             bytes: 0,
             shared: BTreeSet::new(),
             deadlines: Deadlines::default(),

@@ -102,8 +102,9 @@ impl Durable {
         let Some(kept) = self.kept.get_mut(&task) else { return };
         let majority = kept.council.majority();
         let ours = kept.council.term == promised.case.term && kept.council.has(from);
+        let promised_since = kept.acceptor.promised;
         let Stage::Preparing { ballot, promises, .. } = &mut kept.stage else { return };
-        if !ours || promised.ballot != *ballot {
+        if !ours || promised.ballot != *ballot || promised_since > *ballot {
             return;
         }
         promises.insert(from, promised.accepted);
@@ -116,12 +117,21 @@ impl Durable {
         let bound = bound_to(promises.values());
         self.takeovers += 1;
         self.begin(task, Stage::Leading, lent.now);
+        self.ask_for_the_copy(task, lent.out);
         match bound {
             Some(resolution) => self.propose(task, resolution, lent),
             None => {
                 let copy = self.kept.get(&task).and_then(|kept| kept.copy.clone());
                 self.happened.push(Happened::Leads(task, copy));
             }
+        }
+    }
+
+    /// A home that has started anew asks its guardian whether it has a copy: what is handed in again is acknowledged by that.
+    fn ask_for_the_copy(&self, task: TaskId, out: &mut Outbox) {
+        let Some(kept) = self.kept.get(&task).filter(|kept| !kept.confirmed) else { return };
+        if let Some(guardian) = kept.council.guardian().filter(|peer| *peer != self.me) {
+            say(out, guardian, Counsel::Inquire(vec![kept.case(task)]));
         }
     }
 
@@ -188,7 +198,8 @@ impl Durable {
         // A home has it in its book.
         let holds = kept.copy.is_some() || kept.council.home() == Some(self.me);
         let ballot = kept.seen.max(kept.acceptor.promised);
-        let leads = kept.leads() || matches!(kept.stage, Stage::Preparing { .. });
+        // Who cannot write can decide nothing: the others do without it.
+        let leads = (kept.leads() || matches!(kept.stage, Stage::Preparing { .. })) && !self.journal.fails();
         say(lent.out, from, Counsel::Standing(Standing { case, ballot, holds, leads }));
     }
 

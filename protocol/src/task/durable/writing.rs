@@ -2,12 +2,14 @@
 //!
 //! **Not here:** what a record looks like (`record.rs`), and in which order they are written (`journal.rs`).
 
+use std::collections::BTreeSet;
+
 use super::happened::Happened;
 use super::journal::{After, say};
 use super::wire::{Counsel, Guarded};
-use super::{Durable, Lent, record};
+use super::{Durable, Lent, Stage, record};
 use crate::id::TaskId;
-use crate::output::{Outbox, TaskError};
+use crate::output::{Outbox, Output, TaskError};
 use crate::pipeline::Written;
 use crate::store::{Change, Ticket};
 use crate::time::{Time, micros};
@@ -15,8 +17,11 @@ use crate::time::{Time, micros};
 impl Durable {
     /// A batch is on disk: what waited for it happens.
     pub(crate) fn persisted(&mut self, ticket: Ticket, lent: &mut Lent<'_>) {
-        match self.journal.answered(ticket) {
-            Some(After::Admitted(task)) => self.written(task, lent),
+        match self.journal.answered(ticket, true) {
+            Some(After::Admitted(task)) => {
+                self.superseded.remove(&task);
+                self.written(task, lent);
+            }
             Some(After::Copied { case, to, fresh: _ }) => {
                 say(lent.out, to, Counsel::Guarded(Guarded { case, refusal: None }));
             }
@@ -29,9 +34,9 @@ impl Durable {
     /// A batch is not on disk: what waited for it does not happen. What must happen is tried again by its repetition.
     pub(crate) fn persist_failed(&mut self, ticket: Ticket, reason: String, lent: &mut Lent<'_>) {
         self.store_failures += 1;
-        match self.journal.answered(ticket) {
+        match self.journal.answered(ticket, false) {
             Some(After::Admitted(task)) => {
-                self.drop_kept(task, lent.out);
+                self.undo_admission(task, lent);
                 self.happened.push(Happened::Refused(task, TaskError::NotStored { why: reason }));
             }
             Some(After::Copied { case, to, fresh }) => {
@@ -44,6 +49,18 @@ impl Durable {
             Some(After::Pipeline(what)) => self.pipelines_written.push((what, Err(reason))),
             Some(After::Say(..)) => {}
             Some(After::Nothing) | None => {}
+        }
+    }
+
+    /// A submission is not on disk. What this member knew of an earlier one, that was refused, still is: it is bound by what it said.
+    fn undo_admission(&mut self, task: TaskId, lent: &mut Lent<'_>) {
+        let Some(earlier) = self.superseded.remove(&task) else { return self.drop_kept(task, lent.out) };
+        self.forget_council(task);
+        lent.out.push(Output::Forget { task });
+        let is_to_be_told = earlier.resolved && earlier.council.members.len() > 1;
+        self.keep(lent.now, task, earlier);
+        if is_to_be_told {
+            self.begin(task, Stage::Telling { known: BTreeSet::from([self.me]) }, lent.now);
         }
     }
 

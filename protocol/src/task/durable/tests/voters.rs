@@ -257,6 +257,11 @@ fn a_home_whose_output_is_lost_ends_the_task_without_it() {
         let mut desk = Desk::with(&AS_HOME, stage);
         desk.hear(ME, propose(AS_HOME, vote.ballot, vote.resolution));
 
+        assert_eq!(fetched(&mut desk, Err("it cannot be synced")), [], "it may be synced in a while");
+        desk.kept().repeats = 4;
+        let again = propose(AS_HOME, ballot(round, ME), success(Payload::Blob(mine), 0));
+        desk.hear(ME, again);
+
         let said = fetched(&mut desk, Err("it cannot be synced"));
 
         let Stage::Proposing { vote, .. } = &desk.kept().stage else { panic!("it proposes") };
@@ -444,4 +449,68 @@ fn a_guardian_without_room_says_so() {
 
     desk.durable.bytes -= 1;
     assert!(!refused(&mut desk));
+}
+
+/// It is bound to another before its own promise is on disk: what comes of its bid then is nothing.
+#[test]
+fn a_bid_that_is_outbid_while_it_is_written_wins_nothing() {
+    let promises = BTreeMap::from([(id(THIRD), None)]);
+    let bid = Stage::Preparing { ballot: ballot(1, ME), promises, leader_gave_up: false };
+    let mut desk = Desk::with(&AS_GUARDIAN, bid);
+
+    assert_eq!(desk.kinds(OTHER, prepare(AS_GUARDIAN, ballot(2, OTHER), true)), [(OTHER, "promised")]);
+    let own = Promised { case: case(), ballot: ballot(1, ME), accepted: None };
+    desk.hear(ME, Counsel::Promised(Box::new(own)));
+
+    assert_eq!((desk.is_idle(), desk.happened()), (true, vec![]));
+}
+
+#[test]
+fn the_retention_of_an_end_that_is_decided_alone_is_written_with_it() {
+    let mut desk = Desk::with(&[ME], proposing(ballot(0, ME), &[]));
+    desk.now = at(700_000);
+    let (vote, expires_in, age) =
+        (Vote { ballot: ballot(0, ME), resolution: end(1) }, Duration::from_secs(60), Duration::ZERO);
+
+    let own = Propose { task: TASK, council: council(&[ME]), vote, expires_in, age };
+    desk.hear(ME, Counsel::Propose(Box::new(own)));
+
+    assert_eq!(desk.kept().until, at(700_000) + Duration::from_secs(600));
+    let lasts = desk.durable.council_change(TASK, desk.now);
+    assert_eq!(desk.written[0].first(), lasts.as_ref(), "after a restart it is kept as long");
+}
+
+/// The disk has what it said before, and so does it.
+#[test]
+fn a_submission_that_cannot_be_written_leaves_what_was_said_of_the_one_before() {
+    let mut desk = Desk::with(&AS_HOME, Stage::Idle);
+    desk.kept().acceptor.accepted = Some(Vote { ballot: ballot(0, ME), resolution: refusal() });
+    desk.kept().resolved = true;
+    let council = Council { term: TERM + 1, ..council(&AS_HOME) };
+    desk.writes = false;
+
+    desk.act(|durable, lent| durable.admit(TASK, copy(), council, lent));
+
+    assert_eq!(desk.happened(), ["refused"]);
+    assert_eq!(desk.kept().council.term, TERM);
+    assert!(desk.kept().resolved && desk.kept().end().is_some_and(Resolution::is_refusal));
+    assert_eq!((desk.written.len(), desk.durable.superseded.len()), (1, 0), "nothing is deleted");
+}
+
+#[test]
+fn who_cannot_write_does_not_claim_to_lead() {
+    let mut desk = Desk::with(&AS_HOME, proposing(ballot(0, ME), &[]));
+    let leads = |desk: &mut Desk| match &desk.hear(OTHER, Counsel::Inquire(vec![case()]))[..] {
+        [(OTHER, Counsel::Standing(standing))] => standing.leads,
+        said => panic!("{said:?}"),
+    };
+    assert!(leads(&mut desk));
+
+    desk.writes = false;
+    desk.hear(ME, propose(AS_HOME, ballot(0, ME), end(1)));
+    assert!(!leads(&mut desk), "the others do without it");
+
+    desk.writes = true;
+    desk.hear(ME, propose(AS_HOME, ballot(0, ME), end(1)));
+    assert!(leads(&mut desk));
 }
