@@ -88,7 +88,7 @@ impl BlobStore {
 
     /// Lets the oldest go where the quota is smaller than last time; once everything that must stay is held.
     pub fn fit_to_quota(&self) {
-        // None left only means that all of them go.
+        // Where what must stay is more than the quota nothing goes, and nothing new finds room.
         let evicted = self.index().make_room(0).unwrap_or_default();
         self.unlink(&evicted);
     }

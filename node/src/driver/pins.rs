@@ -98,11 +98,10 @@ impl Pins {
     }
 
     fn let_attempts_go(&mut self, task: TaskId) {
-        let attempts = TaskRef { task, epoch: 0 }..=TaskRef { task, epoch: u64::MAX };
-        let ended: Vec<TaskRef> = self.attempts.range(attempts).map(|(attempt, _)| *attempt).collect();
-        for attempt in ended {
-            self.attempts.remove(&attempt);
-        }
+        let all = TaskRef { task, epoch: 0 }..=TaskRef { task, epoch: u64::MAX };
+        let fetching: Vec<TaskRef> = self.fetching.range(all.clone()).copied().collect();
+        let held: Vec<TaskRef> = self.attempts.range(all).map(|(attempt, _)| *attempt).collect();
+        fetching.into_iter().chain(held).for_each(|attempt| self.attempt_ended(attempt));
     }
 }
 
@@ -212,6 +211,17 @@ mod tests {
         at.pins.keep(TASK, Vec::new());
         assert!(at.is_held());
         at.pins.forget(TASK);
+
+        assert!(!at.is_held());
+    }
+
+    #[test]
+    fn an_output_that_comes_after_its_task_has_ended_is_not_held() {
+        let mut at = fixture();
+        at.pins.fetch_began(ATTEMPT);
+
+        at.pins.task_ended(TASK);
+        at.pins.fetch_ended(ATTEMPT, Some(&[at.blob]));
 
         assert!(!at.is_held());
     }

@@ -52,10 +52,10 @@ impl Pipelines {
             bytes: run.result_bytes(&results),
             results,
             recorded,
-            with: BTreeSet::new(),
+            gone,
             spec,
         };
-        gone.iter().for_each(|node| out.push(Output::Forget { task: keeper(pipeline, *node) }));
+        ended.gone.iter().for_each(|node| out.push(Output::Forget { task: keeper(pipeline, *node) }));
         out.push(Output::Forget { task: pipeline });
         for (holder, task) in run.held_elsewhere() {
             self.orders.push_back(Order::LetGo { holder, task });
@@ -68,22 +68,18 @@ impl Pipelines {
         self.stirred.remove(&pipeline);
         self.due.clear(&Due::Lifetime(pipeline));
         self.due.set(Due::Forget(pipeline), around.now + held.retention);
-        self.write_end(pipeline, &gone);
+        self.write_end(pipeline);
     }
 
-    /// Writes the end with the results that are not on disk yet; what is `gone` is needed no more.
-    pub(super) fn write_end(&mut self, pipeline: PipelineId, gone: &[NodeId]) {
-        let Some(held) = self.held.get_mut(&pipeline) else { return };
-        let Phase::Ending(run, ended) = &mut held.phase else { return };
-        ended.with = ended.recorded.iter().copied().filter(|node| held.unwritten.contains(node)).collect();
-        let results =
-            ended.with.iter().filter_map(|node| Some(record::put_node(pipeline, *node, &run.record_of(*node)?)));
-        let mut changes: Vec<_> = results.collect();
-        changes.extend(gone.iter().map(|node| record::delete_node(pipeline, *node)));
-        if let Phase::Ending(_, ended) = &held.phase {
-            changes.push(record::put_pipeline(pipeline, &held.record(ended)));
-        }
-        self.orders.push_back(Order::Write(changes, Written::Ended(pipeline)));
+    /// Writes the end, and with it the results that are not known to be on disk: an end without them is none.
+    pub(super) fn write_end(&mut self, pipeline: PipelineId) {
+        let Some(held) = self.held.get(&pipeline) else { return };
+        let Phase::Ending(run, ended) = &held.phase else { return };
+        let missing = ended.recorded.iter().filter(|node| !run.is_recorded(**node));
+        let results = missing.filter_map(|node| Some(record::put_node(pipeline, *node, &run.record_of(*node)?)));
+        let gone = ended.gone.iter().map(|node| record::delete_node(pipeline, *node));
+        let end = record::put_pipeline(pipeline, &held.record(ended));
+        self.orders.push_back(Order::Write(results.chain(gone).chain([end]).collect(), Written::Ended(pipeline)));
     }
 
     pub(super) fn end_is_written(&mut self, pipeline: PipelineId, out: &mut Outbox) {

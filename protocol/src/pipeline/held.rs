@@ -1,7 +1,7 @@
 //! A pipeline in memory: on its way to the disk, under way, or what is left of it.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::error::PipelineError;
 use super::graph::NodeId;
@@ -30,8 +30,6 @@ pub(super) struct Held {
     /// Of its inputs, in memory.
     pub(super) input_bytes: u64,
     pub(super) phase: Phase,
-    /// Nodes whose record could not be written.
-    pub(super) unwritten: BTreeSet<NodeId>,
 }
 
 impl Held {
@@ -55,12 +53,6 @@ impl Held {
             Phase::Ended(ended) => ended.bytes,
         };
         self.input_bytes.saturating_add(outputs)
-    }
-
-    /// Results whose records are neither on disk nor on their way there.
-    pub(super) fn lacks_records(&self) -> bool {
-        let Phase::Ending(_, ended) = &self.phase else { return false };
-        ended.recorded.iter().any(|node| self.unwritten.contains(node) && !ended.with.contains(node))
     }
 
     pub(super) fn record(&self, ended: &Ended) -> PipelineRecord {
@@ -90,10 +82,10 @@ pub(super) struct Ended {
     pub(super) tallies: Vec<Tally>,
     pub(super) results: BTreeMap<u32, Vec<Payload>>,
     pub(super) bytes: u64,
-    /// Nodes that stand on disk.
+    /// Nodes whose results stand on disk with it.
     pub(super) recorded: Vec<NodeId>,
-    /// Of those, the ones whose records are written with the end.
-    pub(super) with: BTreeSet<NodeId>,
+    /// Nodes of which nothing is to be there any more, until the end is.
+    pub(super) gone: Vec<NodeId>,
 }
 
 impl Ended {
@@ -107,7 +99,7 @@ impl Ended {
             results: BTreeMap::new(),
             bytes: 0,
             recorded: Vec::new(),
-            with: BTreeSet::new(),
+            gone: Vec::new(),
         }
     }
 

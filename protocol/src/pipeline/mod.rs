@@ -208,19 +208,10 @@ impl Pipelines {
                 out.push(Output::PipelineAnswered { pipeline, result: Err(TaskError::NotStored { why }) });
             }
             (Written::Node(pipeline, node), Ok(())) => self.recorded(pipeline, node, out),
-            // It goes on in memory; whoever asks is not told that it has ended.
-            (Written::Node(pipeline, node), Err(_)) => {
-                if let Some(held) = self.held.get_mut(&pipeline) {
-                    held.unwritten.insert(node);
-                }
-            }
-            // An end without its results is none.
-            (Written::Ended(pipeline), Ok(())) if self.held.get(&pipeline).is_some_and(Held::lacks_records) => {
-                self.write_end(pipeline, &[]);
-            }
             (Written::Ended(pipeline), Ok(())) => self.end_is_written(pipeline, out),
             (Written::Ended(pipeline), Err(_)) => self.due.set(Due::Rewrite(pipeline), around.now + REWRITE),
-            (Written::Nothing, _) => {}
+            // It goes on in memory; whoever asks is not told that it has ended. What of it is a result is written with the end.
+            (Written::Node(..), Err(_)) | (Written::Nothing, _) => {}
         }
     }
 
@@ -243,7 +234,7 @@ impl Pipelines {
                     self.end(around, pipeline, Some(PipelineError::DeadlinePassed { after, open }), out);
                 }
                 Due::Forget(pipeline) => self.forget(pipeline, out),
-                Due::Rewrite(pipeline) => self.write_end(pipeline, &[]),
+                Due::Rewrite(pipeline) => self.write_end(pipeline),
             }
         }
     }

@@ -112,8 +112,7 @@ fn ended(spec: PipelineSpec, end: EndRecord, nodes: BTreeMap<NodeId, NodeRecord>
         Payload::Blob(_) => 0,
     });
     let bytes = bytes.sum();
-    let with = BTreeSet::new();
-    Ended { spec, error, total_us, until_unix_ms, tallies, results, bytes, recorded, with }
+    Ended { spec, error, total_us, until_unix_ms, tallies, results, bytes, recorded, gone: Vec::new() }
 }
 
 fn keep(me: PeerId, id: PipelineId, node: NodeId, output: &Payload, out: &mut Outbox) {

@@ -3,7 +3,6 @@
 //! **Invariant:** it is acknowledged once it is on disk, and none of its tasks is handed out before.
 
 use core::time::Duration;
-use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -96,17 +95,6 @@ impl Pipelines {
             Phase::Storing(run) | Phase::Open(run) | Phase::Ending(run, _) => input_bytes(&run.spec),
             Phase::Ended(_) => 0,
         };
-        self.held.insert(
-            id,
-            Held {
-                name,
-                retention,
-                accepted_unix_ms,
-                turn: self.turns,
-                input_bytes,
-                phase,
-                unwritten: BTreeSet::new(),
-            },
-        );
+        self.held.insert(id, Held { name, retention, accepted_unix_ms, turn: self.turns, input_bytes, phase });
     }
 }

@@ -393,6 +393,10 @@ fn an_end_is_told_once_its_results_are_on_disk() {
     desk.disk_is_full = true;
     while desk.write() || desk.finish(0) {}
     assert_eq!((desk.ended, desk.ran.len()), (0, 3), "it has ended, and nobody is told");
+    let mut died = desk.disk.clone();
+    died.retain(|key, _| key[0] != b'n');
+    assert_eq!(died, desk.disk, "no result is there, and no end: it would be run again");
+    assert_eq!(desk.view().state, PipelineState::Running);
 
     desk.disk_is_full = false;
     desk.settle();

@@ -23,6 +23,11 @@ impl Run {
         })
     }
 
+    /// Whether its record is known to be on disk.
+    pub(in crate::pipeline) fn is_recorded(&self, id: NodeId) -> bool {
+        matches!(self.nodes.get(id as usize), Some(NodeState::Done(done)) if done.recorded)
+    }
+
     /// Lets go of outputs that nobody will read any more, of those that `id` has read; results stay.
     pub(in crate::pipeline) fn let_go(&mut self, id: NodeId) -> Vec<(NodeId, Option<(PeerId, TaskId)>)> {
         let after = self.graph.node(id).map(|node| node.after.clone()).unwrap_or_default();

@@ -153,9 +153,9 @@ impl Executing {
         let waiting = self.jobs.get(&attempt).map(|job| (job.award.home, job.is_direct()));
         let known = waiting.or_else(|| self.unacknowledged.get(attempt).map(|held| (held.home, held.is_direct)));
         match known {
+            // Two homes may have one key, and number alike: the later one may come again.
             Some((other, _)) if other != home => {
-                let reason = DeclineReason::Unacceptable("it has an attempt of that number for another home".into());
-                self.decline(now, home, attempt, reason, out);
+                self.decline(now, home, attempt, DeclineReason::QueueFull, out);
                 return true;
             }
             Some((_, false)) if is_direct => {
@@ -169,13 +169,26 @@ impl Executing {
             None => {}
         }
         let all = TaskRef { task: attempt.task, epoch: 0 }..=TaskRef { task: attempt.task, epoch: u64::MAX };
-        let counts = |job: &Held| job.award.home == home && (job.is_direct() || !is_direct);
-        if self.jobs.range(all.clone()).any(|(other, job)| other.epoch > attempt.epoch && counts(job)) {
-            self.decline(now, home, attempt, DeclineReason::Unknown, out);
+        let mut later =
+            self.jobs.range(all.clone()).filter(|(other, job)| other.epoch > attempt.epoch && job.award.home == home);
+        if let Some((_, job)) = later.next() {
+            // What was passed on may be made up: it is no proof that home has given this attempt up.
+            let reason = match is_direct && !job.is_direct() {
+                true => DeclineReason::QueueFull,
+                false => DeclineReason::Unknown,
+            };
+            self.decline(now, home, attempt, reason, out);
             return true;
         }
-        let is_older = |job: &Held| job.award.home == home && (is_direct || !job.is_direct());
-        let older: Vec<_> = self.jobs.range(all).filter(|(_, job)| is_older(job)).map(|(other, _)| *other).collect();
+        let is_lost =
+            |home| [Due::HomeOrphaned(home), Due::KeptOrphaned(home)].iter().any(|due| self.deadlines.has(due));
+        let is_moot = |job: &Held| match job.award.home == home {
+            true => is_direct || !job.is_direct(),
+            // An heir leads it now.
+            false => is_direct && is_lost(job.award.home),
+        };
+        let older = self.jobs.range(all).filter(|(other, job)| other.epoch < attempt.epoch && is_moot(job));
+        let older: Vec<_> = older.map(|(other, _)| *other).collect();
         for older in older {
             self.drop_job(now, older, out);
         }

@@ -67,8 +67,6 @@ const AGEING: Duration = Duration::from_secs(10);
 /// A task without a deadline waits behind those that have one within this time, as if that were its own; so does one whose deadline
 /// is later.
 const UNHURRIED: Duration = Duration::from_secs(60);
-/// What waits for more memory than is free lets others go first for so long; then it is the next.
-const MEMORY_PATIENCE: Duration = Duration::from_secs(30);
 /// A dead home's tasks are kept this long, in case it was only cut off.
 const ORPHAN_GRACE: Duration = Duration::from_secs(10);
 /// The same for tasks that are on disk at home: it will ask for them when it is back.

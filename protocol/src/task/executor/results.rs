@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::config::{UNACKNOWLEDGED_BYTES_MAX, UNACKNOWLEDGED_MAX};
 use crate::id::PeerId;
 use crate::message::{Outcome, TaskRef};
-use crate::task::spec::Payload;
+use crate::task::spec::{Ending, Payload};
 
 /// What a result takes up beside what its module wrote.
 const RESULT_BYTES: usize = 512;
@@ -32,7 +32,11 @@ impl Unacknowledged {
             Payload::Inline(bytes) => bytes.len(),
             Payload::Blob(_) => 0,
         };
-        RESULT_BYTES + output + self.outcome.report.log.len()
+        let said = match &self.outcome.report.ending {
+            Ending::Trapped(why) | Ending::Invalid(why) | Ending::HostFailed(why) => why.len(),
+            Ending::Exited(_) | Ending::LimitHit(_) => 0,
+        };
+        RESULT_BYTES + output + said + self.outcome.report.log.len()
     }
 }
 
@@ -103,7 +107,7 @@ mod tests {
 
     use super::*;
     use crate::id::TaskId;
-    use crate::task::spec::{Ending, RunReport};
+    use crate::task::spec::RunReport;
 
     fn result(n: u64, bytes: usize) -> (TaskRef, Unacknowledged) {
         let attempt = TaskRef { task: TaskId((u128::from(u64::MAX - n)).to_be_bytes()), epoch: 1 };

@@ -130,8 +130,7 @@ impl Executing {
         out.send(held.home, Message::Outcome(Box::new(held.outcome.clone())));
     }
 
-    /// Starts what is ready while cores and memory last, in the order of [`Held::order`]. What needs more memory than is free is
-    /// overtaken by what does not, for [`MEMORY_PATIENCE`].
+    /// Starts what is ready while cores and memory last, in the order of [`Held::order`].
     pub(super) fn start_ready(&mut self, now: Time, out: &mut Outbox) {
         loop {
             let too_many = usize::from(sabotage::is(Bug::TooManyRuns));
@@ -139,16 +138,13 @@ impl Executing {
                 return;
             }
             let free = self.config.memory_bytes.saturating_sub(self.memory_claimed);
-            let fits = |job: &Held| job.award.spec.limits.memory_bytes <= free;
-            let queued = || self.jobs.iter().filter(|(_, job)| matches!(job.stage, Stage::Queued));
-            let first = queued().min_by_key(|(_, job)| job.order(now));
-            let next = match first {
-                Some((_, job)) if !fits(job) && now.since(job.ready) < MEMORY_PATIENCE => {
-                    queued().filter(|(_, job)| fits(job)).min_by_key(|(_, job)| job.order(now))
-                }
-                first => first.filter(|(_, job)| fits(job)),
-            };
-            let Some(attempt) = next.map(|(attempt, _)| *attempt) else { return };
+            let next = self
+                .jobs
+                .iter()
+                .filter(|(_, job)| matches!(job.stage, Stage::Queued) && job.award.spec.limits.memory_bytes <= free)
+                .min_by_key(|(_, job)| job.order(now))
+                .map(|(attempt, _)| *attempt);
+            let Some(attempt) = next else { return };
             self.start(now, attempt, out);
         }
     }

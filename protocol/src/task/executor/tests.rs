@@ -470,7 +470,7 @@ fn what_another_says_under_the_numbers_of_a_home_is_another_task() {
     let same = kinds(&bench.award_from(OTHER, 1, 1, |award| award.home = OTHER));
     bench.award_from(OTHER, 1, 9, |award| award.home = OTHER);
 
-    assert_eq!(same, ["declined 1 Unacceptable(\"it has an attempt of that number for another home\")"]);
+    assert_eq!(same, ["declined 1 QueueFull"]);
     assert_eq!(kinds(&bench.query(HOME, 1, 1)), ["progress 1 Running"], "a later number of another does not end it");
     assert_eq!(kinds(&bench.query(OTHER, 1, 1)), ["declined 1 Unknown"], "only its home hears of it");
 }
@@ -485,6 +485,32 @@ fn what_home_says_goes_before_what_was_passed_on_in_its_name() {
     assert_eq!(kinds(&bench.award_from(OTHER, 1, 1, |award| award.hops = 1)), ["progress 1 Running"]);
     assert_eq!(kinds(&bench.award_from(OTHER, 1, 7, |award| award.hops = 1)), [""; 0]);
     assert_eq!(kinds(&bench.query(HOME, 1, 1)), ["progress 1 Running"], "a number passed on ends none that home gave");
+}
+
+#[test]
+fn an_heir_ends_the_attempt_of_a_home_that_is_lost() {
+    let mut bench = Bench::new();
+    bench.award(1, 1, |award| award.kept = true);
+    let follow = |bench: &mut Bench, epoch| {
+        let said = kinds(
+            &bench.award_from(OTHER, 1, epoch, |award| (award.home, award.kept, award.firm) = (OTHER, true, true)),
+        );
+        said.contains(&"abort 1".to_owned())
+    };
+
+    assert!(!follow(&mut bench, 5), "its home is here");
+    bench.executing.home_lost(bench.now, HOME);
+    assert!(follow(&mut bench, 6));
+    assert_eq!(kinds(&bench.query(HOME, 1, 1)), ["declined 1 Unknown"]);
+}
+
+#[test]
+fn a_late_word_of_home_ends_no_later_attempt() {
+    let mut bench = Bench::new();
+    bench.award_from(OTHER, 1, 2, |award| award.hops = 1);
+
+    assert_eq!(kinds(&bench.award(1, 1, |_| ())), ["declined 1 QueueFull"]);
+    assert_eq!(kinds(&bench.query(HOME, 1, 2)), ["progress 1 Running"]);
 }
 
 #[test]
@@ -503,28 +529,6 @@ fn a_deadline_far_off_does_not_put_a_task_behind_those_without() {
     bench.award(3, 1, |_| ());
 
     assert_eq!(kinds(&bench.finish(1, 1)), ["execute 2", "outcome 1"]);
-}
-
-#[test]
-fn what_needs_much_memory_is_overtaken_for_a_while_only() {
-    let mut bench = Bench::new();
-    let config = PeerConfig { cores: 2, queue_max: 16, memory_bytes: 512 << 20, ..PeerConfig::default() };
-    bench.executing = Executing::new(ME, config);
-    bench.executing.prepared.insert(MODULE);
-    let needs = |mib: u64| move |award: &mut Award| (award.firm, award.spec.limits.memory_bytes) = (true, mib << 20);
-    let runs =
-        |outputs: Vec<Output>| kinds(&outputs).into_iter().filter(|it| it.starts_with("execute")).collect::<Vec<_>>();
-    assert_eq!(runs(bench.award(1, 1, needs(64))), ["execute 1"]);
-    assert_eq!(runs(bench.award(2, 1, needs(480))), [""; 0]);
-
-    assert_eq!(runs(bench.award(3, 1, needs(64))), ["execute 3"], "it does not fit yet, and this does");
-    bench.award(4, 1, needs(64));
-    assert_eq!(runs(bench.finish(1, 1)), ["execute 4"]);
-    bench.award(5, 1, needs(64));
-    bench.now += MEMORY_PATIENCE;
-
-    assert_eq!(runs(bench.finish(3, 1)), [""; 0], "now the others wait for it");
-    assert_eq!(runs(bench.finish(4, 1)), ["execute 2"]);
 }
 
 #[test]

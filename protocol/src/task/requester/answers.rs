@@ -158,7 +158,8 @@ impl Requester {
         }
         self.assignments.push(Assignment::Settled { to: from, attempt });
         if has_refused {
-            // It said so before it was known to have been asked.
+            // It said so before it was known to have been asked; it may have been asked something else.
+            out.send(holder, Message::Cancel(attempt));
             if let Some(entry) = self.book.open(attempt.task) {
                 note_refusal(entry, holder, &DeclineReason::QueueFull);
             }

@@ -30,7 +30,8 @@ impl Requester {
             return None;
         };
         let Phase::Awarded { to, .. } = &entry.phase else { return None };
-        if *to != from {
+        let is_planted = sabotage::is(Bug::AnybodysOutcome) || sabotage::is(Bug::StaleOutcome);
+        if *to != from && !is_planted {
             entry.early.ended_at(from);
             return None;
         }

@@ -250,8 +250,10 @@ impl Requester {
     pub(super) fn deposed(&mut self, task: TaskId, out: &mut Outbox) {
         self.withdraw(task, out);
         self.clear(task);
-        if let Some(entry) = self.book.open(task) {
-            entry.phase = Phase::Elsewhere;
+        let Some(entry) = self.book.open(task) else { return };
+        entry.phase = Phase::Elsewhere;
+        if entry.cancelled {
+            self.durable.withdraw(task, out);
         }
     }
 

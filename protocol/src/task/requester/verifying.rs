@@ -74,6 +74,7 @@ impl Requester {
             Verified::Again(checker) => {
                 answers.checker = Some(checker);
                 entry.phase = Phase::Waiting;
+                entry.failing_since = Some(now);
                 self.acknowledge(now, from, attempt, out);
                 self.place(now, task, around, out);
             }
