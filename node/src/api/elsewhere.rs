@@ -32,7 +32,7 @@ pub(super) async fn find(api: &Api, task: TaskId) -> ApiResult<Option<TaskView>>
 pub(super) async fn find_promised(api: &Api, task: TaskId) -> ApiResult<Option<TaskView>> {
     match api.driver.seek(task).await? {
         Some(found) if found.unpromised => {
-            let why = "it was submitted at a peer that does not answer, and its guardian does not lead it yet".into();
+            let why = "it was submitted at a peer that does not answer and may have refused it, or its guardian does not lead it yet".into();
             Err(Refusal::Task(TaskError::NotStored { why }).into())
         }
         Some(found) => Ok(Some(shown(api, found).await?)),

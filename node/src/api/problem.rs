@@ -81,7 +81,7 @@ impl From<Refusal> for ApiError {
             Refusal::Find(error) => not_found(&error),
             Refusal::Task(error) => of_task(&error),
             Refusal::TooManyWaiters => {
-                Self::new(codes::OVERLOADED, StatusCode::TOO_MANY_REQUESTS, title, "ask for its state instead")
+                Self::new(codes::OVERLOADED, StatusCode::TOO_MANY_REQUESTS, title, "ask again in a moment")
                     .retry_after(None)
             }
             Refusal::KeptLess { .. } => {

@@ -33,7 +33,7 @@ pub(crate) enum Refusal {
     Find(#[from] FindError),
     #[error(transparent)]
     Task(#[from] TaskError),
-    #[error("too many callers wait for this task")]
+    #[error("too many callers wait for answers about tasks")]
     TooManyWaiters,
     #[error("the key names task {task}, of which {held} copies on disk were promised, and more are asked for now")]
     KeptLess { task: TaskId, held: u8 },
@@ -240,7 +240,7 @@ impl Handle {
     }
 
     pub(crate) async fn seek(&self, task: TaskId) -> Result<Option<Found>, Refusal> {
-        Ok(self.ask(|reply| Request::Seek(task, reply)).await?.map(|found| *found))
+        Ok(self.ask(|reply| Request::Seek(task, reply)).await??.map(|found| *found))
     }
 
     pub(crate) async fn ping(&self, peer: String) -> Result<Pinging, Refusal> {

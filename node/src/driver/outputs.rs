@@ -4,6 +4,7 @@ use shoal_protocol::audit::Happening;
 use shoal_protocol::certificate::SignedRecord;
 use shoal_protocol::message::{Held, TaskRef};
 use shoal_protocol::output::{Judgement, TaskError, TaskResult};
+use shoal_protocol::task::epoch;
 use shoal_protocol::task::spec::BlobRef;
 use shoal_protocol::{BlobId, Event, Input, Message, Output, PeerId, TaskId};
 
@@ -247,5 +248,5 @@ fn held_and_durable(store: &BlobStore, ids: &[BlobId]) -> Result<Vec<Pin>, BlobE
 
 /// Blobs that are fetched in the name of no attempt belong to a record on disk, and must be as durable as that.
 fn is_to_be_kept(attempt: TaskRef) -> bool {
-    attempt.epoch == 0
+    epoch::is_of_no_attempt(attempt.epoch)
 }

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use shoal_protocol::message::TaskRef;
+use shoal_protocol::task::epoch;
 use shoal_protocol::task::spec::{BlobRef, Payload};
 use shoal_protocol::{BlobId, TaskId, TaskSpec};
 
@@ -62,6 +63,14 @@ impl Pins {
             && self.attempts.len() < ATTEMPTS_MAX
         {
             let pins = blobs.iter().filter_map(|blob| Some((blob.id, self.store.pin(blob.id).ok()?))).collect();
+            if epoch::is_of_no_attempt(attempt.epoch) {
+                // For a kept task; what was fetched for it before is named in `kept` if it is still needed.
+                let before = TaskRef { task: attempt.task, epoch: 0 }..attempt;
+                let before: Vec<TaskRef> = self.attempts.range(before).map(|(attempt, _)| *attempt).collect();
+                for earlier in before.iter().filter(|it| epoch::is_of_no_attempt(it.epoch)) {
+                    self.attempts.remove(earlier);
+                }
+            }
             self.attempts.insert(attempt, pins);
         }
     }

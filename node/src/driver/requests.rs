@@ -55,6 +55,8 @@ impl Driver {
             Request::Call(call, reply) => self.call(*call, reply),
             Request::AwaitEnd(task, reply) => self.await_end(&task, reply),
             Request::Cancel(task, reply) => self.cancel(&task, reply),
+            // That nobody is found would be taken for an answer.
+            Request::Seek(_, reply) if !self.peer.may_seek() => drop(reply.send(Err(Refusal::TooManyWaiters))),
             Request::Seek(task, reply) => {
                 let ticket = self.waiters.seek(reply);
                 self.handle(Input::Sought { task, ticket });

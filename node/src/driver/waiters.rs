@@ -22,7 +22,7 @@ pub(crate) type PipelineReply = oneshot::Sender<Result<PipelineView, Refusal>>;
 pub(crate) type CallReply = oneshot::Sender<Result<Called, Refusal>>;
 
 /// Answers one question for a task that may be known elsewhere.
-pub(crate) type Seeker = oneshot::Sender<Option<Box<Found>>>;
+pub(crate) type Seeker = oneshot::Sender<Result<Option<Box<Found>>, Refusal>>;
 
 /// Callers that may wait for one task.
 const PER_TASK_MAX: usize = 256;
@@ -106,7 +106,7 @@ impl Waiters {
     pub(crate) fn answer_seeker(&mut self, ticket: u64, found: Option<Box<Found>>) {
         if let Some(reply) = self.seekers.remove(&ticket) {
             // Whoever asked may have given up.
-            let _ = reply.send(found);
+            let _ = reply.send(Ok(found));
         }
     }
 

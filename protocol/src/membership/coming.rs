@@ -32,7 +32,7 @@ impl Membership {
         if known.state == PeerState::Dead {
             known.told.clear(); // it may know less than before, and takes fewer for alive
         }
-        known.lost = false;
+        (known.lost, known.called_for) = (false, false);
         known.connection_since = now;
         known.heard = Some(now);
         known.address = address.clone();
@@ -103,8 +103,9 @@ impl Membership {
             self.close(lent, peer, Parting::NoRoom, "it floods us, or talks nonsense, and went on");
         }
         if let Some(known) = self.known.get_mut(&peer) {
-            known.backoff.rest(until);
+            known.backoff.shut(until);
         }
+        self.prospects.rest(peer, until);
     }
 
     /// Closes a connection and says why.

@@ -3,7 +3,7 @@
 //! | who | how long |
 //! |---|---|
 //! | an address from the owner's configuration | for ever, while its peer is not connected |
-//! | a member that is known | for ever, with growing pauses |
+//! | a member that is known | for ever, with growing pauses, while the view has room; one that a council needs, room or not |
 //! | an address somebody announced | [`STRANGER_DIALS_MAX`] times; it is announced again if it is real |
 //!
 //! **Invariant:** at most [`DIALS_MAX`] dials are under way, and pauses grow with the number of peers that are away, so
@@ -40,6 +40,8 @@ const CALLS_TO_GIVE_UP: u32 = 2;
 const LASTING: Duration = Duration::from_secs(10);
 /// A peer that was given up is called this often because others say that it is here.
 const BELIEVED_EVERY: Duration = Duration::from_secs(3);
+/// One that a council needs is called this often for that, whatever pauses it has.
+const CALLED_FOR_EVERY: Duration = Duration::from_secs(1);
 /// When both ends lose a connection, or learn of each other, one of them waits this long for the call of the other.
 const YIELD: Duration = Duration::from_millis(150);
 /// A peer that said goodbye is given time to be away.
@@ -55,12 +57,16 @@ pub(super) struct Backoff {
     under_way: Option<Time>,
     /// When somebody last spoke of the peer as one that is here.
     said_here: Option<Time>,
+    /// When a council last called for it.
+    called_for: Option<Time>,
+    /// It floods us: whatever is said of it, it is not called before.
+    shut_until: Time,
 }
 
 impl Backoff {
     /// When the next call is due; a call under way counts as failed after [`ANSWER_MAX`].
     pub(super) fn due(&self) -> Time {
-        self.under_way.map_or(self.not_before, |since| since + ANSWER_MAX)
+        self.under_way.map_or(self.not_before.max(self.shut_until), |since| since + ANSWER_MAX)
     }
 
     pub(super) fn is_under_way(&self, now: Time) -> bool {
@@ -96,6 +102,14 @@ impl Backoff {
         self.not_before = self.not_before.min(now + jittered(rng, PAUSE_MIN));
     }
 
+    /// A council needs it: it is called now, but not again and again when it has no room.
+    fn called_for(&mut self, now: Time) {
+        if self.called_for.is_none_or(|at| now.since(at) >= CALLED_FOR_EVERY) {
+            self.called_for = Some(now);
+            (self.failures, self.not_before) = (0, self.not_before.min(now));
+        }
+    }
+
     pub(super) fn answered(&mut self) {
         self.under_way = None;
     }
@@ -107,7 +121,13 @@ impl Backoff {
 
     /// From the start, no earlier than `at`.
     pub(super) fn renew(&mut self, at: Time) {
-        *self = Self { failures: 0, not_before: at, under_way: None, said_here: None };
+        *self = Self { not_before: at, called_for: self.called_for, shut_until: self.shut_until, ..Self::default() };
+    }
+
+    /// Not before then, whoever speaks of it.
+    pub(super) fn shut(&mut self, until: Time) {
+        self.under_way = None;
+        self.shut_until = until;
     }
 }
 
@@ -156,6 +176,11 @@ impl Prospects {
         });
     }
 
+    /// Who was found at these addresses is given time to be away.
+    pub(super) fn rest(&mut self, peer: PeerId, until: Time) {
+        self.0.values_mut().filter(|it| it.peer == Some(peer)).for_each(|it| it.backoff.rest(until));
+    }
+
     /// Nobody looks for this peer any more, but at addresses from the configuration, where somebody else may be.
     pub(super) fn forget(&mut self, peer: PeerId) {
         self.0.retain(|_, prospect| prospect.bootstrap || prospect.peer != Some(peer));
@@ -198,6 +223,23 @@ impl Membership {
         self.note_dial(lent.now);
     }
 
+    /// A council needs one of its members, last known at this address: it is called now, whether the view has room or not.
+    pub fn called_for(&mut self, lent: &mut Lent<'_>, peer: PeerId, address: String) {
+        let Some(known) = self.known.get_mut(&peer) else {
+            return self.discovered(lent, Some(peer), address, false);
+        };
+        if known.connected || known.state == PeerState::Left {
+            return;
+        }
+        let is_usable = !address.is_empty() && address.len() <= ADDRESS_BYTES_MAX;
+        if is_usable && known.addresses.len() < ADDRESSES_MAX && !known.addresses.contains(&address) {
+            known.addresses.push(address);
+        }
+        known.called_for = true;
+        known.backoff.called_for(lent.now);
+        self.note_dial(lent.now);
+    }
+
     /// A dial ended without a connection.
     pub fn dial_failed(&mut self, lent: &mut Lent<'_>, peer: Option<PeerId>, address: Option<&str>) {
         let longest = peer.map_or_else(|| self.longest_pause(), |peer| self.longest_pause_for(peer));
@@ -208,6 +250,8 @@ impl Membership {
             if !known.connected {
                 known.backoff.failed(lent.now, longest, lent.rng);
             }
+            // Whoever needs it calls for it again.
+            known.called_for = false;
             self.give_up_if_gone(lent, peer);
         } else if let (Some(peer), None) = (peer, address) {
             let at: Vec<String> = self.prospects.of(peer);
@@ -346,7 +390,9 @@ impl Membership {
     /// Once it is known who lives at an address, that peer is called as a member, until it is given up.
     fn calls_prospect(&self, prospect: &Prospect) -> bool {
         match prospect.peer.and_then(|peer| self.known.get(&peer)) {
-            Some(known) => prospect.bootstrap && !known.connected && known.state == PeerState::Dead,
+            Some(known) => {
+                prospect.bootstrap && !known.connected && matches!(known.state, PeerState::Dead | PeerState::Left)
+            }
             None => prospect.peer != Some(self.me.peer),
         }
     }
@@ -374,7 +420,8 @@ impl Membership {
     }
 
     fn longest_pause(&self) -> Duration {
-        let away = self.known.values().filter(|known| !known.connected).count();
+        let is_called = |known: &&Neighbour| !known.connected && (known.state == PeerState::Dead || known.lost);
+        let away = self.known.values().filter(is_called).count();
         let away = u32::try_from(away).unwrap_or(u32::MAX);
         PAUSE_MAX.saturating_mul(away.max(AWAY_AT_PAUSE_MAX)) / AWAY_AT_PAUSE_MAX
     }

@@ -368,7 +368,8 @@ impl Watch {
             Phase::Steady if self.connected => {
                 let word = self.direct + self.promise + config.lateness.mul_f64(scale) + self.path;
                 let word = self.asked.map_or(word, |answer_by| answer_by.min(word));
-                word.max(self.indirect + RECHECK_AFTER)
+                // Whatever others say, the time comes when it must be heard by ourselves.
+                word.max(self.indirect + RECHECK_AFTER).min(word.max(self.missed_since() + DIRECT_SILENCE_MAX))
             }
             Phase::Steady => (self.indirect.max(self.lost) + RECHECK_AFTER).min(self.lost + UNREACHABLE_MAX),
             Phase::Checking { until } | Phase::Probing { until } | Phase::Suspect { until } => until,

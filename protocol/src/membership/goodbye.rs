@@ -22,7 +22,9 @@ impl Membership {
     /// A neighbour said goodbye.
     pub fn left(&mut self, lent: &mut Lent<'_>, peer: PeerId) {
         let Some(known) = self.known.get_mut(&peer) else { return };
-        known.backoff.renew(lent.now + dialling::LEFT_REST);
+        let until = lent.now + dialling::LEFT_REST;
+        known.backoff.renew(until);
+        self.prospects.rest(peer, until);
         known.watch = None;
         if known.connected {
             known.connection_since = lent.now;

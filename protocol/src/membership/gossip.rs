@@ -41,6 +41,8 @@ const ROUND: Duration = Duration::from_secs(30);
 /// Rounds are this short, and go to this many, while few peers are known or some are new.
 const ROUND_WITH_NEWS: Duration = Duration::from_secs(1);
 const TOLD_OF_NEWS: usize = 5;
+/// Dead peers that are remembered however many live ones there are: of both sides of a cut, enough to find each other by.
+const DEAD_REMEMBERED: usize = 16;
 const FEW: usize = 5;
 /// How long a peer is new.
 const NEWS: Duration = Duration::from_secs(10);
@@ -194,13 +196,29 @@ impl Membership {
         if self.known.contains_key(&peer) || self.known.len() < connected_max(self.me.role) + PASSIVE_MAX {
             return true;
         }
-        let least = self.known.iter().filter(|(_, known)| !known.connected).min_by_key(|(_, known)| known.worth());
+        let reserved = self.last_heard_of_the_dead();
+        let may_go = |known: &Neighbour| !(known.connected || is_dead(known) && known.heard >= reserved);
+        let least = self.known.iter().filter(|(_, known)| may_go(known)).min_by_key(|(_, known)| known.worth());
         let Some(least) = least.map(|(peer, _)| *peer) else { return false };
         self.known.remove(&least);
         self.asked.remove(&least);
         self.fits.take();
         true
     }
+
+    /// Since when those were heard of the dead that are remembered, however many others there are: after a long partition they
+    /// are whom to call on its other side.
+    fn last_heard_of_the_dead(&self) -> Option<Time> {
+        let mut heard: Vec<Time> =
+            self.known.values().filter(|known| is_dead(known)).filter_map(|known| known.heard).collect();
+        heard.sort_unstable_by(|a, b| b.cmp(a));
+        // With fewer all are; who was never heard is none of them.
+        heard.get(DEAD_REMEMBERED - 1).or(heard.last()).copied().or(Some(Time(u64::MAX)))
+    }
+}
+
+fn is_dead(known: &Neighbour) -> bool {
+    known.state == PeerState::Dead
 }
 
 fn say_records(lent: &mut Lent<'_>, to: PeerId, records: Vec<SignedRecord>) {

@@ -94,8 +94,8 @@ pub struct Lent<'a> {
     pub loads: &'a mut LoadView,
     /// The own load; made only when a heartbeat leaves.
     pub digest: &'a dyn Fn() -> LoadDigest,
-    /// Whether a peer waits for something that is here: it is not let go for want of room.
-    pub serves: &'a dyn Fn(PeerId) -> bool,
+    /// Whether a peer waits for something that is here, or has something to decide with us: it is not let go for want of room.
+    pub needs: &'a dyn Fn(PeerId) -> bool,
 }
 
 impl core::fmt::Debug for Lent<'_> {

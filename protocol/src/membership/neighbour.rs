@@ -24,6 +24,8 @@ pub struct Neighbour {
     pub state: PeerState,
     /// The connection was lost and it is not known why: it is called whether the view has room or not.
     pub(super) lost: bool,
+    /// A council needs it to decide: it is called whether the view has room or not.
+    pub(super) called_for: bool,
     /// Its death, as rumoured, was passed on.
     pub(super) passed_on: bool,
     /// The incarnation it last spoke of.
@@ -105,6 +107,7 @@ impl Neighbour {
             address: None,
             connection_since: now,
             lost: false,
+            called_for: false,
             addresses: Vec::new(),
             backoff: Backoff::default(),
             record: None,

@@ -13,7 +13,7 @@
 
 use core::time::Duration;
 
-use super::failure_detector::Votes;
+use super::failure_detector::{Votes, Watch};
 use super::{Lent, Membership};
 use crate::certificate::Role;
 use crate::id::PeerId;
@@ -115,7 +115,9 @@ impl Membership {
             }
             return; // that it spoke was noted when the message was heard
         }
-        if rumour.incarnation > known.incarnation {
+        let leap = rumour.incarnation.checked_sub(known.incarnation);
+        let is_newer = leap.is_some_and(|leap| (1..=INCARNATION_LEAP_MAX).contains(&leap));
+        if is_newer && known.watch.as_ref().is_some_and(Watch::is_in_doubt) {
             known.incarnation = rumour.incarnation;
             self.vouched_for(lent, rumour.peer);
         }

@@ -4,7 +4,8 @@
 //! one end would keep, the other end tends to keep too, and nobody flaps.
 //!
 //! **Invariant:** a neighbour is let go only when there are [`VIEW_SLACK`] more than the view needs, never while it is
-//! watched or waits for a result from here, and not before its round trip could be measured, unless there are [`CONNECTED_MAX`].
+//! watched, waits for a result from here or decides with us what became of a task, and not before its round trip could be
+//! measured, unless there are [`CONNECTED_MAX`].
 
 use core::time::Duration;
 
@@ -64,9 +65,11 @@ impl Membership {
         if self.connected <= connected_max(self.me.role) {
             return;
         }
-        let worst = self.worst_of(Role::Edge, lent, |_| true);
-        let worst = worst.or_else(|| self.worst_of(Role::Cloud, lent, |_| true));
-        self.let_go(lent, worst.unwrap_or(newcomer));
+        let worst = self.worst_of(Role::Edge, VIEW_NEAR_MAX, lent, |_| true);
+        let worst = worst.or_else(|| self.worst_of(Role::Cloud, 0, lent, |_| true));
+        // Whoever is needed takes the place also of one that is near.
+        let near = || self.worst_of(Role::Edge, 0, lent, |_| true).filter(|_| (lent.needs)(newcomer));
+        self.let_go(lent, worst.or_else(near).unwrap_or(newcomer));
     }
 
     fn one_too_many(&self, role: Role, lent: &Lent<'_>) -> Option<PeerId> {
@@ -75,11 +78,17 @@ impl Membership {
             return None;
         }
         let settled = |known: &Neighbour| lent.now.since(known.connection_since) >= SETTLING;
-        self.worst_of(role, lent, settled)
+        self.worst_of(role, VIEW_NEAR_MAX, lent, settled)
     }
 
-    /// The neighbour least worth its place: the farthest cloud; among edges outside the nearest, the highest rank.
-    fn worst_of(&self, role: Role, lent: &Lent<'_>, eligible: impl Fn(&Neighbour) -> bool) -> Option<PeerId> {
+    /// The neighbour least worth its place: the farthest cloud; among edges outside the nearest `near`, the highest rank.
+    fn worst_of(
+        &self,
+        role: Role,
+        near: usize,
+        lent: &Lent<'_>,
+        eligible: impl Fn(&Neighbour) -> bool,
+    ) -> Option<PeerId> {
         let distance = |peer: &PeerId| lent.latency.rtt(*peer).unwrap_or(Duration::MAX);
         let mut peers: Vec<PeerId> =
             self.of_role(role).filter(|known| known.connected).map(|known| known.member.peer).collect();
@@ -87,13 +96,13 @@ impl Membership {
         let candidates = match role {
             Role::Cloud => peers,
             Role::Edge => {
-                let mut far = peers.split_off(VIEW_NEAR_MAX.min(peers.len()));
+                let mut far = peers.split_off(near.min(peers.len()));
                 far.sort_by_key(|peer| self.known.get(peer).map(|known| known.rank));
                 far
             }
         };
         let may_go = |peer: &PeerId| {
-            self.known.get(peer).is_some_and(|known| !known.watched && eligible(known)) && !(lent.serves)(*peer)
+            self.known.get(peer).is_some_and(|known| !known.watched && eligible(known)) && !(lent.needs)(*peer)
         };
         candidates.into_iter().rev().find(may_go)
     }
@@ -131,7 +140,7 @@ impl Room {
             // The other side of a partition, or a machine that restarts: found by calling it.
             PeerState::Dead => true,
             PeerState::Alive | PeerState::Suspect | PeerState::Left => {
-                has_room || known.lost || known.backoff.is_calling()
+                has_room || known.lost || known.called_for || known.backoff.is_calling()
             }
         }
     }

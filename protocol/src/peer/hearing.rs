@@ -1,10 +1,12 @@
 //! Where each message goes, once the peer that says it is listened to.
 
 use super::Peer;
+use super::seek::PASSED_ON_MAX;
 use crate::blobs::BLOBS_PER_MESSAGE_MAX;
 use crate::id::PeerId;
 use crate::message::{LoadDigest, Message, Want};
 use crate::output::Output;
+use crate::rng::some_of;
 use crate::time::Time;
 
 impl Peer {
@@ -75,7 +77,10 @@ impl Peer {
             }
             Message::Seek(seek) => {
                 let here = self.requester.find(now, seek.task);
-                let others = self.membership.alive_neighbours().map(|neighbour| neighbour.member.peer);
+                let others = || {
+                    let others = self.membership.alive_neighbours().map(|neighbour| neighbour.member.peer);
+                    some_of(&mut self.rng, others.filter(|peer| *peer != from).collect(), PASSED_ON_MAX)
+                };
                 self.seeking.asked(now, from, seek, here, others, &mut self.outbox);
             }
             Message::Found(answer) => self.seeking.found(*answer, &mut self.outbox),

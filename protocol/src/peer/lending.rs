@@ -17,7 +17,8 @@ use crate::time::Time;
 
 impl Peer {
     pub(super) fn with_membership<T>(&mut self, now: Time, act: impl FnOnce(&mut Membership, &mut Lent<'_>) -> T) -> T {
-        let executing = &self.executing;
+        let (executing, durable) = (&self.executing, &self.requester.durable);
+        let partners = OnceCell::new();
         let mut lent = Lent {
             now,
             rng: &mut self.rng,
@@ -25,7 +26,7 @@ impl Peer {
             latency: &mut self.latency,
             loads: &mut self.loads,
             digest: &|| executing.digest(now),
-            serves: &|peer| executing.serves(peer),
+            needs: &|peer| executing.serves(peer) || partners.get_or_init(|| durable.partners()).contains(&peer),
         };
         act(&mut self.membership, &mut lent)
     }

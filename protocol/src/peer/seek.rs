@@ -1,7 +1,7 @@
 //! Tasks that are asked for at a peer that does not know them: their home, or its guardian, is within a few hops.
 //!
-//! **Invariant:** a question is passed on at most [`SEEK_HOPS`] times, and remembered no longer than [`PATIENCE`]; whoever
-//! does not know is silent. The id of a task is derived from a secret of its user: to know it is to be allowed to ask.
+//! **Invariant:** a question is passed on at most [`SEEK_HOPS`] times, and remembered no longer than [`PATIENCE`]; those of
+//! neighbours leave room for those of users here and for each other's; whoever does not know is silent. The id of a task is derived from a secret of its user: to know it is to be allowed to ask.
 //! **Not here:** what is known of a task. That is the requesting half.
 
 use core::time::Duration;
@@ -16,10 +16,15 @@ use crate::time::Time;
 
 /// An answer comes within this, or none does: two hops there and back between continents, and a busy peer.
 const PATIENCE: Duration = Duration::from_millis(1_500);
-/// Questions under way, of users here and of neighbours together.
-const QUESTIONS_MAX: usize = 1_024;
-/// Neighbours to whom a question of somebody else is passed on: their own neighbours differ little.
-const PASSED_ON_MAX: usize = 16;
+/// Questions of users here under way.
+const OWN_MAX: usize = 1_024;
+/// Questions of neighbours under way: they take no place of those of users here.
+const PASSED_MAX: usize = 8 * OWN_MAX;
+/// Of one neighbour: as many as its own users may have, and several would have to conspire to keep the others from asking.
+const PASSED_OF_ONE_MAX: usize = OWN_MAX;
+/// Neighbours to whom a question of somebody else is passed on, chosen anew each time: in a large mesh those that are asked cover
+/// each other's views together, and whoever asks again reaches others. An edge peer of such a mesh has about as many.
+pub(super) const PASSED_ON_MAX: usize = 32;
 
 #[derive(Debug)]
 enum Asker {
@@ -58,21 +63,21 @@ impl Seeking {
     ) {
         let is_known = here.as_ref().is_some_and(|found| !found.is_hearsay());
         let here = here.map(Box::new);
-        if is_known || neighbours.is_empty() || self.open.len() >= QUESTIONS_MAX {
+        if is_known || neighbours.is_empty() || !self.has_room() {
             return out.push(Output::Found { ticket, found: here });
         }
         let question = Question { task, asker: Asker::User(ticket), until: now + PATIENCE, so_far: here };
         self.ask(question, SEEK_HOPS, neighbours, out);
     }
 
-    /// A neighbour asks for a task.
+    /// A neighbour asks for a task; it is passed on to [`PASSED_ON_MAX`] `others`.
     pub(super) fn asked(
         &mut self,
         now: Time,
         from: PeerId,
         seek: Seek,
         here: Option<Found>,
-        neighbours: impl Iterator<Item = PeerId>,
+        others: impl FnOnce() -> Vec<PeerId>,
         out: &mut Outbox,
     ) {
         if let Some(found) = here {
@@ -84,13 +89,24 @@ impl Seeking {
             }
         }
         let hops = seek.hops.min(SEEK_HOPS);
-        if hops == 0 || self.open.len() >= QUESTIONS_MAX {
+        if hops == 0
+            || self.under_way(|asker| matches!(asker, Asker::Neighbour(..))) >= PASSED_MAX
+            || self.under_way(|asker| matches!(asker, Asker::Neighbour(peer, _) if *peer == from)) >= PASSED_OF_ONE_MAX
+        {
             return;
         }
-        let others = neighbours.filter(|peer| *peer != from).take(PASSED_ON_MAX).collect();
         let asker = Asker::Neighbour(from, seek.ticket);
         let question = Question { task: seek.task, asker, until: now + PATIENCE, so_far: None };
-        self.ask(question, hops - 1, others, out);
+        self.ask(question, hops - 1, others(), out);
+    }
+
+    /// Whether another user may ask: when not, that nobody is found says nothing.
+    pub(super) fn has_room(&self) -> bool {
+        self.under_way(|asker| matches!(asker, Asker::User(_))) < OWN_MAX
+    }
+
+    fn under_way(&self, of: impl Fn(&Asker) -> bool) -> usize {
+        self.open.values().filter(|question| of(&question.asker)).count()
     }
 
     fn ask(&mut self, question: Question, hops: u8, whom: Vec<PeerId>, out: &mut Outbox) {
@@ -135,5 +151,36 @@ impl Seeking {
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
         self.open.first_key_value().map(|(_, question)| question.until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u8) -> PeerId {
+        PeerId([n; 32])
+    }
+
+    fn ask(seeking: &mut Seeking, from: u8, ticket: u64) -> usize {
+        let mut out = Outbox::default();
+        let seek = Seek { ticket, task: TaskId([1; 16]), hops: 1 };
+        seeking.asked(Time::ZERO, id(from), seek, None, || vec![id(9)], &mut out);
+        out.drain().len()
+    }
+
+    /// A submission with a key is taken for a new one when nobody is found to know it.
+    #[test]
+    fn who_asks_without_end_takes_no_place_of_others() {
+        let (mut seeking, mut out) = (Seeking::default(), Outbox::default());
+        let passed = |seeking: &mut Seeking, from| (0..4_000).map(|ticket| ask(seeking, from, ticket)).sum::<usize>();
+
+        assert_eq!(passed(&mut seeking, 1), PASSED_OF_ONE_MAX);
+        assert_eq!(passed(&mut seeking, 2), PASSED_OF_ONE_MAX);
+        assert_eq!((3..40).map(|from| passed(&mut seeking, from)).sum::<usize>(), PASSED_MAX - 2 * PASSED_OF_ONE_MAX);
+
+        seeking.sought(Time::ZERO, TaskId([2; 16]), 1, None, vec![id(9)], &mut out);
+        let outputs = out.drain();
+        assert!(matches!(&outputs[..], [Output::Send { message: Message::Seek(_), .. }]), "{outputs:?}");
     }
 }

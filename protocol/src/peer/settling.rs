@@ -21,7 +21,7 @@ impl Peer {
         self.heed(now);
         for contact in self.requester.durable.take_wanted() {
             let Contact { peer, address } = contact;
-            self.with_membership(now, |m, lent| m.discovered(lent, Some(peer), address, false));
+            self.with_membership(now, |m, lent| m.called_for(lent, peer, address));
         }
         for assignment in self.requester.take_assignments() {
             self.assign(now, assignment);

@@ -266,6 +266,11 @@ impl Peer {
         self.requester.answers_for(task)
     }
 
+    /// Whether a user may ask others for a task now: there are bounds to how many do at once.
+    pub fn may_seek(&self) -> bool {
+        self.seeking.has_room()
+    }
+
     /// Who decides on a kept task: its home, and with `--durable 2` its guardian and its witness.
     pub fn council_of(&self, task: TaskId) -> Vec<PeerId> {
         self.requester.durable.council_of(task)

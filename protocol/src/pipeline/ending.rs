@@ -37,6 +37,10 @@ impl Pipelines {
         }
         (0..run.nodes.len() as u32).for_each(|node| self.due.clear(&Due::Wake(pipeline, node)));
         self.keys.retain(|(of, _), _| *of != pipeline);
+        self.recalls.retain(|_, recall| {
+            recall.waiting.retain(|(of, _)| *of != pipeline);
+            !recall.waiting.is_empty()
+        });
         let is_done = error.is_none();
         let results = if is_done { run.results() } else { BTreeMap::new() };
         let kept: BTreeSet<NodeId> = results.keys().flat_map(|stage| run.graph.nodes_of(*stage)).collect();

@@ -47,7 +47,9 @@ pub enum PipelineError {
         why: String,
     },
     /// The outputs of stages are more than this peer keeps.
-    #[error("the outputs that wait to be read have {bytes} bytes, {limit} are kept (at stage `{stage}`)")]
+    #[error(
+        "the outputs of pipelines that wait to be read here, and the results that are kept, have {bytes} bytes, {limit} may be (at stage `{stage}`)"
+    )]
     TooMuch {
         /// Whose output was too much.
         stage: String,
@@ -86,7 +88,9 @@ impl PipelineError {
             }
             Self::Task { .. } => "see the attempts with `shoal task ls` and `shoal explain TASK`",
             Self::Inputs { .. } => "reduce in two steps, or have the stages before it write less",
-            Self::TooMuch { .. } => "reduce earlier, so that less waits to be read",
+            Self::TooMuch { .. } => {
+                "reduce earlier, so that less waits to be read, or keep results for less time (retention)"
+            }
             Self::DeadlinePassed { .. } => "see what took long with `shoal pipeline status`, and give it more time",
             Self::Cancelled => "run it again if it is still wanted",
             Self::RecordDamaged { .. } => "check the disk, then run the pipeline again",

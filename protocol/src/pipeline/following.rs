@@ -108,5 +108,6 @@ impl Pipelines {
         }
         let changes = reset.iter().map(|node| record::delete_node(pipeline, *node)).collect();
         self.orders.push_back(Order::Write(changes, Written::Nothing));
+        self.stirred.insert(pipeline);
     }
 }

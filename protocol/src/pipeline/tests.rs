@@ -11,7 +11,7 @@ use crate::certificate::Member;
 use crate::config::PeerConfig;
 use crate::id::BlobId;
 use crate::message::TaskRef;
-use crate::output::Execution;
+use crate::output::{Execution, TaskResult};
 use crate::privacy::accounting::Measure;
 use crate::privacy::export::Format;
 use crate::privacy::{Export, Noise, Refused, Spent};
@@ -465,4 +465,74 @@ fn an_export_is_ordered_with_the_labels_of_its_rows_and_what_it_writes_has_none(
     desk.submit(spec);
 
     assert_eq!(until_exported(&mut desk).1, eu);
+}
+
+/// A pipeline of two stages whose first output stays with its executor, driven by hand.
+struct Bare(Pipelines);
+
+const ELSEWHERE: PeerId = PeerId([7; 32]);
+
+impl Bare {
+    fn new() -> Self {
+        let mut bare = Self(Pipelines::new(PeerId([1; 32])));
+        let stages = vec![named("first", &["in"]), named("last", &["first"])];
+        let spec = PipelineSpec { inputs: vec![input("in", &["a"])], stages, ..PipelineSpec::default() };
+        let given = PipelineSubmission { name: "p".into(), spec, retention: Duration::from_secs(3_600) };
+        bare.act(|pipelines, around, out| pipelines.submit(around, true, PIPELINE, given, out));
+        bare
+    }
+
+    fn act<T>(&mut self, deed: impl FnOnce(&mut Pipelines, Around<'_>, &mut Outbox) -> T) -> T {
+        let (around, mut out) = (Around { now: Time::ZERO, unix_ms: 0, is_here: &|_| true }, Outbox::default());
+        let result = deed(&mut self.0, around, &mut out);
+        while let Some(order) = self.0.next_order() {
+            if let Order::Write(_, what) = order {
+                self.0.written(around, what, Ok(()), &mut out);
+            }
+        }
+        result
+    }
+
+    /// The stage that is handed out next ends like this.
+    fn end_next(&mut self, end: Result<TaskResult, TaskError>) -> Option<String> {
+        let errand = self.act(Pipelines::next_errand)?;
+        let task = self.act(|pipelines, _, out| pipelines.begin(PIPELINE, errand.node, out));
+        self.act(|pipelines, around, out| pipelines.ended(around, task, end, out));
+        Some(errand.name)
+    }
+}
+
+fn stays_elsewhere() -> TaskResult {
+    let blob = crate::task::spec::BlobRef { id: BlobId([5; 32]), bytes: 9, holder: ELSEWHERE };
+    let mut result = super::run::tests::wrote("", 0);
+    (result.executor, result.report.output) = (ELSEWHERE, Payload::Blob(blob));
+    result
+}
+
+#[test]
+fn an_input_that_nobody_can_get_at_is_made_again_at_once_and_not_for_ever() {
+    let exhausted = || TaskError::AttemptsExhausted { attempts: 7, last: "its input could not be had".into() };
+    let mut bare = Bare::new();
+    let mut ran = Vec::new();
+
+    for _ in 0..20 {
+        ran.extend(bare.end_next(Ok(stays_elsewhere())));
+        ran.extend(bare.end_next(Err(exhausted())));
+    }
+
+    assert_eq!(ran, ["p/first", "p/last"].repeat(4), "three times more than once");
+    assert!(bare.0.held[&PIPELINE].run().is_none(), "it has failed");
+}
+
+#[test]
+fn what_was_asked_for_a_pipeline_that_ended_is_asked_no_more() {
+    let mut bare = Bare::new();
+    let errand = bare.act(Pipelines::next_errand).expect("the first stage");
+    let key = MemoKey([4; 32]);
+    bare.act(|pipelines, around, _| pipelines.asked(around, &errand, key, 2));
+    assert!(bare.0.is_asked(key));
+
+    bare.act(|pipelines, around, out| pipelines.cancel(around, PIPELINE, out));
+
+    assert!(!bare.0.is_asked(key));
 }

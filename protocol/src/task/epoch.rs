@@ -25,6 +25,16 @@ pub fn attempt(epoch: u64) -> u32 {
     (epoch & ((1 << ATTEMPT_BITS) - 1)) as u32
 }
 
+/// A number that no attempt has: of a fetch for what is to be kept. It counts the fetches of one start.
+pub fn of_no_attempt(number: u32) -> u64 {
+    u64::from(number) << ATTEMPT_BITS
+}
+
+/// Whether it is one of those.
+pub fn is_of_no_attempt(epoch: u64) -> bool {
+    attempt(epoch) == 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,5 +46,7 @@ mod tests {
         assert!(in_order.is_sorted());
         assert_eq!(in_order.map(attempt), [1, 1, 2, 1]);
         assert!(before_first(u32::MAX, u32::MAX) < 1 << 53);
+        assert!(is_of_no_attempt(of_no_attempt(u32::MAX)) && of_no_attempt(u32::MAX) < 1 << 53);
+        assert!(!in_order.into_iter().any(is_of_no_attempt));
     }
 }

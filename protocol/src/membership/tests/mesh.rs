@@ -376,7 +376,7 @@ impl Mesh {
             latency: &mut node.latency,
             loads: &mut node.loads,
             digest: &digest,
-            serves: &|_| false,
+            needs: &|_| false,
         };
         let result = act(&mut node.membership, &mut lent);
         for (other, state) in node.membership.take_changes() {

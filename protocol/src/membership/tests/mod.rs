@@ -2,6 +2,7 @@ mod deployed;
 mod mesh;
 mod revoked;
 mod services;
+mod view;
 
 use self::mesh::{Mesh, ms, secs};
 use super::*;
@@ -506,13 +507,13 @@ mod arbitrary {
     use crate::certificate::Role;
     use crate::config::{CONNECTED_MAX, PASSIVE_MAX, PROSPECTS_MAX};
 
-    fn id(n: u16) -> PeerId {
+    pub(super) fn id(n: u16) -> PeerId {
         let mut id = [7; 32];
         id[..2].copy_from_slice(&n.to_le_bytes());
         PeerId(id)
     }
 
-    fn member(n: u16) -> Member {
+    pub(super) fn member(n: u16) -> Member {
         let role = if n % 3 == 1 { Role::Cloud } else { Role::Edge };
         Member { peer: id(n), name: n.to_string(), role, labels: Default::default() }
     }
@@ -579,7 +580,7 @@ mod arbitrary {
                 now += ms(wait_ms);
                 let mut lent = Lent {
                     now, rng: &mut rng, out: &mut out, latency: &mut latency, loads: &mut loads, digest: &mesh::digest,
-                    serves: &|_| false,
+                    needs: &|_| false,
                 };
                 membership.timer(&mut lent);
                 act(&mut membership, &mut lent, what, a, b, number);

@@ -20,6 +20,8 @@ const REST_MAX: Duration = Duration::from_secs(10);
 const EXHAUSTED_MAX: u32 = 3;
 /// An input that others hold is made again after so many rests in a row: nobody can get at it.
 const DOUBTFUL_RESTS: u32 = 4;
+/// After that twice as many, and so on; so often at most.
+const DOUBTS_MAX: u32 = 8;
 
 /// What follows from the end of a task.
 #[derive(Debug, PartialEq)]
@@ -138,10 +140,12 @@ impl Run {
 
     fn nobody(&mut self, id: NodeId, why: String, at_least: Duration) -> Followed {
         let Some(course) = self.courses.get_mut(id as usize) else { return Followed::Nothing };
-        if course.rests >= DOUBTFUL_RESTS {
+        // What was made again and did not help is made again ever more seldom.
+        if course.rests >= DOUBTFUL_RESTS << course.doubts.min(DOUBTS_MAX) {
             let foreign = self.foreign_inputs(id);
             if let Some(course) = self.courses.get_mut(id as usize).filter(|_| !foreign.is_empty()) {
                 course.rests = 0;
+                course.doubts += 1;
                 return Followed::InputsDoubted(foreign);
             }
         }
@@ -156,18 +160,16 @@ impl Run {
     }
 
     fn bad_end(&mut self, id: NodeId, error: PipelineError, why: String, at_least: u32) -> Followed {
-        if at_least > 0 {
-            let foreign = self.foreign_inputs(id);
-            if !foreign.is_empty() {
-                return Followed::InputsDoubted(foreign);
-            }
-        }
+        let doubted = if at_least > 0 { self.foreign_inputs(id) } else { Vec::new() };
         let retries = self.stage_of(id).map_or(0, |stage| u32::from(stage.retries)).max(at_least);
         let Some(course) = self.courses.get_mut(id as usize) else { return Followed::Nothing };
         course.failures += 1;
         course.note = why;
         if course.failures > retries {
             return Followed::Failed(error);
+        }
+        if !doubted.is_empty() {
+            return Followed::InputsDoubted(doubted);
         }
         self.set(id, NodeState::Ready);
         Followed::Again

@@ -103,6 +103,8 @@ struct Course {
     failures: u32,
     /// Times nobody could run it in a row.
     rests: u32,
+    /// Times what it reads was made again because of that.
+    doubts: u32,
     /// Times somebody was given it.
     runs: u32,
     /// Times it was handed to the requester by this process, also where nobody could be found.

@@ -53,6 +53,18 @@ impl Run {
         if self.nodes.get(id as usize).is_some_and(NodeState::is_final) { self.let_go(id) } else { Vec::new() }
     }
 
+    fn has_let_go(&self, id: NodeId) -> bool {
+        matches!(self.nodes.get(id as usize), Some(NodeState::Done(done)) if done.output.is_none())
+    }
+
+    /// Those whose outputs say whether a node is run: it is asked anew when that is made again.
+    fn judged_by(&self, id: NodeId) -> impl Iterator<Item = NodeId> {
+        let when = self.stage_of(id).and_then(|stage| stage.when.as_ref());
+        let when = when.filter(|when| when.output_starts_with.is_some());
+        let stage = when.and_then(|when| self.index_of(&when.stage));
+        stage.map(|stage| self.graph.nodes_of(stage)).into_iter().flatten()
+    }
+
     /// Has these made again, and everything for that whose output was let go. The nodes that are open again.
     pub(in crate::pipeline) fn make_again(&mut self, lost: Vec<NodeId>) -> Vec<NodeId> {
         let (mut to_reset, mut reset) = (lost, BTreeSet::new());
@@ -61,14 +73,13 @@ impl Run {
             if !is_done || !reset.insert(id) {
                 continue;
             }
-            for take in self.graph.node(id).map(|node| node.takes.clone()).unwrap_or_default() {
-                if let Take::Output(earlier) = take
-                    && let Some(NodeState::Done(done)) = self.nodes.get(earlier as usize)
-                    && done.output.is_none()
-                {
-                    to_reset.push(earlier);
-                }
-            }
+            let takes = self.graph.node(id).map(|node| node.takes.as_slice()).unwrap_or_default();
+            let taken = takes.iter().filter_map(|take| match take {
+                Take::Output(earlier) => Some(*earlier),
+                Take::Input { .. } => None,
+            });
+            to_reset.extend(taken.filter(|earlier| self.has_let_go(*earlier)));
+            to_reset.extend(self.judged_by(id).filter(|earlier| self.has_let_go(*earlier)));
         }
         for id in &reset {
             if let Some(NodeState::Done(done)) = self.nodes.get(*id as usize) {

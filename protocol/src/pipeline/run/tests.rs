@@ -314,3 +314,34 @@ proptest! {
         prop_assert_eq!(skipped.len() + ended.len(), run.nodes.len());
     }
 }
+
+/// yes ─► reader; (when yes wrote "yes") made ─► last
+#[test]
+fn what_decided_whether_a_stage_runs_is_made_again_with_it() {
+    let when = When { stage: "yes".into(), exit_code: None, output_starts_with: Some("yes".into()), not: false };
+    let spec = PipelineSpec {
+        inputs: vec![input("texts", &["a"])],
+        stages: vec![
+            Stage { inputs: vec!["texts".into()], ..stage("yes") },
+            Stage { inputs: vec!["yes".into()], ..stage("reader") },
+            Stage { inputs: vec!["texts".into()], when: Some(when), ..stage("made") },
+            Stage { inputs: vec!["made".into()], ..stage("last") },
+        ],
+        ..PipelineSpec::default()
+    };
+    let mut run = run_of(spec);
+    while let Some(id) = run.next_ready().filter(|id| run.name_of(*id) != "last") {
+        run.started(id, TaskId([0; 16]));
+        let name = run.name_of(id);
+        assert_eq!(run.ended(id, Ok(wrote(&name, 0))), Followed::Done);
+        run.let_go(id);
+    }
+
+    let again = run.make_again(vec![2]);
+
+    let names: Vec<_> = again.iter().map(|id| run.name_of(*id)).collect();
+    assert_eq!(names, ["yes", "made"]);
+    let order = play(&mut run, |name, _| wrote(name, 0));
+    assert_eq!(order, ["yes", "made", "last"]);
+    assert!(run.is_over());
+}

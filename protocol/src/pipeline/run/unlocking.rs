@@ -51,11 +51,14 @@ impl Run {
         !element_skipped && !all_skipped
     }
 
+    /// Which stage has this name.
+    pub(super) fn index_of(&self, name: &str) -> Option<u32> {
+        (0u32..).zip(&self.spec.stages).find(|(_, stage)| stage.name == name).map(|(index, _)| index)
+    }
+
     /// Whether a condition holds. Of a stage that was skipped nothing holds.
     fn holds(&self, when: &When) -> bool {
-        let Some((index, _)) = (0u32..).zip(&self.spec.stages).find(|(_, stage)| stage.name == when.stage) else {
-            return false;
-        };
+        let Some(index) = self.index_of(&when.stage) else { return false };
         let mut ends = self.graph.nodes_of(index).map(|id| self.nodes.get(id as usize));
         let mut skipped = false;
         let met = ends.all(|state| match state {

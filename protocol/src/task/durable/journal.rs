@@ -7,7 +7,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use super::wire::{Case, Counsel};
-use crate::id::{PeerId, TaskId};
+use crate::id::PeerId;
 use crate::message::Message;
 use crate::output::{Outbox, Output};
 use crate::pipeline::Written;
@@ -19,9 +19,10 @@ use crate::time::Time;
 #[derive(Debug)]
 pub(super) enum After {
     /// A submitted task is on disk.
-    Admitted(TaskId),
-    /// A copy of this task is on disk, for whoever sent it; `fresh` when there was none before.
-    Copied { case: Case, to: PeerId, fresh: bool },
+    Admitted(Case),
+    /// A copy of this task is on disk, for whoever sent it; `fresh` when nothing of it was there before, `lacked` when all but a copy
+    /// was.
+    Copied { case: Case, to: PeerId, fresh: bool, lacked: bool },
     /// This may be said: it is true for ever.
     Say(PeerId, Box<Counsel>),
     /// A record of a pipeline is on disk.

@@ -57,10 +57,13 @@ pub(super) struct Kept {
     pub(super) retention: Duration,
     /// The task, while its end is open; whoever leads it has another in its book.
     pub(super) copy: Option<Box<KeptTask>>,
+    /// It should be here too, and is not: this member was asked for its vote and has no copy.
+    pub(super) lacks_copy: bool,
     /// What it counts for in memory.
     pub(super) bytes: usize,
     pub(super) stage: Stage,
-    /// At home: as many copies are on disk as its user asked for, as far as was heard since this peer started.
+    /// As many copies are on disk as its user asked for, and home has not refused it, as far as whoever leads it has heard since it
+    /// started or was followed.
     pub(super) confirmed: bool,
     /// Since when this run knows of it, and how old it was then.
     pub(super) since: Time,
@@ -98,6 +101,11 @@ impl Kept {
         self.seen.max(self.acceptor.promised).owner
     }
 
+    /// Whether this member can run the task, should its leader be lost; home has it in its book.
+    pub(super) fn is_heir(&self, me: PeerId) -> bool {
+        self.copy.is_some() || self.council.home() == Some(me) && !self.lacks_copy
+    }
+
     pub(super) fn see(&mut self, ballot: Ballot) {
         self.seen = self.seen.max(ballot);
     }
@@ -108,6 +116,11 @@ impl Kept {
             Stage::Writing | Stage::Guarding | Stage::Leading | Stage::Proposing { .. } => true,
             Stage::Idle | Stage::Preparing { .. } | Stage::Telling { .. } => false,
         }
+    }
+
+    /// Whether a submission of this term is on its way to our disk.
+    pub(super) fn is_written_as(&self, term: u64) -> bool {
+        matches!(self.stage, Stage::Writing) && self.council.term == term
     }
 
     /// Whether it has ended, and a member that keeps a copy has not said that it knows.

@@ -36,15 +36,17 @@ impl Durable {
 
     /// Why a task that is here is not acknowledged to who hands it in again. Either this peer voted for refusing it, and has not
     /// heard yet that it is decided; or it has started anew since it was handed in, its disk does not say whether it was ever
-    /// acknowledged, and its guardian has not said yet that it has a copy.
+    /// acknowledged, and its guardian has not said yet that it has a copy; or it follows a home that may have refused it.
     pub(crate) fn unpromised(&self, task: TaskId) -> Option<TaskError> {
         let kept = self.kept.get(&task).filter(|kept| !kept.resolved)?;
         if kept.acceptor.accepted.as_ref().is_some_and(|vote| vote.resolution.is_refusal()) {
             return Some(winding_up());
         }
-        (!kept.confirmed && kept.leader() == self.me).then(|| TaskError::NotStored {
-            why: "its guardian has not said yet, since this peer started, that it has a copy".into(),
-        })
+        let why = match kept.council.home() == Some(self.me) {
+            true => "its guardian has not said yet, since this peer started, that it has a copy",
+            false => "the peer it was submitted at does not answer, and may have refused it",
+        };
+        (!kept.confirmed && kept.leader() == self.me).then(|| TaskError::NotStored { why: why.into() })
     }
 
     /// A term that no earlier council of any task of this peer had.
@@ -66,6 +68,7 @@ impl Durable {
             self.superseded.insert(task, earlier);
         }
         let acceptor = Acceptor::new(self.me);
+        let case = Case { task, term: council.term };
         let kept = Kept {
             seen: acceptor.promised,
             acceptor,
@@ -76,6 +79,7 @@ impl Durable {
             retention: copy.keeping.retention,
             bytes: weight(&copy.spec),
             copy: (!alone).then(|| Box::new(copy)),
+            lacks_copy: false,
             stage: Stage::Writing,
             confirmed: alone,
             since: lent.now,
@@ -84,15 +88,16 @@ impl Durable {
         };
         self.keep(lent.now, task, kept);
         changes.extend(self.council_change(task, lent.now));
-        self.journal.write(changes, After::Admitted(task), lent.out);
+        self.journal.write(changes, After::Admitted(case), lent.out);
         if sabotage::is(Bug::AckBeforeDisk) {
-            self.written(task, lent);
+            self.written(case, lent);
         }
     }
 
     /// A submitted task is on our disk.
-    pub(super) fn written(&mut self, task: TaskId, lent: &mut Lent<'_>) {
-        let Some(kept) = self.kept.get_mut(&task).filter(|kept| matches!(kept.stage, Stage::Writing)) else { return };
+    pub(super) fn written(&mut self, case: Case, lent: &mut Lent<'_>) {
+        let task = case.task;
+        let Some(kept) = self.kept.get_mut(&task).filter(|kept| kept.is_written_as(case.term)) else { return };
         let copy = kept.copy.take();
         match (copy, kept.council.guardian()) {
             (Some(copy), Some(guardian)) => {

@@ -71,6 +71,7 @@ mod tests {
             until_unix_ms: 9,
             lasts: None,
             doubted: false,
+            lacks_copy: false,
         };
         let key = [b"c", task.0.as_slice()].concat();
         let bytes = store::encode(&key, &found);

@@ -2,12 +2,15 @@
 //!
 //! **Invariant:** every answer that binds follows the write that makes it true.
 
+use std::collections::btree_map::Entry;
+
 use super::acceptor::Acceptor;
 use super::kept::{output_of, weight, weight_of_end};
 use super::leading::until;
 use super::*;
 use crate::config::{NAME_BYTES_MAX, RETENTION_MAX};
 use crate::message::TaskRef;
+use crate::task::epoch;
 use crate::task::spec::{BlobRef, Payload};
 
 impl Durable {
@@ -105,34 +108,45 @@ impl Durable {
             }
         }
         lent.out.push(Output::Keep { task, blobs: blobs.iter().map(|blob| blob.id).collect() });
-        self.fetching.insert(task, (from, Waiting::Copy(guard)));
-        lent.out.push(Output::Fetch { attempt: TaskRef { task, epoch: FETCH_EPOCH }, blobs });
+        self.fetch(task, from, Waiting::Copy(guard), blobs, lent.out);
+    }
+
+    /// Fetches blobs that are to be kept, unless that is under way.
+    fn fetch(&mut self, task: TaskId, from: PeerId, waiting: Waiting, blobs: Vec<BlobRef>, out: &mut Outbox) {
+        if self.fetching.get(&task).is_some_and(|it| it.from == from && it.waiting.is_for_the_same(&waiting)) {
+            return;
+        }
+        self.fetches = self.fetches.wrapping_add(1);
+        let attempt = TaskRef { task, epoch: epoch::of_no_attempt(self.fetches) };
+        self.fetching.insert(task, Fetching { attempt, from, waiting });
+        out.push(Output::Fetch { attempt, blobs });
     }
 
     /// The blobs of a kept task are here, or cannot be had; false when the fetch was not ours.
     pub(crate) fn fetched(&mut self, attempt: TaskRef, result: &Result<(), String>, lent: &mut Lent<'_>) -> bool {
-        if attempt.epoch != FETCH_EPOCH {
+        if !epoch::is_of_no_attempt(attempt.epoch) {
             return false;
         }
-        // An attempt of nobody's: that number is not given to any.
-        let Some(waiting) = self.fetching.remove(&attempt.task) else { return false };
+        let Entry::Occupied(entry) = self.fetching.entry(attempt.task) else { return true };
+        if entry.get().attempt != attempt {
+            return true; // of an earlier one, whose blobs are others
+        }
+        let Fetching { from, waiting, .. } = entry.remove();
         match (waiting, result) {
-            ((from, Waiting::Copy(guard)), Ok(())) => self.store_copy(from, *guard, lent),
-            ((from, Waiting::Copy(guard)), Err(why)) => {
+            (Waiting::Copy(guard), Ok(())) => self.store_copy(from, *guard, lent),
+            (Waiting::Copy(guard), Err(why)) => {
                 lent.out.push(Output::Forget { task: attempt.task });
                 refuse_copy(from, &guard, format!("it could not fetch what the task needs: {why}"), lent);
             }
-            ((from, Waiting::Vote(propose)), Ok(())) => self.cast(from, *propose, lent),
-            ((from, Waiting::Vote(propose)), Err(why)) if from == self.me => {
-                self.propose_without_output(&propose, why, lent)
-            }
+            (Waiting::Vote(propose), Ok(())) => self.cast(from, *propose, lent),
+            (Waiting::Vote(propose), Err(why)) if from == self.me => self.propose_without_output(&propose, why, lent),
             // A vote for an output that is not here would be worth less than it says.
-            ((_, Waiting::Vote(_)), Err(_)) => {}
+            (Waiting::Vote(_), Err(_)) => {}
             // Whoever tells it says it again until it is known, and then the output is fetched again.
-            ((from, Waiting::Known(case)), Ok(())) => {
+            (Waiting::Known(case), Ok(())) => {
                 self.write_council(case.task, After::say(from, Counsel::Known(case)), lent);
             }
-            ((_, Waiting::Known(_)), Err(_)) => {}
+            (Waiting::Known(_), Err(_)) => {}
         }
         true
     }
@@ -150,12 +164,15 @@ impl Durable {
             lent.out.push(Output::Forget { task });
             return say(lent.out, from, Counsel::Guarded(Guarded { case, refusal: Some(why) }));
         }
+        let mut lacked = false;
         if let Some(kept) = self.kept.get_mut(&task) {
-            if kept.resolved {
+            // Another council may have met since it was sent.
+            if kept.resolved || kept.council != council {
                 return;
             }
             let bytes = weight(&copy.spec);
-            (kept.retention, kept.copy) = (keeping.retention, Some(Box::new(copy)));
+            lacked = kept.lacks_copy;
+            (kept.retention, kept.copy, kept.lacks_copy) = (keeping.retention, Some(Box::new(copy)), false);
             self.weighs(task, bytes);
         } else {
             let acceptor = Acceptor::new(council.home().unwrap_or(from));
@@ -169,6 +186,7 @@ impl Durable {
                 retention: keeping.retention,
                 bytes: weight(&copy.spec),
                 copy: Some(Box::new(copy)),
+                lacks_copy: false,
                 stage: Stage::Idle,
                 confirmed: true,
                 since: lent.now,
@@ -178,7 +196,7 @@ impl Durable {
             self.keep(lent.now, task, kept);
         }
         changes.extend(self.council_change(task, lent.now));
-        self.journal.write(changes, After::Copied { case, to: from, fresh }, lent.out);
+        self.journal.write(changes, After::Copied { case, to: from, fresh, lacked }, lent.out);
         if sabotage::is(Bug::GuardBeforeDisk) {
             say(lent.out, from, Counsel::Guarded(Guarded { case, refusal: None }));
         }
@@ -237,8 +255,7 @@ impl Durable {
             // Its output is to survive as well as its end: it is on disk first.
             Some(blob) => {
                 let blobs = vec![BlobRef { holder: from, ..blob }];
-                self.fetching.insert(task, (from, Waiting::Vote(propose)));
-                lent.out.push(Output::Fetch { attempt: TaskRef { task, epoch: FETCH_EPOCH }, blobs });
+                self.fetch(task, from, Waiting::Vote(propose), blobs, lent.out);
             }
             None => self.cast(from, *propose, lent),
         }
@@ -318,6 +335,7 @@ impl Durable {
             retention: Duration::ZERO,
             bytes: 0,
             copy: None,
+            lacks_copy: council.with_copies().any(|peer| peer == self.me),
             stage: Stage::Idle,
             confirmed: true,
             since: lent.now,
@@ -333,6 +351,7 @@ impl Durable {
         let kept = self.kept.remove(&task)?;
         self.bytes -= kept.bytes;
         self.shared.remove(&task);
+        self.fetching.remove(&task);
         self.deadlines.clear(&Due::Repeat(task));
         Some(kept)
     }
@@ -388,10 +407,20 @@ impl Durable {
         let Some(kept) = self.kept.get(&case.task) else { return false };
         let is_copied = kept.retention > Duration::ZERO && kept.copy.as_deref().is_none_or(brings_output_home);
         let Some(blob) = kept.end().and_then(output_of).filter(|_| is_copied) else { return false };
-        self.fetching.insert(case.task, (from, Waiting::Known(case)));
-        let attempt = TaskRef { task: case.task, epoch: FETCH_EPOCH };
-        out.push(Output::Fetch { attempt, blobs: vec![BlobRef { holder: from, ..blob }] });
+        self.fetch(case.task, from, Waiting::Known(case), vec![BlobRef { holder: from, ..blob }], out);
         true
+    }
+}
+
+impl Waiting {
+    /// Whether both wait for the same blobs, to do the same with them.
+    fn is_for_the_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Copy(guard), Self::Copy(other)) => guard.council == other.council,
+            (Self::Vote(propose), Self::Vote(other)) => propose.council == other.council && propose.vote == other.vote,
+            (Self::Known(case), Self::Known(other)) => case == other,
+            (Self::Copy(_) | Self::Vote(_) | Self::Known(_), _) => false,
+        }
     }
 }
 

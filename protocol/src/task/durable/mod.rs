@@ -52,7 +52,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::deadlines::Deadlines;
 use crate::config::{KEPT_BYTES_MAX, KEPT_TASKS_MAX};
 use crate::id::{PeerId, TaskId};
-use crate::message::Contact;
+use crate::message::{Contact, TaskRef};
 use crate::output::{Outbox, Output};
 use crate::pipeline::Written;
 use crate::sabotage::{self, Bug};
@@ -94,8 +94,6 @@ const FETCHING_MAX: usize = 1_024;
 const REMEMBERED_MAX: Duration = Duration::from_secs(3 * crate::config::RETENTION_MAX.as_secs());
 /// Tasks taken over at one look: the others follow at the next.
 const TAKEOVERS_MAX: usize = 64;
-/// The epoch in whose name blobs are fetched that are to be kept: no attempt has it.
-const FETCH_EPOCH: u64 = 0;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
@@ -109,6 +107,15 @@ pub(crate) struct Lent<'a> {
     pub(crate) now: Time,
     pub(crate) is_here: &'a dyn Fn(PeerId) -> bool,
     pub(crate) out: &'a mut Outbox,
+}
+
+/// A fetch under way, and what waits for it.
+#[derive(Debug)]
+struct Fetching {
+    /// In whose name. Another for the same task takes its place, and what this one brings is not waited for any more.
+    attempt: TaskRef,
+    from: PeerId,
+    waiting: Waiting,
 }
 
 /// Something that waits for blobs.
@@ -136,7 +143,8 @@ pub(crate) struct Durable {
     away: BTreeMap<PeerId, Time>,
     /// When leaders that are here were last asked whether they lead.
     doubted: BTreeMap<PeerId, Time>,
-    fetching: BTreeMap<TaskId, (PeerId, Waiting)>,
+    fetching: BTreeMap<TaskId, Fetching>,
+    fetches: u32,
     /// Tasks whose records cannot be read: nothing is promised about them, as something may have been.
     damaged: BTreeMap<TaskId, String>,
     happened: Vec<Happened>,
@@ -164,6 +172,7 @@ impl Durable {
             away: BTreeMap::new(),
             doubted: BTreeMap::new(),
             fetching: BTreeMap::new(),
+            fetches: 0,
             damaged: BTreeMap::new(),
             happened: Vec::new(),
             wanted: Vec::new(),
@@ -187,6 +196,12 @@ impl Durable {
     /// Whom to call, so that a council can meet.
     pub(crate) fn take_wanted(&mut self) -> Vec<Contact> {
         core::mem::take(&mut self.wanted)
+    }
+
+    /// Those with whom something may have to be said of a task that they and this peer keep.
+    pub(crate) fn partners(&self) -> BTreeSet<PeerId> {
+        let kept = self.shared.iter().filter_map(|task| self.kept.get(task));
+        kept.flat_map(|kept| kept.council.peers()).collect()
     }
 
     /// When [`Durable::timer`] has something to do.
@@ -231,6 +246,10 @@ impl Durable {
     /// ended: when that one is back it would lead the task, and with nobody left who remembers have it run and end once more. And
     /// what this peer decides alone is not forgotten before it has an end: one that was away all that time has none yet.
     fn expired(&mut self, task: TaskId, lent: &mut Lent<'_>) {
+        // What is on its way to the disk is there before it is taken away again.
+        if self.kept.get(&task).is_some_and(|kept| matches!(kept.stage, Stage::Writing)) {
+            return self.deadlines.set(Due::Forget(task), lent.now + LOOK_AGAIN);
+        }
         let over = |kept: &Kept| lent.now.since(kept.until);
         let is_awaited = |kept: &Kept| kept.is_untold() && over(kept) < UNTOLD_MAX && self.full(0).is_none();
         if self.kept.get(&task).is_some_and(|kept| kept.is_open_here_alone() || is_awaited(kept)) {

@@ -93,6 +93,9 @@ pub(super) struct CouncilRecord {
     /// The store may have held a later one, see [`super::loss`].
     #[serde(rename = "d", default, skip_serializing_if = "core::ops::Not::not")]
     pub(super) doubted: bool,
+    /// There is no record of the task beside this one, though its member should have a copy.
+    #[serde(rename = "h", default, skip_serializing_if = "core::ops::Not::not")]
+    pub(super) lacks_copy: bool,
 }
 
 fn key(kind: u8, task: TaskId) -> Vec<u8> {
@@ -155,6 +158,7 @@ pub(super) fn put_council(task: TaskId, kept: &Kept, until_unix_ms: u64, lasts: 
         until_unix_ms,
         lasts: Some(lasts),
         doubted: false,
+        lacks_copy: kept.lacks_copy,
     };
     if sabotage::is(Bug::ForgetVote) && !kept.resolved {
         record.accepted = None;
@@ -226,6 +230,7 @@ mod tests {
             until: Time::ZERO,
             retention: Duration::ZERO,
             copy: None,
+            lacks_copy: false,
             bytes: 0,
             refused_since: None,
             stage: Stage::Idle,

@@ -87,8 +87,8 @@ impl Durable {
             return self.damage(task, why.into(), lent.out);
         }
         let me = self.me;
-        let with_copy = found.council.with_copies().any(|peer| peer == me);
-        if !found.council.is_sane() || !found.council.has(me) || (with_copy && record.is_none()) {
+        let lacks_copy = record.is_none() && found.council.with_copies().any(|peer| peer == me);
+        if !found.council.is_sane() || !found.council.has(me) || (lacks_copy && !found.lacks_copy) {
             return self.damage(task, "its records do not fit together".into(), lent.out);
         }
         let copy = record.map(|record| {
@@ -103,7 +103,8 @@ impl Durable {
         let bids_again =
             found.promised.round > 0 && found.accepted.as_ref().is_none_or(|vote| vote.ballot != found.promised);
         let bids_again = bids_again && !sabotage::is(Bug::UnboundHeir);
-        let leads = found.promised.owner == me && !found.resolved && !bids_again;
+        let leads = found.promised.owner == me && !found.resolved && !bids_again && !lacks_copy;
+        let follows = found.promised.owner == me && found.promised.round > 0;
         let acceptor = Acceptor { promised: found.promised, accepted: found.accepted };
         let kept = Kept {
             seen: acceptor.promised,
@@ -116,9 +117,10 @@ impl Durable {
                 + acceptor.accepted.as_ref().map_or(0, |vote| weight_of_end(&vote.resolution)),
             // Whoever leads has it in its book, and so has the home.
             copy: copy.clone().filter(|_| !is_home).map(Box::new),
+            lacks_copy,
             acceptor,
             stage: if leads { Stage::Leading } else { Stage::Idle },
-            confirmed: !is_home || alone,
+            confirmed: alone || !is_home && !follows,
             since: lent.now,
             aged: copy.as_ref().map_or(Duration::ZERO, |copy| copy.aged),
             repeats: 0,

@@ -18,8 +18,7 @@ impl Durable {
         }
         let mut led: BTreeMap<PeerId, Vec<TaskId>> = BTreeMap::new();
         for (task, kept) in self.shared.iter().filter_map(|task| Some((task, self.kept.get(task)?))) {
-            let is_heir = kept.copy.is_some() || kept.council.home() == Some(self.me);
-            if is_heir && !kept.resolved && matches!(kept.stage, Stage::Idle) {
+            if kept.is_heir(self.me) && !kept.resolved && matches!(kept.stage, Stage::Idle) {
                 led.entry(kept.leader()).or_default().push(*task);
             }
         }
@@ -33,7 +32,12 @@ impl Durable {
                 self.doubt(leader, &tasks, lent);
                 continue;
             }
-            let since = *self.away.entry(leader).or_insert(lent.now);
+            let since = *self.away.entry(leader).or_insert_with(|| {
+                // It may be there, with no place for each other in our views: it is called before it is followed.
+                let contact = |task: &TaskId| self.kept.get(task)?.council.members.iter().find(|it| it.peer == leader);
+                self.wanted.extend(tasks.first().and_then(contact).filter(|_| leader != me).cloned());
+                lent.now
+            });
             if lent.now.since(since) >= LEASE && !sabotage::is(Bug::NoTakeover) {
                 tasks.into_iter().take(TAKEOVERS_MAX).for_each(|task| self.take_over(task, false, lent));
             }
@@ -103,6 +107,12 @@ impl Durable {
         let majority = kept.council.majority();
         let ours = kept.council.term == promised.case.term && kept.council.has(from);
         let promised_since = kept.acceptor.promised;
+        let is_home = kept.council.home() == Some(from) && from != me;
+        if ours && kept.leads() && is_home && promised.ballot == promised_since {
+            // It was not needed to lead.
+            kept.confirmed |= has_not_refused(&promised.accepted);
+            return;
+        }
         let Stage::Preparing { ballot, promises, .. } = &mut kept.stage else { return };
         if !ours || promised.ballot != *ballot || promised_since > *ballot {
             return;
@@ -113,6 +123,11 @@ impl Durable {
         }
         if promises.len() < majority {
             return;
+        }
+        // A home that refused it told its user, though nobody else may know. Its vote for that is on its disk before another is
+        // asked, and it votes for no such thing after a promise.
+        if let Some(home) = kept.council.home().filter(|home| *home != me) {
+            kept.confirmed = promises.get(&home).is_some_and(has_not_refused);
         }
         let bound = bound_to(promises.values());
         self.takeovers += 1;
@@ -195,12 +210,12 @@ impl Durable {
                 Counsel::Resolved(Box::new(Resolved { case, ballot, resolution: Some(resolution) })),
             );
         }
-        // A home has it in its book.
-        let holds = kept.copy.is_some() || kept.council.home() == Some(self.me);
+        let holds = kept.is_heir(self.me);
         let ballot = kept.seen.max(kept.acceptor.promised);
         // Who cannot write can decide nothing: the others do without it.
         let leads = (kept.leads() || matches!(kept.stage, Stage::Preparing { .. })) && !self.journal.fails();
         say(lent.out, from, Counsel::Standing(Standing { case, ballot, holds, leads }));
+        self.ask_home_for_its_promise(case.task, from, lent);
     }
 
     /// Who leads a task, as far as this member knows.
@@ -237,8 +252,7 @@ impl Durable {
             kept.see(standing.ballot);
         }
         if !kept.leads() {
-            let is_heir = kept.copy.is_some() || kept.council.home() == Some(self.me);
-            if is_heir && was_leader && !standing.leads && matches!(kept.stage, Stage::Idle) {
+            if kept.is_heir(self.me) && was_leader && !standing.leads && matches!(kept.stage, Stage::Idle) {
                 self.take_over(task, true, lent);
             }
             return;
@@ -250,5 +264,23 @@ impl Durable {
         if should_hold && !standing.holds {
             self.happened.push(Happened::CopyWanted(task));
         }
+        self.ask_home_for_its_promise(task, from, lent);
     }
+
+    /// Whether home has refused the task that this heir leads without its promise, it says with that: not while it still takes itself
+    /// for the leader, but it is told before.
+    fn ask_home_for_its_promise(&self, task: TaskId, from: PeerId, lent: &mut Lent<'_>) {
+        let Some(kept) = self.kept.get(&task) else { return };
+        if kept.council.home() == Some(from) && from != self.me && kept.leads() && !kept.confirmed {
+            let (council, ballot) = (kept.council.clone(), kept.acceptor.promised);
+            let (expires_in, age) = (kept.until.since(lent.now), kept.age(lent.now));
+            let prepare = Prepare { task, council, ballot, expires_in, leader_gave_up: true, age };
+            say(lent.out, from, Counsel::Prepare(prepare));
+        }
+    }
+}
+
+/// Whether a home that said this with its promise has not refused the task, and will not.
+fn has_not_refused(accepted: &Option<Vote>) -> bool {
+    accepted.as_ref().is_none_or(|vote| !vote.resolution.is_refusal())
 }

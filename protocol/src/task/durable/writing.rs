@@ -18,11 +18,11 @@ impl Durable {
     /// A batch is on disk: what waited for it happens.
     pub(crate) fn persisted(&mut self, ticket: Ticket, lent: &mut Lent<'_>) {
         match self.journal.answered(ticket, true) {
-            Some(After::Admitted(task)) => {
-                self.superseded.remove(&task);
-                self.written(task, lent);
+            Some(After::Admitted(case)) => {
+                self.superseded.remove(&case.task);
+                self.written(case, lent);
             }
-            Some(After::Copied { case, to, fresh: _ }) => {
+            Some(After::Copied { case, to, .. }) => {
                 say(lent.out, to, Counsel::Guarded(Guarded { case, refusal: None }));
             }
             Some(After::Say(to, counsel)) => say(lent.out, to, *counsel),
@@ -35,14 +35,18 @@ impl Durable {
     pub(crate) fn persist_failed(&mut self, ticket: Ticket, reason: String, lent: &mut Lent<'_>) {
         self.store_failures += 1;
         match self.journal.answered(ticket, false) {
-            Some(After::Admitted(task)) => {
-                self.undo_admission(task, lent);
-                self.happened.push(Happened::Refused(task, TaskError::NotStored { why: reason }));
+            Some(After::Admitted(case)) if self.kept.get(&case.task).is_some_and(|it| it.is_written_as(case.term)) => {
+                self.undo_admission(case.task, lent);
+                self.happened.push(Happened::Refused(case.task, TaskError::NotStored { why: reason }));
             }
-            Some(After::Copied { case, to, fresh }) => {
+            Some(After::Admitted(_)) => {}
+            Some(After::Copied { case, to, fresh, lacked }) => {
                 // What was there before, and any promise, stands.
                 if fresh {
                     self.drop_kept(case.task, lent.out);
+                } else if let Some(kept) = self.kept.get_mut(&case.task).filter(|kept| kept.council.term == case.term) {
+                    kept.lacks_copy = lacked;
+                    kept.copy = kept.copy.take().filter(|_| !lacked);
                 }
                 say(lent.out, to, Counsel::Guarded(Guarded { case, refusal: Some(reason) }));
             }

@@ -57,7 +57,7 @@ impl Executing {
             self.handle_outcomes_received(from, &award.received);
             self.handle_marked(from, &award.safe);
         }
-        if epoch::attempt(attempt.epoch) == 0 {
+        if epoch::is_of_no_attempt(attempt.epoch) {
             let reason = DeclineReason::Unacceptable("no attempt has that number".into());
             return self.decline(now, award.home, attempt, reason, out);
         }

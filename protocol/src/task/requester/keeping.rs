@@ -153,11 +153,7 @@ impl Requester {
                         self.durable.guard_again(task, copy, &mut lent(now, around, out));
                     }
                 }
-                Happened::Forgotten(task) => {
-                    self.withdraw(task, out);
-                    self.clear(task);
-                    self.book.forget(task);
-                }
+                Happened::Forgotten(task) => self.forgotten(task, out),
                 Happened::Restored(task, copy, how) => self.restore(now, task, *copy, how),
                 Happened::Damaged(task, why) => self.damaged(now, task, why),
             }
@@ -221,6 +217,22 @@ impl Requester {
         self.clear(task);
         self.book.forget(task);
         out.push(Output::Finish { task, result: Err(error) });
+    }
+
+    /// The time of a task is over, also that in which its council could have decided on an end that was late: who still waits for one
+    /// hears so.
+    pub(super) fn forgotten(&mut self, task: TaskId, out: &mut Outbox) {
+        self.withdraw(task, out);
+        self.clear(task);
+        if let Some(entry) = self.book.open(task).filter(|entry| entry.ours) {
+            let error = if matches!(entry.phase, Phase::Storing) {
+                TaskError::NotStored { why: "its time was over before it was written".into() }
+            } else {
+                TaskError::DeadlinePassed { after: lifetime(&entry.spec, &entry.keeping) }
+            };
+            self.finish(task, Err(error), out);
+        }
+        self.book.forget(task);
     }
 
     /// The leader of a task is lost, and this peer follows it.

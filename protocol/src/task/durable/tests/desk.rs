@@ -117,6 +117,7 @@ impl Desk {
             until: at(3_601_000),
             retention: Duration::from_secs(600),
             copy: is_guardian.then(|| Box::new(copy())),
+            lacks_copy: false,
             bytes: 100,
             stage,
             confirmed: true,

@@ -133,6 +133,31 @@ fn doubt_is_over_after_five_seconds_and_not_later() {
     assert_eq!(bids(&said), [(OTHER, ballot(1, ME), false), (THIRD, ballot(1, ME), false)]);
 }
 
+/// In a large mesh it may be there without a place for each other in the views.
+#[test]
+fn a_leader_that_is_missed_is_called_once_before_it_is_followed() {
+    let mut desk = Desk::with(&AS_GUARDIAN, Stage::Idle);
+    desk.act(|durable, lent| durable.watch(lent));
+    assert_eq!(desk.wanted(), Vec::<u8>::new());
+    desk.gone.insert(id(OTHER));
+
+    let said = desk.act(|durable, lent| durable.watch(lent));
+    assert_eq!((said, desk.wanted()), (vec![], vec![OTHER]));
+
+    desk.act(|durable, lent| durable.watch(lent));
+    assert_eq!(desk.wanted(), Vec::<u8>::new());
+}
+
+#[test]
+fn members_meet_until_all_know_the_end() {
+    let mut desk = Desk::with(&AS_HOME, Stage::Telling { known: BTreeSet::from([id(ME), id(OTHER)]) });
+    assert_eq!(desk.durable.partners(), BTreeSet::from([ME, OTHER, THIRD].map(id)));
+
+    desk.hear(THIRD, Counsel::Known(case()));
+
+    assert_eq!(desk.durable.partners(), BTreeSet::new());
+}
+
 #[test]
 fn nothing_is_looked_after_when_nothing_is_shared() {
     let mut desk = Desk::with(&AS_GUARDIAN, Stage::Idle);
@@ -380,4 +405,48 @@ fn a_task_is_withdrawn_by_its_home_from_who_leads_it() {
     desk.kept().see(ballot(1, OTHER));
     let said = desk.act(|durable, lent| durable.withdraw(TASK, lent.out));
     assert_eq!(said, [(OTHER, Counsel::Withdraw(case()))]);
+}
+
+/// A home that is cut off refuses a task whose copy its guardian has: the user was told, and nobody else.
+#[test]
+fn an_heir_acknowledges_nothing_anew_that_its_home_may_have_refused() {
+    let follows = |promises: &[(u8, Option<Vote>)]| {
+        let mut desk = Desk::with(&AS_GUARDIAN, preparing(ballot(1, ME)));
+        for (from, accepted) in promises {
+            let promised = Promised { case: case(), ballot: ballot(1, ME), accepted: accepted.clone() };
+            let own = desk.hear(*from, Counsel::Promised(Box::new(promised)));
+            for (_, counsel) in own.into_iter().filter(|(to, _)| *to == ME) {
+                for (_, answer) in desk.hear(ME, counsel) {
+                    desk.hear(ME, answer);
+                }
+            }
+        }
+        assert!(desk.kept().leads());
+        desk.durable.unpromised(TASK).is_some()
+    };
+
+    assert!(follows(&[(THIRD, None)]), "home may have refused it");
+    assert!(!follows(&[(THIRD, None), (OTHER, None)]), "that it says later counts as well");
+    assert!(!follows(&[(OTHER, None)]), "it has not, and cannot any more");
+    let refused = Vote { ballot: ballot(0, OTHER), resolution: refusal() };
+    assert!(follows(&[(OTHER, Some(refused))]));
+}
+
+#[test]
+fn a_home_that_is_back_is_asked_whether_it_refused() {
+    let mut desk = Desk::with(&AS_GUARDIAN, Stage::Leading);
+    desk.kept().acceptor.promised = ballot(1, ME);
+    desk.kept().confirmed = false;
+    let standing = |leads| Standing { case: case(), ballot: ballot(0, OTHER), holds: true, leads };
+
+    let said = desk.hear(OTHER, Counsel::Standing(standing(false)));
+    assert_eq!(bids(&said), [(OTHER, ballot(1, ME), true)]);
+    assert_eq!(bids(&desk.hear(THIRD, Counsel::Standing(standing(false)))), []);
+    let said = desk.hear(OTHER, Counsel::Inquire(vec![case()]));
+    assert!(matches!(&said[..], [(OTHER, Counsel::Standing(_)), (OTHER, Counsel::Prepare(_))]), "{said:?}");
+
+    let promised = Promised { case: case(), ballot: ballot(1, ME), accepted: None };
+    desk.hear(OTHER, Counsel::Promised(Box::new(promised)));
+    assert_eq!(desk.durable.unpromised(TASK), None);
+    assert_eq!(bids(&desk.hear(OTHER, Counsel::Standing(standing(false)))), []);
 }

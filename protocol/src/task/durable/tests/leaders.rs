@@ -466,3 +466,21 @@ fn members_know_their_roles() {
     assert_eq!((home.council_of(TaskId([8; 16])), home.epoch_before(TASK)), (vec![], epoch::before_first(0, 2)));
     assert!(guardian.copy_of(TASK).is_some_and(|(copy, end)| copy.name == "kept" && end.is_none()));
 }
+
+/// The disk was slow beyond the whole time of a short task, which was then handed in again.
+#[test]
+fn a_batch_acknowledges_its_own_submission_only() {
+    let mut desk = Desk::new();
+    admit(&mut desk, &[ME]);
+    desk.happened();
+    let earlier = Case { task: TASK, term: desk.kept().council.term };
+    desk.kept().stage = Stage::Writing;
+    desk.kept().council.term += 1;
+
+    desk.act(|durable, lent| durable.written(earlier, lent));
+
+    assert_eq!(desk.happened(), Vec::<&str>::new());
+    let until = desk.kept().until.since(desk.now);
+    desk.pass(until + Duration::from_secs(1));
+    assert_eq!(desk.happened(), Vec::<&str>::new(), "what is on its way to the disk is not forgotten");
+}

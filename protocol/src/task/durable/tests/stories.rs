@@ -282,7 +282,7 @@ fn a_refusal_that_is_being_wound_up_is_no_acknowledgement_to_anybody() {
     world.submit(0, task(1), Durability::Guarded);
     let stranger = (1..5).find(|n| ![guardian, witness].contains(n)).expect("five peers, three in the council");
     world.give(stranger, Input::Sought { task: task(1), ticket: 9 });
-    world.run_for(ms(2_000));
+    world.run_for(ms(1_000));
     assert_eq!(world.acknowledged, BTreeMap::new(), "{}", world.describe(task(1)));
     let told = world.found.iter().find(|(ticket, _)| *ticket == 9).and_then(|(_, found)| found.as_ref());
     assert!(told.is_none_or(|found| found.unpromised), "{told:?}");
@@ -625,4 +625,30 @@ fn a_guardian_follows_a_home_whose_record_is_damaged_when_its_witness_comes_back
     world.run_for(ms(60_000));
 
     assert_eq!(world.state_at(guardian, task(1)), Some(TaskState::Done), "{}", world.describe(task(1)));
+}
+
+/// It was cut off while it led, and refused nothing: who comes again with the task at its guardian is soon told that it is kept.
+#[test]
+fn an_heir_whose_home_is_back_acknowledges_what_that_has_not_refused() {
+    let mut world = world(41);
+    world.run = ms(120_000);
+    world.submit(0, task(1), Durability::Guarded);
+    world.run_for(ms(1_000));
+    assert!(world.acknowledged.contains_key(&task(1)));
+    let [_, guardian, _] = world.council(0, task(1))[..] else { panic!("three decide") };
+    world.isolate(0, true);
+    world.run_for(ms(12_000));
+    world.give(guardian, Input::Sought { task: task(1), ticket: 1 });
+    world.isolate(0, false);
+    world.run_for(ms(15_000));
+    world.give(guardian, Input::Sought { task: task(1), ticket: 2 });
+    world.run_for(ms(3_000));
+
+    let unpromised = |ticket: u64| {
+        let found = world.found.iter().find(|(of, _)| *of == ticket).and_then(|(_, found)| found.as_ref());
+        found.expect("its guardian leads it").unpromised
+    };
+    assert!(unpromised(1) && !unpromised(2));
+    world.run_for(ms(150_000));
+    assert_ended_once(&world, 1);
 }

@@ -29,7 +29,7 @@ fn prepare(members: [u8; 3], ballot: Ballot, leader_gave_up: bool) -> Counsel {
 fn fetches(desk: &mut Desk) -> Vec<Vec<BlobRef>> {
     let fetch = |output: Output| match output {
         Output::Fetch { attempt, blobs } => {
-            assert_eq!(attempt, TaskRef { task: TASK, epoch: FETCH_EPOCH });
+            assert_eq!(desk.durable.fetching.get(&TASK).map(|it| it.attempt), Some(attempt), "the last");
             Some(blobs)
         }
         _ => None,
@@ -39,7 +39,7 @@ fn fetches(desk: &mut Desk) -> Vec<Vec<BlobRef>> {
 
 fn fetched(desk: &mut Desk, result: Result<(), &str>) -> Vec<(u8, &'static str)> {
     let result = result.map_err(str::to_owned);
-    let attempt = TaskRef { task: TASK, epoch: FETCH_EPOCH };
+    let attempt = desk.durable.fetching.get(&TASK).expect("something is fetched").attempt;
     let said = desk.act(|durable, lent| assert!(durable.fetched(attempt, &result, lent)));
     said.iter().map(|(to, counsel)| (*to, counsel.kind())).collect()
 }
@@ -78,7 +78,7 @@ fn a_proposal_below_a_promise_is_refused_without_fetching_its_output() {
 #[test]
 fn a_fetch_for_an_attempt_is_none_of_ours() {
     let mut desk = Desk::with(&AS_GUARDIAN, Stage::Idle);
-    let attempt = TaskRef { task: TASK, epoch: FETCH_EPOCH + 1 };
+    let attempt = TaskRef { task: TASK, epoch: 1 };
 
     desk.act(|durable, lent| assert!(!durable.fetched(attempt, &Ok(()), lent)));
 }
@@ -414,7 +414,8 @@ fn a_guardian_fetches_for_so_many_at_once() {
     let mut desk = Desk::new();
     for n in 0..FETCHING_MAX {
         let task = TaskId((n as u128).to_le_bytes());
-        desk.durable.fetching.insert(task, (id(OTHER), Waiting::Known(case())));
+        let attempt = TaskRef { task, epoch: 0 };
+        desk.durable.fetching.insert(task, Fetching { attempt, from: id(OTHER), waiting: Waiting::Known(case()) });
     }
 
     let said = desk.kinds(OTHER, guard(AS_GUARDIAN, TERM, Duration::ZERO));
@@ -513,4 +514,104 @@ fn who_cannot_write_does_not_claim_to_lead() {
     desk.writes = true;
     desk.hear(ME, propose(AS_HOME, ballot(0, ME), end(1)));
     assert!(leads(&mut desk));
+}
+
+/// A slow fetch for what was proposed before says nothing of what is waited for now.
+#[test]
+fn what_an_earlier_fetch_brings_is_no_vote_for_what_came_after() {
+    let mut desk = Desk::with(&AS_GUARDIAN, Stage::Idle);
+    let large = |n| success(Payload::Blob(BlobRef { id: BlobId([n; 32]), ..blob() }), 0);
+    desk.hear(OTHER, propose(AS_GUARDIAN, ballot(0, OTHER), large(5)));
+    let earlier = desk.durable.fetching[&TASK].attempt;
+    desk.hear(OTHER, propose(AS_GUARDIAN, ballot(2, OTHER), large(6)));
+
+    let said = desk.act(|durable, lent| assert!(durable.fetched(earlier, &Ok(()), lent)));
+    assert_eq!(said, []);
+    assert_eq!(fetched(&mut desk, Ok(())), [(OTHER, "vote")]);
+    assert_eq!(desk.act(|durable, lent| assert!(durable.fetched(earlier, &Ok(()), lent))), []);
+}
+
+#[test]
+fn a_copy_for_another_council_is_not_taken() {
+    let mut desk = Desk::new();
+    desk.hear(OTHER, guard(AS_GUARDIAN, TERM, Duration::ZERO));
+    desk.add(TASK, &[STRANGER, ME, THIRD], Stage::Idle);
+    desk.kept().copy = None;
+
+    assert_eq!(fetched(&mut desk, Ok(())), []);
+    assert!(desk.kept().copy.is_none());
+}
+
+/// A guardian that was asked to vote on refusing a task has no copy of it, and that is no damage.
+#[test]
+fn a_member_that_voted_without_a_copy_starts_anew_with_what_it_said() {
+    let mut desk = Desk::new();
+    desk.hear(OTHER, propose(AS_GUARDIAN, ballot(0, OTHER), refusal()));
+    assert!(desk.kept().lacks_copy);
+    let put = |changes: &Vec<crate::store::Change>| match &changes[..] {
+        [crate::store::Change::Put { key, bytes }] => (key.clone(), bytes.clone()),
+        other => panic!("{other:?}"),
+    };
+    let records: Vec<_> = desk.written.iter().map(put).collect();
+
+    let mut after = Desk::new();
+    after.act(|durable, lent| durable.restored(&records, 3, 1_700_000_031_000, lent));
+
+    assert_eq!(after.happened(), Vec::<&str>::new());
+    assert_eq!(after.kept().acceptor.accepted.as_ref().map(|vote| vote.ballot), Some(ballot(0, OTHER)));
+    assert!(!after.kept().is_heir(id(ME)) && !after.kept().leads());
+}
+
+#[test]
+fn a_member_that_lost_its_copy_has_damaged_records() {
+    let mut desk = Desk::with(&AS_GUARDIAN, Stage::Idle);
+    desk.hear(OTHER, propose(AS_GUARDIAN, ballot(0, OTHER), end(1)));
+    let [crate::store::Change::Put { key, bytes }] = &desk.written[0][..] else { panic!("one record") };
+    let records = vec![(key.clone(), bytes.clone())];
+
+    let mut after = Desk::new();
+    after.act(|durable, lent| durable.restored(&records, 3, 1_700_000_031_000, lent));
+
+    assert_eq!(after.happened(), ["damaged"]);
+}
+
+/// One whose time was over at home only: it would lead with nothing to run.
+#[test]
+fn a_home_without_its_task_bids_for_nothing() {
+    let mut desk = Desk::new();
+    desk.hear(OTHER, prepare(AS_HOME, ballot(1, OTHER), true));
+    desk.gone.insert(id(OTHER));
+
+    assert_eq!(desk.pass(Duration::from_secs(30)), []);
+    assert!(desk.is_idle());
+}
+
+#[test]
+fn what_is_fetched_already_is_not_fetched_again() {
+    let mut desk = Desk::with(&AS_GUARDIAN, Stage::Idle);
+    let large = || propose(AS_GUARDIAN, ballot(0, OTHER), success(Payload::Blob(blob()), 0));
+    desk.hear(OTHER, large());
+    desk.hear(OTHER, large());
+
+    assert_eq!(core::mem::take(&mut desk.ordered).len(), 1);
+    assert_eq!(fetched(&mut desk, Ok(())), [(OTHER, "vote")]);
+}
+
+#[test]
+fn a_member_whose_first_copy_could_not_be_written_still_has_none() {
+    let mut desk = Desk::new();
+    desk.hear(OTHER, propose(AS_GUARDIAN, ballot(0, OTHER), end(1)));
+    desk.hear(OTHER, guard(AS_GUARDIAN, TERM, Duration::ZERO));
+    desk.writes = false;
+    fetched(&mut desk, Ok(()));
+    assert!(desk.kept().lacks_copy && desk.kept().copy.is_none());
+
+    desk.writes = true;
+    desk.hear(OTHER, guard(AS_GUARDIAN, TERM, Duration::ZERO));
+    fetched(&mut desk, Ok(()));
+    assert!(!desk.kept().lacks_copy && desk.kept().is_heir(id(ME)));
+    desk.writes = false;
+    desk.hear(OTHER, guard(AS_GUARDIAN, TERM, Duration::ZERO));
+    fetched(&mut desk, Ok(()));
+    assert!(!desk.kept().lacks_copy && desk.kept().is_heir(id(ME)), "the one before is on disk");
 }

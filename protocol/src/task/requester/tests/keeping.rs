@@ -314,6 +314,28 @@ fn who_runs_a_task_when_its_deadline_passes_is_told() {
     assert_eq!(ends(&outputs), [Err(TaskError::DeadlinePassed { after: ms(100) })]);
 }
 
+/// No majority of its council was there in all the time it was kept.
+#[test]
+fn who_waits_for_a_task_that_is_forgotten_hears_so() {
+    let forgotten = |home: &mut Home| home.act(|home, _, _, out| home.forgotten(task(1), out));
+    let mut home = kept(1, TaskSpec { deadline: Some(ms(100)), ..elsewhere() });
+    let epoch = home.entry(1).epoch;
+
+    let outputs = forgotten(&mut home);
+
+    assert_eq!(ends(&outputs), [Err(TaskError::DeadlinePassed { after: ms(100) })]);
+    assert!(said(&outputs).contains(&(2, &Message::Cancel(attempt(1, epoch)))), "{outputs:?}");
+    assert_eq!(ends(&forgotten(&mut home)), []);
+
+    let mut home = kept(1, nowhere());
+    home.requester.book.open(task(1)).unwrap().phase = Phase::Storing;
+    assert!(matches!(&ends(&forgotten(&mut home))[..], [Err(TaskError::NotStored { .. })]));
+
+    let mut heir = kept(1, elsewhere());
+    heir.requester.book.open(task(1)).unwrap().ours = false;
+    assert_eq!(ends(&forgotten(&mut heir)), [], "nobody waits where it was followed");
+}
+
 // ── Guardians ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 fn guardian(outputs: &[Output]) -> Option<(u8, crate::task::durable::Case)> {
