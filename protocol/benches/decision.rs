@@ -157,7 +157,7 @@ impl World {
         self.tasks += 1;
         let task = TaskId::derive(PeerId([0; 32]), &self.tasks.to_le_bytes());
         let spec = spec(self.rng.random_range(20..400));
-        let input = Input::Submitted { task, name: String::new(), spec, keeping: Keeping::default() };
+        let input = Input::Submitted { task, name: String::new(), spec: Box::new(spec), keeping: Keeping::default() };
         let mut orders = Vec::with_capacity(16);
         let began = Instant::now();
         self.peer.handle(self.now, input);

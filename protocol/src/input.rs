@@ -111,7 +111,7 @@ pub enum Input {
         /// What its user calls it, for listings.
         name: String,
         /// What to run; the driver has called [`TaskSpec::check`].
-        spec: TaskSpec,
+        spec: Box<TaskSpec>,
         /// How it is kept. Where that is more than in memory, [`crate::Output::Acknowledged`] or a refusal by
         /// [`crate::Output::Finish`] follows.
         keeping: Keeping,
@@ -125,7 +125,7 @@ pub enum Input {
         /// Which version of it.
         version: u32,
         /// What to run; the driver has called [`TaskSpec::check`].
-        spec: TaskSpec,
+        spec: Box<TaskSpec>,
     },
     /// A user no longer wants a task.
     Cancelled(TaskId),

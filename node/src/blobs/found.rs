@@ -44,7 +44,14 @@ impl Finder<'_> {
                     self.eraser.doom(&path);
                 }
                 Ok((_, Beginning::Damaged)) => self.put_aside(&path, &name, "its header is damaged"),
-                Err(error) => self.put_aside(&path, &name, &error.to_string()),
+                Err(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
+                    self.put_aside(&path, &name, &error.to_string());
+                }
+                // It may be whole, and somebody's: what keeps it from being read may be mended before the next start.
+                Err(error) => {
+                    let path = path.display();
+                    tracing::error!(%path, %error, "a blob cannot be read, and is left where it is until the next start");
+                }
             }
         }
         blobs.sort();

@@ -79,8 +79,9 @@ impl Index {
     }
 
     pub(super) fn insert(&mut self, id: BlobId, bytes: u64, verified: Option<Fingerprint>) {
-        if self.entries.contains_key(&id) {
-            self.touch(id);
+        if self.touch(id) {
+            // The file under it is another one, whose bytes may not be on the disk yet.
+            self.entries.entry(id).and_modify(|entry| (entry.durable, entry.verified) = (false, verified));
             return;
         }
         self.uses += 1;

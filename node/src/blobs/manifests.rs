@@ -44,6 +44,8 @@ pub(super) struct Manifests {
     sealed: Labels,
     /// Counts changes: of those whose blobs are not here, the oldest goes.
     changes: u64,
+    /// Counts what was forgotten: a file that was written meanwhile may be gone again.
+    forgotten: u64,
 }
 
 #[derive(Debug, Default)]
@@ -73,7 +75,8 @@ impl Manifests {
     /// Reads what is in `dir`; what is damaged there seals its blob.
     pub(super) fn open(dir: PathBuf, keys: Arc<Keys>, eraser: Eraser) -> Result<Self, BlobError> {
         let (known, damaged) = (BTreeMap::new(), BTreeSet::new());
-        let mut manifests = Self { dir, keys, eraser, known, damaged, sealed: Labels::sealed(), changes: 0 };
+        let mut manifests =
+            Self { dir, keys, eraser, known, damaged, sealed: Labels::sealed(), changes: 0, forgotten: 0 };
         let names: Vec<String> =
             entries(&manifests.dir)?.iter().filter_map(|entry| entry.file_name().to_str().map(str::to_owned)).collect();
         manifests.seal_clear(names.iter().filter_map(|name| upgrade::named(name)))?;
@@ -144,35 +147,38 @@ impl Manifests {
         }
     }
 
-    /// Adds what is verified, and has it on disk when this returns.
-    fn add(&mut self, stored: Stored, new: Vec<(SignedManifest, Labels)>) -> Result<(), BlobError> {
-        let id = stored.id;
+    /// What is known of a blob with what is verified; nothing when that is no more than before.
+    fn with(&self, id: BlobId, new: &[(SignedManifest, Labels)]) -> Result<Option<Known>, BlobError> {
         let mut signed = self.known.get(&id).map(|known| known.signed.clone()).unwrap_or_default();
         let mut labels = self.labels_of(id).cloned().unwrap_or_default();
         let before = signed.len();
         for (manifest, says) in new {
-            if !signed.contains(&manifest) {
-                labels.join(&says);
-                signed.push(manifest);
+            if !signed.contains(manifest) {
+                labels.join(says);
+                signed.push(manifest.clone());
             }
         }
         if signed.len() == before {
-            return Ok(());
+            return Ok(None);
         }
         if signed.len() > MANIFESTS_PER_BLOB_MAX {
             let why =
                 format!("it has {MANIFESTS_PER_BLOB_MAX} manifests already, by other owners or with other labels");
             return Err(BlobError::Manifest { id, why });
         }
-        write_synced(&self.dir, &self.keys, &OnDisk { blob: id, bytes: stored.bytes, signed: signed.clone() })?;
+        Ok(Some(Known { signed, labels, changed: 0 }))
+    }
+
+    /// What is known of a blob is on disk like this.
+    fn learnt(&mut self, id: BlobId, known: Known) {
         self.damaged.remove(&self.keys.name(id));
         self.changes += 1;
-        self.known.insert(id, Known { signed, labels, changed: self.changes });
-        Ok(())
+        self.known.insert(id, Known { changed: self.changes, ..known });
     }
 
     fn forget(&mut self, id: BlobId) {
         let name = self.keys.name(id);
+        self.forgotten += 1;
         let was_known = self.known.remove(&id).is_some();
         if self.damaged.remove(&name) || was_known {
             self.eraser.doom(&self.dir.join(name));
@@ -284,16 +290,35 @@ impl BlobStore {
         self.keep_manifests(stored, verified.collect::<Result<_, BlobError>>()?)
     }
 
+    /// Whoever only looks does not wait for the disk meanwhile: the loop of the daemon does, at every turn.
     fn keep_manifests(&self, stored: Stored, new: Vec<(SignedManifest, Labels)>) -> Result<(), BlobError> {
-        let mut manifests = self.manifests();
-        if manifests.known.len() >= MANIFESTS_MAX && !manifests.known.contains_key(&stored.id) {
+        let _alone = self.0.labelling.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let (known, forgotten, dir) = {
+                let mut manifests = self.manifests();
+                self.make_room_for(stored.id, &mut manifests)?;
+                let Some(known) = manifests.with(stored.id, &new)? else { return Ok(()) };
+                (known, manifests.forgotten, manifests.dir.clone())
+            };
+            let on_disk = OnDisk { blob: stored.id, bytes: stored.bytes, signed: known.signed.clone() };
+            write_synced(&dir, &self.0.keys, &on_disk)?;
+            let mut manifests = self.manifests();
+            if manifests.forgotten == forgotten {
+                manifests.learnt(stored.id, known);
+                return Ok(());
+            }
+        }
+    }
+
+    fn make_room_for(&self, id: BlobId, manifests: &mut Manifests) -> Result<(), BlobError> {
+        if manifests.known.len() >= MANIFESTS_MAX && !manifests.known.contains_key(&id) {
             let here: Vec<_> = manifests.oldest_of(|id| self.bytes_in_any_form(id).is_some());
             if here.is_empty() {
                 return Err(BlobError::TooManyHeld { max: MANIFESTS_MAX });
             }
             here.into_iter().for_each(|id| manifests.forget(id));
         }
-        manifests.add(stored, new)
+        Ok(())
     }
 
     fn bytes_in_any_form(&self, id: BlobId) -> Option<u64> {

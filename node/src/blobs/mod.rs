@@ -116,6 +116,8 @@ struct Shared {
     holds_file: Mutex<HoldsFile>,
     /// Locked before the index, where both are.
     manifests: Mutex<Manifests>,
+    /// Who writes a manifest; locked before them.
+    labelling: Mutex<()>,
     /// Who labels blobs here.
     owner: OnceLock<SecretKey>,
     /// Bytes that came over streams and were verified, since the start.

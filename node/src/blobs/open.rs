@@ -68,6 +68,7 @@ impl BlobStore {
             holds,
             holds_file,
             manifests,
+            labelling: Mutex::default(),
             owner,
             fetched,
         };

@@ -217,7 +217,7 @@ impl Partial {
             let found = bytes.saturating_sub(self.missing() * tree::GROUP_BYTES);
             return Err(BlobError::WrongSize { expected: bytes, found });
         }
-        if self.store.open_read(self.id).is_ok() {
+        if self.store.is_readable(self.id)? {
             // Somebody else was faster: there is no place for it under another key.
             self.store.discard(self.id);
             self.is_finished.store(true, Ordering::Relaxed);

@@ -34,6 +34,16 @@ impl BlobStore {
         Ok(BlobReader::new(content, pin))
     }
 
+    /// Whether a blob is here, so that there is no place for it under another key. An error where that cannot be said now: what
+    /// others count on is not replaced for that.
+    pub(super) fn is_readable(&self, id: BlobId) -> Result<bool, BlobError> {
+        match self.open_read(id) {
+            Ok(_) => Ok(true),
+            Err(error @ BlobError::Io { .. }) => Err(error),
+            Err(_) => Ok(false),
+        }
+    }
+
     /// The file of a whole blob, whoever wrote it.
     pub(super) fn open_content(&self, id: BlobId) -> Result<Content, BlobError> {
         match self.open_file(id).map_err(|error| self.reading_failed(id, error))? {

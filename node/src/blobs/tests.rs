@@ -266,3 +266,38 @@ fn a_list_of_pins_that_cannot_be_read_stops_the_store() {
 
     assert!(matches!(BlobStore::open(fixture.dir.path(), 30), Err(BlobError::HoldsDamaged { .. })));
 }
+
+/// Two bring the same at once, and the first has it synced before the second gives the file another content.
+#[test]
+fn a_blob_whose_file_is_replaced_has_to_be_made_durable_anew() {
+    let mut index = Index::new(1 << 20);
+    let id = BlobId([1; 32]);
+    index.insert(id, 5, None);
+    index.set_durable(id);
+
+    index.insert(id, 5, None);
+
+    assert!(!index.is_durable(id) && index.bytes_of(id) == Some(5));
+}
+
+/// Another user's file, or a disk that answers again after a restart.
+#[test]
+fn a_blob_that_cannot_be_read_at_start_stays_where_it_is() {
+    let fixture = store(1 << 20);
+    let id = fixture.store.put(&[5; 5_000]).unwrap().id;
+    let path = fixture.file_of(id);
+    let Fixture { store, dir } = fixture;
+    drop(store);
+    let bytes = std::fs::read(&path).unwrap();
+    // Opening it fails for want of neither a header nor a length.
+    std::fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink(&path, &path).unwrap();
+
+    let store = BlobStore::open(dir.path(), 1 << 20).unwrap();
+    assert_eq!(store.stat(id), None);
+    drop(store);
+
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, bytes).unwrap();
+    assert_eq!(BlobStore::open(dir.path(), 1 << 20).unwrap().stat(id), Some(5_000));
+}

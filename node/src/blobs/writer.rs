@@ -153,7 +153,7 @@ impl BlobWriter {
             }
         }
         self.store.label(stored, labels)?;
-        if self.store.open_read(stored.id).is_ok() {
+        if self.store.is_readable(stored.id)? {
             // The same content once more would be under another key, and the one before would have to be erased.
             if durable {
                 self.store.make_durable(&[stored.id])?;

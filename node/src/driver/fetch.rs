@@ -16,7 +16,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures::future::{LocalBoxFuture, Shared, try_join_all};
+use futures::future::{LocalBoxFuture, Shared, join_all};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use shoal_protocol::privacy::words::{Answer, Ask};
@@ -142,7 +142,8 @@ impl Fetcher {
 
     /// Brings all of them here, or says why one cannot be had.
     pub(crate) async fn fetch_all(self, wanted: Vec<BlobRef>) -> Result<(), String> {
-        try_join_all(wanted.into_iter().map(|blob| self.fetch(Wanted::whole(blob)))).await.map(|_| ())
+        // Each to its end, also when one has failed: one that nobody waits for would keep its place for ever.
+        join_all(wanted.into_iter().map(|blob| self.fetch(Wanted::whole(blob)))).await.into_iter().collect()
     }
 
     /// Brings a blob here as a whole.

@@ -138,7 +138,7 @@ impl Driver {
             // That it is known is no promise: whether it is acknowledged is for the peer to say, now or later.
             Some(_) => {
                 self.wait_acknowledged(task, reply);
-                return self.handle(Input::Submitted { task, name, spec, keeping });
+                return self.handle(Input::Submitted { task, name, spec: Box::new(spec), keeping });
             }
             None => {}
         }
@@ -149,7 +149,7 @@ impl Driver {
             self.wait_acknowledged(task, reply);
         }
         self.pins.submitted(task, &spec);
-        self.handle(Input::Submitted { task, name, spec, keeping });
+        self.handle(Input::Submitted { task, name, spec: Box::new(spec), keeping });
         if !wait && !is_kept {
             for reply in self.waiters.take(task) {
                 let _ = reply.send(self.peer.task(self.clock.now(), task).ok_or(Refusal::Forgotten));

@@ -234,7 +234,7 @@ impl Driver {
             return drop(reply.send(Err(Refusal::TooManyWaiters)));
         }
         self.pins.submitted(task, &spec);
-        self.handle(Input::Called { task, service, version: number, spec });
+        self.handle(Input::Called { task, service, version: number, spec: Box::new(spec) });
     }
 
     pub(super) fn answer_callers(&mut self, task: TaskId, result: &Result<TaskResult, TaskError>) {

@@ -233,12 +233,16 @@ impl Worker {
                 *self.counts.lock_trouble() = None;
                 Ok(())
             }
-            Err(error) => Err(self.closed_by(&error)),
+            // Nothing was being written: what keeps it from being opened now, say that too many files are open, may pass.
+            Err(error) => Err(self.closed_for(&error, !error.is_about_its_content())),
         }
     }
 
     fn closed_by(&mut self, error: &StoreError) -> String {
-        let may_pass = matches!(error, StoreError::DiskFull { .. });
+        self.closed_for(error, matches!(error, StoreError::DiskFull { .. }))
+    }
+
+    fn closed_for(&mut self, error: &StoreError, may_pass: bool) -> String {
         let why = error.to_string();
         if self.closed.is_none() {
             tracing::error!(error = why, fix = error.hint(), "tasks cannot be kept");

@@ -126,7 +126,8 @@ impl Database {
         let changes: Vec<&Change> = beyond.iter().flat_map(|entry| &entry.changes).collect();
         files.apply_all(&changes)?;
         self.files = Some(files);
-        if let Some((sequence, undo)) = self.disowned.take()
+        // Until it is undone, or was never there.
+        if let Some((sequence, undo)) = self.disowned.clone()
             && sequence == facts.mark.sequence
         {
             // What was reported as not written must not be there.
@@ -135,6 +136,7 @@ impl Database {
             }
             self.write_through(self.next_mark(), true)?;
         }
+        self.disowned = None;
         Ok(())
     }
 

@@ -86,6 +86,14 @@ impl StoreError {
         }
     }
 
+    /// Whether it says something of what is in the store, and not of what the system lets a process do now.
+    pub(super) fn is_about_its_content(&self) -> bool {
+        match self {
+            Self::Damaged { .. } | Self::NewerFormat { .. } | Self::Failed { .. } => true,
+            Self::InUse { .. } | Self::DiskFull { .. } | Self::Full { .. } | Self::Io { .. } => false,
+        }
+    }
+
     pub(crate) fn io(what: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         if is_full(&source) {

@@ -73,10 +73,10 @@ impl Peer {
                 self.outbox.push(Output::Finish { task, result: Err(TaskError::RevocationsStale) });
             }
             Input::Submitted { task, name, spec, keeping } => {
-                let submission = Submission { name, spec, keeping, ahead: Ahead::new() };
+                let submission = Submission { name, spec: *spec, keeping, ahead: Ahead::new() };
                 self.with_requester(now, |r, around, out| r.submit(now, task, submission, around, out));
             }
-            Input::Called { task, service, version, spec } => self.called(now, task, (service, version), spec),
+            Input::Called { task, service, version, spec } => self.called(now, task, (service, version), *spec),
             Input::Cancelled(task) => self.requester.cancel(task, &mut self.outbox),
             Input::PipelineSubmitted { pipeline, given } => self.pipeline_submitted(now, pipeline, *given),
             Input::PipelineCancelled(pipeline) => {

@@ -177,7 +177,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => (0..PEERS).prop_map(|n| Deed::Fact(Input::Disconnected { peer: id(n) })),
         4 => (0..4u8).prop_map(|n| {
             let spec = TaskSpec::of_module(MODULE, 1_000);
-            Deed::Fact(Input::Submitted { task: TaskId([n; 16]), name: String::new(), spec, keeping: Keeping::default() })
+            Deed::Fact(Input::Submitted { task: TaskId([n; 16]), name: String::new(), spec: Box::new(spec), keeping: Keeping::default() })
         }),
         1 => (0..4u8).prop_map(|n| Deed::Fact(Input::Cancelled(TaskId([n; 16])))),
         1 => (0..PEERS, any::<u64>()).prop_map(|(n, ticket)| Deed::Fact(Input::PingRequested { peer: id(n), ticket })),
@@ -309,7 +309,7 @@ fn a_task_passed_on_to_a_peer_that_is_gone_is_placed_anew() {
     let (first, attempt) = awarded(&tell(Input::Submitted {
         task: TaskId([1; 16]),
         name: String::new(),
-        spec,
+        spec: Box::new(spec),
         keeping: Keeping::default(),
     }))
     .expect("one of two takes it");
@@ -337,7 +337,8 @@ fn a_result_counts_only_of_who_is_known_to_have_the_task() {
     let mut spec = TaskSpec::of_module(MODULE, 1_000);
     spec.policy.role = Some(Role::Edge);
     let task = TaskId([1; 16]);
-    let orders = tell(Input::Submitted { task, name: String::new(), spec, keeping: Keeping::default() });
+    let orders =
+        tell(Input::Submitted { task, name: String::new(), spec: Box::new(spec), keeping: Keeping::default() });
     let award = orders.iter().find_map(|output| match output {
         Output::Send { to, message: Message::Award(award) } => Some((*to, award.attempt)),
         _ => None,

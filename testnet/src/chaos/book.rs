@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use shoal_protocol::api::{OutputView, TaskView, codes};
 use shoal_protocol::output::Timings;
 use shoal_protocol::task::durable::Durability;
-use shoal_protocol::{TaskId, TaskState, Time};
+use shoal_protocol::{BlobId, TaskId, TaskState, Time};
 
 use crate::promises::{Answer, End, Entry, Promise, Violation};
 
@@ -19,6 +19,7 @@ pub(super) struct Ending {
     output: Option<OutputView>,
     timings: Option<Timings>,
     exit_code: Option<u32>,
+    code: Option<String>,
     problem: Option<String>,
 }
 
@@ -32,9 +33,14 @@ impl Ending {
     fn of(view: &TaskView) -> Self {
         Self {
             state: view.state,
-            output: view.output.clone(),
+            output: view.output.clone().map(|output| match output {
+                // Each peer names itself where it has it.
+                OutputView::Blob { id, bytes, .. } => OutputView::Blob { id, bytes, holder: None },
+                text => text,
+            }),
             timings: view.timings,
             exit_code: view.exit_code,
+            code: view.problem.as_ref().map(|problem| problem.code.clone()),
             problem: view.problem.as_ref().map(|problem| format!("{}: {}", problem.code, problem.title)),
         }
     }
@@ -58,6 +64,12 @@ pub(super) struct Pages {
     pub(super) tasks: BTreeMap<TaskId, Entry<Ending>>,
     /// What each must answer.
     expected: BTreeMap<TaskId, String>,
+    /// Which of them have a deadline.
+    with_deadline: BTreeSet<TaskId>,
+    /// Tasks that were handed in again where nobody knew them any more.
+    pub(super) another: BTreeSet<TaskId>,
+    /// Since when everybody is asked for the last time.
+    pub(super) last_asked: Option<Time>,
     /// Tasks of which a copy was destroyed, by the peer that had it.
     pub(super) destroyed: BTreeSet<(TaskId, usize)>,
     /// What a peer said last that was asked for a task and told no end.
@@ -66,6 +78,22 @@ pub(super) struct Pages {
     pub(super) violations: Vec<Violation>,
     pub(super) invoked: u64,
     pub(super) invoked_done: u64,
+}
+
+impl Pages {
+    /// I2: what is told of a task that has no answer, and cannot be.
+    pub(super) fn untrue(&self, task: TaskId, entry: &Entry<Ending>) -> Option<String> {
+        let is_true = |end: &Ending| match (end.state, end.code.as_deref()) {
+            (TaskState::Done, _) => true,
+            (TaskState::Cancelled, _) => entry.cancelled,
+            (_, Some(codes::DEADLINE_PASSED)) => self.with_deadline.contains(&task),
+            // Their hosts were killed, and that often.
+            (_, Some(codes::ATTEMPTS_EXHAUSTED)) => true,
+            (_, _) => false,
+        };
+        let untrue = entry.answers.iter().find(|answer| !is_true(&answer.end))?;
+        Some(format!("{task} ended, says peer {}: {:?}, and nothing of that kind befell it", untrue.by, untrue.end))
+    }
 }
 
 impl Book {
@@ -99,8 +127,22 @@ impl Book {
     pub(super) fn submitted(&self, task: TaskId, home: usize, durability: Durability, expected: String) {
         self.say(format!("{task} ({durability:?}) is handed in at peer {home}"));
         let mut pages = self.read();
+        if pages.destroyed.contains(&(task, home)) {
+            // A home that lost its store knows no keys: it is another task.
+            pages.another.insert(task);
+        }
         pages.tasks.entry(task).or_insert(Entry::new(home, durability));
         pages.expected.insert(task, expected);
+    }
+
+    pub(super) fn has_a_deadline(&self, task: TaskId) {
+        self.read().with_deadline.insert(task);
+    }
+
+    /// From now on what a peer tells is what it knows after all faults.
+    pub(super) fn asks_for_the_last_time(&self) {
+        let now = self.now();
+        self.read().last_asked = Some(now);
     }
 
     pub(super) fn acknowledged(&self, task: TaskId) {
@@ -136,7 +178,11 @@ impl Book {
     }
 
     fn is_right(&self, task: TaskId, end: &Ending, expected: &str) -> bool {
-        let is_right = end.answer().is_none_or(|answer| matches!(answer, OutputView::Text(text) if text == expected));
+        let is_right = end.answer().is_none_or(|answer| match answer {
+            OutputView::Text(text) => text == expected,
+            OutputView::Blob { id, .. } => *id == BlobId::of(expected.as_bytes()),
+            OutputView::Base64(_) => false,
+        });
         if !is_right {
             self.violated(Promise::RightAnswer, format!("{task} answers {:?}, not {expected:?}", end.answer()));
         }

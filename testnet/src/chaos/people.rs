@@ -3,11 +3,12 @@
 //! **Invariant:** a task is noted before it is handed in, and its acknowledgement only when the daemon gave it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use shoal_cli::client::{Client, ClientError};
-use shoal_protocol::api::{InputRequest, TaskRequest, VariantRequest};
+use shoal_protocol::api::{InputRequest, OutputView, TaskRequest, TaskView, VariantRequest};
+use shoal_protocol::config::OUTPUT_BYTES_MAX;
 use shoal_protocol::task::durable::Durability;
 use shoal_protocol::task::spec::CloudUse;
 use shoal_protocol::{BlobId, PeerId, TaskId};
@@ -17,6 +18,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::ChaosError;
 use super::strikes::Field;
 use super::wishes::{Answers, Wish};
+use crate::promises::Promise;
 
 /// A peer that is frozen or cut off must not hold a user for long.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -33,6 +35,8 @@ pub(super) struct People {
     pub(super) user: PeerId,
     clients: Vec<Client>,
     modules: BTreeMap<&'static str, BlobId>,
+    /// What was handed in under a key, and where.
+    handed_in: Mutex<BTreeMap<TaskId, (usize, TaskRequest)>>,
     /// Nobody hands anything in after that.
     until: Instant,
 }
@@ -51,7 +55,7 @@ impl People {
             }
         }
         let clients = clients.into_iter().map(|client| client.with_timeout(PATIENCE)).collect();
-        Ok(Self { field, answers, user, clients, modules, until: Instant::now() })
+        Ok(Self { field, answers, user, clients, modules, handed_in: Mutex::default(), until: Instant::now() })
     }
 
     /// Everything that is wished, until `span` is over.
@@ -112,6 +116,10 @@ impl People {
         };
         let Some(client) = self.clients.get(wish.home) else { return };
         book.submitted(task, wish.home, wish.durability, self.answers.to(&wish.work));
+        if wish.deadline.is_some() {
+            book.has_a_deadline(task);
+        }
+        self.handed_in.lock().unwrap_or_else(PoisonError::into_inner).insert(task, (wish.home, request.clone()));
         loop {
             match client.submit(&request).await {
                 Ok(view) => {
@@ -145,9 +153,32 @@ impl People {
     async fn cancel(&self, wish: &Wish) {
         let task = wish.task(self.user);
         let Some(client) = self.clients.get(wish.home) else { return };
+        // Also where no answer comes: it may have been heard.
+        self.field.book.cancelled(task);
         if let Ok(view) = client.cancel(&task.to_string()).await {
-            self.field.book.cancelled(task);
             self.field.book.shown(wish.home, &view);
+        }
+    }
+
+    /// Hands in once more, at another peer, what was acknowledged and has ended: it is known by its key, and not begun again.
+    pub(super) async fn hand_in_elsewhere(&self, tasks: impl Iterator<Item = TaskId>) {
+        let book = &self.field.book;
+        for task in tasks {
+            let handed_in = self.handed_in.lock().unwrap_or_else(PoisonError::into_inner).get(&task).cloned();
+            let Some((home, request)) = handed_in else { continue };
+            let by = (home + 1) % self.clients.len().max(1);
+            let Some(client) = self.clients.get(by) else { continue };
+            match client.submit(&request).await {
+                Ok(view) if view.task == task && book.shown(by, &view) => {}
+                Ok(view) => {
+                    let what = format!(
+                        "{task} was handed in again at peer {by}, and is {} there: {:?}",
+                        view.task, view.state
+                    );
+                    book.violated(Promise::OneEnd, what);
+                }
+                Err(error) => book.say(format!("{task} is not known at peer {by} by its key: {error}")),
+            }
         }
     }
 
@@ -155,11 +186,20 @@ impl People {
     pub(super) async fn ask(&self, task: TaskId, by: usize) -> bool {
         let Some(client) = self.clients.get(by) else { return false };
         match client.task(&task.to_string()).await {
+            // An answer that cannot be read is none.
+            Ok(TaskView { output: Some(OutputView::Blob { id, .. }), .. }) if !can_be_read(client, id).await => {
+                self.field.book.has_no_end(task, by, format!("an end whose output {id} cannot be read"))
+            }
             Ok(view) if self.field.book.shown(by, &view) => true,
             Ok(view) => self.field.book.has_no_end(task, by, format!("{:?} {:?}", view.state, view.problem)),
             Err(error) => self.field.book.has_no_end(task, by, error.to_string()),
         }
     }
+}
+
+async fn can_be_read(client: &Client, blob: BlobId) -> bool {
+    let Ok(download) = client.blob(blob, None).await else { return false };
+    download.bytes(OUTPUT_BYTES_MAX as usize).await.is_ok_and(|bytes| BlobId::of(&bytes) == blob)
 }
 
 /// What somebody does at a moment.

@@ -56,12 +56,15 @@ pub(super) async fn ask_everywhere(people: &Arc<People>) {
         pages.tasks.iter().filter(is_asked).map(|(task, entry)| (*task, entry.home)).collect()
     };
     ask_all(people, promised.iter().copied(), SETTLING).await;
+    people.field.book.asks_for_the_last_time();
+    ask_all(people, promised.iter().copied(), ANSWERING).await;
     let peers = people.field.cluster.peers().len();
     let others = |(task, home): &(TaskId, usize)| {
         let (task, home) = (*task, *home);
         (0..peers).filter(move |peer| *peer != home).map(move |peer| (task, peer))
     };
     ask_all(people, promised.iter().flat_map(others), ANSWERING).await;
+    people.hand_in_elsewhere(promised.iter().map(|(task, _)| *task)).await;
 }
 
 fn is_promised(pages: &Pages, task: TaskId, entry: &Entry<Ending>) -> bool {
@@ -101,8 +104,7 @@ pub(super) fn judge(people: &People) -> u64 {
         let pages = book.read();
         for (task, entry) in &pages.tasks {
             let is_beyond = is_beyond_promise(&pages, *task, entry);
-            // A home that lost its store knows no keys: handed in again there, the task is another one.
-            if !is_beyond && !pages.destroyed.contains(&(*task, entry.home)) {
+            if !is_beyond && !pages.another.contains(task) {
                 broken.extend(promises::one_end(*task, entry).map(|what| (Promise::OneEnd, what)));
             }
             if entry.acknowledged.is_none() {
@@ -118,7 +120,9 @@ pub(super) fn judge(people: &People) -> u64 {
                 broken.push((Promise::NotLost, format!("{what}; they say {said:?}")));
                 continue;
             }
-            for by in (0..peers).filter(|peer| !entry.answers.iter().any(|answer| answer.by == *peer)) {
+            broken.extend(pages.untrue(*task, entry).map(|what| (Promise::TrueReason, what)));
+            let tells = |by: &usize| entry.answers.iter().any(|it| it.by == *by && Some(it.at) >= pages.last_asked);
+            for by in (0..peers).filter(|by| !tells(by)) {
                 broken.push((Promise::Reachable, format!("{task} has ended, and peer {by} says {:?}", said(by))));
             }
         }

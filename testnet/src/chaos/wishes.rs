@@ -16,6 +16,9 @@ const INVOKE_EVERY: Duration = Duration::from_millis(500);
 /// Rounds of `spin`: 5 ms to half a second on a 2 GHz core. Few, since each is computed here as well.
 const ROUNDS: [u64; 7] = [1_600_000, 3_400_000, 7_300_000, 15_000_000, 33_000_000, 70_000_000, 150_000_000];
 
+/// Words that are listed with their counts, at most.
+const WORDS: usize = 10_000;
+
 /// A module and what it is given.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Work {
@@ -23,6 +26,8 @@ pub(super) enum Work {
     Spin(u64),
     /// Has an answer that no other task has.
     Count(String),
+    /// The same, whose answer is too large to be anything but a blob.
+    CountMany(String),
 }
 
 /// Somebody hands in a task.
@@ -80,9 +85,10 @@ fn wish(number: usize, at: Duration, peers: usize, is_kept: bool, rng: &mut impl
         (true, false) => Durability::Disk,
         (true, true) => Durability::Guarded,
     };
-    let work = match rng.random_bool(0.7) {
-        true => Work::Spin(ROUNDS[rng.random_range(0..ROUNDS.len())]),
-        false => Work::Count(format!("{number} {}", "word ".repeat(1 + number % 50))),
+    let work = match rng.random_range(0..10) {
+        0..7 => Work::Spin(ROUNDS[rng.random_range(0..ROUNDS.len())]),
+        7 | 8 => Work::Count(format!("{number} {}", "word ".repeat(1 + number % 50))),
+        _ => Work::CountMany(many_words(number)),
     };
     let home = rng.random_range(0..peers);
     let mut later = |chance: f64, max_s: f64| {
@@ -96,11 +102,16 @@ fn wish(number: usize, at: Duration, peers: usize, is_kept: bool, rng: &mut impl
     Wish { number, at, home, durability, work, deadline, again, cancel, ask }
 }
 
+/// Words that all differ: as many as are listed, and as long as fit an input that is sent along. With their counts they do not.
+fn many_words(number: usize) -> String {
+    (0..WORDS).map(|word| format!("{number:06}w{word:011} ")).collect()
+}
+
 impl Work {
     pub(super) fn module(&self) -> &'static str {
         match self {
             Self::Spin(_) => "spin",
-            Self::Count(_) => "wordcount",
+            Self::Count(_) | Self::CountMany(_) => "wordcount",
         }
     }
 
@@ -108,13 +119,14 @@ impl Work {
         match self {
             Self::Spin(rounds) => vec![rounds.to_string()],
             Self::Count(_) => Vec::new(),
+            Self::CountMany(_) => vec!["--top".into(), WORDS.to_string()],
         }
     }
 
     pub(super) fn input(&self) -> &str {
         match self {
             Self::Spin(_) => "",
-            Self::Count(text) => text,
+            Self::Count(text) | Self::CountMany(text) => text,
         }
     }
 }
@@ -131,7 +143,7 @@ impl Answers {
     pub(super) fn to(&self, work: &Work) -> String {
         match work {
             Work::Spin(rounds) => self.0.get(rounds).cloned().unwrap_or_default(),
-            Work::Count(_) => native(work),
+            Work::Count(_) | Work::CountMany(_) => native(work),
         }
     }
 }

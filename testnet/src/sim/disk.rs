@@ -32,6 +32,8 @@ pub struct Disk {
     /// One sync.
     pub(super) sync: Duration,
     pub(super) trouble: Option<Trouble>,
+    /// The batch whose write failed: nobody knows whether it is there, and nothing is written after it until the next start.
+    perhaps: Option<Vec<Change>>,
     starts: u32,
 }
 
@@ -43,6 +45,7 @@ impl Disk {
             synced_at: Time::ZERO,
             sync,
             trouble: None,
+            perhaps: None,
             starts: 0,
         }
     }
@@ -65,23 +68,35 @@ impl Disk {
     pub(super) fn synced(&mut self, now: Time, ticket: Ticket) -> Option<Input> {
         let (oldest, changes) = self.unsynced.pop_front()?;
         debug_assert_eq!(oldest, ticket, "batches are done in their order");
-        if let Some(trouble) = self.trouble {
-            let reason = match trouble {
-                Trouble::Full => "no space left on device",
-                Trouble::Errors => "input/output error",
-            };
-            return Some(Input::PersistFailed { ticket: oldest, reason: reason.into() });
-        }
-        self.apply(now, changes);
-        Some(Input::Persisted { ticket: oldest })
+        let reason = match self.trouble {
+            _ if self.perhaps.is_some() => "input/output error",
+            Some(Trouble::Full) => "no space left on device",
+            Some(Trouble::Errors) => {
+                self.perhaps = Some(changes);
+                "input/output error"
+            }
+            None => {
+                self.apply(now, changes);
+                return Some(Input::Persisted { ticket: oldest });
+            }
+        };
+        Some(Input::PersistFailed { ticket: oldest, reason: reason.into() })
+    }
+
+    /// Whether nothing is written until the next start.
+    pub(super) fn is_closed(&self) -> bool {
+        self.perhaps.is_some()
     }
 
     /// The machine stops: some of what was ordered is there, in its order.
     pub(super) fn crash(&mut self, now: Time, rng: &mut impl Rng) {
-        let there = match self.trouble {
-            Some(_) => 0,
-            None => rng.random_range(0..=self.unsynced.len()),
+        let there = match (self.trouble, &self.perhaps) {
+            (None, None) => rng.random_range(0..=self.unsynced.len()),
+            _ => 0,
         };
+        if let Some(changes) = self.perhaps.take().filter(|_| rng.random_bool(0.5)) {
+            self.apply(now, changes);
+        }
         for (_, changes) in core::mem::take(&mut self.unsynced).into_iter().take(there) {
             self.apply(now, changes);
         }

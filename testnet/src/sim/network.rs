@@ -119,10 +119,15 @@ impl Network {
         self.default = link;
     }
 
-    /// From now on these shares of the messages arrive twice, and after later ones. No stream does that; a protocol that
-    /// stands it depends on no order between streams.
-    pub fn disturb(&mut self, duplicated: f64, overtaken: f64) {
-        (self.duplicated, self.overtaken) = (duplicated, overtaken);
+    /// From now on this share of the messages arrives twice. No stream does that; a protocol that stands it depends on no order
+    /// between streams.
+    pub fn duplicate(&mut self, share: f64) {
+        self.duplicated = share;
+    }
+
+    /// Lets this share of the messages be overtaken by later ones.
+    pub fn let_overtake(&mut self, share: f64) {
+        self.overtaken = share;
     }
 
     /// How much later a message arrives than its stream would bring it, and how much later once more.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Bound;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use redb::backends::FileBackend;
@@ -17,6 +17,8 @@ use super::*;
 struct Disk {
     /// Operations until it fails; negative: it fails.
     left: AtomicI64,
+    /// No file can be opened now.
+    is_out_of_files: AtomicBool,
     error: Mutex<Option<io::ErrorKind>>,
 }
 
@@ -99,14 +101,17 @@ impl log::Target for FailingLog {
 }
 
 fn on(disk: &Arc<Disk>, dir: &Path) -> Running {
-    let open = |path: &Path| File::options().read(true).write(true).open(path);
+    let open = |disk: &Disk, path: &Path| match disk.is_out_of_files.load(Ordering::SeqCst) {
+        true => Err(io::Error::from_raw_os_error(nix::errno::Errno::EMFILE as i32)),
+        false => File::options().read(true).write(true).open(path),
+    };
     let (of_pages, of_log) = (Arc::clone(disk), Arc::clone(disk));
     let openers = database::Openers {
         pages: Box::new(move |builder, path| {
-            let (inner, disk) = (FileBackend::new(open(path)?)?, Arc::clone(&of_pages));
+            let (inner, disk) = (FileBackend::new(open(&of_pages, path)?)?, Arc::clone(&of_pages));
             builder.create_with_backend(Failing { inner, disk })
         }),
-        log: Box::new(move |path| Ok(Box::new(FailingLog { file: open(path)?, disk: Arc::clone(&of_log) }))),
+        log: Box::new(move |path| Ok(Box::new(FailingLog { file: open(&of_log, path)?, disk: Arc::clone(&of_log) }))),
     };
     start(Store::of(Database::open_by(dir, bounds(), openers).unwrap()).unwrap())
 }
@@ -161,5 +166,30 @@ fn after_a_failed_write_nothing_is_acknowledged_until_the_next_start() {
     for operations in 0..12 {
         let (failed, after) = story(operations, io::ErrorKind::Other);
         assert_eq!(failed, after.is_err(), "after {operations} operations: {after:?}");
+    }
+}
+
+/// Both at once: the disk is full, and when it has room again too many files are open to look.
+#[test]
+fn a_store_that_cannot_be_opened_again_now_is_tried_until_it_can() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(Disk::default());
+    drop(open(dir.path()));
+    let running = on(&disk, dir.path());
+    disk.fail_after(0, io::ErrorKind::StorageFull);
+    running.persist(1, vec![put(1, "full")]).unwrap_err();
+    disk.is_out_of_files.store(true, Ordering::SeqCst);
+    disk.mend();
+    std::thread::sleep(std::time::Duration::from_millis(600));
+    running.persist(2, vec![put(2, "no files")]).unwrap_err();
+
+    disk.is_out_of_files.store(false, Ordering::SeqCst);
+
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let mut ticket = 3;
+    while running.persist(ticket, vec![put(3, "after")]).is_err() {
+        assert!(std::time::Instant::now() < deadline, "it never takes anything again");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        ticket += 1;
     }
 }

@@ -98,7 +98,7 @@ fn withheld(outputs: &[Output]) -> Vec<(u8, String, String)> {
 
 fn submitted(peer: &mut Peer, spec: TaskSpec) -> Vec<Output> {
     let (name, keeping) = ("t".to_owned(), Keeping::default());
-    told(peer, Time::from_millis(30), Input::Submitted { task: TASK, name, spec, keeping })
+    told(peer, Time::from_millis(30), Input::Submitted { task: TASK, name, spec: Box::new(spec), keeping })
 }
 
 #[test]

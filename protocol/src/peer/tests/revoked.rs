@@ -70,7 +70,12 @@ impl Told {
         let mut spec = TaskSpec::of_module(MODULE, 1_000);
         spec.policy.role = Some(Role::Edge);
         let keeping = Keeping::default();
-        let orders = self.tell(Input::Submitted { task: TaskId([task; 16]), name: String::new(), spec, keeping });
+        let orders = self.tell(Input::Submitted {
+            task: TaskId([task; 16]),
+            name: String::new(),
+            spec: Box::new(spec),
+            keeping,
+        });
         awarded(&orders).expect("somebody gets it")
     }
 }

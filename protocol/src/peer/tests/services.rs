@@ -42,7 +42,7 @@ fn call(peer: &mut Peer, now: Time, task: u8, version: u32) -> Vec<Output> {
     let task = TaskId([task; 16]);
     let called = peer.services().service(&name()).unwrap().record.version(version).unwrap().clone();
     let spec = called.task(&name(), vec![Payload::inline(vec![1])], None);
-    told(peer, now, Input::Called { task, service: name(), version, spec })
+    told(peer, now, Input::Called { task, service: name(), version, spec: Box::new(spec) })
 }
 
 /// Has the driver do what is ordered until nothing more is.

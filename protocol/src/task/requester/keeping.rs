@@ -219,20 +219,17 @@ impl Requester {
         out.push(Output::Finish { task, result: Err(error) });
     }
 
-    /// The time of a task is over, also that in which its council could have decided on an end that was late: who still waits for one
-    /// hears so.
+    /// The time of a task is over, also that in which its council could have decided. Who waits for it here hears so, and no end: it
+    /// may have one that this peer could not write, or never heard of.
     pub(super) fn forgotten(&mut self, task: TaskId, out: &mut Outbox) {
         self.withdraw(task, out);
         self.clear(task);
-        if let Some(entry) = self.book.open(task).filter(|entry| entry.ours) {
-            let error = if matches!(entry.phase, Phase::Storing) {
-                TaskError::NotStored { why: "its time was over before it was written".into() }
-            } else {
-                TaskError::DeadlinePassed { after: lifetime(&entry.spec, &entry.keeping) }
-            };
-            self.finish(task, Err(error), out);
-        }
+        let is_awaited = self.book.open(task).is_some_and(|entry| entry.ours);
         self.book.forget(task);
+        if is_awaited {
+            let why = "its time is over, and how it ended is not known here".into();
+            self.finish(task, Err(TaskError::NotStored { why }), out);
+        }
     }
 
     /// The leader of a task is lost, and this peer follows it.

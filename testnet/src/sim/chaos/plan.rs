@@ -124,8 +124,10 @@ pub(super) enum Act {
     Mend(Vec<(usize, usize)>),
     /// All links.
     Link(Link),
-    /// Shares of messages that arrive twice, and late.
-    Disturb(f64, f64),
+    /// The share of messages that arrive twice…
+    Duplicate(f64),
+    /// …and of those that later ones overtake.
+    Overtake(f64),
     Disk(usize, Option<Trouble>, Duration),
     FlipBit(usize),
     ReplaceDisk(usize),
@@ -306,12 +308,12 @@ impl Draft {
                 self.links(at, until, Link { jitter, ..CALM });
             }
             Fault::Duplication => {
-                self.add(at, Act::Disturb(rng.random_range(0.01..0.5), 0.0));
-                self.add(until, Act::Disturb(0.0, 0.0));
+                self.add(at, Act::Duplicate(rng.random_range(0.01..0.5)));
+                self.add(until, Act::Duplicate(0.0));
             }
             Fault::Reordering => {
-                self.add(at, Act::Disturb(0.0, rng.random_range(0.01..0.5)));
-                self.add(until, Act::Disturb(0.0, 0.0));
+                self.add(at, Act::Overtake(rng.random_range(0.01..0.5)));
+                self.add(until, Act::Overtake(0.0));
             }
             Fault::Drift => {}
             Fault::CalendarJump => self.add(at, Act::Calendar(one, rng.random_range(-3_600_000..3_600_000))),

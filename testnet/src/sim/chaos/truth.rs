@@ -5,6 +5,7 @@
 
 use core::time::Duration;
 
+use shoal_protocol::config::FAILURES_MAX;
 use shoal_protocol::output::{TaskError, TaskResult};
 use shoal_protocol::task::epoch;
 use shoal_protocol::task::spec::Payload;
@@ -16,6 +17,8 @@ use crate::promises::{Answer, Entry, Promise};
 
 /// Clocks run apart by less than this over a task's life.
 const CLOCKS: Duration = Duration::from_secs(1);
+/// Calendars are set by an hour at most, one way and the other.
+const CALENDARS: Duration = Duration::from_secs(2 * 3_600 + 60);
 
 /// What the user asked for, as far as it decides how a task may end.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +29,15 @@ pub(super) struct Asked {
     pub(super) lifetime: Duration,
     /// A calendar was set meanwhile, by which a peer that starts reckons ages.
     pub(super) calendar_set: bool,
+    /// Its input may not go everywhere.
+    pub(super) is_labelled: bool,
+}
+
+impl Asked {
+    /// How much sooner than its time a task may be said to be late.
+    fn slack(&self) -> Duration {
+        if self.calendar_set { CALENDARS } else { CLOCKS }
+    }
 }
 
 /// I4: a result is that of the attempt it says. I2: a reason is true.
@@ -41,13 +53,17 @@ pub(super) fn of(
         Err(error) => {
             let what = match error {
                 TaskError::Cancelled if !entry.cancelled => "cancelled, and nobody did".to_owned(),
-                TaskError::DeadlinePassed { .. }
-                    if !asked.calendar_set && answer.at.since(asked.at) + CLOCKS < asked.lifetime =>
-                {
+                TaskError::DeadlinePassed { .. } if answer.at.since(asked.at) + asked.slack() < asked.lifetime => {
                     format!("late after {:?}, it had {:?}", answer.at.since(asked.at), asked.lifetime)
                 }
                 TaskError::NoCandidate { .. } | TaskError::AllDeclined { .. } => {
                     format!("kept, and given up at once: {error}")
+                }
+                TaskError::Residency { .. } if !asked.is_labelled => {
+                    format!("kept from everybody by labels that it does not have: {error}")
+                }
+                TaskError::AttemptsExhausted { attempts, .. } if *attempts < FAILURES_MAX => {
+                    format!("given up after {attempts} attempts: {error}")
                 }
                 TaskError::Cancelled
                 | TaskError::Residency { .. }

@@ -107,6 +107,9 @@ fn wish(at: Time, size: Size, rng: &mut impl Rng) -> Wish {
         };
         Labelled { also, comes }
     });
-    let keeping = Keeping { durability, retention: RETENTION_DEFAULT };
+    // Forgotten while things go wrong. Handed in again after that it would be another task.
+    let is_brief = chance() < 0.1 && again.is_none();
+    let retention = if is_brief { Duration::from_secs_f64(20.0 + 100.0 * chance()) } else { RETENTION_DEFAULT };
+    let keeping = Keeping { durability, retention };
     Wish { at, home, keeping, run, deadline, may_use_clouds, labelled, again, cancel, ask }
 }

@@ -14,6 +14,8 @@ use crate::promises::Promise;
 
 /// A reservation may outlive its time by this much: timers are late by less.
 const OVERDUE_MAX: Duration = Duration::from_secs(1);
+/// What was said while messages were doubled has arrived twice after this long.
+const DOUBLED_LATE_MAX: Duration = Duration::from_secs(5);
 
 /// A record whose bit was flipped, as it was before.
 #[derive(Debug)]
@@ -31,8 +33,47 @@ pub(super) struct Watch {
     /// Tasks that may not run at a cloud peer.
     local: BTreeSet<TaskId>,
     flipped: BTreeMap<usize, Vec<Flipped>>,
-    /// Messages have arrived twice: an award may have been heard by two that it was passed between.
-    pub(super) doubled: bool,
+    /// When messages arrive twice: an award may be heard by two that it was passed between.
+    pub(super) doubling: Doubling,
+}
+
+/// When messages arrive twice.
+#[derive(Debug, Default)]
+pub(super) struct Doubling {
+    by_network: bool,
+    /// Those who repeat what they said.
+    liars: BTreeSet<usize>,
+    until: Option<Time>,
+}
+
+impl Doubling {
+    pub(super) fn network(&mut self, now: Time, doubles: bool) {
+        self.note(now);
+        self.by_network = doubles;
+    }
+
+    pub(super) fn liar(&mut self, now: Time, index: usize, lies: bool) {
+        self.note(now);
+        match lies {
+            true => self.liars.insert(index),
+            false => self.liars.remove(&index),
+        };
+    }
+
+    fn note(&mut self, now: Time) {
+        if self.is_on() {
+            self.until = Some(now + DOUBLED_LATE_MAX);
+        }
+    }
+
+    fn is_on(&self) -> bool {
+        self.by_network || !self.liars.is_empty()
+    }
+
+    /// Whether what was said of a task may have been heard twice that was handed in then.
+    pub(super) fn concerns(&self, handed_in: Time) -> bool {
+        self.is_on() || self.until.is_some_and(|until| handed_in <= until)
+    }
 }
 
 impl Watch {
@@ -53,19 +94,20 @@ impl Watch {
 
     /// I4 and I10, of the runs since the last look.
     ///
-    /// Tasks that are in memory only are numbered anew when their home starts anew.
+    /// Tasks that are in memory only are numbered anew when their home starts anew: they are not single, and no more are those
+    /// that were heard of twice.
     pub(super) fn runs(
         &mut self,
         sim: &Sim,
         is_cloud: impl Fn(usize) -> bool,
-        is_kept: impl Fn(TaskId) -> bool,
+        is_single: impl Fn(TaskId) -> bool,
     ) -> Vec<(Promise, String)> {
         let mut broken = Vec::new();
         let runs = sim.runs();
         for ran in runs.get(self.looked_at..).unwrap_or_default() {
             let (attempt, index) = (ran.attempt, ran.index);
             let first = *self.began.entry(attempt).or_insert(index);
-            if first != index && !self.doubled && is_kept(attempt.task) {
+            if first != index && is_single(attempt.task) {
                 let what =
                     format!("attempt {:x} at {} ran at peer {first} and at peer {index}", attempt.epoch, attempt.task);
                 broken.push((Promise::OneRun, what));

@@ -29,7 +29,7 @@ impl Sim {
     /// A user submits a task, under an id of its own, that is kept and takes `run` on a reference core.
     pub fn submit_kept(&mut self, home: usize, task: TaskId, spec: TaskSpec, keeping: Keeping, run: Duration) {
         self.common.works.insert(task, Work { run, output_bytes: None });
-        self.give(home, Input::Submitted { task, name: "kept".into(), spec, keeping });
+        self.give(home, Input::Submitted { task, name: "kept".into(), spec: Box::new(spec), keeping });
     }
 
     /// A user at `home` submits a task that takes `run` on a reference core and writes `output_bytes`.
@@ -44,7 +44,7 @@ impl Sim {
         if let Some(shard) = self.shard_mut(home) {
             shard.open.insert(task, home);
         }
-        self.give(home, Input::Submitted { task, name, spec, keeping: Keeping::default() });
+        self.give(home, Input::Submitted { task, name, spec: Box::new(spec), keeping: Keeping::default() });
         task
     }
 

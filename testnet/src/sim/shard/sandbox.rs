@@ -40,7 +40,7 @@ impl Shard {
         let report = RunReport { ending: Ending::Exited(0), output, log: Vec::new(), run, memory_bytes: 0, labels };
         let report = Box::new(lure.map_or(report.clone(), |lure| lure.report(work.run, report)));
         let process = node.process;
-        if quick {
+        if quick || common.keeps_tasks {
             self.runs.push(Ran { attempt, index, start: now, end: now + run });
         }
         self.cause(index, now + run, index, Event::RunEnded { process, attempt, report });

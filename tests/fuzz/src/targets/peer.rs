@@ -145,7 +145,7 @@ impl Stage {
                 if source.flag() {
                     spec.output = OutputUse::Keep(words::duration(source).min(RETENTION_MAX));
                 }
-                Input::Submitted { task, name: String::new(), spec, keeping }
+                Input::Submitted { task, name: String::new(), spec: Box::new(spec), keeping }
             }
             7 => Input::Cancelled(words::task(source)),
             8 => Input::LoadSampled(HostLoad {

@@ -56,7 +56,10 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     let mut spec = TaskSpec::of_module(BlobId([9; 32]), 1);
     spec.inputs = vec![Payload::inline(vec![7; 10])];
     let keeping = Keeping { durability: Durability::Disk, retention: Duration::from_secs(3_600) };
-    peer.handle(Time::ZERO, Input::Submitted { task: TaskId([3; 16]), name: "kept".into(), spec, keeping });
+    peer.handle(
+        Time::ZERO,
+        Input::Submitted { task: TaskId([3; 16]), name: "kept".into(), spec: Box::new(spec), keeping },
+    );
     let mut seed = Vec::new();
     while let Some(output) = peer.poll_output() {
         let Output::Persist { changes, .. } = output else { continue };

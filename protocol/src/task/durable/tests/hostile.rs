@@ -143,7 +143,7 @@ proptest! {
                     let durability = if guarded { Durability::Guarded } else { Durability::Disk };
                     let keeping = Keeping { durability, retention: SPAN };
                     let spec = TaskSpec::of_module(BlobId([9; 32]), 1);
-                    Input::Submitted { task: TaskId([n; 16]), name: String::new(), spec, keeping }
+                    Input::Submitted { task: TaskId([n; 16]), name: String::new(), spec: Box::new(spec), keeping }
                 }
                 Deed::Cancelled(n) => Input::Cancelled(TaskId([n; 16])),
                 Deed::Connected(n) => Input::Connected { member: member(n), address: None },

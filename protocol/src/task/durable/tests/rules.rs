@@ -127,7 +127,7 @@ impl Solo {
         let mut spec = TaskSpec::of_module(BlobId([9; 32]), 1);
         spec.policy.local_only = true;
         let keeping = Keeping { durability: Durability::Guarded, retention: SPAN };
-        let said = solo.give(Input::Submitted { task: TASK, name: String::new(), spec, keeping });
+        let said = solo.give(Input::Submitted { task: TASK, name: String::new(), spec: Box::new(spec), keeping });
         let [(guardian, Counsel::Guard(guard))] = said.as_slice() else { panic!("{said:?}") };
         let (guardian, term) = (*guardian, guard.council.term);
         let case = Case { task: TASK, term };
@@ -493,7 +493,7 @@ fn a_home_answers_for_what_it_has_taken_or_refused_and_nobody_else_does() {
     let mut refusing = Solo::new();
     let spec = TaskSpec::of_module(BlobId([9; 32]), 1);
     let keeping = Keeping { durability: Durability::Guarded, retention: SPAN };
-    let said = refusing.give(Input::Submitted { task: TASK, name: String::new(), spec, keeping });
+    let said = refusing.give(Input::Submitted { task: TASK, name: String::new(), spec: Box::new(spec), keeping });
     let [(guardian, Counsel::Guard(guard))] = said.as_slice() else { panic!("{said:?}") };
     let case = Case { task: TASK, term: guard.council.term };
     refusing.hear(*guardian, Counsel::Guarded(Guarded { case, refusal: Some("no room".into()) }));

@@ -293,7 +293,7 @@ impl World {
         change(&mut spec);
         self.durabilities.insert(task, durability);
         let keeping = Keeping { durability, retention: self.retention };
-        self.give(n, Input::Submitted { task, name: "task".into(), spec, keeping });
+        self.give(n, Input::Submitted { task, name: "task".into(), spec: Box::new(spec), keeping });
     }
 
     pub(super) fn give(&mut self, n: usize, input: Input) {

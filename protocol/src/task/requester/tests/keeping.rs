@@ -314,22 +314,18 @@ fn who_runs_a_task_when_its_deadline_passes_is_told() {
     assert_eq!(ends(&outputs), [Err(TaskError::DeadlinePassed { after: ms(100) })]);
 }
 
-/// No majority of its council was there in all the time it was kept.
+/// No majority of its council was there in all the time it was kept, or its own disk failed when it ended.
 #[test]
-fn who_waits_for_a_task_that_is_forgotten_hears_so() {
+fn who_waits_for_a_task_that_is_forgotten_hears_so_and_no_end() {
     let forgotten = |home: &mut Home| home.act(|home, _, _, out| home.forgotten(task(1), out));
     let mut home = kept(1, TaskSpec { deadline: Some(ms(100)), ..elsewhere() });
     let epoch = home.entry(1).epoch;
 
     let outputs = forgotten(&mut home);
 
-    assert_eq!(ends(&outputs), [Err(TaskError::DeadlinePassed { after: ms(100) })]);
+    assert!(matches!(&ends(&outputs)[..], [Err(error)] if error.is_refusal()), "{outputs:?}");
     assert!(said(&outputs).contains(&(2, &Message::Cancel(attempt(1, epoch)))), "{outputs:?}");
     assert_eq!(ends(&forgotten(&mut home)), []);
-
-    let mut home = kept(1, nowhere());
-    home.requester.book.open(task(1)).unwrap().phase = Phase::Storing;
-    assert!(matches!(&ends(&forgotten(&mut home))[..], [Err(TaskError::NotStored { .. })]));
 
     let mut heir = kept(1, elsewhere());
     heir.requester.book.open(task(1)).unwrap().ours = false;

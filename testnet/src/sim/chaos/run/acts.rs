@@ -23,10 +23,11 @@ impl Run {
             Act::Cut(ways) => ways.into_iter().for_each(|(from, to)| self.sim.network().cut(from, to)),
             Act::Mend(ways) => ways.into_iter().for_each(|(from, to)| self.sim.network().mend(from, to)),
             Act::Link(link) => self.sim.network().set_default(link),
-            Act::Disturb(duplicated, delayed) => {
-                self.watch.doubled |= duplicated > 0.0;
-                self.sim.network().disturb(duplicated, delayed);
+            Act::Duplicate(share) => {
+                self.watch.doubling.network(self.sim.now(), share > 0.0);
+                self.sim.network().duplicate(share);
             }
+            Act::Overtake(share) => self.sim.network().let_overtake(share),
             Act::Disk(index, trouble, sync) => self.sim.trouble_disk(index, trouble, sync),
             Act::FlipBit(index) => {
                 let Some((key, was)) = self.sim.flip_a_bit(index) else { return };
@@ -60,7 +61,7 @@ impl Run {
             }
             Act::Install(index, edition) => self.sim.install(index, edition),
             Act::Lie(index, lies) => {
-                self.watch.doubled |= lies;
+                self.watch.doubling.liar(self.sim.now(), index, lies);
                 self.sim.lie(index, lies);
             }
             Act::DieAtWrites(index, chance) => self.sim.die_at_writes(index, chance),

@@ -8,9 +8,9 @@ use shoal_protocol::{TaskId, Time};
 
 use super::users::Work;
 use super::{Run, SETTLING};
-use crate::promises::Promise;
+use crate::promises::{self, Promise};
 use crate::sim::chaos::afterwards::{self, Expected, Test};
-use crate::sim::chaos::watch;
+use crate::sim::chaos::{truth, watch};
 
 impl Run {
     /// What is handed in now must be taken on, and end as it should.
@@ -49,12 +49,21 @@ impl Run {
             let runs_on = self.sim.running_at(*task).map(|at| format!("{task} has ended and still runs at peer {at}"));
             runs_on.into_iter().for_each(|what| self.violated(Promise::Works, what));
         }
+        let forgotten = self.sim.now();
         self.down.remove(&gone);
         self.start(gone);
         self.watch_until(began + SETTLING);
         for (task, _) in tests.iter().filter(|(_, test)| test.expected == Expected::Forgotten) {
             // What is asked for below is what must still be found.
-            self.history.tasks.remove(task);
+            let entry = self.history.tasks.remove(task);
+            let again = self.sim.runs().iter().any(|ran| ran.attempt.task == *task && ran.start > forgotten);
+            let again = again.then(|| (Promise::OneEnd, format!("{task} was run again after it was forgotten")));
+            let ends = entry.iter().filter_map(|entry| Some((Promise::OneEnd, promises::one_end(*task, entry)?)));
+            let asked = self.asked_of(*task);
+            let answers = entry.iter().flat_map(|entry| entry.answers.iter().map(move |answer| (entry, answer)));
+            let untrue = answers.filter_map(|(entry, answer)| truth::of(&self.sim, *task, entry, answer, asked));
+            let broken: Vec<_> = ends.chain(untrue).chain(again).collect();
+            self.broken(broken);
             let remains = watch::remains(&self.sim, *task);
             if !remains.is_empty() {
                 let what = format!(

@@ -6,6 +6,7 @@ use super::{Run, SETTLING};
 use crate::promises::{CONVERGE_WITHIN, Promise};
 use crate::sim::Sim;
 use crate::sim::chaos::plan::{CALM, SYNC};
+use crate::sim::disk::Disk;
 
 /// After the faults, before tasks are handed in again: a connection whose other end is gone has been noticed.
 const QUIET: Duration = Duration::from_secs(15);
@@ -15,14 +16,21 @@ impl Run {
         self.say(|| "the faults stop".into());
         self.sim.network().heal();
         self.sim.network().set_default(CALM);
-        self.sim.network().disturb(0.0, 0.0);
+        self.sim.network().duplicate(0.0);
+        self.sim.network().let_overtake(0.0);
+        self.watch.doubling.network(self.sim.now(), false);
         self.tend();
         self.coming_back.clear();
         for index in 0..self.sim.len() {
             self.sim.lie(index, false);
+            self.watch.doubling.liar(self.sim.now(), index, false);
             self.sim.thaw(index);
             self.sim.die_at_writes(index, 0.0);
             self.sim.trouble_disk(index, None, SYNC);
+            if self.sim.disk(index).is_some_and(Disk::is_closed) {
+                // Somebody looks at a daemon that says that its disk failed, and starts it anew.
+                self.crash(index);
+            }
             if self.down.remove(&index) && !self.lost.contains(&index) {
                 self.start(index);
             }

@@ -64,11 +64,17 @@ impl Run {
         self.hear();
         self.tend();
         // Who lost its disk numbers its terms and attempts anew.
-        let is_sound = |task: TaskId| !self.destroyed.iter().any(|(destroyed, _)| *destroyed == task);
-        let kept = |task| {
-            is_sound(task) && self.history.tasks.get(&task).is_some_and(|entry| entry.durability != Durability::Memory)
+        let comes_back = |task: TaskId, index: &usize| !self.lost.contains(index) || self.another.contains(&task);
+        let is_sound = |task: TaskId| !self.destroyed.iter().any(|(of, index)| *of == task && comes_back(task, index));
+        let is_kept = |task: TaskId| {
+            let entry = self.history.tasks.get(&task);
+            entry.is_some_and(|entry| entry.durability != Durability::Memory)
         };
-        let runs = self.watch.runs(&self.sim, is_cloud, kept);
+        let doubling = core::mem::take(&mut self.watch.doubling);
+        let was_doubled = |task: TaskId| self.handed_in.get(&task).is_none_or(|(at, _)| doubling.concerns(*at));
+        let is_single = |task| is_sound(task) && is_kept(task) && !was_doubled(task);
+        let runs = self.watch.runs(&self.sim, is_cloud, is_single);
+        self.watch.doubling = doubling;
         self.broken(runs);
         let leaks = Watch::leaks(&mut self.sim);
         self.broken(leaks);
@@ -88,7 +94,10 @@ impl Run {
                 TaskNews::Damaged(Some(task)) => drop(self.damage.insert((told.index, *task))),
                 TaskNews::Found(..) | TaskNews::Damaged(None) | TaskNews::Finished(..) | TaskNews::Withheld { .. } => {}
             }
-            self.history.note(told);
+            // A machine that was revoked is nobody's any more, whatever it says.
+            if !self.lost.contains(&told.index) {
+                self.history.note(told);
+            }
         }
     }
 

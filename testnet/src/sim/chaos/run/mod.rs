@@ -78,6 +78,10 @@ struct Run {
     watch: Watch,
     /// A calendar was set.
     calendar_set: bool,
+    /// Tasks that were handed in again where nobody knew them any more.
+    another: BTreeSet<TaskId>,
+    /// Tasks that may be forgotten before anybody asks for them in the end.
+    brief: BTreeSet<TaskId>,
     /// When each task was handed in first, and within what it is to end.
     handed_in: BTreeMap<TaskId, (Time, Duration)>,
     /// The last questions that have no answer yet, and the tasks they are about.
@@ -149,6 +153,8 @@ impl Run {
             destroyed: BTreeSet::new(),
             watch: Watch::default(),
             calendar_set: false,
+            another: BTreeSet::new(),
+            brief: BTreeSet::new(),
             handed_in: BTreeMap::new(),
             last_asked: BTreeMap::new(),
             marks: BTreeMap::new(),

@@ -8,7 +8,8 @@ use shoal_protocol::task::durable::Durability;
 use shoal_protocol::{Input, TaskId, Time};
 
 use super::{Run, region};
-use crate::promises::{self, Promise};
+use crate::promises::{self, Entry, Promise};
+use crate::sim::chaos::history::Ending;
 use crate::sim::chaos::truth::{self, Asked};
 
 /// For the answers to the last questions.
@@ -22,7 +23,7 @@ impl Run {
             .history
             .tasks
             .iter()
-            .filter(|(_, entry)| entry.acknowledged.is_some())
+            .filter(|(task, entry)| entry.acknowledged.is_some() && !self.brief.contains(task))
             .map(|(task, _)| *task)
             .collect();
         for task in &acknowledged {
@@ -58,7 +59,8 @@ impl Run {
             }
         }
         self.outcome.submitted = self.history.tasks.len() as u64;
-        self.outcome.acknowledged = acknowledged.len() as u64;
+        let is_acknowledged = |entry: &&Entry<Ending>| entry.acknowledged.is_some();
+        self.outcome.acknowledged = self.history.tasks.values().filter(is_acknowledged).count() as u64;
         self.outcome.simulated = self.sim.now().since(Time::ZERO);
         self.outcome.trace = self.sim.trace_hash();
     }
@@ -67,18 +69,20 @@ impl Run {
     fn judge_ends(&mut self) {
         let mut broken = Vec::new();
         for (task, entry) in &self.history.tasks {
-            // A home that lost its disk knows no keys: handed in again there, the task is another one.
-            let is_another = self.destroyed.contains(&(*task, entry.home));
-            if !is_another && !self.is_excused(*task, entry.durability, entry.home) {
+            if !self.another.contains(task) && !self.is_excused(*task, entry.durability, entry.home) {
                 broken.extend(promises::one_end(*task, entry).map(|what| (Promise::OneEnd, what)));
             }
-            let (at, lifetime) = self.handed_in.get(task).copied().unwrap_or_default();
-            let asked = Asked { at, lifetime, calendar_set: self.calendar_set };
+            let asked = self.asked_of(*task);
             let is_kept = entry.durability != Durability::Memory;
             let judged = entry.answers.iter().filter(|_| is_kept && entry.acknowledged.is_some());
             broken.extend(judged.filter_map(|answer| truth::of(&self.sim, *task, entry, answer, asked)));
         }
         self.broken(broken);
+    }
+
+    pub(super) fn asked_of(&self, task: TaskId) -> Asked {
+        let (at, lifetime) = self.handed_in.get(&task).copied().unwrap_or_default();
+        Asked { at, lifetime, calendar_set: self.calendar_set, is_labelled: self.marks.contains_key(&task) }
     }
 
     /// Whether the faults destroyed more copies than the promise stands.

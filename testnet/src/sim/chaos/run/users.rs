@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use shoal_protocol::config::RETENTION_DEFAULT;
 use shoal_protocol::task::durable::{Durability, Keeping};
 use shoal_protocol::task::spec::{BlobRef, CloudUse, Payload};
 use shoal_protocol::{BlobId, Input, TaskId, TaskSpec};
@@ -48,6 +49,13 @@ impl Run {
         spec.deadline = deadline;
         if !may_use_clouds {
             self.watch.keep_from_clouds(task);
+        }
+        if self.destroyed.contains(&(task, home)) {
+            // A home that lost its disk knows no keys: it is another task.
+            self.another.insert(task);
+        }
+        if keeping.retention < RETENTION_DEFAULT {
+            self.brief.insert(task);
         }
         self.handed_in.entry(task).or_insert((self.sim.now(), deadline.unwrap_or(keeping.retention)));
         self.history.submitted(task, home, keeping.durability);
