@@ -72,6 +72,8 @@ pub const HOME_BYTES_MAX: u64 = 256 * 1024 * 1024;
 pub const RETENTION_DEFAULT: Duration = Duration::from_secs(24 * 3600);
 /// A result may be kept this long; attempts at a task that is placed anew all that time can still be numbered.
 pub const RETENTION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The shortest: who hands something in has to be able to ask for it.
+pub const RETENTION_MIN: Duration = Duration::from_secs(1);
 /// Tasks on disk here, in whatever role; beyond, new ones are refused until the retention of some is over.
 pub const KEPT_TASKS_MAX: usize = 131_072;
 /// Bytes of their inputs and results in memory.

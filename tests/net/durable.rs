@@ -17,6 +17,10 @@ async fn kept(client: &Client, module: &str, args: &[&str], input: &str, durable
     TaskRequest { durable, submitter: Some(USER), ..request }
 }
 
+fn code_of<T: std::fmt::Debug>(result: Result<T, shoal_cli::client::ClientError>) -> String {
+    result.unwrap_err().code().unwrap_or_default().to_owned()
+}
+
 async fn until(client: &Client, id: &str, wanted: impl Fn(&TaskView) -> bool) -> TaskView {
     let deadline = Instant::now() + LONG;
     loop {
@@ -80,6 +84,61 @@ fn a_result_is_there_after_a_restart_and_the_same_key_names_the_same_task() {
         mesh.wait_all_alive(LONG).await.unwrap();
         let fetched = other.wait(&first.task.to_string()).await.unwrap();
         assert_eq!((fetched.state, text(&fetched)), (TaskState::Done, text(&done)));
+        assert_eq!(code_of(other.cancel(&first.task.to_string()).await), codes::NO_TASK, "not where it was handed in");
+    });
+}
+
+#[test]
+fn a_key_names_one_task_whatever_is_handed_in_with_it() {
+    run(async {
+        let mesh = mesh(0, 1, |_| ()).await;
+        let client = mesh.client(0).unwrap();
+        let keyed = |request: TaskRequest| TaskRequest { idempotency_key: Some("one".into()), ..request };
+        let first = client.submit(&keyed(kept(&client, "wordcount", &[], "one", 1).await)).await.unwrap();
+
+        let other_module = keyed(kept(&client, "noop", &[], "one", 1).await);
+        let other_arguments = keyed(kept(&client, "wordcount", &["--top", "3"], "one", 1).await);
+        let other_input = keyed(kept(&client, "wordcount", &[], "two", 1).await);
+
+        assert_eq!(code_of(client.submit(&other_module).await), codes::KEY_TAKEN);
+        assert_eq!(code_of(client.submit(&other_arguments).await), codes::KEY_TAKEN);
+        assert_eq!(client.submit(&other_input).await.unwrap().task, first.task, "what it reads is not compared");
+    });
+}
+
+#[test]
+fn tasks_are_listed_after_a_restart_in_the_order_in_which_they_came() {
+    run(async {
+        let mesh = mesh(0, 1, |_| ()).await;
+        let client = mesh.client(0).unwrap();
+        for n in 0..6 {
+            let request = kept(&client, "wordcount", &[], &"word ".repeat(n), 1).await;
+            let view = client.submit(&TaskRequest { name: n.to_string(), ..request }).await.unwrap();
+            client.wait(&view.task.to_string()).await.unwrap();
+        }
+
+        mesh.kill(0).unwrap();
+        mesh.restart(0).await.unwrap();
+
+        let listed = mesh.client(0).unwrap().tasks(100).await.unwrap().items;
+        let names: Vec<&str> = listed.iter().map(|task| task.name.as_str()).collect();
+        assert_eq!(names, ["5", "4", "3", "2", "1", "0"]);
+        assert!(listed.iter().all(|task| task.executor.is_some()), "{listed:?}");
+    });
+}
+
+#[test]
+fn a_time_that_is_none_is_refused() {
+    run(async {
+        let mesh = mesh(0, 1, |_| ()).await;
+        let client = mesh.client(0).unwrap();
+        let request = kept(&client, "noop", &[], "", 1).await;
+
+        let late = TaskRequest { deadline_ms: Some(0), ..request.clone() };
+        let forgotten = TaskRequest { retention_ms: Some(0), ..request };
+
+        assert_eq!(code_of(client.submit(&late).await), codes::BAD_REQUEST);
+        assert_eq!(code_of(client.submit(&forgotten).await), codes::BAD_REQUEST);
     });
 }
 

@@ -39,6 +39,7 @@ fn seeds_that_broke_a_promise_once_break_none() {
     let seeds = [
         26,    // a guarded task whose home could not read its record never ended
         32,    // a peer told to stop twice spun
+        65,    // a home that had not written an end told that of a deadline when it forgot the task
         133,   // a home that gave up was not followed once its witness had been away
         249,   // a machine that had lied was taken for gone
         287,   // as 133

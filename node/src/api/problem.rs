@@ -88,6 +88,10 @@ impl From<Refusal> for ApiError {
                 let hint = "use another key, or ask for no more than the first time (`--durable`; `shoal run` promises nothing)";
                 Self::new(codes::KEPT_LESS, StatusCode::CONFLICT, title, hint)
             }
+            Refusal::KeyTaken { .. } => {
+                let hint = "use another key: one names one task, for as long as that is kept";
+                Self::new(codes::KEY_TAKEN, StatusCode::CONFLICT, title, hint)
+            }
             Refusal::NoBlob { id, why } => Self::new(
                 codes::NO_BLOB,
                 StatusCode::NOT_FOUND,
@@ -166,7 +170,10 @@ fn not_found(error: &FindError) -> ApiError {
     };
     let (code, hint) = match what {
         "pipeline" => (codes::NO_PIPELINE, "`shoal pipeline status` lists the pipelines of this peer"),
-        "task" => (codes::NO_TASK, "`shoal task ls` lists the tasks of this peer"),
+        "task" => {
+            let hint = "`shoal task ls` lists those of this peer; one of another peer is found by its whole id while that is within reach";
+            (codes::NO_TASK, hint)
+        }
         _ => (codes::NO_PEER, "`shoal peers` lists the peers this one knows"),
     };
     match error {

@@ -6,7 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use shoal_protocol::api::{InputRequest, LabelsRequest, TaskRequest};
 use shoal_protocol::config::{
-    INLINE_BYTES_MAX, INPUTS_MAX, NAME_BYTES_MAX, RETENTION_DEFAULT, RETENTION_MAX, VARIANTS_MAX, WALL_MAX,
+    INLINE_BYTES_MAX, INPUTS_MAX, NAME_BYTES_MAX, RETENTION_DEFAULT, RETENTION_MAX, RETENTION_MIN, VARIANTS_MAX,
+    WALL_MAX,
 };
 use shoal_protocol::residency::Labels;
 use shoal_protocol::task::durable::{Durability, Keeping};
@@ -99,7 +100,7 @@ pub(super) async fn described(api: &Api, request: &mut TaskRequest) -> ApiResult
             loss_max: loss_max(request)?,
             restricted: request.restricted,
         },
-        deadline: request.deadline_ms.map(Duration::from_millis),
+        deadline: deadline(request)?,
         lambda: request.lambda,
         expected: expected(request.expected_ms)?,
         retries: request.retries,
@@ -136,6 +137,15 @@ fn loss_max(request: &TaskRequest) -> ApiResult<Option<Loss>> {
     }
 }
 
+fn deadline(request: &TaskRequest) -> ApiResult<Option<Duration>> {
+    match request.deadline_ms {
+        Some(0) => {
+            Err(ApiError::bad_request("the deadline is now", "give the task some time, or leave the deadline out"))
+        }
+        ms => Ok(ms.map(Duration::from_millis)),
+    }
+}
+
 /// How the task is to be kept.
 pub(super) fn keeping(request: &TaskRequest) -> ApiResult<Keeping> {
     let Some(durability) = Durability::of_copies(request.durable) else {
@@ -145,9 +155,10 @@ pub(super) fn keeping(request: &TaskRequest) -> ApiResult<Keeping> {
     let mut keeping = Keeping { durability, ..Keeping::default() };
     if let Some(ms) = request.retention_ms {
         keeping.retention = Duration::from_millis(ms);
-        if keeping.retention > RETENTION_MAX {
-            let title = format!("a result cannot be kept for {ms} ms");
-            return Err(ApiError::bad_request(title, format!("use at most {}", RETENTION_MAX.as_millis())));
+        if !(RETENTION_MIN..=RETENTION_MAX).contains(&keeping.retention) {
+            let title = format!("a result cannot be kept for {:?}", keeping.retention);
+            let hint = format!("use {RETENTION_MIN:?} to {} h", RETENTION_MAX.as_secs() / 3_600);
+            return Err(ApiError::bad_request(title, hint));
         }
     }
     Ok(keeping)

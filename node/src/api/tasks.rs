@@ -121,7 +121,22 @@ async fn view(api: &Api, id: String) -> ApiResult<TaskView> {
 }
 
 pub(super) async fn cancel(State(api): State<Api>, Path(id): Path<String>) -> ApiResult<Json<TaskView>> {
-    Ok(Json(api.driver.cancel(id).await?))
+    match api.driver.cancel(id.clone()).await {
+        Err(Refusal::Find(error @ FindError::None { .. })) => {
+            let known = match id.parse() {
+                Ok(task) => api.driver.seek(task).await?,
+                Err(_) => None,
+            };
+            let Some(known) = known else { return Err(Refusal::Find(error).into()) };
+            let title = match known.result {
+                Some(_) => format!("task {} has ended, at another peer", known.task),
+                None => format!("task {} is not in the hands of this peer", known.task),
+            };
+            let hint = "one is withdrawn where it was handed in (`--api` names its peer), or where it is led since that is gone";
+            Err(ApiError::new(codes::NO_TASK, StatusCode::CONFLICT, title, hint))
+        }
+        view => Ok(Json(view?)),
+    }
 }
 
 pub(super) async fn result(State(api): State<Api>, Path(id): Path<String>) -> ApiResult<Response> {

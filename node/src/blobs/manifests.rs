@@ -312,7 +312,7 @@ impl BlobStore {
 
     fn make_room_for(&self, id: BlobId, manifests: &mut Manifests) -> Result<(), BlobError> {
         if manifests.known.len() >= MANIFESTS_MAX && !manifests.known.contains_key(&id) {
-            let here: Vec<_> = manifests.oldest_of(|id| self.bytes_in_any_form(id).is_some());
+            let here: Vec<_> = manifests.oldest_of(|id| self.bytes_in_any_form(id).is_some() || self.path(id).exists());
             if here.is_empty() {
                 return Err(BlobError::TooManyHeld { max: MANIFESTS_MAX });
             }
@@ -359,6 +359,8 @@ impl BlobStore {
         index.remove(id);
         index.remove_part(id);
         self.unlink(&there);
+        // One that could not be read at the start lies there all the same.
+        self.0.eraser.doom(&self.path(id));
         drop(index);
         if self.forget_aside(id) {
             self.0.eraser.erase_soon();

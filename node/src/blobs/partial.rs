@@ -227,6 +227,12 @@ impl Partial {
         let [to, tree_to] = [self.store.path(self.id), self.store.tree_path(self.id)];
         let fingerprint = fingerprint(self.content.file()).map_err(BlobError::io("examine", &content_path))?;
         let mut index = self.store.index();
+        if index.bytes_of(self.id).is_some() {
+            drop(index);
+            self.store.discard(self.id);
+            self.is_finished.store(true, Ordering::Relaxed);
+            return Ok(Stored { id: self.id, bytes });
+        }
         if self.shape.tree_bytes() > 0 {
             fs::rename(&hashes_path, &tree_to).map_err(BlobError::io("write", &tree_to))?;
         } else {

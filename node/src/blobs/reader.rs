@@ -39,6 +39,11 @@ impl BlobStore {
     pub(super) fn is_readable(&self, id: BlobId) -> Result<bool, BlobError> {
         match self.open_read(id) {
             Ok(_) => Ok(true),
+            // What the disk has lost is lost, and may be put again.
+            Err(BlobError::Io { source, .. }) if source.raw_os_error() == Some(nix::errno::Errno::EIO as i32) => {
+                self.put_aside(id);
+                Ok(false)
+            }
             Err(error @ BlobError::Io { .. }) => Err(error),
             Err(_) => Ok(false),
         }

@@ -172,6 +172,14 @@ impl BlobWriter {
         let fingerprint = fingerprint(self.content.file()).map_err(BlobError::io("examine", &self.path))?;
         {
             let mut index = self.store.index();
+            if index.bytes_of(stored.id).is_some() {
+                // Somebody else was faster, and others may count on what is there by now.
+                drop(index);
+                if durable {
+                    self.store.make_durable(&[stored.id])?;
+                }
+                return Ok(stored);
+            }
             self.store.install(stored.id, &self.path, &path)?;
             self.path.disable_cleanup(true);
             index.insert(stored.id, stored.bytes, Some(fingerprint));

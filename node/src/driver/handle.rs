@@ -35,8 +35,10 @@ pub(crate) enum Refusal {
     Task(#[from] TaskError),
     #[error("too many callers wait for answers about tasks")]
     TooManyWaiters,
-    #[error("the key names task {task}, of which {held} copies on disk were promised, and more are asked for now")]
+    #[error("the key names task {task}, of which fewer copies on disk were promised ({held}) than are asked for now")]
     KeptLess { task: TaskId, held: u8 },
+    #[error("the key names task {task}, which runs another module or has other arguments")]
+    KeyTaken { task: TaskId },
     #[error("{id} could not be had: {why}")]
     NoBlob { id: BlobId, why: String },
     #[error(transparent)]

@@ -57,6 +57,13 @@ impl Driver {
                     let _ = reply.send(Err(Refusal::Task(error.clone())));
                 }
             }
+            Output::Forgotten { task } => {
+                let waiting = self.waiters.take(task).into_iter().chain(self.waiters.take_acknowledged(task));
+                for reply in waiting.collect::<Vec<_>>() {
+                    let _ = reply.send(Err(Refusal::Forgotten));
+                }
+                self.pins.task_ended(task);
+            }
             Output::Keep { task, blobs } => self.pins.keep(task, blobs),
             Output::Forget { task } => self.pins.forget(task),
             Output::Found { ticket, found } => self.waiters.answer_seeker(ticket, found),

@@ -130,6 +130,9 @@ impl Driver {
         if let Some(held) = held {
             return drop(reply.send(Err(Refusal::KeptLess { task, held: held.copies() })));
         }
+        if known.is_some() && !self.peer.does_the_same(task, &spec) {
+            return drop(reply.send(Err(Refusal::KeyTaken { task })));
+        }
         match known {
             Some(view) if view.state.is_final() => return drop(reply.send(Ok(view))),
             Some(_) if wait => return self.wait(task, reply),

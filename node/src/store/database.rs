@@ -132,7 +132,11 @@ impl Database {
         {
             // What was reported as not written must not be there.
             if let Some(files) = &mut self.files {
-                files.apply_all(&undo.iter().collect::<Vec<_>>())?;
+                let undone = files.apply_all(&undo.iter().collect::<Vec<_>>());
+                if let Err(error) = undone {
+                    self.files = None;
+                    return Err(error);
+                }
             }
             self.write_through(self.next_mark(), true)?;
         }

@@ -20,6 +20,8 @@ pub const NO_STREAM: &str = "SH0416";
 pub const BAD_STREAM: &str = "SH0417";
 /// The key names a task that is kept less well than it is asked for now.
 pub const KEPT_LESS: &str = "SH0418";
+/// A key names a task that does something else.
+pub const KEY_TAKEN: &str = "SH0419";
 /// No such invitation, or nobody who waits by that number.
 pub const NO_INVITATION: &str = "SH0407";
 /// A prefix fits several.

@@ -112,7 +112,7 @@ pub enum TaskError {
         why: String,
     },
     /// Nobody holds a second copy of its record.
-    #[error("no other peer keeps a copy of the task: {asked} were asked ({reasons})")]
+    #[error("no other peer keeps a copy of the task: {}{reasons}{}", if *asked > 0 { format!("{asked} were asked (") } else { String::new() }, if *asked > 0 { ")" } else { "" })]
     NoGuardian {
         /// Peers asked.
         asked: usize,

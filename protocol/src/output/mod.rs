@@ -144,6 +144,11 @@ pub enum Output {
         /// Why not; it may be handed in again.
         error: TaskError,
     },
+    /// The time of a kept task is over, and how it ended is not known here: whoever waits for it hears so.
+    Forgotten {
+        /// Which task.
+        task: TaskId,
+    },
     /// Keep these blobs until `Forget`, instead of those named for the task before: a task that is on disk needs them.
     Keep {
         /// Which task.

@@ -1,5 +1,7 @@
 //! What people ask of a peer: who is here, what became of a task, and why it ran where it ran.
 
+use std::collections::BTreeSet;
+
 use super::Peer;
 use super::sites::sites;
 use crate::api::{LoadView as LoadShown, PeerView, RttView, TaskCounts, TaskView};
@@ -259,6 +261,13 @@ impl Peer {
     /// How a task is kept that this peer knows.
     pub fn durability_of(&self, task: TaskId) -> Option<Durability> {
         Some(self.requester.book.get(task)?.keeping.durability)
+    }
+
+    /// Whether a task that this peer knows runs the same modules with the same arguments; what it reads is not kept for long.
+    pub fn does_the_same(&self, task: TaskId, spec: &TaskSpec) -> bool {
+        let Some(known) = self.requester.book.get(task).filter(|entry| !entry.is_damaged()) else { return true };
+        let modules = |spec: &TaskSpec| spec.variants.iter().map(|variant| variant.module).collect::<BTreeSet<_>>();
+        modules(&known.spec) == modules(spec) && known.spec.args == spec.args
     }
 
     /// Whether this peer decides what becomes of who hands this task in here, so that nobody else is asked for it.

@@ -14,11 +14,8 @@ use super::record::{self, PipelineRecord};
 use super::run::Run;
 use super::spec::{PipelineId, PipelineSpec};
 use super::{Around, BYTES_MAX, Due, NODES_MAX, OPEN_MAX, Pipelines};
-use crate::config::RETENTION_MAX;
+use crate::config::{RETENTION_MAX, RETENTION_MIN};
 use crate::output::{Outbox, Output, TaskError};
-
-/// A result is kept this long at least.
-const RETENTION_MIN: Duration = Duration::from_secs(1);
 
 /// A pipeline as a user hands it in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

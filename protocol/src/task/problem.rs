@@ -107,7 +107,7 @@ pub fn of_error(error: &TaskError) -> Problem {
             504,
             title,
             "",
-            "see what kept it with `shoal explain last`, and give it more time",
+            "see what kept it with `shoal explain` and its id, and give it more time",
         ),
         TaskError::RecordDamaged { .. } => problem(
             codes::STORE,

@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::error::Failure;
 use crate::format;
 
-/// Withdraw a task, wherever it is
+/// Withdraw a task that was handed in at this peer, wherever it runs
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  shoal task cancel last")]
 pub struct Cancel {

@@ -46,7 +46,11 @@ impl Explain {
         let task = client.task(&self.subject).await.map_err(super::failure)?;
         let decisions = client.explain(&task.task.to_string()).await.map_err(super::failure)?;
         if decisions.items.is_empty() {
-            printer.say(format_args!("nothing has been decided for it yet   → shoal task show {}", self.subject));
+            let what = match task.state.is_final() {
+                true => "how it was placed is not remembered: it was before a restart, at another peer, or long ago",
+                false => "nothing has been decided for it yet",
+            };
+            printer.say(format_args!("{what}   → shoal task show {}", self.subject));
         }
         printer.show(&Explained::new(Subject::Task(Box::new(task)), decisions.items))
     }
@@ -168,10 +172,15 @@ fn builds(candidate: &Candidate) -> Option<String> {
 
 impl fmt::Display for Explained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, decision) in self.decisions.items.iter().enumerate() {
-            if index > 0 {
+        let mut rest = self.decisions.items.as_slice();
+        let mut is_first = true;
+        while let Some((decision, others)) = rest.split_first() {
+            if !core::mem::take(&mut is_first) {
                 writeln!(f)?;
             }
+            // A task that nobody may run is looked at again and again, with the same result.
+            let same = others.iter().take_while(|other| says_the_same(decision, other)).count();
+            rest = others.get(same..).unwrap_or_default();
             let how = method(decision.method);
             let asked = if decision.asked > 0 { format!(", {} asked", decision.asked) } else { String::new() };
             // Without a question to anybody, a decision takes less than the clock is read for.
@@ -179,9 +188,10 @@ impl fmt::Display for Explained {
                 0 => "at once".to_owned(),
                 us => format!("in {}", format::micros(us)),
             };
+            let again = if same > 0 { format!(", and {same} times more") } else { String::new() };
             writeln!(
                 f,
-                "{}   (decided {} {how}{asked}, λ={})",
+                "{}   (decided {} {how}{asked}{again}, λ={})",
                 self.headline(decision).bold(),
                 decided,
                 short_number(decision.lambda),
@@ -201,6 +211,12 @@ impl fmt::Display for Explained {
         }
         Ok(())
     }
+}
+
+/// Whether two decisions in a row found nobody, for the same reasons.
+fn says_the_same(one: &Decision, other: &Decision) -> bool {
+    let found = |decision: &Decision| decision.executor.is_some();
+    !found(one) && !found(other) && one.candidates == other.candidates && one.rules == other.rules
 }
 
 fn small(candidate: &Candidate) -> bool {

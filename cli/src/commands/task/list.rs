@@ -41,10 +41,13 @@ fn parse_state(text: &str) -> Result<TaskState, String> {
 impl List {
     pub(crate) async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
         let mut tasks = client.tasks(HOME_TASKS_MAX + FINISHED_TASKS_MAX).await?;
+        let all = tasks.items.len();
         tasks.items.retain(|task| self.state.is_none_or(|state| task.state == state));
         let found = tasks.items.len();
         tasks.items.truncate(self.limit.unwrap_or(LISTED));
-        if tasks.items.is_empty() {
+        if found == 0 && all > 0 {
+            printer.say(format_args!("none of {all} tasks is in that state   → shoal task ls"));
+        } else if all == 0 {
             printer.say("no tasks   → shoal run wordcount -i README.md");
         }
         printer.show(&Tasks(tasks))?;
@@ -80,7 +83,7 @@ impl fmt::Display for Tasks {
                 Cell::from(task.name.as_str()),
                 Cell::styled(state, style),
                 Cell::from(task.executor.as_ref().map_or(dash(), |executor| executor.name.clone())),
-                Cell::from(format::bytes(task.input_bytes)),
+                Cell::from(if task.input_bytes > 0 { format::bytes(task.input_bytes) } else { dash() }),
                 Cell::from(task.timings.map_or(dash(), |timings| format::micros(timings.total_us))),
                 Cell::from(format::micros(task.age_us)),
             ]);

@@ -31,7 +31,7 @@ pub(crate) struct TaskArguments {
     /// Bytes it may write to standard output, as in 4Mi
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     output_limit: Option<u64>,
-    /// When its answer is wanted, as in 200ms; placement avoids being late
+    /// When its answer is wanted, as in 200ms: placement avoids being late, and what was submitted fails when it is
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     deadline: Option<Duration>,
     /// Only where the certificate carries this label (KEY=VALUE, repeatable), or only at this peer (NAME)
@@ -88,7 +88,7 @@ pub(crate) struct TaskArguments {
     /// The same said otherwise: no build with a greater declared loss
     #[arg(long, value_name = "LOSS")]
     loss_max: Option<f64>,
-    /// The same key always names the same task, so a repeated command runs it once
+    /// The same key always names the same task, so a repeated command runs it once, whatever else it reads the second time
     #[arg(long, value_name = "KEY", visible_alias = "key")]
     idempotency_key: Option<String>,
 }
@@ -159,6 +159,11 @@ pub(crate) struct Prepared {
 impl TaskArguments {
     /// Reads module and inputs and states the request.
     pub(crate) fn prepare(self, module: &str, args: Vec<String>) -> Result<Prepared, Failure> {
+        let never = self.no_cloud || self.cloud == Some(CloudUse::Never);
+        if self.role == Some(Role::Cloud) && never {
+            let what = "`--role cloud` and `--no-cloud` leave no peer that may run it";
+            return Err(Failure::usage(what).fix("drop one of them"));
+        }
         let main = Module::find(module)?;
         let name = main.name.clone();
         let mut blobs: Vec<LocalBlob> = main.blob.into_iter().collect();

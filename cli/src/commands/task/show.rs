@@ -5,6 +5,7 @@ use core::fmt;
 use owo_colors::OwoColorize;
 use serde::Serialize;
 use shoal_protocol::api::{OutputView, TaskView};
+use shoal_protocol::task::TaskState;
 
 use crate::Printer;
 use crate::client::Client;
@@ -42,6 +43,9 @@ impl fmt::Display for TaskDetails {
         if let Some(limit) = task.limit {
             state.push_str(&format!(", hit its {} limit", format::limit(limit)));
         }
+        if matches!(task.state, TaskState::Placing) && task.age_us > 1_000_000 {
+            state.push_str(&format!("   → shoal explain {}", format::task(task.task)));
+        }
         line("state", state)?;
         if let Some(executor) = &task.executor {
             let attempts = if task.attempt > 1 { format!(", attempt {}", task.attempt) } else { String::new() };
@@ -50,7 +54,10 @@ impl fmt::Display for TaskDetails {
         if let Some(variant) = task.variant.as_ref().filter(|variant| !variant.is_empty()) {
             line("build", variant.clone())?;
         }
-        line("input", format::bytes(task.input_bytes))?;
+        // Of another peer's, or of one from before a restart, it is not known.
+        if task.input_bytes > 0 {
+            line("input", format::bytes(task.input_bytes))?;
+        }
         match &task.output {
             Some(OutputView::Text(text)) => line("output", format::bytes(text.len() as u64))?,
             Some(OutputView::Base64(text)) => line("output", format::bytes(text.len() as u64 / 4 * 3))?,

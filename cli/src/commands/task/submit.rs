@@ -20,16 +20,17 @@ use crate::format::{self, parse_duration};
   shoal submit digit.wasm -i take.wav --durable 2 --key take-17 --retention 48h
   shoal task result $(shoal submit wordcount -i README.md)
 
-Exit: 0 it is kept · 75 no capacity, try later · 69 it could not be kept")]
+Exit: 0 it is kept · 75 no capacity or nobody to keep a second copy, try later · 69 it could not be kept")]
 pub struct Submit {
     /// A file, a name (wordcount), or b3:HASH
     module: String,
     #[command(flatten)]
     task: TaskArguments,
-    /// Copies on disk before its id is printed: 1 (at this peer), 2 (and at a peer elsewhere, which goes on without this one)
+    /// Copies on disk before its id is printed: 1 (at this peer), 2 (and at a peer elsewhere, which goes on without this one; a third
+    /// peer is needed as a witness)
     #[arg(long, value_name = "COPIES", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
     durable: u8,
-    /// How long its result is kept, as in 48h
+    /// How long its result is kept, as in 48h, a week at most; without --deadline it also has that long to end
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration)]
     retention: Duration,
     /// How long to try while the peer is overloaded

@@ -41,6 +41,9 @@ impl Durable {
                 self.damage(task, error.to_string(), lent.out);
             }
         }
+        // In the order in which they were taken on, as they are listed.
+        let mut tasks: Vec<(TaskId, Records)> = tasks.into_iter().collect();
+        tasks.sort_by_key(|(_, records)| records.task.as_ref().map(|task| task.accepted_unix_ms));
         for (task, records) in tasks {
             if !self.damaged.contains_key(&task) {
                 self.restore(task, records, unix_ms, lent);

@@ -193,7 +193,7 @@ impl Book {
             attempt: epoch::attempt(entry.epoch),
             executor,
             variant: variant.filter(|name| !name.is_empty()),
-            input_bytes: entry.records.last().map_or(0, |record| record.input_bytes),
+            input_bytes: entry.records.last().map_or_else(|| entry.spec.input_bytes(), |record| record.input_bytes),
             age_us: crate::time::micros(entry.age(now)),
             timings: None,
             exit_code: None,

@@ -23,9 +23,6 @@ const RELUCTANCE: Duration = Duration::from_secs(30);
 const RELUCTANT_MAX: usize = 64;
 /// Results of one task that are held back at their executors.
 const RELEASED_MAX: usize = 16;
-/// A result that is kept at all is kept this long.
-const RETENTION_MIN: Duration = Duration::from_secs(1);
-
 /// What the durable half is lent.
 pub(super) fn lent<'a>(now: Time, around: &'a Around<'_>, out: &'a mut Outbox) -> Lent<'a> {
     Lent { now, is_here: around.is_here, out }
@@ -76,7 +73,9 @@ impl Requester {
                 // The guardian gets the task with its input, and both its result.
                 let may = |site: &Site<'_>| (around.permits)(site.member.peer, &spec.labels).is_ok();
                 let Some((guardian, witness)) = choosing::choose(sites, reluctant, may) else {
-                    let mut reasons = format!("{others} other peers are here, two that are willing are needed");
+                    let mut reasons = format!(
+                        "a guardian and a witness that are willing are needed, other peers that are here: {others}"
+                    );
                     if !spec.labels.is_empty() {
                         let may = sites.iter().filter(|site| !site.is_home && may(site)).count();
                         reasons.push_str(&format!("; {may} of them may have data labelled {}", spec.labels));
@@ -227,8 +226,7 @@ impl Requester {
         let is_awaited = self.book.open(task).is_some_and(|entry| entry.ours);
         self.book.forget(task);
         if is_awaited {
-            let why = "its time is over, and how it ended is not known here".into();
-            self.finish(task, Err(TaskError::NotStored { why }), out);
+            out.push(Output::Forgotten { task });
         }
     }
 
@@ -312,7 +310,10 @@ impl Requester {
             }
             Restored::Proposed => entry.phase = Phase::Resolving,
             Restored::Elsewhere => entry.phase = Phase::Elsewhere,
-            Restored::Ended(end) => self.book.close(task, end.state, end.result),
+            Restored::Ended(end) => {
+                entry.executor = end.result.as_ref().ok().map(|result| result.executor);
+                self.book.close(task, end.state, end.result);
+            }
         }
     }
 

@@ -38,7 +38,7 @@ use super::spec::{BlobRef, Ending, Payload, RunReport, TaskSpec};
 use super::verification::Trust;
 use crate::blobs::Holders;
 use crate::certificate::Member;
-use crate::config::{FAILURES_MAX, HOME_TASKS_MAX, RETENTION_MAX};
+use crate::config::{FAILURES_MAX, HOME_TASKS_MAX, RETENTION_MAX, RETENTION_MIN};
 use crate::flow::shares::Shares;
 use crate::id::{BlobId, PeerId, TaskId};
 use crate::message::{

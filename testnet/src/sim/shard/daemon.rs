@@ -169,8 +169,8 @@ impl Shard {
             // Blobs are not simulated: who holds one holds it for ever.
             Output::Keep { .. } | Output::Forget { .. } | Output::Hold { .. } | Output::LookUp { .. } => {}
             Output::BlobFound { .. } => {}
-            // Whoever handed it in is one of those who try again later, or do not.
-            Output::NotAcknowledged { .. } => {}
+            // Whoever handed it in is one of those who try again later, or do not; and one who waits is told no end.
+            Output::NotAcknowledged { .. } | Output::Forgotten { .. } => {}
             Output::PingAnswered { .. } | Output::ShutdownReady => {}
         }
     }

@@ -29,6 +29,7 @@ pub(super) fn deed(output: &Output, index: impl Fn(PeerId) -> Option<usize>) -> 
             format!("fetches {blobs:?} for {}", attempt(*of))
         }
         Output::Keep { task, blobs } => format!("keeps {} blobs of {}", blobs.len(), id(*task)),
+        Output::Forgotten { task } => format!("does not know how {} ended", id(*task)),
         Output::Forget { task } => format!("forgets the blobs of {}", id(*task)),
         Output::Acknowledged { task } => format!("ACKNOWLEDGES {}", id(*task)),
         Output::NotAcknowledged { task, error } => format!("does not acknowledge {}: {error}", id(*task)),

@@ -556,6 +556,7 @@ impl World {
             | Output::Sign(_)
             | Output::PingAnswered { .. }
             | Output::Keep { .. }
+            | Output::Forgotten { .. }
             | Output::Forget { .. }
             | Output::NotAcknowledged { .. }
             | Output::PipelineAnswered { .. }
