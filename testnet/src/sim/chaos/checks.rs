@@ -2,8 +2,8 @@
 //!
 //! **Not here:** what is checked on what users were told; that is `promises`.
 
-use shoal_protocol::TaskId;
 use shoal_protocol::task::durable::Durability;
+use shoal_protocol::{PeerId, TaskId};
 
 use super::super::Sim;
 use super::history::Ending;
@@ -14,10 +14,10 @@ pub(super) fn has_record(sim: &Sim, index: usize, task: TaskId) -> bool {
     sim.disk(index).is_some_and(|disk| disk.records().any(|(key, _)| key.ends_with(&task.0)))
 }
 
-/// Whether a machine is to decide on the end of a task, as its home has it while it runs.
-pub(super) fn is_member(sim: &Sim, home: usize, index: usize, task: TaskId) -> bool {
-    let council = sim.peer(home).map(|peer| peer.council_of(task)).unwrap_or_default();
-    council.contains(&sim.id(index))
+/// Who is to decide on the end of a task, as whoever runs and knows it has it.
+pub(super) fn council(sim: &Sim, task: TaskId) -> Vec<PeerId> {
+    let councils = (0..sim.len()).filter_map(|index| Some(sim.peer(index)?.council_of(task)));
+    councils.into_iter().find(|council| !council.is_empty()).unwrap_or_default()
 }
 
 /// I1, at the moment of the acknowledgement.

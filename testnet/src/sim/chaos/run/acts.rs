@@ -1,6 +1,6 @@
 //! What befalls machines, their disks and their network.
 
-use shoal_protocol::{Input, TaskId};
+use shoal_protocol::{Input, PeerId, TaskId};
 
 use super::Run;
 use crate::sim::chaos::checks;
@@ -116,9 +116,10 @@ impl Run {
         let tasks: Vec<_> = self.history.tasks.keys().copied().collect();
         // A witness that was never asked has no record, and will not sit with a new disk either.
         let gone = tasks.into_iter().filter(|task| {
-            let home = self.history.tasks.get(task).map(|entry| entry.home);
+            let is_member = |council: &Vec<PeerId>| council.contains(&self.sim.id(index));
             checks::has_record(&self.sim, index, *task)
-                || home.is_some_and(|home| checks::is_member(&self.sim, home, index, *task))
+                || self.councils.get(task).is_some_and(is_member)
+                || is_member(&checks::council(&self.sim, *task))
         });
         self.destroyed.extend(gone.map(|task| (task, index)).collect::<Vec<_>>());
         self.watch.disk_gone(index);

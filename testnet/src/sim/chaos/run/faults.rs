@@ -102,6 +102,9 @@ impl Run {
     }
 
     fn acknowledged(&mut self, task: TaskId, by: usize, at: Time) {
+        // Also when its home has lost everything since it is known whose say was lost.
+        let council = checks::council(&self.sim, task);
+        self.councils.insert(task, council);
         // A machine whose disk was taken away since has no say in what was there when it spoke.
         if self.destroyed.iter().any(|(destroyed, _)| *destroyed == task) || self.lost.contains(&by) {
             return;

@@ -82,6 +82,8 @@ struct Run {
     another: BTreeSet<TaskId>,
     /// Tasks that may be forgotten before anybody asks for them in the end.
     brief: BTreeSet<TaskId>,
+    /// Who decides on each that was acknowledged, as it was then.
+    councils: BTreeMap<TaskId, Vec<PeerId>>,
     /// When each task was handed in first, and within what it is to end.
     handed_in: BTreeMap<TaskId, (Time, Duration)>,
     /// The last questions that have no answer yet, and the tasks they are about.
@@ -155,6 +157,7 @@ impl Run {
             calendar_set: false,
             another: BTreeSet::new(),
             brief: BTreeSet::new(),
+            councils: BTreeMap::new(),
             handed_in: BTreeMap::new(),
             last_asked: BTreeMap::new(),
             marks: BTreeMap::new(),
