@@ -45,6 +45,7 @@ fn seeds_that_broke_a_promise_once_break_none() {
         287,   // as 133
         819,   // as 249
         917,   // as 249
+        977,   // a task whose home and witness had lost their disks was taken for one that had to end
         979,   // as 249
         1457,  // an address that nobody knew was called instead of the one that was known
         1612,  // a clock that was put back kept a task that had ended
