@@ -9,6 +9,7 @@ use shoal_protocol::id::BlobId;
 
 use super::seal::{BlobKey, Content};
 use super::{BlobError, BlobStore, CHUNK_BYTES, Pin, fingerprint};
+use crate::store::is_unreadable;
 
 impl BlobStore {
     /// A whole blob, checked against its name. For blobs of bounded size; others are read with [`Self::open_read`].
@@ -40,7 +41,7 @@ impl BlobStore {
         match self.open_read(id) {
             Ok(_) => Ok(true),
             // What the disk has lost is lost, and may be put again.
-            Err(BlobError::Io { source, .. }) if source.raw_os_error() == Some(nix::errno::Errno::EIO as i32) => {
+            Err(BlobError::Io { source, .. }) if is_unreadable(&source) => {
                 self.put_aside(id);
                 Ok(false)
             }

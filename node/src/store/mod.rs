@@ -29,6 +29,7 @@ pub use error::StoreError;
 pub use repair::{Repaired, repair};
 
 pub(crate) use database::is_in;
+pub(crate) use preview::is_unreadable;
 
 use database::Database;
 

@@ -81,7 +81,7 @@ fn let_go_of_memory(file: &File) {
 }
 
 /// Whether the disk has lost what should be there.
-pub(super) fn is_unreadable(error: &io::Error) -> bool {
+pub(crate) fn is_unreadable(error: &io::Error) -> bool {
     error.raw_os_error() == Some(nix::errno::Errno::EIO as i32)
 }
 
