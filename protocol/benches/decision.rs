@@ -318,6 +318,7 @@ fn ranking(criterion: &mut Criterion) {
         lambda: 1.0,
         deadline_in: None,
         tried: &BTreeMap::new(),
+        last_resort: false,
         ahead: &BTreeMap::new(),
         rules: None,
     };

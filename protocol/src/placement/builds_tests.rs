@@ -77,6 +77,7 @@ impl World {
             lambda,
             deadline_in: None,
             tried: &BTreeMap::new(),
+            last_resort: false,
             holders: &Holders::default(),
             rules: None,
             ahead: &BTreeMap::new(),

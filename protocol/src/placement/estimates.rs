@@ -276,6 +276,16 @@ impl Estimates {
         (!quoter.word.is_distrusted()).then(|| quoter.error.factor(&self.quote_error_of_all))
     }
 
+    /// The same where nobody else is left: nothing for who lied or talked nonsense.
+    pub(super) fn last_quote_error(&self, peer: PeerId) -> Option<f64> {
+        (!self.bars(peer)).then(|| self.quote_error(peer))
+    }
+
+    /// Whether a peer lied or talked nonsense, so that nothing is placed on it now, whoever else is there.
+    pub fn bars(&self, peer: PeerId) -> bool {
+        self.quoters.get(&peer).is_some_and(|quoter| quoter.word.is_barred())
+    }
+
     /// Whether a peer broke its word so often that nothing is placed on it now.
     pub fn distrusts(&self, peer: PeerId) -> bool {
         self.quoters.get(&peer).is_some_and(|quoter| quoter.word.is_distrusted())

@@ -92,6 +92,8 @@ pub struct Circumstances<'a> {
     pub deadline_in: Option<Duration>,
     /// Peers that failed or declined this task, which are not asked again.
     pub tried: &'a BTreeMap<PeerId, String>,
+    /// It has waited long: where nobody else may run it, somebody may who was late or silent before.
+    pub last_resort: bool,
     /// What would come after it, by where it runs, in milliseconds; nothing for a task by itself.
     pub ahead: &'a BTreeMap<PeerId, f64>,
     /// The business rules about it, where there are any.
@@ -188,9 +190,11 @@ mod tests {
     use rand::SeedableRng;
 
     use super::estimates::Run;
+    use super::word::Kept;
     use super::*;
     use crate::id::BlobId;
     use crate::task::spec::{BlobRef, CloudUse, OutputUse, Payload, TaskSpec, Variant};
+    use crate::time::Time;
 
     const HOME: PeerId = PeerId([1; 32]);
     const NEAR: PeerId = PeerId([2; 32]);
@@ -204,6 +208,7 @@ mod tests {
         holders: Holders,
         tried: BTreeMap<PeerId, String>,
         ahead: BTreeMap<PeerId, f64>,
+        last_resort: bool,
         deadline_in: Option<Duration>,
     }
 
@@ -223,6 +228,7 @@ mod tests {
                 holders: Holders::default(),
                 tried: BTreeMap::new(),
                 ahead: BTreeMap::new(),
+                last_resort: false,
                 deadline_in: None,
             }
         }
@@ -251,6 +257,7 @@ mod tests {
                 lambda: 1.0,
                 deadline_in: self.deadline_in,
                 tried: &self.tried,
+                last_resort: self.last_resort,
                 ahead: &self.ahead,
                 rules: None,
             };
@@ -274,6 +281,25 @@ mod tests {
     #[test]
     fn work_stays_home_while_home_is_free() {
         assert_eq!(World::new().chosen(&spec()), Some(HOME));
+    }
+
+    #[test]
+    fn where_nobody_else_is_left_who_was_late_is_taken_and_who_lied_is_not() {
+        let mut world = World::new();
+        let mut away = spec();
+        away.policy.role = Some(Role::Cloud);
+        for _ in 0..3 {
+            world.estimates.kept_word(Time::ZERO, CLOUD, Kept::Never);
+        }
+        assert_eq!(world.chosen(&away), None);
+
+        world.last_resort = true;
+        assert_eq!(world.chosen(&away), Some(CLOUD));
+        assert_eq!(world.chosen(&spec()), Some(HOME), "others are left");
+        for _ in 0..3 {
+            world.estimates.kept_word(Time::ZERO, CLOUD, Kept::Lied);
+        }
+        assert_eq!(world.chosen(&away), None);
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub struct Ranking<'a> {
     admissible: usize,
     /// Why what the task writes elsewhere could not come home, where it is to.
     stays: Option<Denial>,
+    /// Nobody is left out for having been late.
+    is_last_resort: bool,
 }
 
 /// A build that the task allows, and what is the same of it at every site.
@@ -84,13 +86,13 @@ pub fn rank<'a>(spec: &'a TaskSpec, sites: &'a [Site<'a>], circumstances: &'a Ci
         places: Vec::with_capacity(sites.len()),
         admissible: 0,
         stays: sites.iter().find(|site| site.is_home).and_then(|home| policy::output_stays(spec, home.member)),
+        is_last_resort: false,
     };
-    for (index, site) in (0u32..).zip(sites) {
-        ranking.places.push(ranking.place(index, site));
+    ranking.place_all();
+    if ranking.admissible == 0 && circumstances.last_resort {
+        ranking.is_last_resort = true;
+        ranking.place_all();
     }
-    ranking.hold_back_cloud();
-    ranking.places.sort_unstable_by_key(Place::order);
-    ranking.admissible = ranking.places.partition_point(|place| place.standing == Standing::Admissible);
     ranking
 }
 
@@ -165,6 +167,16 @@ impl<'a> Ranking<'a> {
         self.places.iter().filter_map(|place| self.exclusion(place))
     }
 
+    fn place_all(&mut self) {
+        self.places.clear();
+        for (index, site) in (0u32..).zip(self.sites) {
+            self.places.push(self.place(index, site));
+        }
+        self.hold_back_cloud();
+        self.places.sort_unstable_by_key(Place::order);
+        self.admissible = self.places.partition_point(|place| place.standing == Standing::Admissible);
+    }
+
     fn place(&self, index: u32, site: &Site<'_>) -> Place {
         let excluded =
             Place { total: f64::INFINITY, loss: f64::INFINITY, site: index, build: 0, standing: Standing::Excluded };
@@ -219,7 +231,10 @@ impl<'a> Ranking<'a> {
     /// How much longer runs take there than is said; nothing for who is not believed, unless its user named it.
     fn believed_quote_error(&self, site: &Site<'_>) -> Option<f64> {
         let (estimates, peer) = (self.circumstances.estimates, site.member.peer);
-        let believed = estimates.trusted_quote_error(peer);
+        let believed = match self.is_last_resort {
+            true => estimates.last_quote_error(peer),
+            false => estimates.trusted_quote_error(peer),
+        };
         if self.spec.policy.peer.is_some() { believed.or_else(|| Some(estimates.quote_error(peer))) } else { believed }
     }
 

@@ -6,6 +6,9 @@
 //!    ▲______________________________________________________│ KEPT_TO_FORGIVE kept words in a row, for each time
 //! ```
 //!
+//! Who was only late or silent may have been cut off, and so may we: a task that has waited long for somebody else takes it all the
+//! same (`Circumstances::last_resort`). Who lied, or talks nonsense, is *barred*: it gets nothing while it is distrusted.
+//!
 //! On probation a peer has one task at a time: what it does with that one decides whether it gets the next.
 //!
 //! A late or a missing result is noticed by the home's own clock; what the executor reports of its run has no say in it. What
@@ -68,6 +71,8 @@ pub(super) struct Word {
     until: Option<Time>,
     /// That is because of a task it has on probation.
     is_tried: bool,
+    /// It did worse than to be late.
+    is_barred: bool,
     /// How often in a row, less what was forgiven.
     times: u8,
     kept_in_a_row: u16,
@@ -78,6 +83,11 @@ impl Word {
     /// Whether it is not to be placed on now.
     pub(super) fn is_distrusted(&self) -> bool {
         self.until.is_some()
+    }
+
+    /// Whether it is to get nothing now even where nobody else would take it.
+    pub(super) fn is_barred(&self) -> bool {
+        self.is_barred && self.is_distrusted()
     }
 
     /// Whether nothing is held against it.
@@ -116,7 +126,7 @@ impl Word {
             return None;
         }
         if core::mem::take(&mut self.is_tried) {
-            self.until = None;
+            (self.until, self.is_barred) = (None, false);
         }
         self.kept_last = kept == Kept::Well;
         if kept == Kept::Well {
@@ -131,6 +141,7 @@ impl Word {
         if kept != Kept::Refused {
             self.kept_in_a_row = 0;
         }
+        self.is_barred |= kept == Kept::Lied;
         // What comes of tasks that it was given before tells nothing new.
         if self.is_distrusted() {
             return None;
@@ -150,13 +161,14 @@ impl Word {
     /// It is distrusted until then, or longer, for another reason.
     pub(super) fn distrust(&mut self, until: Time) {
         self.until = self.until.max(Some(until));
-        self.is_tried = false;
+        (self.is_tried, self.is_barred) = (false, true);
     }
 
     /// Its time is over: it may be tried again. When the next look is due otherwise.
     pub(super) fn forgive(&mut self, now: Time) -> Option<Time> {
         self.is_tried &= self.until.is_some_and(|until| now < until);
         self.until = self.until.filter(|until| now < *until);
+        self.is_barred &= self.is_distrusted();
         self.until
     }
 }
@@ -184,6 +196,33 @@ mod tests {
         let falls = falls(Word::default(), |_| Kept::Late, 60 * MINUTE);
 
         assert_eq!(falls.iter().map(|at| at / MINUTE).collect::<Vec<_>>(), [0, 1, 3, 7, 15, 31]);
+    }
+
+    #[test]
+    fn who_lied_is_barred_for_as_long_as_it_is_distrusted_and_who_was_late_is_not() {
+        let (now, over) = (Time::from_millis(0), Time::from_millis(10 * MINUTE));
+        let mut late = Word::default();
+        for _ in 0..3 {
+            late.note(now, Kept::Never);
+        }
+        let mut liar = Word::default();
+        liar.note(now, Kept::Lied);
+        let mut noisy = Word::default();
+        noisy.distrust(Time::from_millis(MINUTE));
+        assert_eq!([late, liar, noisy].map(|word| word.is_barred()), [false, true, true]);
+        assert!(late.is_distrusted());
+
+        let mut again = [late, liar, noisy];
+        for word in &mut again {
+            word.forgive(over);
+        }
+        assert!(again.iter().all(|word| !word.is_barred()));
+        for word in &mut again {
+            for _ in 0..3 {
+                word.note(over, Kept::Late);
+            }
+        }
+        assert!(again.iter().all(|word| word.is_distrusted() && !word.is_barred()), "it was only late this time");
     }
 
     #[test]

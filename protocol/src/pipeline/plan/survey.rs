@@ -335,6 +335,7 @@ fn assess(stage: &Stage, input_bytes: u64, world: &World<'_>) -> (Vec<Assessment
         lambda: world.lambda,
         deadline_in: None,
         tried: &tried,
+        last_resort: false,
         ahead: &ahead,
         rules: world.rules.and_then(|rules| rules.on(world.now, &spec, world.shares, world.uplink_bits_per_s)),
     };

@@ -14,6 +14,9 @@ use crate::task::requester::{Ahead, Answers};
 use crate::task::spec::{Payload, TaskSpec};
 use crate::time::Time;
 
+/// So often a kept task finds nobody before it takes who was late before: half a minute of pauses that grow.
+pub(crate) const WAITS_FOR_BETTER: u32 = 7;
+
 /// A task of a user of this peer.
 #[derive(Debug)]
 pub(crate) struct HomeTask {
@@ -52,7 +55,7 @@ pub(crate) struct HomeTask {
     pub(crate) release: Vec<(PeerId, TaskRef)>,
     /// Its user withdrew it before it was on disk.
     pub(crate) cancelled: bool,
-    /// How often in a row nobody could run it.
+    /// How often nobody could run it, since it began or since it last took who was there.
     pub(crate) waits: u32,
     /// What comes after it would cost, by where it runs.
     pub(crate) ahead: Ahead,
@@ -70,6 +73,11 @@ impl HomeTask {
     /// Time since it was submitted.
     pub(crate) fn age(&self, now: Time) -> Duration {
         self.aged + now.since(self.accepted)
+    }
+
+    /// Whether it has waited so long for somebody that it takes who was late before.
+    pub(crate) fn takes_anybody(&self) -> bool {
+        self.waits >= WAITS_FOR_BETTER
     }
 
     /// Whether it is on disk.

@@ -12,7 +12,7 @@ mod promise;
 
 pub(crate) use self::book::Book;
 pub(crate) use self::early::Early;
-pub(crate) use self::entry::HomeTask;
+pub(crate) use self::entry::{HomeTask, WAITS_FOR_BETTER};
 pub(crate) use self::phase::Phase;
 pub(crate) use self::promise::Promise;
 

@@ -241,7 +241,7 @@ impl Requester {
         let Some(entry) = self.book.open(task) else { return };
         let deadline_in = entry.deadline_in(now);
         let Some(entry) = self.book.get(task) else { return };
-        let circumstances = self.circumstances(now, &entry.spec, deadline_in, (&entry.tried, &entry.ahead), around);
+        let circumstances = self.circumstances_of(now, entry, deadline_in, around);
         let sites = (around.sites)();
         let ranking = placement::rank(&entry.spec, sites, &circumstances);
         let Some(countered) = ranking.candidate_at(from) else {

@@ -54,6 +54,10 @@ impl Requester {
     pub(super) fn retry(&mut self, now: Time, task: TaskId, why: &str, around: &mut Around<'_>, out: &mut Outbox) {
         let Some(entry) = self.book.open(task) else { return };
         entry.failing_since.get_or_insert(now);
+        if entry.takes_anybody() {
+            // Who was late before was so again: it waits for somebody better as long as the first time.
+            entry.waits = 0;
+        }
         let retries = entry.spec.retries.map_or(FAILURES_MAX - 1, u32::from).min(FAILURES_MAX - 1);
         if entry.failures > retries {
             let error = TaskError::AttemptsExhausted { attempts: entry.failures, last: why.to_owned() };

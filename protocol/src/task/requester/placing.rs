@@ -5,7 +5,7 @@ use super::*;
 use crate::flow::source_of;
 use crate::placement::inputs::Inputs;
 use crate::placement::policy::{self, RESIDENCY_KIND};
-use crate::task::home::Promise;
+use crate::task::home::{Promise, WAITS_FOR_BETTER};
 use crate::task::spec::Patience;
 
 /// A task that failed so often is given to nobody who has not shown that it does what it says.
@@ -14,6 +14,7 @@ const FAILURES_TO_PLAY_SAFE: u32 = 3;
 const HELD_MIN: Duration = Duration::from_millis(20);
 /// As a decision's record has it.
 const UNPROVEN: &str = "the task failed before, and it has not done anything for us yet";
+const LOST_AGAIN: &str = "it lost the task before, and others are left";
 
 /// What follows from a ranking.
 enum Step {
@@ -89,7 +90,19 @@ impl Requester {
         let ruled = rules.and_then(|rules| rules.ruling().lambda());
         let lambda = ruled.or(spec.lambda).unwrap_or(around.lambda);
         let (estimates, holders) = (around.estimates, around.holders);
-        Circumstances { estimates, holders, link, lambda, deadline_in, tried, ahead, rules }
+        Circumstances { estimates, holders, link, lambda, deadline_in, tried, last_resort: false, ahead, rules }
+    }
+
+    /// Those of a task in the book.
+    pub(super) fn circumstances_of<'a, 'b: 'a>(
+        &self,
+        now: Time,
+        entry: &'a HomeTask,
+        deadline_in: Option<Duration>,
+        around: &Around<'b>,
+    ) -> Circumstances<'a> {
+        let circumstances = self.circumstances(now, &entry.spec, deadline_in, (&entry.tried, &entry.ahead), around);
+        Circumstances { last_resort: entry.takes_anybody(), ..circumstances }
     }
 
     pub(super) fn method(&self, spec: &TaskSpec, ranking: &Ranking<'_>) -> Method {
@@ -137,14 +150,21 @@ impl Requester {
 
     /// Begins an attempt: awards the task at once, or asks for offers.
     pub(super) fn place(&mut self, now: Time, task: TaskId, around: &mut Around<'_>, out: &mut Outbox) {
-        if self.book.get(task).is_some_and(|entry| entry.failures >= FAILURES_TO_PLAY_SAFE) {
+        let plays_safe = |entry: &HomeTask| entry.failures >= FAILURES_TO_PLAY_SAFE && !entry.takes_anybody();
+        if self.book.get(task).is_some_and(plays_safe) {
             let estimates = around.estimates;
             self.prefer(task, UNPROVEN, around, |peer| estimates.keeps_word(peer));
+        }
+        // Of those that were late before, another than the one that was so again; if it is the only one, the next time.
+        let lost = self.book.get(task).filter(|entry| entry.waits == WAITS_FOR_BETTER).and_then(|entry| entry.executor);
+        if let Some(lost) = lost {
+            let estimates = around.estimates;
+            self.prefer(task, LOST_AGAIN, around, |peer| peer != lost && !estimates.bars(peer));
         }
         self.choose_checker(task, around);
         let Some(entry) = self.book.get(task) else { return };
         let deadline_in = entry.deadline_in(now);
-        let circumstances = self.circumstances(now, &entry.spec, deadline_in, (&entry.tried, &entry.ahead), around);
+        let circumstances = self.circumstances_of(now, entry, deadline_in, around);
         let ranking = placement::rank(&entry.spec, (around.sites)(), &circumstances);
         let decided = self.decide(&entry.spec, &ranking, around);
         self.act_on(now, task, decided, around, out);

@@ -89,6 +89,7 @@ fn placed(case: &Case, number: u64, estimates: &Estimates, holders: &Holders, re
         lambda: 1.0,
         deadline_in: None,
         tried: &tried,
+        last_resort: false,
         ahead: &ahead,
     };
     for assessment in placement::rank(&spec, &sites, &circumstances).recorded() {

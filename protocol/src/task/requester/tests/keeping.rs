@@ -254,6 +254,35 @@ fn a_kept_task_that_nobody_may_run_is_tried_again_less_and_less_often() {
     assert_eq!(pauses, [300, 600, 1_200, 2_400, 4_800, 9_600, 10_000, 10_000]);
 }
 
+/// As after a night of bad links, for which everybody is to blame.
+#[test]
+fn a_kept_task_takes_who_was_late_before_when_nobody_else_came_for_half_a_minute() {
+    let mut home = Home::with_store(&[(2, 0, 0), (3, 40, 0), (4, 80, 0)]);
+    for late in [2, 3] {
+        for _ in 0..3 {
+            home.estimates.kept_word(home.now, id(late), Kept::Never);
+        }
+    }
+    home.estimates.kept_word(home.now, id(4), Kept::Lied);
+    home.submit_as(1, elsewhere(), Durability::Disk);
+    let began = home.now;
+    assert!(matches!(home.entry(1).phase, Phase::Waiting));
+
+    let mut awarded = Vec::new();
+    while awarded.len() < 3 {
+        let next = home.due_in().expect("it is not given up");
+        let outputs = home.pass(next);
+        for (to, _) in awards(&outputs) {
+            awarded.push((to, home.now.since(began).as_secs()));
+            home.gone.insert(id(to));
+            home.act(|home, now, around, out| home.peer_lost(now, id(to), around, out));
+            home.gone.remove(&id(to));
+        }
+    }
+
+    assert_eq!(awarded, [(2, 28), (3, 57), (2, 86)], "half a minute each, and never to the liar");
+}
+
 #[test]
 fn few_decisions_are_remembered_of_a_task_that_waits() {
     let mut home = kept(1, nowhere());
