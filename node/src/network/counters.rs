@@ -52,6 +52,8 @@ counters! {
     long_out,
     /// Long messages received from admitted peers.
     long_in,
+    /// Those for which the queue to their peer had no room.
+    long_dropped,
     /// Streams beside the control stream refused: not admitted, or too many at once.
     streams_refused,
     /// Connections admitted.

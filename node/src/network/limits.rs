@@ -50,8 +50,8 @@ pub(super) const STREAM_OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const LONG_BYTES_MIN: usize = 16 * 1024;
 /// Long messages on their way to one neighbour, and from it; more wait.
 pub(super) const LONG_MAX: usize = 16;
-/// Long messages waiting for one neighbour, those on their way included: as many bytes as the control stream's queue.
-pub(super) const LONG_QUEUED_MAX: usize = OUTBOX_BYTES_MAX / MESSAGE_BYTES_MAX;
+/// Bytes of long messages waiting for one neighbour, those on their way included: as many as the control stream's queue.
+pub(super) const LONG_QUEUED_BYTES_MAX: usize = OUTBOX_BYTES_MAX;
 /// Time a long message may take: its most bytes at the rate below which blobs are given up, too.
 pub(super) const LONG_TIMEOUT: Duration = Duration::from_secs(16);
 

@@ -5,9 +5,9 @@
 //! ```
 //!
 //! **Invariant:** a message is delivered whole, after `Connected` and before `Disconnected` of its peer, or not at all;
-//! at most `LONG_MAX` are on their way to a peer, and `LONG_QUEUED_MAX` wait or are.
-//! **Not here:** order and repetition. A frame that was sent later may arrive earlier, and a message whose stream broke
-//! is gone: the protocol asks after what is not confirmed.
+//! at most `LONG_MAX` are on their way to a peer, and `LONG_QUEUED_BYTES_MAX` of them wait or are.
+//! **Not here:** order and repetition. A frame that was sent later may arrive earlier, and a message whose stream broke,
+//! or for which there was no room, is gone: the protocol asks after what is not confirmed.
 
 use std::io;
 use std::sync::{Arc, Weak};
@@ -36,6 +36,7 @@ const INCOMING_MAX: usize = 2 * LONG_MAX;
 pub(super) struct Queued {
     pub(super) to: PeerId,
     pub(super) link: Arc<Link>,
+    /// As many as it has bytes.
     pub(super) place: OwnedSemaphorePermit,
     pub(super) body: Vec<u8>,
 }

@@ -241,7 +241,8 @@ impl Network {
     }
 
     /// Queues a message for a neighbour: as a frame of the control stream, in order, or on a stream of its own if it is
-    /// long, so that what is sent after it may arrive before it. A neighbour whose queue is full is cut off.
+    /// long, so that what is sent after it may arrive before it. A neighbour whose queue of frames is full is cut off; a long
+    /// message that has no room is dropped: much may be due to an honest neighbour at once, when it comes back for instance.
     pub fn send(&self, to: PeerId, body: Vec<u8>) -> Result<(), SendError> {
         let links = self.shared.links();
         let link = links.newest(to).ok_or(SendError::NotConnected(to))?;
@@ -292,9 +293,8 @@ impl Network {
         if !link.outbox.is_open() {
             return Err(SendError::NotConnected(to));
         }
-        let Some(place) = link.slots.try_long_queued() else {
-            link.outbox.cut();
-            self.shared.counters.cut_off.one();
+        let Some(place) = link.slots.try_long_queued(body.len()) else {
+            self.shared.counters.long_dropped.one();
             return Err(SendError::Full(to));
         };
         let queued = long::Queued { to, link, place, body };

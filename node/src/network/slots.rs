@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::limits::{BULK_IN_MAX, BULK_OUT_MAX, LONG_MAX, LONG_QUEUED_MAX};
+use super::limits::{BULK_IN_MAX, BULK_OUT_MAX, LONG_MAX, LONG_QUEUED_BYTES_MAX};
 
 #[derive(Debug)]
 pub(super) struct Slots {
     bulk_in: Arc<Semaphore>,
     bulk_out: Arc<Semaphore>,
     long_out: Arc<Semaphore>,
+    /// Bytes.
     long_queued: Arc<Semaphore>,
 }
 
@@ -20,7 +21,7 @@ impl Default for Slots {
             bulk_in: Arc::new(Semaphore::new(BULK_IN_MAX)),
             bulk_out: Arc::new(Semaphore::new(BULK_OUT_MAX)),
             long_out: Arc::new(Semaphore::new(LONG_MAX)),
-            long_queued: Arc::new(Semaphore::new(LONG_QUEUED_MAX)),
+            long_queued: Arc::new(Semaphore::new(LONG_QUEUED_BYTES_MAX)),
         }
     }
 }
@@ -41,9 +42,9 @@ impl Slots {
         Arc::clone(&self.long_out).acquire_owned().await.ok()
     }
 
-    /// A place in the queue of long messages to the peer; none when it is full.
-    pub(super) fn try_long_queued(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.long_queued).try_acquire_owned().ok()
+    /// Room for so many bytes in the queue of long messages to the peer; none when it is full.
+    pub(super) fn try_long_queued(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.long_queued).try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()
     }
 
     /// Waits until no bulk stream is open either way.
@@ -54,7 +55,7 @@ impl Slots {
 
     /// Waits until every long message to the peer has been sent.
     pub(super) async fn long_sent(&self) {
-        all_free(&self.long_queued, LONG_QUEUED_MAX).await;
+        all_free(&self.long_queued, LONG_QUEUED_BYTES_MAX).await;
     }
 }
 
