@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use shoal_cli::client::ClientError;
 use shoal_protocol::api::codes;
 use shoal_protocol::{PeerId, TaskState};
 
@@ -17,7 +18,7 @@ async fn kept(client: &Client, module: &str, args: &[&str], input: &str, durable
     TaskRequest { durable, submitter: Some(USER), ..request }
 }
 
-fn code_of<T: std::fmt::Debug>(result: Result<T, shoal_cli::client::ClientError>) -> String {
+fn code_of<T: std::fmt::Debug>(result: Result<T, ClientError>) -> String {
     result.unwrap_err().code().unwrap_or_default().to_owned()
 }
 
@@ -165,6 +166,48 @@ fn a_guardian_takes_over_when_the_home_is_gone() {
         let home = mesh.client(home).unwrap();
         let told = until(&home, &id, |view| view.state.is_final()).await;
         assert_eq!((told.state, text(&told)), (TaskState::Done, text(&view)));
+    });
+}
+
+/// Also at the one that leads the task now, though it was not handed in there.
+#[test]
+fn who_waits_for_a_task_of_a_lost_home_is_told_its_end_at_every_peer() {
+    run(async {
+        let mesh = mesh(1, 3, |_| ()).await;
+        let home = mesh.index("edge-1").unwrap();
+        let client = mesh.client(home).unwrap();
+        let request = TaskRequest {
+            role: Some(shoal_protocol::Role::Cloud),
+            idempotency_key: Some("waited for".into()),
+            ..kept(&client, "spin", &SPIN, "", 2).await
+        };
+        client.submit(&request).await.unwrap();
+        for peer in 0..mesh.peers().len() {
+            // Whoever hands it in anew has the module.
+            mesh.client(peer).unwrap().put_blob(example("spin").to_vec()).await.unwrap();
+        }
+
+        mesh.kill(home).unwrap();
+
+        let mut told = tokio::task::JoinSet::new();
+        for peer in (0..mesh.peers().len()).filter(|peer| *peer != home) {
+            let (client, request) = (mesh.client(peer).unwrap(), request.clone());
+            told.spawn(async move {
+                loop {
+                    match client.run(request.clone()).await {
+                        Ok(view) => break view,
+                        // Nobody leads it yet who could say that it was acknowledged.
+                        Err(ClientError::Problem(problem)) if problem.retryable => {
+                            tokio::time::sleep(Duration::from_millis(100)).await;
+                        }
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            });
+        }
+        for view in told.join_all().await {
+            assert_eq!((view.state, text(&view)), (TaskState::Done, native("spin", &SPIN, "").as_str()), "{view:?}");
+        }
     });
 }
 

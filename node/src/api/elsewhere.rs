@@ -10,12 +10,14 @@ use shoal_protocol::output::TaskError;
 use shoal_protocol::task::durable::Found;
 use shoal_protocol::task::spec::Payload;
 use shoal_protocol::{FindError, TaskId};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Api;
 use super::problem::ApiResult;
 use crate::driver::handle::Refusal;
 
+/// The end of a task is told after this long, also where its output is still on the way.
+const BRINGING: Duration = Duration::from_secs(1);
 /// Between two questions whether a task elsewhere has ended.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
 
@@ -46,27 +48,37 @@ pub(super) async fn view(api: &Api, id: &str, error: FindError) -> ApiResult<Tas
     find(api, task).await?.ok_or_else(|| Refusal::Find(error).into())
 }
 
-/// The same when it has ended, or as it is at the deadline.
+/// The same when it has ended, or as it was last seen at the deadline: who knows it may be away for a while.
 pub(super) async fn wait_for(api: &Api, id: &str, deadline: Instant) -> ApiResult<TaskView> {
+    let mut seen = None;
     loop {
         let error = FindError::None { what: "task", text: id.to_owned() };
-        let view = view(api, id, error).await?;
+        let view = match (view(api, id, error).await, seen) {
+            (Ok(view), _) | (Err(_), Some(view)) => view,
+            (Err(error), None) => return Err(error),
+        };
         if view.state.is_final() || Instant::now() + ASK_AGAIN >= deadline {
             return Ok(view);
         }
+        seen = Some(view);
         sleep(ASK_AGAIN).await;
     }
 }
 
-/// Its large output, if it has one, is brought here while its holder is known.
+/// Its large output, if it has one, is brought here while its holder is known. That is not waited for long: who wants the bytes
+/// asks for them, and waits then.
 async fn shown(api: &Api, found: Found) -> ApiResult<TaskView> {
     if let Some(Ok(result)) = &found.result
         && let Payload::Blob(output) = &result.report.output
         && api.blobs.stat(output.id).is_none()
-        && let Err(error) = api.driver.fetch_blob(output.id, Some(found.holder.to_string())).await
     {
-        // Who wants the bytes asks for them, and is told then.
-        tracing::debug!(task = ?found.task, %error, "an output was not brought here");
+        let (driver, blob, task, holder) = (api.driver.clone(), output.id, found.task, found.holder.to_string());
+        let bringing = tokio::spawn(async move {
+            if let Err(error) = driver.fetch_blob(blob, Some(holder)).await {
+                tracing::debug!(?task, %error, "an output was not brought here");
+            }
+        });
+        let _ = timeout(BRINGING, bringing).await;
     }
     let executor = found.result.as_ref().and_then(|result| result.as_ref().ok()).map(|result| result.executor);
     let executor = match executor {

@@ -235,9 +235,10 @@ impl From<BlobError> for ApiError {
             BlobError::WrongContent { .. } | BlobError::WrongSize { .. } => {
                 (codes::BAD_REQUEST, StatusCode::BAD_REQUEST)
             }
-            BlobError::Arriving { .. } | BlobError::InUse { .. } | BlobError::Manifest { .. } => {
-                (codes::IN_USE, StatusCode::CONFLICT)
-            }
+            BlobError::Arriving { .. }
+            | BlobError::InUse { .. }
+            | BlobError::Manifest { .. }
+            | BlobError::Sealed { .. } => (codes::IN_USE, StatusCode::CONFLICT),
             BlobError::NoRoom { .. } | BlobError::TooManyHeld { .. } | BlobError::DiskFull { .. } => {
                 (codes::STORE, StatusCode::INSUFFICIENT_STORAGE)
             }

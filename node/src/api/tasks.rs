@@ -14,6 +14,7 @@ use shoal_protocol::api::{Explanation, Listing, OutputView, TaskRequest, TaskVie
 use shoal_protocol::config::RETENTION_MAX;
 use shoal_protocol::task::durable::Durability;
 use shoal_protocol::{FindError, TaskId};
+use tokio::time::{Instant, timeout_at};
 
 use super::body::{self, Json};
 use super::problem::{ApiError, ApiResult};
@@ -23,6 +24,8 @@ use crate::driver::handle::{Refusal, Submission};
 
 /// A request with its inputs; larger inputs are put as blobs first.
 const REQUEST_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Between two looks at a task whose end nobody here is told.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Tasks in a listing when nobody says how many.
 const LISTED_DEFAULT: usize = 100;
 
@@ -44,8 +47,9 @@ pub(super) async fn submit(State(api): State<Api>, headers: HeaderMap, request: 
     }
     let wait = request.wait;
     let keeping = spec::keeping(&request)?;
+    let is_kept = keeping.durability > Durability::Memory;
     let mut held = Vec::new();
-    if keeping.durability > Durability::Memory {
+    if is_kept {
         let named = |(submitter, key): (_, &String)| TaskId::derive(submitter, key.as_bytes());
         let task = request.submitter.zip(request.idempotency_key.as_ref()).map(named);
         if let Some(task) = task
@@ -65,10 +69,14 @@ pub(super) async fn submit(State(api): State<Api>, headers: HeaderMap, request: 
         keeping,
         idempotency_key: request.idempotency_key,
         submitter: request.submitter,
-        wait,
+        // The end of a kept task may be decided where it was not handed in, and is looked for.
+        wait: wait && !is_kept,
         held,
     };
-    let view = api.driver.submit(submission).await?;
+    let mut view = api.driver.submit(submission).await?;
+    if wait && !view.state.is_final() {
+        view = wait_for(&api, &view.task.to_string(), WAIT_MAX).await?;
+    }
     let status = if wait { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(view)).into_response())
 }
@@ -96,11 +104,16 @@ pub(super) async fn show(
 
 /// A task when it has ended, or as it is when patience has.
 async fn wait_for(api: &Api, id: &str, patience: Duration) -> ApiResult<TaskView> {
-    let deadline = tokio::time::Instant::now() + patience;
-    match tokio::time::timeout_at(deadline, api.driver.await_end(id.to_owned())).await {
-        Ok(Err(Refusal::Find(FindError::None { .. }))) => elsewhere::wait_for(api, id, deadline).await,
-        Ok(ended) => Ok(ended?),
-        Err(_) => view(api, id.to_owned()).await,
+    let deadline = Instant::now() + patience;
+    loop {
+        // Its home tells the end; who follows a lost home, or was asked in its place, is looked at anew.
+        let look = deadline.min(Instant::now() + LOOK_AGAIN);
+        match timeout_at(look, api.driver.await_end(id.to_owned())).await {
+            Ok(Err(Refusal::Find(FindError::None { .. }))) => return elsewhere::wait_for(api, id, deadline).await,
+            Ok(ended) => return Ok(ended?),
+            Err(_) if look < deadline => {}
+            Err(_) => return view(api, id.to_owned()).await,
+        }
     }
 }
 
@@ -147,14 +160,24 @@ pub(super) async fn result(State(api): State<Api>, Path(id): Path<String>) -> Ap
         Some(OutputView::Blob { id, holder, .. }) => {
             if api.blobs.stat(id).is_none() {
                 let holder = holder.filter(|holder| *holder != api.me);
-                let from = holder.or(view.executor.map(|executor| executor.peer));
-                api.driver.fetch_blob(id, from.map(|peer| peer.to_string())).await?;
+                let from = holder.or(view.executor.map(|executor| executor.peer)).map(|peer| peer.to_string());
+                let fetched = api.driver.fetch_blob(id, from.clone()).await;
+                fetched.map_err(|refusal| out_of_reach(view.task, from.as_deref(), refusal))?;
             }
             return blobs::send(&api.blobs, id, None).await;
         }
         None => return Err(without_output(view)),
     };
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
+}
+
+/// Its end is known, and its output could not be brought here.
+fn out_of_reach(task: TaskId, holder: Option<&str>, refusal: Refusal) -> ApiError {
+    let Refusal::NoBlob { why, .. } = refusal else { return refusal.into() };
+    let title = format!("the output of {task} is not here, and could not be had");
+    let see = |peer| format!("it is at {peer}: see that it can be reached, and try again");
+    let hint = holder.map_or("try again later".to_owned(), see);
+    ApiError::new(codes::NO_BLOB, StatusCode::SERVICE_UNAVAILABLE, title, hint).because(why).retry_after(None)
 }
 
 /// Why there is nothing to hand out; the task's own problem when it has one.

@@ -27,9 +27,14 @@ pub(crate) type Seeker = oneshot::Sender<Result<Option<Box<Found>>, Refusal>>;
 /// Callers that may wait for one task.
 const PER_TASK_MAX: usize = 256;
 
+/// Tasks that are waited for before it is first looked whether somebody still does.
+const SWEEP_MIN: usize = 1_024;
+
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
     tasks: BTreeMap<TaskId, Vec<TaskReply>>,
+    /// So many tasks, and it is looked for whom anybody waits.
+    sweep_at: usize,
     /// Those who wait only until it is on disk.
     acknowledgements: BTreeMap<TaskId, Vec<TaskReply>>,
     /// Calls of services, and which version of it each is.
@@ -46,6 +51,11 @@ pub(crate) struct Waiters {
 impl Waiters {
     /// Answers `reply` when the task ends; gives it back when too many wait for that task already.
     pub(crate) fn wait(&mut self, task: TaskId, reply: TaskReply) -> Result<(), TaskReply> {
+        if self.tasks.len() >= self.sweep_at {
+            // Tasks whose end is decided elsewhere, for which nobody waits any more.
+            self.tasks.retain(|_, waiting| waiting.iter().any(|reply| !reply.is_closed()));
+            self.sweep_at = SWEEP_MIN.max(2 * self.tasks.len());
+        }
         push(self.tasks.entry(task).or_default(), reply)
     }
 
@@ -191,6 +201,21 @@ mod tests {
 
         assert!(waiters.wait(TASK, late).is_ok());
         assert_eq!(waiters.take(TASK).len(), PER_TASK_MAX);
+    }
+
+    #[test]
+    fn tasks_that_nobody_waits_for_any_more_are_not_remembered_for_ever() {
+        let mut waiters = Waiters::default();
+        let (patient, _answer) = oneshot::channel();
+        waiters.wait(TASK, patient).unwrap();
+        for n in 0..10 * SWEEP_MIN as u64 {
+            let mut id = [2; 16];
+            id[..8].copy_from_slice(&n.to_le_bytes());
+            waiters.wait(TaskId(id), oneshot::channel().0).unwrap();
+        }
+
+        assert!(waiters.tasks.len() <= SWEEP_MIN, "{}", waiters.tasks.len());
+        assert_eq!(waiters.take(TASK).len(), 1);
     }
 
     #[test]
