@@ -21,6 +21,10 @@ impl Streams {
         let _one = self.0.keeping.lock().await;
         let name = spec.name.clone();
         self.keeper().await?;
+        if lock(&self.0.owed).contains(&name) {
+            let why = "another peer runs it now, and what it had here could not be left for people: make room, then start shoald again";
+            return Err(StreamError::Disk(why.into()));
+        }
         let tenure = match self.tenure(&name).await {
             Some(known) if known.owner != self.0.me => {
                 return Err(StreamError::Elsewhere { name, owner: known.owner });
@@ -39,7 +43,8 @@ impl Streams {
             Err(error) => return Err(StreamError::Disk(error.to_string())),
         }
         self.write_tenure(&tenure).await?;
-        if !lock(&self.0.running).contains_key(&name) {
+        // Just after a start it is being asked whether another peer runs it; it begins by itself then.
+        if !lock(&self.0.resuming).contains(&name) {
             self.begin(tenure).await;
         }
         self.view(&name).await

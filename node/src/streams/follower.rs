@@ -71,6 +71,9 @@ impl Streams {
         if known.as_ref().is_some_and(|known| known.owner == self.0.me) {
             // It was taken over while this peer did not know: the other's epoch is the greater.
             self.end(name, Ending::LetGo(shipment.epoch)).await;
+            if let Err(why) = self.leave_behind(name, shipment.epoch, &keeper).await {
+                return Receipt::Refused(why);
+            }
         }
         if keeper.bytes_of(name) > KEPT_BYTES_MAX {
             return Receipt::Refused("what it has on disk here is too much".into());

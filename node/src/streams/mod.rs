@@ -36,7 +36,7 @@ mod tenure;
 mod view;
 mod work;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -85,6 +85,10 @@ struct Shared {
     /// Opened when there is something to keep: most peers have no streams.
     keeper: OnceCell<Arc<Keeper>>,
     running: Mutex<BTreeMap<String, Running>>,
+    /// Those that this peer ran when it ended, and of which it is not known yet whether they are still its own.
+    resuming: Mutex<BTreeSet<String>>,
+    /// Those that another peer runs now, while what they had here cannot be left for people.
+    owed: Mutex<BTreeSet<String>>,
     /// When the owners of others' streams were last heard.
     words: Mutex<BTreeMap<String, Instant>>,
     /// Modules that must not be evicted.
@@ -125,6 +129,8 @@ impl Streams {
             blobs,
             keeper: OnceCell::new(),
             running: Mutex::default(),
+            resuming: Mutex::default(),
+            owed: Mutex::default(),
             words: Mutex::default(),
             pins: Mutex::default(),
             keeping: tokio::sync::Mutex::new(()),

@@ -4,14 +4,15 @@
 
 use std::time::{Duration, Instant};
 
-use shoal_protocol::store;
 use shoal_protocol::stream::succession::{ASK_FOR, Receipt, Shipment, Tenure, question};
+use shoal_protocol::{cbor, store};
 use tokio::task::spawn_blocking;
 
 use super::keeper::Keeper;
 use super::running::restore;
 use super::tenure::TENURE;
-use super::{Streams, shipping};
+use super::{Streams, lock, shipping};
+use crate::small_file;
 
 /// Between two questions whether this peer still owns a stream.
 const ASK_EVERY: Duration = Duration::from_millis(100);
@@ -24,8 +25,12 @@ impl Streams {
         for (key, bytes) in keeper.of_kind(TENURE) {
             match store::decode::<Tenure>(&key, &bytes) {
                 Ok(tenure) if tenure.owner == self.0.me && !tenure.stopped => {
-                    let streams = self.clone();
-                    tokio::spawn(async move { streams.resume_one(tenure).await });
+                    let (streams, name) = (self.clone(), tenure.spec.name.clone());
+                    lock(&self.0.resuming).insert(name.clone());
+                    tokio::spawn(async move {
+                        streams.resume_one(tenure).await;
+                        lock(&streams.0.resuming).remove(&name);
+                    });
                 }
                 Ok(_) => {}
                 Err(error) => tracing::error!(%error, "a stream cannot be read, and is left as it is"),
@@ -57,37 +62,54 @@ impl Streams {
         }
         let _one = self.0.keeping.lock().await;
         // Meanwhile it may have been stopped, or shipped here by another owner.
-        if self.tenure(&name).await.is_some_and(|now| now.owner == self.0.me && !now.stopped) {
+        let now = self.tenure(&name).await.filter(|now| now.owner == self.0.me && !now.stopped);
+        if let Some(tenure) = now {
             self.begin(tenure).await;
         }
     }
 
     /// Another peer owns it: nothing is kept of it here until that one ships.
     pub(super) async fn let_go(&self, name: &str, epoch: u64) {
+        let _one = self.0.keeping.lock().await;
+        // Meanwhile that one may have shipped it.
+        if self.tenure(name).await.is_none_or(|now| now.owner != self.0.me) {
+            return;
+        }
         tracing::warn!(stream = name, epoch, "another peer runs this stream now; letting go");
         let Some(keeper) = self.opened() else { return };
-        self.leave_behind(name, epoch, &keeper).await;
+        if let Err(why) = self.leave_behind(name, epoch, &keeper).await {
+            // It is not begun here meanwhile.
+            lock(&self.0.owed).insert(name.to_owned());
+            let fix = "make room, then start the daemon again: it lets go then";
+            return tracing::error!(stream = name, why, fix, "its records stay here: they cannot be left for people");
+        }
         if let Err(why) = keeper.write(keeper.nothing_of(name)).await {
             tracing::error!(stream = name, why, "what is left of it cannot be removed");
         }
     }
 
-    /// What was acknowledged here, was in no published window, and may not have reached the one that took over: for people.
-    async fn leave_behind(&self, name: &str, epoch: u64, keeper: &Keeper) {
-        let Some(tenure) = self.tenure(name).await.filter(|tenure| tenure.spec.durable == 1) else { return };
-        let Ok(journal) = restore(&tenure, keeper) else { return };
-        let lines = journal.unpublished();
-        if lines.is_empty() {
-            return;
-        }
-        let path = self.0.dir.join(format!("{name}.left-{epoch}"));
-        let written = spawn_blocking(move || std::fs::write(&path, lines).map(|()| path)).await;
-        match written {
-            Ok(Ok(path)) => {
-                tracing::warn!(stream = name, file = %path.display(), "records that may not have been passed on")
+    /// What was acknowledged here, was in no published window, and may not have reached the one that took over: for people. It is
+    /// on disk when this returns; the error says why it is not, and then nothing may be removed.
+    pub(super) async fn leave_behind(&self, name: &str, epoch: u64, keeper: &Keeper) -> Result<(), String> {
+        let Some(tenure) = self.tenure(name).await.filter(|tenure| tenure.spec.durable == 1) else { return Ok(()) };
+        let (lines, ending) = match restore(&tenure, keeper) {
+            Ok(journal) => (journal.unpublished(), ""),
+            Err(error) => {
+                tracing::error!(stream = name, %error, "what it had here cannot be read, and is left as it is");
+                (cbor::encode(&keeper.all_of(name).1), ".raw")
             }
-            Ok(Err(error)) => tracing::error!(stream = name, %error, "records that were not passed on cannot be kept"),
-            Err(error) => tracing::error!(stream = name, %error, "records that were not passed on cannot be kept"),
+        };
+        if lines.is_empty() {
+            return Ok(());
         }
+        let path = self.0.dir.join(format!("{name}.left-{epoch}{ending}"));
+        let shown = path.display().to_string();
+        let written = spawn_blocking(move || small_file::replace(&path, &lines, 0o600)).await;
+        written
+            .map_err(std::io::Error::other)
+            .and_then(|written| written)
+            .map_err(|error| format!("{shown}: {error}"))?;
+        tracing::warn!(stream = name, file = shown, "records that may not have been passed on");
+        Ok(())
     }
 }

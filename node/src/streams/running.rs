@@ -32,9 +32,12 @@ pub(super) struct Running {
 }
 
 impl Streams {
-    /// Runs a stream that this peer owns, as the disk says.
+    /// Runs a stream that this peer owns, as the disk says, unless it runs; whoever calls holds `keeping`.
     pub(super) async fn begin(&self, tenure: Tenure) {
         let name = tenure.spec.name.clone();
+        if lock(&self.0.running).contains_key(&name) {
+            return;
+        }
         let Some(keeper) = self.opened() else { return };
         for module in modules_of(&tenure.spec) {
             match self.0.blobs.pin(module) {
@@ -93,8 +96,10 @@ impl Streams {
                 source.abort();
             }
             let ending = *ends.borrow();
-            if let Ending::LetGo(epoch) = ending {
-                lock(&streams.0.running).remove(&at);
+            // Whoever ends it from without has taken it out, and sees to its records.
+            if let Ending::LetGo(epoch) = ending
+                && lock(&streams.0.running).remove(&at).is_some()
+            {
                 streams.let_go(&at, epoch).await;
             }
         });

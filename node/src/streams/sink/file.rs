@@ -79,10 +79,20 @@ impl Open {
             std::fs::TryLockError::WouldBlock => io::Error::other("another process writes to it"),
             std::fs::TryLockError::Error(error) => error,
         })?;
-        let (bytes, last) = last_line(&mut file)?;
-        file.set_len(bytes)?;
-        let last = last.filter(|line| line.stream == stream && line.run == run).map(|line| line.window);
-        Ok(Self { file, bytes, last })
+        let Tail { start, end, line } = Tail::of(&mut file)?;
+        file.set_len(end)?;
+        // Whoever wrote the last line may have died, or failed, before it was synced; and after a sync that failed the system
+        // takes it for written. So it is written again.
+        let mut again = Vec::new();
+        file.seek(SeekFrom::Start(start))?;
+        file.read_to_end(&mut again)?;
+        file.seek(SeekFrom::Start(start))?;
+        file.write_all(&again)?;
+        file.sync_all()?;
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(dir)?.sync_all()?;
+        let last = line.filter(|line| line.stream == stream && line.run == run).map(|line| line.window);
+        Ok(Self { file, bytes: end, last })
     }
 
     fn append(&mut self, sequence: u64, line: &[u8]) -> io::Result<()> {
@@ -98,25 +108,36 @@ impl Open {
     }
 }
 
-/// Where the last whole line ends, and what it is, if it is one of ours.
-fn last_line(file: &mut File) -> io::Result<(u64, Option<Line>)> {
-    let size = file.seek(SeekFrom::End(0))?;
-    let mut span: u64 = 64 * 1024;
-    loop {
-        let from = size.saturating_sub(span);
-        file.seek(SeekFrom::Start(from))?;
-        let mut tail = Vec::new();
-        Read::by_ref(file).take(span).read_to_end(&mut tail)?;
-        let end = tail.iter().rposition(|byte| *byte == b'\n');
-        let start = end.and_then(|end| tail[..end].iter().rposition(|byte| *byte == b'\n')).map(|start| start + 1);
-        match (start, end) {
-            (Some(start), Some(end)) => {
-                return Ok((from + end as u64 + 1, serde_json::from_slice(&tail[start..end]).ok()));
-            }
-            (None, Some(end)) if from == 0 => return Ok((end as u64 + 1, serde_json::from_slice(&tail[..end]).ok())),
-            (None, None) if from == 0 => return Ok((0, None)),
-            (_, _) if span > 2 * LINE_BYTES_MAX => return Err(io::Error::other("its last line has no end")),
-            (_, _) => span *= 4,
+/// The last whole line of a file: where it starts and ends, and what it says, if it is one of ours.
+struct Tail {
+    start: u64,
+    end: u64,
+    line: Option<Line>,
+}
+
+impl Tail {
+    fn of(file: &mut File) -> io::Result<Self> {
+        let size = file.seek(SeekFrom::End(0))?;
+        let mut span: u64 = 64 * 1024;
+        loop {
+            let from = size.saturating_sub(span);
+            file.seek(SeekFrom::Start(from))?;
+            let mut tail = Vec::new();
+            Read::by_ref(file).take(span).read_to_end(&mut tail)?;
+            let end = tail.iter().rposition(|byte| *byte == b'\n');
+            let start = end.and_then(|end| tail[..end].iter().rposition(|byte| *byte == b'\n')).map(|start| start + 1);
+            let (start, end) = match (start, end) {
+                (Some(start), Some(end)) => (start, end),
+                (None, Some(end)) if from == 0 => (0, end),
+                (None, None) if from == 0 => return Ok(Self { start: 0, end: 0, line: None }),
+                (_, _) if span > 2 * LINE_BYTES_MAX => return Err(io::Error::other("its last line has no end")),
+                (_, _) => {
+                    span *= 4;
+                    continue;
+                }
+            };
+            let line = serde_json::from_slice(&tail[start..end]).ok();
+            return Ok(Self { start: from + start as u64, end: from + end as u64 + 1, line });
         }
     }
 }
