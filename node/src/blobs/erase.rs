@@ -54,21 +54,26 @@ impl Eraser {
         Ok(Self(Arc::new(Shared { dir, run, count, waiting_bytes, round, is_called })))
     }
 
-    /// Takes a file away from its place; whether there was one.
+    /// Takes a file away from its place; whether there was one, and it is gone from there.
     pub(super) fn doom(&self, path: &Path) -> bool {
+        self.try_doom(path).unwrap_or_else(|error| {
+            tracing::warn!(path = %path.display(), %error, "cannot remove a file");
+            false
+        })
+    }
+
+    /// The same for who can say why not: the error is the system's, and the file is where it was.
+    pub(super) fn try_doom(&self, path: &Path) -> io::Result<bool> {
         let Shared { dir, run, count, waiting_bytes, .. } = &*self.0;
         let to = dir.join(format!("{run:016x}-{}", count.fetch_add(1, Ordering::Relaxed)));
         let bytes = fs::metadata(path).map_or(0, |metadata| metadata.len());
         match fs::rename(path, &to) {
             Ok(()) => {
                 waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-                true
+                Ok(true)
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "cannot remove a file");
-                false
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -79,8 +84,8 @@ impl Eraser {
         }
     }
 
-    /// Erases what was taken away; blocks for an fsync or a few.
-    pub(super) fn erase(&self) {
+    /// Erases what was taken away; blocks for an fsync or a few. Whether all of it is gone from this disk.
+    pub(super) fn erase(&self) -> bool {
         let _one = self.0.round.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             self.0.waiting_bytes.store(0, Ordering::Relaxed);
@@ -88,11 +93,14 @@ impl Eraser {
                 Ok(entries) => entries.flatten().take(ROUND_MAX).map(|entry| entry.path()).collect::<Vec<_>>(),
                 Err(error) => {
                     tracing::warn!(path = %self.0.dir.display(), %error, "cannot see what is to be erased");
-                    return;
+                    return false;
                 }
             };
-            if doomed.is_empty() || !self.erase_all(&doomed) {
-                return;
+            if doomed.is_empty() {
+                return true;
+            }
+            if !self.erase_all(&doomed) {
+                return false;
             }
         }
     }
@@ -114,17 +122,20 @@ impl Eraser {
         }
     }
 
-    /// Whether all of them are gone.
+    /// Whether all of them are erased and gone.
     fn erase_all(&self, doomed: &[PathBuf]) -> bool {
         let one_by_one = doomed.len() <= ONE_BY_ONE_MAX;
+        let mut are_erased = true;
         for path in doomed {
             if let Err(error) = blank(path, one_by_one) {
+                are_erased = false;
                 tracing::error!(path = %path.display(), %error, "a removed file cannot be erased, only unlinked");
             }
         }
         if !one_by_one {
             let synced = File::open(&self.0.dir).and_then(|dir| Ok(nix::unistd::syncfs(dir)?));
             if let Err(error) = synced {
+                are_erased = false;
                 tracing::error!(%error, "removed files may be unlinked before they are erased");
             }
         }
@@ -136,7 +147,7 @@ impl Eraser {
             Ok(()) | Err(_) => true,
         };
         // All of them, whatever becomes of one.
-        doomed.iter().filter(|path| !unlinked(path)).count() == 0
+        doomed.iter().filter(|path| !unlinked(path)).count() == 0 && are_erased
     }
 }
 
@@ -175,7 +186,7 @@ mod tests {
                 assert!(!eraser.doom(&file), "it is not there any more");
             }
 
-            eraser.erase();
+            assert!(eraser.erase());
 
             assert_eq!(fs::read_dir(&erasing).unwrap().count(), 0);
             for n in 0..count {
@@ -197,7 +208,7 @@ mod tests {
         let again = Eraser::open(erasing.clone()).unwrap();
         assert!(again.doom(&file));
         assert_eq!(fs::read_dir(&erasing).unwrap().count(), 2);
-        again.erase();
+        assert!(again.erase());
 
         assert_eq!(fs::read_dir(&erasing).unwrap().count(), 0);
     }

@@ -75,6 +75,12 @@ pub enum BlobError {
         /// What is wrong.
         why: String,
     },
+    /// Nobody can tell any more what was said of it.
+    #[error("what was said of blob {id} before cannot be read, so that it goes nowhere")]
+    Sealed {
+        /// Which.
+        id: BlobId,
+    },
     /// It is needed here.
     #[error("blob {id} is held: {why}")]
     InUse {
@@ -154,6 +160,7 @@ impl BlobError {
             Self::Manifest { .. } => {
                 "see what is said of it with `shoal blob stat`; `shoal blob rm` it to say something else"
             }
+            Self::Sealed { .. } => "`shoal blob rm` it, then store it again and say anew where it may go",
             Self::InUse { .. } => "`shoal blob unpin` it, or wait until the tasks that need it have ended",
             Self::HoldsDamaged { .. } => "remove that file, start again, and pin what is to stay",
             Self::KeyMissing { .. } | Self::WrongKey { .. } => {

@@ -151,6 +151,10 @@ impl Manifests {
     fn with(&self, id: BlobId, new: &[(SignedManifest, Labels)]) -> Result<Option<Known>, BlobError> {
         let mut signed = self.known.get(&id).map(|known| known.signed.clone()).unwrap_or_default();
         let mut labels = self.labels_of(id).cloned().unwrap_or_default();
+        // What was signed before cannot be read: written anew the file would say less, and the blob could leave.
+        if signed.is_empty() && !labels.is_empty() {
+            return Err(BlobError::Sealed { id });
+        }
         let before = signed.len();
         for (manifest, says) in new {
             if !signed.contains(manifest) {
@@ -176,16 +180,19 @@ impl Manifests {
         self.known.insert(id, Known { changed: self.changes, ..known });
     }
 
-    fn forget(&mut self, id: BlobId) {
+    /// Whether there was something.
+    fn forget(&mut self, id: BlobId) -> bool {
         let name = self.keys.name(id);
         self.forgotten += 1;
         let was_known = self.known.remove(&id).is_some();
-        if self.damaged.remove(&name) || was_known {
+        let was_there = self.damaged.remove(&name) || was_known;
+        if was_there {
             self.eraser.doom(&self.dir.join(name));
             // A damaged one of the version before.
             let _ = fs::remove_file(self.dir.join(upgrade::clear_name(id)));
             self.eraser.erase_soon();
         }
+        was_there
     }
 
     /// Of blobs that are not here, the half that was there first.
@@ -316,7 +323,9 @@ impl BlobStore {
             if here.is_empty() {
                 return Err(BlobError::TooManyHeld { max: MANIFESTS_MAX });
             }
-            here.into_iter().for_each(|id| manifests.forget(id));
+            for id in here {
+                manifests.forget(id);
+            }
         }
         Ok(())
     }
@@ -326,9 +335,9 @@ impl BlobStore {
         index.bytes_of(id).or_else(|| index.part_of(id))
     }
 
-    /// A user has removed it: what is put again is put anew.
-    pub(super) fn forget_manifests(&self, id: BlobId) {
-        self.manifests().forget(id);
+    /// A user has removed it: what is put again is put anew. Whether anything was said of it.
+    pub(super) fn forget_manifests(&self, id: BlobId) -> bool {
+        self.manifests().forget(id)
     }
 
     /// Whether the time of a blob is over: it is not read, and goes at the next [`Self::expire`].

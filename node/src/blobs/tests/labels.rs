@@ -77,6 +77,32 @@ fn a_damaged_manifest_seals_its_blob() {
 
     assert_eq!(again.labels(stored.id), Labels::sealed());
     assert_eq!(again.read(stored.id).unwrap(), b"of the eu", "its owner still has it");
+    again.sign_as(key(1));
+    assert!(matches!(again.label(stored, &eu()), Err(BlobError::Sealed { .. })), "it may have said more");
+    drop(again);
+    let again = BlobStore::open(fixture.dir.path(), 100).unwrap();
+    assert_eq!(again.labels(stored.id), Labels::sealed());
+    again.remove(stored.id).unwrap();
+    assert!(again.labels(stored.id).is_empty());
+}
+
+#[test]
+fn what_cannot_be_removed_is_said_to_be_there_still() {
+    let fixture = owned(100);
+    let stored = fixture.store.put_labelled(b"of the eu", &eu()).unwrap();
+    let erasing = fixture.dir.path().join("erasing");
+    fs::remove_dir_all(&erasing).unwrap();
+    fs::write(&erasing, b"no directory").unwrap();
+
+    let refused = fixture.store.remove(stored.id).unwrap_err();
+
+    assert!(matches!(refused, BlobError::Io { what: "remove", .. }), "{refused:?}");
+    assert_eq!(fixture.store.read(stored.id).unwrap(), b"of the eu");
+    assert_eq!(fixture.store.labels(stored.id), eu());
+    fs::remove_file(&erasing).unwrap();
+    fs::create_dir(&erasing).unwrap();
+    fixture.store.remove(stored.id).unwrap();
+    assert_eq!(fixture.store.stat(stored.id), None);
 }
 
 #[test]
