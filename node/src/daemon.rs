@@ -20,7 +20,7 @@ use crate::blobs::{BlobError, BlobStore, Sealing};
 use crate::config::{Config, Identity, IdentityError};
 use crate::driver::handle::Handle;
 use crate::driver::revoked::{Revoked, revoked_before};
-use crate::driver::{Driver, Kept, Parts, Sources, unix_time};
+use crate::driver::{self, Driver, Kept, Parts, Sources, unix_time};
 use crate::executor::{Executor, ExecutorConfig, ExecutorError};
 use crate::joining::{LedgerError, Office};
 use crate::load_sampler::{LoadError, LoadSampler};
@@ -62,6 +62,14 @@ pub enum StartError {
     /// Another daemon uses it.
     #[error("another shoald uses the data directory {}", .0.display())]
     DataDirTaken(PathBuf),
+    /// A file in it may not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    NotOurs {
+        /// Which.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
     /// There is nothing to repair.
     #[error("there is no task store in {}", .0.display())]
     NoStore(PathBuf),
@@ -102,6 +110,12 @@ impl StartError {
             Self::DataDirTaken(_) => {
                 "use that one (`shoal status`), stop it first, or choose another: --data-dir DIR".into()
             }
+            Self::NotOurs { path, .. } => {
+                format!(
+                    "give it to the user shoald runs as, which another has written to: chown USER {}",
+                    path.display()
+                )
+            }
             Self::NoStore(_) => "name the data directory of a peer: --data-dir DIR, or --config FILE".into(),
             Self::Revoked(_) => {
                 "to join again it needs a new key: move node.key and member.cert aside, and be admitted \
@@ -111,6 +125,7 @@ impl StartError {
             Self::Socket(error) => error.hint(),
             Self::Network(error) => error.hint(),
             Self::Blobs(error) => error.hint().into(),
+            Self::Store(StoreError::DiskFull { .. }) => "free space on this disk, then start it again".into(),
             Self::Store(error) => error.hint(),
             Self::Ledger(error) => error.hint(),
             Self::Executor(error) => error.hint().into(),
@@ -130,6 +145,7 @@ impl StartError {
             | Self::Ledger(_)
             | Self::DataDir { .. }
             | Self::DataDirTaken(_)
+            | Self::NotOurs { .. }
             | Self::NoStore(_)
             | Self::Socket(_)
             | Self::Network(_)
@@ -144,6 +160,7 @@ impl StartError {
 /// Runs a daemon until a message on `stop` (or the API) asks it to end; a second message ends it at once.
 pub async fn run(mut config: Config, view: ConfigView, stop: mpsc::Receiver<()>) -> Result<(), StartError> {
     let _data_dir = take_data_dir(&config.data_dir)?;
+    may_be_read(&driver::small_files(&config.data_dir))?;
     let identity = Identity::load(&config, unix_time().as_secs())?;
     if revoked_before(&config.data_dir, identity.mesh, identity.certificate.peer, &identity.chain) {
         return Err(StartError::Revoked(Revoked));
@@ -251,6 +268,19 @@ async fn serve(
     // Followers of events never end by themselves.
     let _ = tokio::time::timeout(LAST_ANSWERS_TIMEOUT, serving).await;
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// What others have said before holds from the start: what this user may not read is not taken for damaged, and left out.
+fn may_be_read(files: &[PathBuf]) -> Result<(), StartError> {
+    for path in files {
+        match File::open(path) {
+            Err(source) if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                return Err(StartError::NotOurs { path: path.clone(), source });
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! `shoald`: arguments, configuration, start, signals.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -277,11 +277,16 @@ fn raise_file_limit() {
 }
 
 fn fail_config(error: &ConfigError) -> ExitCode {
-    eprintln!("{error}");
+    complain(&error.to_string());
     ExitCode::from(EXIT_CONFIG)
 }
 
 fn fail(error: &dyn std::error::Error, hint: impl AsRef<str>, code: u8) -> ExitCode {
-    eprintln!("error: {error}\n  fix   {}", hint.as_ref());
+    complain(&format!("error: {error}\n  fix   {}", hint.as_ref()));
     ExitCode::from(code)
+}
+
+/// Where this cannot be written either, on a full disk for instance, the exit code says it.
+fn complain(what: &str) {
+    let _ = writeln!(std::io::stderr(), "{what}");
 }

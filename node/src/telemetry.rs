@@ -15,7 +15,10 @@ pub fn start(filter: &str, format: LogFormat) {
         "info" => EnvFilter::new("info,libp2p_swarm=warn,libp2p_mdns=warn,libp2p_identify=warn,libp2p_kad=error"),
         filter => EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info")),
     };
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written, say as the disk is full that the daemon says so of, is let go: to tell of it on the same
+    // standard error would end the thread.
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     // A second start (tests in one process) leaves the first as it is.
     let _ = match format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),

@@ -1,7 +1,10 @@
 //! The disk under a daemon: damaged, full, and in somebody else's hands.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Output};
+
+use shoal_protocol::TaskState;
 
 use super::*;
 
@@ -46,6 +49,37 @@ fn a_damaged_store_is_refused_until_a_person_sets_it_aside() {
         assert!(std::fs::read(store.with_extension("redb.damaged-1")).unwrap() == damaged, "it is kept as it was");
         mesh.restart(1).await.unwrap();
         mesh.wait_all_alive(LONG).await.unwrap();
+    });
+}
+
+/// As where its log is on the disk that is full.
+#[test]
+fn a_daemon_whose_log_cannot_be_written_serves_and_ends_as_it_is_told() {
+    run(async {
+        let mesh = mesh(0, 1, |_| ()).await;
+        mesh.stop(0).await.unwrap();
+        let program = shoal_testnet::cluster::beside_or_on_path("shoald").unwrap();
+        let start = |config: &Path| {
+            let full = || File::options().write(true).open("/dev/full").unwrap();
+            let mut command = tokio::process::Command::new(&program);
+            command.arg("--config").arg(config).env_remove("SHOAL_CONFIG").stdout(full()).stderr(full());
+            command.kill_on_drop(true).spawn().unwrap()
+        };
+
+        let mut daemon = start(&mesh.peers()[0].config);
+        let client = mesh.client(0).unwrap();
+        while client.status().await.is_err() {
+            assert!(daemon.try_wait().unwrap().is_none(), "it has ended");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let request = task_of(&client, example("wordcount"), &[], "a b a").await;
+        assert_eq!(client.run(request).await.unwrap().state, TaskState::Done);
+        let pid = nix::unistd::Pid::from_raw(daemon.id().unwrap().cast_signed());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        assert_eq!(daemon.wait().await.unwrap().code(), Some(0));
+
+        let refused = start(Path::new("/nowhere/shoal.toml")).wait().await.unwrap();
+        assert_eq!(refused.code(), Some(78));
     });
 }
 

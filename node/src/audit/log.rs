@@ -14,6 +14,8 @@ use shoal_protocol::certificate::SecretKey;
 
 /// A file of this size is full.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// One that is full grows on while no other can be begun; beyond this it is none of ours.
+const OVERFULL_BYTES_MAX: u64 = 16 * FILE_BYTES_MAX;
 /// Files of one log: 32 MiB, two months of the worst that strangers can do.
 const FILES_MAX: u32 = 8;
 /// A line is no longer than this: a configuration of a hundred values.
@@ -40,7 +42,7 @@ impl Log {
         let (peer, path) = (key.peer(), dir.join(files::LOG));
         let head = read_text(&dir.join(files::HEAD), LINE_BYTES_MAX)?;
         let head = head.map(|text| Head::read(text.trim_end_matches('\n'), Some(peer)));
-        let text = read_text(&path, FILE_BYTES_MAX + LINE_BYTES_MAX)?;
+        let text = read_text(&path, OVERFULL_BYTES_MAX)?;
         let has_older = !numbers(dir)?.is_empty();
         let found = match (&head, &text) {
             (None, None) if !has_older => Ok(Found::default()),
@@ -107,7 +109,13 @@ impl Log {
         self.bytes += text.len() as u64;
         self.chain = chain;
         self.write_head()?;
-        if self.bytes >= self.bytes_max { self.rotate() } else { Ok(()) }
+        if self.bytes >= self.bytes_max
+            && let Err(error) = self.rotate()
+        {
+            // What was to be written is; the file grows until another can be begun.
+            tracing::warn!(%error, "the audit log is full, and another file of it cannot be begun");
+        }
+        Ok(())
     }
 
     fn write_head(&self) -> io::Result<()> {
@@ -131,13 +139,19 @@ impl Log {
         for number in gone {
             fs::remove_file(self.numbered(number))?;
         }
+        // There before anything moves: where it cannot be had, this one goes on, and the next append tries again.
+        let (path, next) = (self.dir.join(files::LOG), self.dir.join("audit.log.new"));
+        let file = File::options().create(true).truncate(true).read(true).write(true).mode(0o600).open(&next)?;
         // The oldest first, so that no two have the same number.
         for number in kept.into_iter().rev() {
             fs::rename(self.numbered(number), self.numbered(number + 1))?;
         }
-        fs::rename(self.dir.join(files::LOG), self.numbered(1))?;
-        self.file = open_file(&self.dir.join(files::LOG))?;
-        self.bytes = 0;
+        match fs::rename(&path, self.numbered(1)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            // It was moved the time before.
+            Ok(()) | Err(_) => fs::rename(&next, &path)?,
+        }
+        (self.file, self.bytes) = (file, 0);
         Ok(())
     }
 

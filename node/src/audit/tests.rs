@@ -123,6 +123,24 @@ fn full_files_get_numbers_and_the_oldest_goes() {
 }
 
 #[test]
+fn where_no_other_file_can_be_begun_the_full_one_goes_on_and_none_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = Log::open(dir.path(), key(), 1).unwrap().with_files_of(2_000);
+    let in_the_way = dir.path().join("audit.log.new");
+    let mut write = |from: u64, to: u64| (from..to).for_each(|n| log.append(n, vec![(joined(n as u8), 1)]).unwrap());
+    write(0, 30);
+    fs::create_dir(&in_the_way).unwrap();
+    let before = check(dir.path()).unwrap().head.first;
+    write(30, 60);
+    assert_eq!(check(dir.path()).map(|good| (good.head.first, good.head.last)), Ok((before, 60)));
+    fs::remove_dir(&in_the_way).unwrap();
+    write(60, 70);
+
+    assert_eq!(check(dir.path()).map(|good| good.head.last), Ok(70));
+    assert!(fs::metadata(dir.path().join(files::LOG)).unwrap().len() < 4_000, "it begins anew");
+}
+
+#[test]
 fn a_line_that_was_begun_when_the_power_went_is_cut_off_at_the_next_start() {
     let dir = tempfile::tempdir().unwrap();
     live(dir.path(), "info", vec![joined(1)]);

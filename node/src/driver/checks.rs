@@ -8,15 +8,38 @@ use shoal_protocol::api::{Check, SandboxPart};
 
 use super::{Driver, unix_time};
 use crate::network::SOCKET_BUFFER_BYTES;
+use crate::store::{RESERVE_BYTES, free_bytes};
 
 impl Driver {
     pub(crate) fn checks(&self) -> Vec<Check> {
         let mut checks: Vec<Check> = self.executor.sandbox().iter().map(sandbox).collect();
         checks.push(key_file(&self.config.node_key));
         checks.push(store_key(&self.config.store_key, &self.config.data_dir));
+        checks.push(self.disk_check());
         checks.push(self.clock_check());
         checks.push(socket_buffers());
         checks
+    }
+
+    fn disk_check(&self) -> Check {
+        let dir = &self.config.data_dir;
+        let (ok, found) = match (self.committer.counts().trouble(), free_bytes(dir)) {
+            (Some((why, _)), _) => (false, format!("tasks cannot be kept: {why}")),
+            (None, None) => (false, format!("{} cannot be looked at", dir.display())),
+            (None, Some(free)) => {
+                (free > RESERVE_BYTES, format!("{} MiB are free on the disk of {}", free >> 20, dir.display()))
+            }
+        };
+        Check {
+            name: "data disk".into(),
+            ok,
+            found,
+            why: format!(
+                "kept tasks and their results, blobs and compiled modules are there; with less than {} MiB nothing new is kept",
+                RESERVE_BYTES >> 20
+            ),
+            fix: "make room on it, or lower capacity.disk; a disk that fails is to be replaced".into(),
+        }
     }
 
     fn clock_check(&self) -> Check {

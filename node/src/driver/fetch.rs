@@ -91,7 +91,8 @@ struct Inner {
     permits: Semaphore,
     /// What is on its way.
     running: RefCell<BTreeMap<BlobId, Underway>>,
-    addresses: RefCell<BTreeMap<PeerId, Vec<String>>>,
+    /// With a number that grows: the one that was learnt longest ago makes room.
+    addresses: RefCell<BTreeMap<PeerId, (u64, Vec<String>)>>,
     notices: mpsc::UnboundedSender<Notice>,
 }
 
@@ -120,9 +121,12 @@ impl Fetcher {
     /// A forwarded task's input may be at a peer that is not our neighbour yet.
     pub(crate) fn learn_addresses(&self, peer: PeerId, addresses: &[String]) {
         let mut book = self.0.addresses.borrow_mut();
-        if book.len() < ADDRESS_BOOK_MAX || book.contains_key(&peer) {
-            book.insert(peer, addresses.to_vec());
+        let newest = book.values().map(|(number, _)| *number).max().unwrap_or_default();
+        if book.len() >= ADDRESS_BOOK_MAX && !book.contains_key(&peer) {
+            let oldest = book.iter().min_by_key(|(_, (number, _))| *number).map(|(peer, _)| *peer);
+            oldest.and_then(|oldest| book.remove(&oldest));
         }
+        book.insert(peer, (newest + 1, addresses.to_vec()));
     }
 
     /// Where notices are handed in.
@@ -360,7 +364,9 @@ impl Inner {
     async fn open(&self, peer: PeerId) -> Result<BulkStream, BulkError> {
         let first = self.network.open_bulk(peer).await;
         let addresses = match &first {
-            Err(BulkError::NotConnected(_)) => self.addresses.borrow().get(&peer).cloned(),
+            Err(BulkError::NotConnected(_)) => {
+                self.addresses.borrow().get(&peer).map(|(_, addresses)| addresses.clone())
+            }
             Ok(_) | Err(_) => None,
         };
         let Some(addresses) = addresses.filter(|addresses| !addresses.is_empty()) else { return first };

@@ -37,6 +37,7 @@ mod waiters;
 mod withheld;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
 
 use shoal_protocol::certificate::MemberCertificate;
 use shoal_protocol::config::PeerConfig;
@@ -148,8 +149,8 @@ pub(crate) struct Driver {
     freshness: freshness::Freshness,
     policy: policy::Policy,
     services: services::Services,
-    /// Why the revocation lists are not on disk, while they are not.
-    unkept: Option<String>,
+    /// Revocation lists that are not on disk, while they are not.
+    unkept: Option<revoked::Unkept>,
     strikes: BTreeMap<PeerId, u8>,
     stopping: Stopping,
     announced: bool,
@@ -157,6 +158,11 @@ pub(crate) struct Driver {
     strangers: u64,
     /// When a member was last refused for its dates, and in which words.
     wrong_dates: Option<(Time, String)>,
+}
+
+/// What of a data directory is read at the start, beside the stores: what was said to hold until somebody says otherwise.
+pub(crate) fn small_files(data_dir: &Path) -> [PathBuf; 3] {
+    [revoked::path(data_dir), policy::path(data_dir), services::path(data_dir)]
 }
 
 impl Driver {

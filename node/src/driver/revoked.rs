@@ -5,10 +5,11 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use shoal_protocol::audit::Happening;
 use shoal_protocol::certificate::{Chain, SignedRevocations};
-use shoal_protocol::{Input, MeshId, Peer, PeerId, cbor};
+use shoal_protocol::{Input, MeshId, Peer, PeerId, Time, cbor};
 
 use super::Driver;
 use super::beside::Done;
@@ -18,6 +19,18 @@ use crate::small_file;
 const FILE_NAME: &str = "revocations.cbor";
 /// A file beyond this was not written by us: eight lists of 40 KB at most.
 const FILE_BYTES_MAX: u64 = 512 * 1024;
+
+/// Until a list that could not be written is written again; then twice as long. A disk that fails slowly must not hold up the peer.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+const TRY_AGAIN_MAX: Duration = Duration::from_secs(60);
+
+/// Lists that are not on disk.
+#[derive(Debug)]
+pub(super) struct Unkept {
+    pub(super) why: String,
+    again: Time,
+    pause: Duration,
+}
 
 /// Where the lists are.
 pub(super) fn path(data_dir: &Path) -> PathBuf {
@@ -73,12 +86,12 @@ impl Driver {
     pub(super) fn revoke(&mut self, list: SignedRevocations) -> Result<(), Refusal> {
         let verified = list.verify(self.identity.mesh)?;
         self.handle(Input::Revoked(Box::new(verified)));
-        self.unkept.clone().map_or(Ok(()), |why| Err(Refusal::NotKept(why)))
+        self.unkept.as_ref().map_or(Ok(()), |unkept| Err(Refusal::NotKept(unkept.why.clone())))
     }
 
     /// Each second: a disk that was full may have room again.
     pub(super) fn keep_unkept_revocations(&mut self) {
-        if self.unkept.is_some() {
+        if self.unkept.as_ref().is_some_and(|unkept| unkept.again <= self.clock.now()) {
             self.write_revocations();
         }
     }
@@ -88,12 +101,13 @@ impl Driver {
         let path = path(&self.config.data_dir);
         let written = small_file::replace(&path, &cbor::encode(&lists), 0o600)
             .map_err(|error| format!("{}: {error}", path.display()));
-        if let Err(why) = &written
-            && self.unkept.is_none()
-        {
+        let before = self.unkept.take();
+        let Err(why) = written else { return };
+        if before.is_none() {
             tracing::error!(why, "the revocation lists cannot be written: after a restart they must be heard again");
         }
-        self.unkept = written.err();
+        let pause = before.map_or(TRY_AGAIN, |before| (2 * before.pause).min(TRY_AGAIN_MAX));
+        self.unkept = Some(Unkept { why, again: self.clock.now() + pause, pause });
     }
 
     /// Writes the lists down, and closes the door.

@@ -12,6 +12,7 @@ use shoal_protocol::{BlobId, Peer, PeerId, TaskSpec, Time};
 
 use super::Driver;
 use super::handle::Refusal;
+use super::revoked;
 
 /// How long a refusal for dates is told of.
 const WRONG_DATES_TOLD: Duration = Duration::from_secs(300);
@@ -126,7 +127,7 @@ impl Driver {
             warnings.push(format!("tasks cannot be kept: {why} → {fix}"));
         }
         warnings.extend(self.damaged.iter().map(|what| format!("{what} → check the disk; submit it again")));
-        if let Some(why) = &self.unkept {
+        if let Some(revoked::Unkept { why, .. }) = &self.unkept {
             warnings.push(format!("revocations are not on disk: {why} → make room there"));
         }
         if addresses.is_empty() {

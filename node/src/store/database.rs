@@ -425,7 +425,7 @@ fn holds_anything(data_dir: &Path) -> bool {
 }
 
 /// Free for users that are not root.
-fn free_bytes(dir: &Path) -> Option<u64> {
+pub(crate) fn free_bytes(dir: &Path) -> Option<u64> {
     let stat = nix::sys::statvfs::statvfs(dir).ok()?;
     #[allow(clippy::useless_conversion)] // the width of these differs between systems
     Some(u64::from(stat.blocks_available()).saturating_mul(u64::from(stat.fragment_size())))

@@ -75,7 +75,7 @@ impl StoreError {
     pub fn hint(&self) -> String {
         match self {
             Self::Damaged { .. } => "check the disk; then restore the file from a backup, or keep what can still be \
-                 read with `shoald repair-store` (the damaged file is set aside)"
+                 read with `shoald repair-store` and the --config or --data-dir of this peer (the damaged file is set aside)"
                 .into(),
             Self::InUse { .. } => "use the shoald that runs (`shoal status`), or stop it first".into(),
             Self::NewerFormat { .. } => "start the release of shoald that wrote it, or a later one".into(),

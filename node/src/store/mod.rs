@@ -28,7 +28,7 @@ pub use committer::{Answer, Committer, Counts};
 pub use error::StoreError;
 pub use repair::{Repaired, repair};
 
-pub(crate) use database::is_in;
+pub(crate) use database::{free_bytes, is_in};
 pub(crate) use preview::is_unreadable;
 
 use database::Database;
@@ -36,7 +36,7 @@ use database::Database;
 /// The file of the records.
 const FILE_NAME: &str = "tasks.redb";
 /// Space on the disk that only changes of what is kept already may use: a result finds room when a new task does not.
-const RESERVE_BYTES: u64 = 16 * 1024 * 1024;
+pub(crate) const RESERVE_BYTES: u64 = 16 * 1024 * 1024;
 /// Records kept in all; beyond that new ones are refused.
 const RECORD_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 /// Of the log: two thousand writes one after the other, ten thousand small tasks together, until the database takes them.
