@@ -196,7 +196,6 @@ impl From<Problem> for Failure {
             codes::BAD_REQUEST
             | codes::NO_TASK
             | codes::NO_PEER
-            | codes::NO_BLOB
             | codes::NO_PIPELINE
             | codes::BAD_PIPELINE
             | codes::NO_INVITATION
@@ -218,6 +217,7 @@ impl From<Problem> for Failure {
             | codes::NO_ISSUER
             | codes::TICKET
             | codes::BUDGET_SPENT => Exit::Denied,
+            codes::NO_BLOB if !problem.retryable => Exit::Usage,
             codes::CLOCK => Exit::BadConfiguration,
             codes::NO_CANDIDATE
             | codes::ALL_DECLINED

@@ -66,6 +66,7 @@ impl Up {
         }
         match client.status().await {
             Ok(status) => {
+                self.is_that_one(client).await?;
                 printer.say("this peer is up already");
                 return printer.show(&Overview(status));
             }
@@ -91,6 +92,23 @@ impl Up {
         Ok(())
     }
 
+    /// Whoever answers at the socket is the peer that is to be started, as far as was said which one that is.
+    async fn is_that_one(&self, client: &Client) -> Result<(), Failure> {
+        let Some(wanted) = &self.data_dir else { return Ok(()) };
+        let config = client.config().await?;
+        let theirs =
+            config.values.iter().find(|value| value.key == "node.data_dir").map(|value| value.value.trim_matches('"'));
+        let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        // One that was given as a path from another directory may be any.
+        if theirs.is_none_or(|theirs| Path::new(theirs).is_relative() || real(Path::new(theirs)) == real(wanted)) {
+            return Ok(());
+        }
+        let title = format!("another peer answers at {}", client.socket().display());
+        Err(Failure::new(Exit::Usage, own::NOT_STARTED, title)
+            .what(format!("its data is in {}, and {} was asked for", theirs.unwrap_or_default(), wanted.display()))
+            .fix("give this one a socket of its own: shoal --api unix:PATH up …"))
+    }
+
     /// Whether a file says where the peer's things are, so that nothing is to be founded by guess.
     fn is_configured(&self) -> bool {
         self.config.is_some()
@@ -114,7 +132,7 @@ impl Up {
             daemon.arg("--config").arg(config);
         }
         if let Some(dir) = &self.data_dir {
-            daemon.arg("--data-dir").arg(dir);
+            daemon.arg("--data-dir").arg(std::path::absolute(dir).unwrap_or_else(|_| dir.clone()));
         }
         for address in &self.listen {
             daemon.arg("--listen").arg(address);

@@ -4,7 +4,7 @@ use core::fmt;
 
 use owo_colors::{OwoColorize, Style};
 use serde::Serialize;
-use shoal_protocol::api::{Explanation, Listing, TaskRequest, TaskView};
+use shoal_protocol::api::{Explanation, Listing, TaskRequest, TaskView, codes};
 use shoal_protocol::placement::explain::{AppliedRule, BuildCost, Candidate, Decision, Method, Verdict};
 
 use super::inputs::with_uploads;
@@ -44,11 +44,15 @@ impl Explain {
             return printer.show(&Explained::new(Subject::dry_run(request), vec![decision]));
         }
         let task = client.task(&self.subject).await.map_err(super::failure)?;
-        let decisions = client.explain(&task.task.to_string()).await.map_err(super::failure)?;
+        let decisions = match client.explain(&task.task.to_string()).await {
+            // Another peer told what became of it, and not how it was placed.
+            Err(error) if error.code() == Some(codes::NO_TASK) => Listing::new(Vec::new()),
+            answer => answer.map_err(super::failure)?,
+        };
         if decisions.items.is_empty() {
             let what = match task.state.is_final() {
                 true => "how it was placed is not remembered: it was before a restart, at another peer, or long ago",
-                false => "nothing has been decided for it yet",
+                false => "nothing has been decided for it yet, or it is placed at another peer",
             };
             printer.say(format_args!("{what}   → shoal task show {}", self.subject));
         }

@@ -24,12 +24,21 @@ pub(super) async fn deliver(
                 .why(error.to_string())
         })?,
         Some(OutputView::Blob { .. }) | None => {
-            return stream(printer, client.result(&view.task.to_string()).await?, file).await;
+            let streamed = stream(printer, client.result(&view.task.to_string()).await?, file).await;
+            return streamed.map_err(|failure| still_there(failure, view));
         }
     };
     match file {
         None => printer.data(&bytes),
-        Some(path) => std::fs::write(path, bytes).map_err(|error| Failure::write(path, &error)),
+        Some(path) => std::fs::write(path, bytes).map_err(|error| still_there(Failure::write(path, &error), view)),
+    }
+}
+
+/// What was computed need not be computed again, because there was no place for it.
+fn still_there(failure: Failure, view: &TaskView) -> Failure {
+    match &*failure.code {
+        own::WRITE => failure.fix(format!("it is still there: shoal task result {} -o ANOTHER-FILE", view.task)),
+        _ => failure,
     }
 }
 

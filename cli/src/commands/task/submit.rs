@@ -3,14 +3,14 @@
 use core::fmt;
 use core::time::Duration;
 
-use shoal_protocol::api::TaskView;
+use shoal_protocol::api::{TaskRequest, TaskView};
 use shoal_protocol::task::TaskState;
 
 use super::inputs::with_uploads;
 use super::request::{Prepared, TaskArguments};
 use crate::Printer;
 use crate::client::Client;
-use crate::error::Failure;
+use crate::error::{Failure, own};
 use crate::format::{self, parse_duration};
 
 /// Hand in a task that outlives this command, and print its id once it is on disk
@@ -20,7 +20,8 @@ use crate::format::{self, parse_duration};
   shoal submit digit.wasm -i take.wav --durable 2 --key take-17 --retention 48h
   shoal task result $(shoal submit wordcount -i README.md)
 
-Exit: 0 it is kept · 75 no capacity or nobody to keep a second copy, try later · 69 it could not be kept")]
+Exit: 0 it is kept · 75 no capacity or nobody to keep a second copy, try later · 69 it could not be kept, or as with 124 nobody
+knows: the error says which")]
 pub struct Submit {
     /// A file, a name (wordcount), or b3:HASH
     module: String,
@@ -51,6 +52,9 @@ impl Submit {
             with_uploads(client, printer, &blobs, async || client.submit_patiently(&request, self.patience).await);
         let view = match submitted.await {
             Ok(view) => view,
+            Err(failure) if [own::BROKEN, own::TIMEOUT].contains(&&*failure.code) => {
+                return Err(unknown(failure, &request));
+            }
             Err(failure) => return Err(super::refused(client, failure, &request).await),
         };
         let short = format::task(view.task);
@@ -65,6 +69,14 @@ impl Submit {
         }
         printer.show(&Submitted(view))
     }
+}
+
+/// The daemon was given the task, and nobody knows whether it kept it.
+fn unknown(failure: Failure, request: &TaskRequest) -> Failure {
+    failure.what("it may have been kept all the same").fix(match &request.idempotency_key {
+        Some(key) => format!("submit it again with --key {key}: it is the same task then"),
+        None => "see whether it is there with `shoal task ls`; with --key KEY it can be submitted again without being run twice".into(),
+    })
 }
 
 /// Its id is the data.
