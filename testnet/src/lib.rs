@@ -33,3 +33,5 @@ pub use shoal_protocol::output::PeerState;
 
 /// In the directory of a mesh whose tool runs detached: what the tool says.
 pub const DETACHED_LOG: &str = "testnet.log";
+/// What `up` writes in a mesh's directory once it is up.
+pub const RUNNING: &str = "testnet.json";

@@ -187,11 +187,11 @@ impl<'a> Story<'a> {
         let submitted = self.client.submit(&self.request).await.map_err(could_not("take a task"))?;
         let id = submitted.task.to_string();
         let victim = self.where_it_runs(&id, None).await?;
+        let at = Instant::now();
         match fault {
             Fault::Killed => self.cluster.kill(victim)?,
             Fault::Frozen => self.cluster.freeze(victim)?,
         }
-        let at = Instant::now();
         let noticed = async {
             self.cluster.wait_for_state(self.home, victim, PeerState::Dead, PATIENCE).await?;
             Ok::<_, RecoveryError>(at.elapsed())

@@ -54,6 +54,7 @@ fn seeds_that_broke_a_promise_once_break_none() {
         3081,  // a task was cancelled while it was passed on, and ran for nobody
         4032,  // as 3081
         4286,  // an offer was taken of a peer that had been revoked since
+        6558,  // a home was lost and its guardian's date set ahead: to the witness the task seemed older than its store
         8779,  // a task that was over was run again by a guardian that had been away, and whose date was set back
         9186,  // a liar said again what it had said before, and was taken at its word
         10436, // as 9186

@@ -9,6 +9,7 @@ use shoal_protocol::output::Timings;
 use shoal_protocol::task::durable::Durability;
 use shoal_protocol::{BlobId, TaskId, TaskState, Time};
 
+use super::plan::Fault;
 use crate::promises::{Answer, End, Entry, Promise, Violation};
 
 /// How a task ended, as the API tells it. Two runs of one module differ in their timings, so that two ends are told apart
@@ -68,14 +69,18 @@ pub(super) struct Pages {
     with_deadline: BTreeSet<TaskId>,
     /// Tasks that were handed in again where nobody knew them any more.
     pub(super) another: BTreeSet<TaskId>,
-    /// Since when everybody is asked for the last time.
-    pub(super) last_asked: Option<Time>,
+    /// Whether everybody is asked for the last time.
+    is_last: bool,
+    /// Tasks whose end a peer told then, with all that belongs to it.
+    pub(super) reached: BTreeSet<(TaskId, usize)>,
     /// Tasks of which a copy was destroyed, by the peer that had it.
     pub(super) destroyed: BTreeSet<(TaskId, usize)>,
     /// What a peer said last that was asked for a task and told no end.
     pub(super) without_end: BTreeMap<(TaskId, usize), String>,
     pub(super) story: Vec<String>,
     pub(super) violations: Vec<Violation>,
+    /// The faults that took hold.
+    pub(super) struck: BTreeMap<Fault, u64>,
     pub(super) invoked: u64,
     pub(super) invoked_done: u64,
 }
@@ -84,7 +89,8 @@ impl Pages {
     /// I2: what is told of a task that has no answer, and cannot be.
     pub(super) fn untrue(&self, task: TaskId, entry: &Entry<Ending>) -> Option<String> {
         let is_true = |end: &Ending| match (end.state, end.code.as_deref()) {
-            (TaskState::Done, _) => true,
+            // No module that is handed in fails, or writes nothing.
+            (TaskState::Done, _) => end.answer().is_some(),
             (TaskState::Cancelled, _) => entry.cancelled,
             (_, Some(codes::DEADLINE_PASSED)) => self.with_deadline.contains(&task),
             // Their hosts were killed, and that often.
@@ -141,8 +147,21 @@ impl Book {
 
     /// From now on what a peer tells is what it knows after all faults.
     pub(super) fn asks_for_the_last_time(&self) {
-        let now = self.now();
-        self.read().last_asked = Some(now);
+        self.read().is_last = true;
+    }
+
+    /// A peer has told the end of a task, with all that belongs to it: true.
+    pub(super) fn reached(&self, task: TaskId, by: usize) -> bool {
+        let mut pages = self.read();
+        if pages.is_last {
+            pages.reached.insert((task, by));
+        }
+        true
+    }
+
+    /// A fault took hold.
+    pub(super) fn struck(&self, fault: Fault) {
+        *self.read().struck.entry(fault).or_default() += 1;
     }
 
     pub(super) fn acknowledged(&self, task: TaskId) {

@@ -124,10 +124,7 @@ pub async fn run(config: ChaosConfig, tell: impl Fn(&str)) -> Result<Report, Cha
     let mut rng = Pcg64Mcg::seed_from_u64(config.seed ^ 0xc4a0_5000);
     let strikes = plan::draw(config.peers, config.span, &possible, &mut rng);
     let wishes = wishes::draw(config.peers, config.span, &mut rng);
-    let mut faults = BTreeMap::new();
-    for strike in &strikes {
-        *faults.entry(strike.what.fault()).or_insert(0) += 1;
-    }
+    let (count, first_afterwards) = (strikes.len(), wishes.len());
     let network = cluster.network().clone();
     let field = Arc::new(Field::new(cluster, program, Book::new(config.seed))?);
     let people = People::prepare(Arc::clone(&field), Answers::compute(), wishes::user(config.seed)).await?;
@@ -135,7 +132,6 @@ pub async fn run(config: ChaosConfig, tell: impl Fn(&str)) -> Result<Report, Cha
     let mut supervisor = JoinSet::new();
     let watched = Arc::clone(&field);
     supervisor.spawn(async move { watched.supervise().await });
-    let count: u64 = faults.values().sum();
     let storm = async {
         strike_all(&field, strikes).await?;
         field.book.say("the faults stop");
@@ -144,8 +140,10 @@ pub async fn run(config: ChaosConfig, tell: impl Fn(&str)) -> Result<Report, Cha
     };
     let (converged, people) = tokio::join!(storm, people.live(wishes, config.span));
     let converged = converged?;
+    verdict::go_on(&people, first_afterwards).await;
     verdict::ask_everywhere(&people).await;
     supervisor.shutdown().await;
+    verdict::look_for_panics(&field);
     let beyond_promise = verdict::judge(&people);
 
     let pages = field.book.read();
@@ -165,7 +163,7 @@ pub async fn run(config: ChaosConfig, tell: impl Fn(&str)) -> Result<Report, Cha
         tasks_committed_twice: count(Promise::OneEnd),
         invoked: pages.invoked,
         invoked_answered: pages.invoked_done,
-        faults,
+        faults: pages.struck.clone(),
         impossible,
         violations: pages.violations.clone(),
         converged_ms: converged.map(|span| span.as_secs_f64() * 1_000.0),

@@ -11,7 +11,7 @@ use shoal_protocol::api::{InputRequest, OutputView, TaskRequest, TaskView, Varia
 use shoal_protocol::config::OUTPUT_BYTES_MAX;
 use shoal_protocol::task::durable::Durability;
 use shoal_protocol::task::spec::CloudUse;
-use shoal_protocol::{BlobId, PeerId, TaskId};
+use shoal_protocol::{BlobId, PeerId, TaskId, TaskState};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -85,7 +85,7 @@ impl People {
     async fn carry_out(self: Arc<Self>, deed: Deed) {
         match deed {
             Deed::Submit(wish) if wish.durability == Durability::Memory => self.invoke(&wish).await,
-            Deed::Submit(wish) => self.submit(&wish).await,
+            Deed::Submit(wish) => drop(self.submit(&wish, self.until).await),
             Deed::Cancel(wish) => self.cancel(&wish).await,
             Deed::Ask(wish, by) => drop(self.ask(wish.task(self.user), by).await),
         }
@@ -105,8 +105,8 @@ impl People {
         }
     }
 
-    /// Hands a task in, again and again until it is known to be taken on, and waits for its end for a while.
-    async fn submit(&self, wish: &Wish) {
+    /// Hands a task in, again and again until it is known to be taken on, and waits for its end for a while; the end it was told.
+    async fn submit(&self, wish: &Wish, until: Instant) -> Option<TaskState> {
         let (task, book) = (wish.task(self.user), &self.field.book);
         let request = TaskRequest {
             durable: if wish.durability == Durability::Guarded { 2 } else { 1 },
@@ -114,7 +114,7 @@ impl People {
             submitter: Some(self.user),
             ..self.request(wish)
         };
-        let Some(client) = self.clients.get(wish.home) else { return };
+        let client = self.clients.get(wish.home)?;
         book.submitted(task, wish.home, wish.durability, self.answers.to(&wish.work));
         if wish.deadline.is_some() {
             book.has_a_deadline(task);
@@ -130,15 +130,36 @@ impl People {
                 Err(ClientError::Problem(problem)) => book.refused(task, &problem.title),
                 Err(error) => book.say(format!("{task} has no answer: {error}")),
             }
-            if Instant::now() + TRY_AGAIN >= self.until {
-                return;
+            if Instant::now() + TRY_AGAIN >= until {
+                return None;
             }
             sleep(TRY_AGAIN).await;
         }
-        let left = self.until.saturating_duration_since(Instant::now());
-        if let Ok(view) = client.task_after(&task.to_string(), left.min(WAITING)).await {
-            book.shown(wish.home, &view);
+        let left = until.saturating_duration_since(Instant::now());
+        let view = client.task_after(&task.to_string(), left.min(WAITING)).await.ok()?;
+        book.shown(wish.home, &view).then_some(view.state)
+    }
+
+    /// Hands these in when nothing is wrong any more: each must be taken on and done within so long.
+    pub(super) async fn go_on(self: &Arc<Self>, wishes: Vec<Wish>, patience: Duration) {
+        let until = Instant::now() + patience;
+        let mut trying = JoinSet::new();
+        for wish in wishes {
+            let people = Arc::clone(self);
+            trying.spawn(async move {
+                while people.submit(&wish, until).await != Some(TaskState::Done) {
+                    if Instant::now() + TRY_AGAIN >= until {
+                        let (home, kept) = (wish.home, wish.durability);
+                        let what = format!(
+                            "{patience:?} after the faults peer {home} has not done what was handed in there ({kept:?})"
+                        );
+                        return people.field.book.violated(Promise::Works, what);
+                    }
+                    sleep(TRY_AGAIN).await;
+                }
+            });
         }
+        trying.join_all().await;
     }
 
     async fn invoke(&self, wish: &Wish) {
@@ -161,28 +182,36 @@ impl People {
     }
 
     /// Hands in once more, at another peer, what was acknowledged and has ended: it is known by its key, and not begun again.
-    pub(super) async fn hand_in_elsewhere(&self, tasks: impl Iterator<Item = TaskId>) {
+    pub(super) async fn hand_in_elsewhere(&self, tasks: impl Iterator<Item = TaskId>, patience: Duration) {
         let book = &self.field.book;
         for task in tasks {
+            let until = Instant::now() + patience;
             let handed_in = self.handed_in.lock().unwrap_or_else(PoisonError::into_inner).get(&task).cloned();
             let Some((home, request)) = handed_in else { continue };
             let by = (home + 1) % self.clients.len().max(1);
             let Some(client) = self.clients.get(by) else { continue };
-            match client.submit(&request).await {
-                Ok(view) if view.task == task && book.shown(by, &view) => {}
-                Ok(view) => {
-                    let what = format!(
-                        "{task} was handed in again at peer {by}, and is {} there: {:?}",
-                        view.task, view.state
-                    );
-                    book.violated(Promise::OneEnd, what);
+            loop {
+                match client.submit(&request).await {
+                    Ok(view) if view.task == task && book.shown(by, &view) => break,
+                    Ok(view) => {
+                        let what = format!(
+                            "{task} was handed in again at peer {by}, and is {} there: {:?}",
+                            view.task, view.state
+                        );
+                        break book.violated(Promise::OneEnd, what);
+                    }
+                    Err(error) if Instant::now() + TRY_AGAIN >= until => {
+                        let what = format!("{task} has ended, and peer {by} does not know it by its key: {error}");
+                        break book.violated(Promise::Works, what);
+                    }
+                    Err(error) => book.say(format!("{task} is not known at peer {by} by its key yet: {error}")),
                 }
-                Err(error) => book.say(format!("{task} is not known at peer {by} by its key: {error}")),
+                sleep(TRY_AGAIN).await;
             }
         }
     }
 
-    /// Whether that peer tells an end.
+    /// Whether that peer tells an end, with all that belongs to it.
     pub(super) async fn ask(&self, task: TaskId, by: usize) -> bool {
         let Some(client) = self.clients.get(by) else { return false };
         match client.task(&task.to_string()).await {
@@ -190,7 +219,7 @@ impl People {
             Ok(TaskView { output: Some(OutputView::Blob { id, .. }), .. }) if !can_be_read(client, id).await => {
                 self.field.book.has_no_end(task, by, format!("an end whose output {id} cannot be read"))
             }
-            Ok(view) if self.field.book.shown(by, &view) => true,
+            Ok(view) if self.field.book.shown(by, &view) => self.field.book.reached(task, by),
             Ok(view) => self.field.book.has_no_end(task, by, format!("{:?} {:?}", view.state, view.problem)),
             Err(error) => self.field.book.has_no_end(task, by, error.to_string()),
         }

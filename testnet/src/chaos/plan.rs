@@ -10,6 +10,8 @@ use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 use serde::Serialize;
 
+use crate::cluster::STOP_GRACE;
+
 /// Mean time between the beginnings of two faults.
 const FAULT_EVERY: Duration = Duration::from_millis(2_400);
 /// The repair of a store takes a few starts of the daemon.
@@ -180,7 +182,9 @@ impl Draft {
             }
             self.damaged += 1;
         }
-        let peer = self.take(fault, at, at + lasts, rng)?;
+        // One that is asked to end may take its time.
+        let ending = if fault == Fault::Stopped { STOP_GRACE } else { Duration::ZERO };
+        let peer = self.take(fault, at, at + lasts + ending, rng)?;
         let what = match fault {
             Fault::Killed => What::Kill(peer),
             Fault::Stopped => What::Stop(peer),

@@ -19,7 +19,7 @@ use shoal_protocol::TaskId;
 use super::book::Book;
 use super::damage::{self, Records};
 use super::limit;
-use super::plan::{Damage, STORE_FILES, Strike, What};
+use super::plan::{Damage, Fault, STORE_FILES, Strike, What};
 use crate::cluster::{Cluster, ClusterError, LOOK};
 use crate::emulator::{Emulator, Link};
 use crate::promises::Promise;
@@ -28,6 +28,7 @@ use crate::promises::Promise;
 const EXIT_DAMAGED: i32 = 65;
 /// How a Rust program ends that panics.
 const EXIT_PANIC: i32 = 101;
+const SIGTERM: i32 = nix::sys::signal::Signal::SIGTERM as i32;
 /// A daemon says within this whether it starts.
 const STARTING: Duration = Duration::from_secs(10);
 /// Between two starts of a daemon that ends at once.
@@ -79,28 +80,31 @@ impl Field {
         self.book.say(format!("FAULT for {:?}: {:?}", strike.lasts, strike.what));
         match &strike.what {
             What::Kill(peer) => {
+                self.book.struck(Fault::Killed);
                 self.down(*peer, || self.cluster.kill(*peer));
                 tokio::time::sleep_until(end).await;
                 self.up(*peer)?;
             }
             What::Stop(peer) => {
                 self.state().down.insert(*peer);
-                let status = match self.cluster.stop(*peer).await {
-                    Ok(status) => Some(status),
-                    Err(ClusterError::NotRunning { .. }) => None,
+                match self.cluster.stop(*peer).await {
+                    Ok(status) => self.stopped(*peer, status),
+                    Err(ClusterError::NotRunning { .. }) => self.book.say("it had ended already"),
                     Err(error) => return Err(error),
-                };
-                self.book.say(format!("{} ended: {status:?}", self.name(*peer)));
+                }
                 tokio::time::sleep_until(end).await;
                 self.up(*peer)?;
             }
             What::Freeze(peer) => {
                 // A peer that ends by itself meanwhile is for the supervisor.
-                let _ = self.cluster.freeze(*peer);
+                if self.cluster.freeze(*peer).is_ok() {
+                    self.book.struck(Fault::Frozen);
+                }
                 tokio::time::sleep_until(end).await;
                 let _ = self.cluster.thaw(*peer);
             }
             What::Partition(ways) | What::OneWay(ways) => {
+                self.book.struck(strike.what.fault());
                 self.cut(|cut| cut.extend(ways))?;
                 tokio::time::sleep_until(end).await;
                 self.cut(|cut| {
@@ -111,14 +115,19 @@ impl Field {
                     }
                 })?;
             }
-            What::Loss(loss) => self.weather(end, |link| Link { loss: *loss, ..link }).await?,
+            What::Loss(loss) => {
+                self.book.struck(Fault::Loss);
+                self.weather(end, |link| Link { loss: *loss, ..link }).await?;
+            }
             What::Delay(delay) => {
+                self.book.struck(Fault::Delay);
                 self.weather(end, |link| Link { delay: link.delay + *delay, jitter: *delay / 2, ..link }).await?;
             }
             What::FillDisk(peer) => {
                 let filler = self.data_dir(*peer).join("filler");
                 self.short(*peer, true);
                 let written = fill(&filler);
+                self.book.struck(Fault::DiskFull);
                 self.book.say(format!("{written} bytes fill the disk of {}", self.name(*peer)));
                 tokio::time::sleep_until(end).await;
                 let _ = std::fs::remove_file(&filler);
@@ -128,6 +137,9 @@ impl Field {
                 self.short(*peer, true);
                 let pid = self.cluster.pid(*peer)?;
                 let before = pid.and_then(|pid| limit::files(pid, *more));
+                if before.is_some() {
+                    self.book.struck(Fault::FewFiles);
+                }
                 tokio::time::sleep_until(end).await;
                 if let (Some(pid), Some(before)) = (pid.filter(|_| self.cluster.pid(*peer).ok() == Some(pid)), before) {
                     limit::restore(pid, before);
@@ -173,6 +185,20 @@ impl Field {
         match is_excused {
             true => self.book.say(what),
             false => self.book.violated(Promise::NoPanic, what),
+        }
+    }
+
+    /// A daemon that is told to end hands back its work, says goodbye and ends well.
+    fn stopped(&self, peer: usize, status: ExitStatus) {
+        self.book.struck(Fault::Stopped);
+        self.book.say(format!("{} ended: {status:?}", self.name(peer)));
+        // One that was just starting, or whose start fails for want of room or files, has no word to keep yet.
+        let is_young =
+            status.signal() == Some(SIGTERM) || self.state().short.contains(&peer) && status.code() != Some(EXIT_PANIC);
+        if !status.success() && !is_young {
+            let words = self.cluster.last_words(peer).unwrap_or_default();
+            let what = format!("{} was told to end and ended badly ({status}); it said:\n{words}", self.name(peer));
+            self.book.violated(Promise::NoPanic, what);
         }
     }
 
@@ -241,6 +267,7 @@ impl Field {
         let bytes = std::fs::read(&path).map_err(failed("read", &path))?;
         let damaged = damage::apply(bytes, &tasks, how);
         std::fs::write(&path, &damaged).map_err(failed("write", &path))?;
+        self.book.struck(Fault::DamagedStore);
         self.cluster.start_again(peer)?;
         if !self.refuses(peer).await? {
             // It hit nothing that is used: then nothing is lost either, and nothing is excused.

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::book::{Ending, Pages};
 use super::people::People;
 use super::strikes::Field;
+use super::wishes;
 use crate::cluster::ClusterError;
 use crate::promises::{self, CONVERGE_WITHIN, Entry, Promise};
 
@@ -64,7 +65,24 @@ pub(super) async fn ask_everywhere(people: &Arc<People>) {
         (0..peers).filter(move |peer| *peer != home).map(move |peer| (task, peer))
     };
     ask_all(people, promised.iter().flat_map(others), ANSWERING).await;
-    people.hand_in_elsewhere(promised.iter().map(|(task, _)| *task)).await;
+    people.hand_in_elsewhere(promised.iter().map(|(task, _)| *task), ANSWERING).await;
+}
+
+/// Hands in something new at every peer: it must be taken on, in each way that is promised, and done.
+pub(super) async fn go_on(people: &Arc<People>, first: usize) {
+    people.go_on(wishes::afterwards(people.field.cluster.peers().len(), first), SETTLING).await;
+}
+
+/// What panicked and did not end its process: a thread, or a connection of the API. What a damaged database makes its library do is
+/// caught where it is read.
+pub(super) fn look_for_panics(field: &Field) {
+    for peer in field.cluster.peers() {
+        let log = std::fs::read(&peer.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&log);
+        for line in text.lines().filter(|line| line.contains("panicked at") && !line.contains("/redb-")) {
+            field.book.violated(Promise::NoPanic, format!("{} said: {line}", peer.name));
+        }
+    }
 }
 
 fn is_promised(pages: &Pages, task: TaskId, entry: &Entry<Ending>) -> bool {
@@ -121,7 +139,7 @@ pub(super) fn judge(people: &People) -> u64 {
                 continue;
             }
             broken.extend(pages.untrue(*task, entry).map(|what| (Promise::TrueReason, what)));
-            let tells = |by: &usize| entry.answers.iter().any(|it| it.by == *by && Some(it.at) >= pages.last_asked);
+            let tells = |by: &usize| pages.reached.contains(&(*task, *by));
             for by in (0..peers).filter(|by| !tells(by)) {
                 broken.push((Promise::Reachable, format!("{task} has ended, and peer {by} says {:?}", said(by))));
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rand::{Rng, RngExt};
 use shoal_examples::modules;
-use shoal_protocol::task::durable::Durability;
+use shoal_protocol::task::durable::{Durability, MEMBERS_MAX};
 use shoal_protocol::{PeerId, TaskId};
 
 /// Mean time between two tasks that are kept, and between two that are not.
@@ -100,6 +100,26 @@ fn wish(number: usize, at: Duration, peers: usize, is_kept: bool, rng: &mut impl
     let ask: Vec<_> = ask.collect();
     let ask = ask.into_iter().map(|at| (at, rng.random_range(0..peers))).collect();
     Wish { number, at, home, durability, work, deadline, again, cancel, ask }
+}
+
+/// What is handed in at each of so many peers when nothing is wrong any more, in every way that is promised; a second copy needs
+/// a guardian and a witness.
+pub(super) fn afterwards(peers: usize, first: usize) -> Vec<Wish> {
+    let guarded = (peers >= MEMBERS_MAX).then_some(Durability::Guarded);
+    let ways =
+        (0..peers).flat_map(|home| [Some(Durability::Disk), guarded].into_iter().flatten().map(move |how| (home, how)));
+    let wish = |(number, (home, durability))| Wish {
+        number,
+        at: Duration::ZERO,
+        home,
+        durability,
+        work: Work::Count(format!("{number} afterwards")),
+        deadline: None,
+        again: None,
+        cancel: None,
+        ask: Vec::new(),
+    };
+    (first..).zip(ways).map(wish).collect()
 }
 
 /// Words that all differ: as many as are listed, and as long as fit an input that is sent along. With their counts they do not.

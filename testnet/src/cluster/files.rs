@@ -104,6 +104,13 @@ impl MeshFiles {
         self.dir.path()
     }
 
+    /// Leaves the directory where it is, for whoever wants to know what went wrong.
+    pub(super) fn keep(&mut self) {
+        if let Dir::Temporary(dir) = &mut self.dir {
+            dir.disable_cleanup(true);
+        }
+    }
+
     pub(super) fn peers(&self) -> &[Peer] {
         &self.peers
     }
@@ -133,10 +140,17 @@ fn claim(dir: &Path) -> Result<File, ClusterError> {
         Err(TryLockError::WouldBlock) => return Err(ClusterError::DirInUse { dir: dir.to_owned() }),
         Err(TryLockError::Error(source)) => return Err(failed("lock", &lock_path)(source)),
     }
-    let old = dir.join("peers");
-    match fs::remove_dir_all(&old) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("clear", &old)(error)),
-        Ok(()) | Err(_) => Ok(lock),
+    // What is said there is of the mesh before: its process has ended, and its number may be another's.
+    let (running, peers) = (dir.join(crate::RUNNING), dir.join("peers"));
+    gone(fs::remove_file(&running)).map_err(failed("clear", &running))?;
+    gone(fs::remove_dir_all(&peers)).map_err(failed("clear", &peers))?;
+    Ok(lock)
+}
+
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 

@@ -54,8 +54,8 @@ use self::process::Process;
 pub use self::program::beside_or_on_path;
 use crate::emulator::{Emulator, Link};
 
-/// Time a peer has to hand back its work after it was asked to end.
-const STOP_GRACE: Duration = Duration::from_secs(5);
+/// Time a peer has to hand back its work and say goodbye after it was asked to end: somewhat more than it takes itself.
+pub const STOP_GRACE: Duration = Duration::from_secs(10);
 /// Time a restarted peer has until its API answers.
 const RESTART_PATIENCE: Duration = Duration::from_secs(10);
 /// Time between two looks at something that is waited for.
@@ -116,7 +116,9 @@ impl Cluster {
         }
         // All of them, so that one which has ended already is told.
         let all: Vec<usize> = (0..cluster.peers.len()).collect();
-        formation::wait_all_alive(&cluster, &all, config.patience, config.show_progress).await?;
+        let formed = formation::wait_all_alive(&cluster, &all, config.patience, config.show_progress).await;
+        // The error names the logs.
+        formed.inspect_err(|_| cluster.files.keep())?;
         cluster.formed_in = began.elapsed();
         Ok(cluster)
     }
@@ -190,7 +192,7 @@ impl Cluster {
         self.process(index)?.signal(Signal::SIGCONT)
     }
 
-    /// Asks a peer to hand back its work and end (SIGTERM); kills it if it has not after five seconds.
+    /// Asks a peer to hand back its work and end (SIGTERM); kills it if it has not after [`STOP_GRACE`].
     pub async fn stop(&self, index: usize) -> Result<ExitStatus, ClusterError> {
         self.process(index)?.stop(STOP_GRACE).await
     }
@@ -260,10 +262,11 @@ impl Cluster {
         self.peers.iter().zip(&self.processes).filter_map(ended).collect()
     }
 
-    /// Ends all peers in order: each is asked, and killed if it takes longer than five seconds.
+    /// Ends all peers in order: each is asked, and killed if it takes longer than [`STOP_GRACE`].
     pub async fn shutdown(self) {
         for process in &self.processes {
-            process.ask_to_end();
+            // One that has ended already is at the end.
+            let _ = process.ask_to_end();
         }
         let deadline = Instant::now() + STOP_GRACE;
         while self.processes.iter().any(|process| process.pid().is_some()) && Instant::now() < deadline {

@@ -126,16 +126,15 @@ impl Process {
         Ok(())
     }
 
-    /// Best effort; whoever asks checks later.
-    pub(super) fn ask_to_end(&self) {
-        let _ = self.signal(Signal::SIGTERM);
+    /// Asked once: a daemon that is asked twice hands nothing back.
+    pub(super) fn ask_to_end(&self) -> Result<(), ClusterError> {
+        self.signal(Signal::SIGTERM)?;
         // A frozen process would only hear of it when it is thawed.
-        let _ = self.signal(Signal::SIGCONT);
+        self.signal(Signal::SIGCONT)
     }
 
     pub(super) async fn stop(&self, grace: Duration) -> Result<ExitStatus, ClusterError> {
-        self.signal(Signal::SIGTERM)?;
-        self.ask_to_end();
+        self.ask_to_end()?;
         let deadline = Instant::now() + grace;
         loop {
             if let State::Ended { status, told } = &mut *self.state() {

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use shoal_testnet::cluster::is_in_use;
+use shoal_testnet::RUNNING;
+use shoal_testnet::cluster::{STOP_GRACE, is_in_use};
 
 use super::running::{Running, default_dir};
 use super::{Failure, UNREACHABLE};
 
-/// Peers have five seconds to end, and the tool a moment more.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// What peers have to end, and for the tool a moment more.
+const PATIENCE: Duration = STOP_GRACE.saturating_add(Duration::from_secs(3));
 const LOOK: Duration = Duration::from_millis(20);
 
 /// End the mesh that `up --keep` left running
@@ -49,9 +50,13 @@ impl Down {
 }
 
 fn end(dir: &std::path::Path) -> Result<(), Failure> {
+    if !dir.join(RUNNING).exists() {
+        let what = format!("the mesh in {} is still starting", dir.display());
+        return Err(Failure::new(UNREACHABLE, what, "try again in a moment"));
+    }
     let running = Running::read(dir)?;
     let tool = Pid::from_raw(running.pid.cast_signed());
-    // The lock is held by what this process started, so the number is still its own.
+    // The lock is held by what this process started, which has written the file since: the number is still its own.
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
         kill(tool, signal).map_err(|errno| Failure::cannot_run("the signal to shoal-testnet", &errno.into()))?;
         let deadline = Instant::now() + PATIENCE;

@@ -7,11 +7,9 @@ use serde::{Deserialize, Serialize};
 use shoal_protocol::api::schema;
 use shoal_protocol::certificate::Role;
 use shoal_protocol::{MeshId, PeerId};
-use shoal_testnet::{Cluster, Network};
+use shoal_testnet::{Cluster, Network, RUNNING};
 
 use super::Failure;
-
-const FILE: &str = "testnet.json";
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Running {
@@ -65,12 +63,12 @@ impl Running {
     }
 
     pub(crate) fn write(&self, dir: &Path) -> Result<(), Failure> {
-        let path = dir.join(FILE);
+        let path = dir.join(RUNNING);
         std::fs::write(&path, self.to_json()).map_err(|error| Failure::file("write", &path, &error))
     }
 
     pub(crate) fn read(dir: &Path) -> Result<Self, Failure> {
-        let path = dir.join(FILE);
+        let path = dir.join(RUNNING);
         let text = std::fs::read(&path).map_err(|error| Failure::file("read", &path, &error))?;
         serde_json::from_slice(&text).map_err(|error| Failure::file("understand", &path, &error.into()))
     }

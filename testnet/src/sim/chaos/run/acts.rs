@@ -51,7 +51,7 @@ impl Run {
                 }
             }
             Act::Calendar(index, off_ms) => {
-                self.calendar_set = true;
+                self.calendars_set.insert(index);
                 self.sim.set_calendar(index, off_ms);
             }
             Act::Leave(index) => {

@@ -76,8 +76,8 @@ struct Run {
     /// Tasks of which a copy was destroyed, by the machine that had it.
     destroyed: BTreeSet<(TaskId, usize)>,
     watch: Watch,
-    /// A calendar was set.
-    calendar_set: bool,
+    /// Whose calendars were set.
+    calendars_set: BTreeSet<usize>,
     /// Tasks that were handed in again where nobody knew them any more.
     another: BTreeSet<TaskId>,
     /// Tasks that may be forgotten before anybody asks for them in the end.
@@ -154,7 +154,7 @@ impl Run {
             revocations: None,
             destroyed: BTreeSet::new(),
             watch: Watch::default(),
-            calendar_set: false,
+            calendars_set: BTreeSet::new(),
             another: BTreeSet::new(),
             brief: BTreeSet::new(),
             councils: BTreeMap::new(),

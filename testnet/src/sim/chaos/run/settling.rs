@@ -48,21 +48,36 @@ impl Run {
                 self.outcome.copies_lost += 1;
                 continue;
             }
-            if let Some(what) = promises::ended(*task, entry) {
-                let peers = (0..self.size.peers).filter_map(|index| Some((index, self.sim.peer(index)?)));
-                let at: Vec<_> = peers.map(|(index, peer)| format!("peer {index}: {}", peer.describe(*task))).collect();
-                at.into_iter().for_each(|what| self.say(|| what));
-                self.violated(Promise::NotLost, what);
+            let broken = if let Some(what) = promises::ended(*task, entry) {
+                (Promise::NotLost, what)
             } else if self.last_asked.values().any(|asked| asked == task) {
                 let what = format!("{task} has ended, and another peer that is asked for its end does not find it");
-                self.violated(Promise::Reachable, what);
+                (Promise::Reachable, what)
+            } else {
+                continue;
+            };
+            if self.may_wait(*task) {
+                self.outcome.copies_lost += 1;
+                continue;
             }
+            self.tell_all_about(*task);
+            self.violated(broken.0, broken.1);
         }
         self.outcome.submitted = self.history.tasks.len() as u64;
         let is_acknowledged = |entry: &&Entry<Ending>| entry.acknowledged.is_some();
         self.outcome.acknowledged = self.history.tasks.values().filter(is_acknowledged).count() as u64;
         self.outcome.simulated = self.sim.now().since(Time::ZERO);
         self.outcome.trace = self.sim.trace_hash();
+    }
+
+    /// For a person: what each peer has of a task, and what it decided about it last.
+    fn tell_all_about(&mut self, task: TaskId) {
+        let peers = (0..self.size.peers).filter_map(|index| Some((index, self.sim.peer(index)?)));
+        let said = peers.flat_map(|(index, peer)| {
+            let decided = peer.explain(task).into_iter().last().map(|last| format!("decided last {last:?}"));
+            [Some(peer.describe(task)), decided].into_iter().flatten().map(move |what| format!("peer {index}: {what}"))
+        });
+        said.collect::<Vec<_>>().into_iter().for_each(|what| self.say(|| what));
     }
 
     /// I2 to I4 for every task that somebody told an end of.
@@ -82,12 +97,25 @@ impl Run {
 
     pub(super) fn asked_of(&self, task: TaskId) -> Asked {
         let (at, lifetime) = self.handed_in.get(&task).copied().unwrap_or_default();
-        Asked { at, lifetime, calendar_set: self.calendar_set, is_labelled: self.marks.contains_key(&task) }
+        Asked {
+            at,
+            lifetime,
+            calendar_set: !self.calendars_set.is_empty(),
+            is_labelled: self.marks.contains_key(&task),
+        }
     }
 
     /// Whether the faults destroyed more copies than the promise stands.
     fn is_excused(&self, task: TaskId, durability: Durability, home: usize) -> bool {
         let destroyed = self.destroyed.iter().filter(|(destroyed, _)| *destroyed == task).count();
         promises::is_beyond_promise(durability, destroyed, self.lost.contains(&home))
+    }
+
+    /// Whether one member of its council is lost, and another reckons by a wrong date how old the task is, or its own store. No
+    /// store here is as old as dates are wrong: the one that seems younger than the task takes no part, and then no two decide.
+    fn may_wait(&self, task: TaskId) -> bool {
+        let council = self.councils.get(&task).map_or(&[][..], Vec::as_slice);
+        let is_left = |index: usize| council.contains(&self.sim.id(index)) && !self.destroyed.contains(&(task, index));
+        self.destroyed.iter().any(|(of, _)| *of == task) && self.calendars_set.iter().any(|index| is_left(*index))
     }
 }
