@@ -58,6 +58,8 @@ fn seeds_that_broke_a_promise_once_break_none() {
         8779,  // a task that was over was run again by a guardian that had been away, and whose date was set back
         9186,  // a liar said again what it had said before, and was taken at its word
         10436, // as 9186
+        13138, // after a night of bad links its home trusted nobody, and a task waited for nobody else
+        16213, // as 6558, with the date of the witness
     ];
 
     for seed in seeds {

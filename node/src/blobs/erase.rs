@@ -72,7 +72,8 @@ impl Eraser {
                 waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
                 Ok(true)
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            // Or there is nowhere to take it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !path.exists() => Ok(false),
             Err(error) => Err(error),
         }
     }

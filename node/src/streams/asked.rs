@@ -67,6 +67,7 @@ impl Streams {
         if forget {
             let keeper = self.keeper().await?;
             keeper.write(keeper.nothing_of(name)).await.map_err(StreamError::Disk)?;
+            lock(&self.0.owed).remove(name);
         }
         Ok(view)
     }

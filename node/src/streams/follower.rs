@@ -19,11 +19,11 @@ use shoal_protocol::stream::{
 use shoal_protocol::{BlobId, PeerId};
 use tokio::time::{sleep, timeout};
 
-use super::Streams;
 use super::engine::Ending;
 use super::running::modules_of;
 use super::shipping::{answer, receive, ship};
 use super::tenure::{PARTIAL, TENURE, tenure_key};
+use super::{Streams, lock};
 use crate::network::BulkStream;
 
 /// Owners are looked at this often.
@@ -72,8 +72,10 @@ impl Streams {
             // It was taken over while this peer did not know: the other's epoch is the greater.
             self.end(name, Ending::LetGo(shipment.epoch)).await;
             if let Err(why) = self.leave_behind(name, shipment.epoch, &keeper).await {
+                lock(&self.0.owed).insert(name.to_owned());
                 return Receipt::Refused(why);
             }
+            lock(&self.0.owed).remove(name);
         }
         if keeper.bytes_of(name) > KEPT_BYTES_MAX {
             return Receipt::Refused("what it has on disk here is too much".into());

@@ -8,6 +8,7 @@ use shoal_protocol::stream::succession::{ASK_FOR, Receipt, Shipment, Tenure, que
 use shoal_protocol::{cbor, store};
 use tokio::task::spawn_blocking;
 
+use super::engine::Ending;
 use super::keeper::Keeper;
 use super::running::restore;
 use super::tenure::TENURE;
@@ -76,6 +77,8 @@ impl Streams {
             return;
         }
         tracing::warn!(stream = name, epoch, "another peer runs this stream now; letting go");
+        // It may have been started again since.
+        self.end(name, Ending::Stopped).await;
         let Some(keeper) = self.opened() else { return };
         if let Err(why) = self.leave_behind(name, epoch, &keeper).await {
             // It is not begun here meanwhile.

@@ -89,7 +89,7 @@ pub fn rank<'a>(spec: &'a TaskSpec, sites: &'a [Site<'a>], circumstances: &'a Ci
         is_last_resort: false,
     };
     ranking.place_all();
-    if ranking.admissible == 0 && circumstances.last_resort {
+    if circumstances.last_resort && ranking.admissible == 0 && ranking.held_up().is_none() {
         ranking.is_last_resort = true;
         ranking.place_all();
     }

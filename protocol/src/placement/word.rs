@@ -71,7 +71,7 @@ pub(super) struct Word {
     until: Option<Time>,
     /// That is because of a task it has on probation.
     is_tried: bool,
-    /// It did worse than to be late.
+    /// It did worse than to be late, and has not made up for it.
     is_barred: bool,
     /// How often in a row, less what was forgiven.
     times: u8,
@@ -112,9 +112,9 @@ impl Word {
 
     /// It was given a task.
     fn given(&mut self, now: Time) {
-        if self.times > 0 && self.until.is_none() {
+        if self.times > 0 && !self.is_tried && !self.is_barred() {
             // Nothing may ever be heard of that task.
-            self.until = Some(now + DISTRUST);
+            self.until = self.until.max(Some(now + DISTRUST));
             self.is_tried = true;
         }
     }
@@ -126,7 +126,7 @@ impl Word {
             return None;
         }
         if core::mem::take(&mut self.is_tried) {
-            (self.until, self.is_barred) = (None, false);
+            self.until = None;
         }
         self.kept_last = kept == Kept::Well;
         if kept == Kept::Well {
@@ -135,6 +135,7 @@ impl Word {
             if self.kept_in_a_row >= KEPT_TO_FORGIVE {
                 self.kept_in_a_row = 0;
                 self.times = self.times.saturating_sub(1);
+                self.is_barred &= self.times > 0;
             }
             return None;
         }
@@ -168,7 +169,8 @@ impl Word {
     pub(super) fn forgive(&mut self, now: Time) -> Option<Time> {
         self.is_tried &= self.until.is_some_and(|until| now < until);
         self.until = self.until.filter(|until| now < *until);
-        self.is_barred &= self.is_distrusted();
+        // Who lied is a liar until it has shown better; who was only told to be quiet has been.
+        self.is_barred &= self.is_distrusted() || self.times > 0;
         self.until
     }
 }
@@ -222,7 +224,26 @@ mod tests {
                 word.note(over, Kept::Late);
             }
         }
-        assert!(again.iter().all(|word| word.is_distrusted() && !word.is_barred()), "it was only late this time");
+        assert!(again.iter().all(Word::is_distrusted));
+        assert_eq!(again.map(|word| word.is_barred()), [false, true, false], "a liar that is late is a liar");
+    }
+
+    #[test]
+    fn what_a_distrusted_peer_does_with_a_task_that_it_got_all_the_same_counts() {
+        let at = Time::from_millis;
+        let mut word = Word::default();
+        for _ in 0..3 {
+            word.note(at(0), Kept::Never);
+        }
+        word.note(at(30_000), Kept::Given);
+        assert_eq!(word.distrusted_until(), Some(at(90_000)));
+        let (mut good, mut bad) = (word, word);
+
+        good.note(at(31_000), Kept::Well);
+        bad.note(at(31_000), Kept::Never);
+
+        assert!(!good.is_distrusted(), "it gets the next, on probation");
+        assert_eq!(bad.distrusted_until(), Some(at(31_000 + 2 * MINUTE)));
     }
 
     #[test]

@@ -70,6 +70,7 @@ impl Book {
             release: Vec::new(),
             cancelled: false,
             waits: 0,
+            is_last_resort: false,
             early: Early::default(),
             ahead: Ahead::new(),
             bytes,

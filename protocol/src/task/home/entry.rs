@@ -57,6 +57,8 @@ pub(crate) struct HomeTask {
     pub(crate) cancelled: bool,
     /// How often nobody could run it, since it began or since it last took who was there.
     pub(crate) waits: u32,
+    /// The attempt is at a peer that is distrusted, as nobody else was left.
+    pub(crate) is_last_resort: bool,
     /// What comes after it would cost, by where it runs.
     pub(crate) ahead: Ahead,
     /// Of its input, in memory.
@@ -75,9 +77,17 @@ impl HomeTask {
         self.aged + now.since(self.accepted)
     }
 
-    /// Whether it has waited so long for somebody that it takes who was late before.
+    /// Whether it has waited so long for somebody that it takes who was late before; one that may run once is not risked so.
     pub(crate) fn takes_anybody(&self) -> bool {
-        self.waits >= WAITS_FOR_BETTER
+        self.waits >= WAITS_FOR_BETTER && self.spec.retries != Some(0)
+    }
+
+    /// The attempt came to nothing. That of a peer which was not expected to do better is none of those there may be, unless the
+    /// user has said how many: its lifetime bounds them.
+    pub(crate) fn has_failed(&mut self) {
+        if !self.is_last_resort || self.spec.retries.is_some() {
+            self.failures += 1;
+        }
     }
 
     /// Whether it is on disk.

@@ -207,7 +207,7 @@ impl Requester {
             }
             DeclineReason::Unknown => {
                 self.replacements += 1;
-                entry.failures += 1;
+                entry.has_failed();
                 if let Some(record) = entry.record() {
                     record.verdict(from, Verdict::Lost, "it does not know the task any more");
                 }

@@ -42,7 +42,7 @@ impl Requester {
         };
         if let Some(why) = failed {
             let why: String = format!("{}: {why}", from.short()).chars().take(REASON_CHARS_MAX).collect();
-            entry.failures += 1;
+            entry.has_failed();
             entry.tried.insert(from, why.clone());
             self.note_word(from, Kept::Failed);
             self.acknowledge(now, from, attempt, out);
@@ -107,7 +107,7 @@ impl Requester {
         match result {
             Ok(()) => self.ended_well(now, from, *outcome, around, out),
             Err(why) => {
-                entry.failures += 1;
+                entry.has_failed();
                 let why = format!("its output could not be fetched: {why}");
                 self.retry(now, attempt.task, &why, around, out);
             }

@@ -39,7 +39,7 @@ impl Requester {
             }
             return;
         }
-        entry.failures += 1;
+        entry.has_failed();
         let attempt = TaskRef { task, epoch: entry.epoch };
         if let Some(record) = entry.record() {
             record.verdict(peer, Verdict::Lost, why);
@@ -54,7 +54,7 @@ impl Requester {
     pub(super) fn retry(&mut self, now: Time, task: TaskId, why: &str, around: &mut Around<'_>, out: &mut Outbox) {
         let Some(entry) = self.book.open(task) else { return };
         entry.failing_since.get_or_insert(now);
-        if entry.takes_anybody() {
+        if entry.is_last_resort {
             // Who was late before was so again: it waits for somebody better as long as the first time.
             entry.waits = 0;
         }
@@ -112,6 +112,8 @@ impl Requester {
                     *unanswered += 1;
                     let (is_here, is_silent) = ((around.is_here)(to), *unanswered > UNANSWERED_MAX);
                     let is_hopeless = entry.promise.is_hopeless(now, entry.spec.limits.wall);
+                    // One that nobody expected to be better has as long as one that is trusted.
+                    let is_doubted = around.estimates.distrusts(to) && !entry.is_last_resort;
                     let breaks_it = is_here && to != self.me && (is_silent || entry.promise.is_overdue(now));
                     if breaks_it && !core::mem::replace(&mut entry.promise.is_broken, true) {
                         self.note_word(to, Kept::Never);
@@ -120,7 +122,7 @@ impl Requester {
                     if is_silent || !is_here {
                         out.send(to, Message::Cancel(TaskRef { task, epoch }));
                         self.lose(now, task, to, "it did not answer", around, out);
-                    } else if breaks_it && (is_hopeless || around.estimates.distrusts(to)) {
+                    } else if breaks_it && (is_hopeless || is_doubted) {
                         out.send(to, Message::Cancel(TaskRef { task, epoch }));
                         self.lose(now, task, to, "its result is long overdue", around, out);
                     } else {

@@ -102,7 +102,9 @@ impl Requester {
         around: &Around<'b>,
     ) -> Circumstances<'a> {
         let circumstances = self.circumstances(now, &entry.spec, deadline_in, (&entry.tried, &entry.ahead), around);
-        Circumstances { last_resort: entry.takes_anybody(), ..circumstances }
+        // Who is only busy will have room.
+        let last_resort = entry.takes_anybody() && !entry.tried.values().any(|why| why == BUSY);
+        Circumstances { last_resort, ..circumstances }
     }
 
     pub(super) fn method(&self, spec: &TaskSpec, ranking: &Ranking<'_>) -> Method {
@@ -150,15 +152,14 @@ impl Requester {
 
     /// Begins an attempt: awards the task at once, or asks for offers.
     pub(super) fn place(&mut self, now: Time, task: TaskId, around: &mut Around<'_>, out: &mut Outbox) {
-        let plays_safe = |entry: &HomeTask| entry.failures >= FAILURES_TO_PLAY_SAFE && !entry.takes_anybody();
-        if self.book.get(task).is_some_and(plays_safe) {
+        if self.book.get(task).is_some_and(|entry| entry.failures >= FAILURES_TO_PLAY_SAFE) {
             let estimates = around.estimates;
             self.prefer(task, UNPROVEN, around, |peer| estimates.keeps_word(peer));
         }
         // Of those that were late before, another than the one that was so again; if it is the only one, the next time.
+        let estimates = around.estimates;
         let lost = self.book.get(task).filter(|entry| entry.waits == WAITS_FOR_BETTER).and_then(|entry| entry.executor);
-        if let Some(lost) = lost {
-            let estimates = around.estimates;
+        if let Some(lost) = lost.filter(|lost| estimates.distrusts(*lost)) {
             self.prefer(task, LOST_AGAIN, around, |peer| peer != lost && !estimates.bars(peer));
         }
         self.choose_checker(task, around);
@@ -348,6 +349,7 @@ impl Requester {
             out.send(*second, Message::Award(Box::new(award.clone())));
         }
         entry.early = Early::default();
+        entry.is_last_resort = around.estimates.distrusts(to.peer) && entry.spec.policy.peer.is_none();
         entry.executor = Some(to.peer);
         entry.variant = to.variant;
         entry.awarded = now;

@@ -57,7 +57,7 @@ impl Requester {
         let answer = receipt::answer_hash(&outcome.report);
         if from != self.me && !has_receipt(entry, from, &outcome, answer) {
             let why = format!("{} did not sign what it answered", from.short());
-            entry.failures += 1;
+            entry.has_failed();
             entry.tried.insert(from, why.clone());
             self.note_word(from, Kept::Failed);
             self.acknowledge(now, from, attempt, out);

@@ -269,7 +269,7 @@ fn a_kept_task_takes_who_was_late_before_when_nobody_else_came_for_half_a_minute
     assert!(matches!(home.entry(1).phase, Phase::Waiting));
 
     let mut awarded = Vec::new();
-    while awarded.len() < 3 {
+    while awarded.len() < 12 {
         let next = home.due_in().expect("it is not given up");
         let outputs = home.pass(next);
         for (to, _) in awards(&outputs) {
@@ -280,7 +280,22 @@ fn a_kept_task_takes_who_was_late_before_when_nobody_else_came_for_half_a_minute
         }
     }
 
-    assert_eq!(awarded, [(2, 28), (3, 57), (2, 86)], "half a minute each, and never to the liar");
+    assert_eq!(awarded[..3], [(2, 28), (3, 57), (2, 86)], "half a minute each, another one each time");
+    assert!(awarded.iter().all(|(to, _)| *to != 4), "never to the liar: {awarded:?}");
+    assert_eq!(home.entry(1).failures, 0, "nobody expected better");
+}
+
+#[test]
+fn a_task_that_may_be_tried_once_waits_for_who_is_trusted() {
+    let mut home = Home::with_store(&[(2, 0, 0)]);
+    for _ in 0..3 {
+        home.estimates.kept_word(home.now, id(2), Kept::Never);
+    }
+    home.submit_as(1, TaskSpec { retries: Some(0), ..elsewhere() }, Durability::Disk);
+
+    let outputs = home.pass(Duration::from_secs(600));
+
+    assert!(awards(&outputs).is_empty(), "{outputs:?}");
 }
 
 #[test]

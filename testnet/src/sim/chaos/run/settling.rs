@@ -9,6 +9,7 @@ use shoal_protocol::{Input, TaskId, Time};
 
 use super::{Run, region};
 use crate::promises::{self, Entry, Promise};
+use crate::sim::chaos::checks;
 use crate::sim::chaos::history::Ending;
 use crate::sim::chaos::truth::{self, Asked};
 
@@ -114,7 +115,9 @@ impl Run {
     /// Whether one member of its council is lost, and another reckons by a wrong date how old the task is, or its own store. No
     /// store here is as old as dates are wrong: the one that seems younger than the task takes no part, and then no two decide.
     fn may_wait(&self, task: TaskId) -> bool {
-        let council = self.councils.get(&task).map_or(&[][..], Vec::as_slice);
+        // Its home may have died in the moment of the acknowledgement.
+        let council = self.councils.get(&task).filter(|council| !council.is_empty()).cloned();
+        let council = council.unwrap_or_else(|| checks::council(&self.sim, task));
         let is_left = |index: usize| council.contains(&self.sim.id(index)) && !self.destroyed.contains(&(task, index));
         self.destroyed.iter().any(|(of, _)| *of == task) && self.calendars_set.iter().any(|index| is_left(*index))
     }
