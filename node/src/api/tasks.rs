@@ -57,6 +57,7 @@ pub(super) async fn submit(State(api): State<Api>, headers: HeaderMap, request: 
             && let Some(known) = elsewhere::find_promised(&api, task).await?
         {
             // Submitted before, at a peer that may be gone.
+            let known = acknowledged(known)?;
             let view = if wait { wait_for(&api, &known.task.to_string(), WAIT_MAX).await? } else { known };
             return Ok((if wait { StatusCode::OK } else { StatusCode::ACCEPTED }, Json(view)).into_response());
         }
@@ -74,11 +75,22 @@ pub(super) async fn submit(State(api): State<Api>, headers: HeaderMap, request: 
         held,
     };
     let mut view = api.driver.submit(submission).await?;
+    if is_kept {
+        view = acknowledged(view)?;
+    }
     if wait && !view.state.is_final() {
         view = wait_for(&api, &view.task.to_string(), WAIT_MAX).await?;
     }
     let status = if wait { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(view)).into_response())
+}
+
+/// A task whose record cannot be read, or never was written, is promised nothing by being handed in again.
+fn acknowledged(view: TaskView) -> ApiResult<TaskView> {
+    match view.problem {
+        Some(problem) if problem.code == codes::STORE => Err(ApiError(problem)),
+        _ => Ok(view),
+    }
 }
 
 /// The limit stands here and not at the route, beside the constant that the error names.
