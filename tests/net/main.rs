@@ -21,6 +21,7 @@ mod revocation;
 mod running;
 mod services;
 mod store;
+mod streams;
 #[path = "../../testnet/tests/support/mod.rs"]
 mod support;
 

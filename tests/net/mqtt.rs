@@ -1,4 +1,4 @@
-//! Streams from a real broker: nothing lost, nothing twice, whoever dies meanwhile.
+//! Streams from a real broker: nothing lost, nothing twice, whoever dies meanwhile. Those from elsewhere: `streams.rs`.
 //!
 //! They need `mosquitto`. Where it is not installed, root installs it with the system's package manager; where that does not
 //! work this says so, loudly, and checks nothing.
@@ -275,116 +275,21 @@ fn mqtt_late_messages_are_counted_and_told() {
 }
 
 #[test]
-fn a_feed_is_taken_once_however_often_it_is_fed() {
+fn mqtt_a_message_that_is_far_too_large_is_let_go_and_keeps_nothing_behind_it() {
     run(async {
-        let mesh = mesh(0, 1, |_| ()).await;
-        let dir = tempfile::tempdir().unwrap();
-        let client = mesh.client(0).unwrap();
-        let out = dir.path().join("out.jsonl");
-        let sink = SinkSpec::File { path: out.clone() };
-        let request = stream::request(&client, NAME, SourceSpec::Stdin {}, 10, sink).await.unwrap();
-        client.start_stream(&request).await.unwrap();
-        let lines = |from: u64, to: u64| (from..to).map(|n| message(n) + "\n").collect::<String>();
+        // A broker of MQTT 5 does not even send it.
+        for (version, qos, refused) in [(MqttVersion::V5, 1, 0), (MqttVersion::V311, 1, 1), (MqttVersion::V311, 2, 1)] {
+            let Some(world) = World::new(1).await else { return };
+            let source = SourceSpec::Mqtt(BrokerSpec { version, qos: Some(qos), ..world.source() });
+            world.start(0, |request| request.source = source).await;
+            let mut client = MqttClient::connect(&world.broker.address(), "publisher").unwrap();
 
-        let first = client.feed_stream(NAME, "book", 0, lines(0, 30)).await.unwrap();
-        mesh.kill(0).unwrap();
-        mesh.restart(0).await.unwrap();
-        let client = mesh.client(0).unwrap();
-        let deadline = Instant::now() + LONG;
-        let again = loop {
-            match client.feed_stream(NAME, "book", 20, lines(20, 50)).await {
-                Ok(taken) => break taken,
-                Err(error) => assert!(Instant::now() < deadline, "{error}"),
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        };
-        let gap = client.feed_stream(NAME, "book", 60, lines(60, 61)).await;
+            let large = "x".repeat(2 << 20);
+            client.publish_all(TOPIC, qos, std::iter::once(large).chain((0..100).map(message))).unwrap();
 
-        assert_eq!((first.taken, first.feed_lines), (30, Some(30)));
-        assert_eq!((again.taken, again.feed_lines), (20, Some(50)), "the first ten were taken before");
-        assert!(gap.is_err(), "lines are missing before it");
-        while client.stream(NAME).await.unwrap().windows < 5 {
-            assert!(Instant::now() < deadline, "the windows are not written");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        let tally = Tally::of(&std::fs::read_to_string(out).unwrap());
-        assert_eq!((tally.lost(50), tally.twice(), tally.messages()), (0, 0, 50));
-    });
-}
-
-#[test]
-fn a_stream_without_room_lets_its_source_wait() {
-    run(async {
-        let mesh = mesh(0, 1, |_| ()).await;
-        let dir = tempfile::tempdir().unwrap();
-        let client = mesh.client(0).unwrap();
-        // Nothing can be written there yet, so that windows pile up.
-        let out = dir.path().join("later/out.jsonl");
-        let sink = SinkSpec::File { path: out.clone() };
-        let request = stream::request(&client, NAME, SourceSpec::Stdin {}, 1, sink).await.unwrap();
-        client.start_stream(&request).await.unwrap();
-        let lines = |from: u64, to: u64| (from..to).map(|n| message(n) + "\n").collect::<String>();
-        client.feed_stream(NAME, "book", 0, lines(0, 1_200)).await.unwrap();
-
-        let more = client.feed_stream(NAME, "book", 1_200, lines(1_200, 1_300));
-        tokio::pin!(more);
-        let waited = tokio::time::timeout(Duration::from_secs(1), &mut more).await;
-
-        assert!(waited.is_err(), "it is taken though there is no room: {waited:?}");
-        std::fs::create_dir(dir.path().join("later")).unwrap();
-        let deadline = Instant::now() + LONG;
-        let mut taken = more.await;
-        // Whoever is told that it takes too long hands the same in again.
-        while !taken.as_ref().is_ok_and(|taken| taken.feed_lines == Some(1_300)) {
-            assert!(Instant::now() < deadline, "{taken:?}");
-            taken = client.feed_stream(NAME, "book", 1_200, lines(1_200, 1_300)).await;
-        }
-        while client.stream(NAME).await.unwrap().windows < 1_300 {
-            assert!(Instant::now() < deadline, "{:?}", client.stream(NAME).await);
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        let tally = Tally::of(&std::fs::read_to_string(out).unwrap());
-        assert_eq!((tally.lost(1_300), tally.twice(), tally.messages()), (0, 0, 1_300));
-    });
-}
-
-#[test]
-fn files_of_a_directory_are_taken_once_over_kill_9() {
-    run(async {
-        let mesh = mesh(0, 1, |_| ()).await;
-        let dir = tempfile::tempdir().unwrap();
-        let spool = dir.path().join("spool");
-        std::fs::create_dir(&spool).unwrap();
-        let client = mesh.client(0).unwrap();
-        let out = dir.path().join("out.jsonl");
-        let source = SourceSpec::Directory { path: spool.clone() };
-        let request = stream::request(&client, NAME, source, 100, SinkSpec::File { path: out.clone() }).await.unwrap();
-        client.start_stream(&request).await.unwrap();
-        for file in 0..4_u64 {
-            let lines: String = (file * 5_000..(file + 1) * 5_000).map(|n| message(n) + "\n").collect();
-            std::fs::write(spool.join(format!("part-{file}.csv")), lines).unwrap();
-        }
-
-        let deadline = Instant::now() + LONG;
-        let records = async || mesh.client(0).unwrap().stream(NAME).await.map_or(0, |view| view.records);
-        for wanted in [1_000, 8_000] {
-            while records().await < wanted {
-                assert!(Instant::now() < deadline, "the files are not taken");
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            mesh.kill(0).unwrap();
-            mesh.restart(0).await.unwrap();
-        }
-        while mesh.client(0).unwrap().stream(NAME).await.map_or(0, |view| view.windows) < 200 {
-            assert!(Instant::now() < deadline, "the windows are not written");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-
-        let tally = Tally::of(&std::fs::read_to_string(out).unwrap());
-        assert_eq!((tally.lost(20_000), tally.twice(), tally.messages()), (0, 0, 20_000));
-        while !spool.join("part-3.csv.done").exists() {
-            assert!(Instant::now() < deadline, "the last file is not marked as done");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            let view = world.until(0, |view| view.windows == 1).await;
+            assert_eq!((view.refused, view.records, view.connections), (refused, 100, 1), "{version:?}");
+            world.check(100);
         }
     });
 }

@@ -9,10 +9,11 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 use super::engine::Ending;
+use super::here::OWED;
 use super::intake::{Delivery, Done, NotTaken, Taken};
 use super::running::modules_of;
 use super::tenure::tenure_key;
-use super::{StreamError, Streams, lock, shipping};
+use super::{Here, StreamError, Streams, shipping};
 
 impl Streams {
     /// Starts a stream, or one that was stopped again. It is on disk when this returns.
@@ -21,9 +22,8 @@ impl Streams {
         let _one = self.0.keeping.lock().await;
         let name = spec.name.clone();
         self.keeper().await?;
-        if lock(&self.0.owed).contains(&name) {
-            let why = "another peer runs it now, and what it had here could not be left for people: make room, then start shoald again";
-            return Err(StreamError::Disk(why.into()));
+        if self.is_owed(&name) {
+            return Err(StreamError::Disk(OWED.into()));
         }
         let tenure = match self.tenure(&name).await {
             Some(known) if known.owner != self.0.me => {
@@ -44,8 +44,8 @@ impl Streams {
         }
         self.write_tenure(&tenure).await?;
         // Just after a start it is being asked whether another peer runs it; it begins by itself then.
-        if !lock(&self.0.resuming).contains(&name) {
-            self.begin(tenure).await;
+        if !self.is_asked(&name) {
+            self.begin(tenure).await?;
         }
         self.view(&name).await
     }
@@ -62,22 +62,26 @@ impl Streams {
         let stopped = Tenure { stopped: true, ..self.tenure(name).await.ok_or_else(unknown)? };
         self.write_tenure(&stopped).await?;
         // Its successor hears that it is stopped, so that nobody takes it over.
-        self.tell_stopped(&stopped).await;
+        self.tell_stopped(&stopped, forget).await;
+        self.clear_if(name, |here| matches!(here, Here::Stuck(_)));
         let view = self.view(name).await?;
         if forget {
             let keeper = self.keeper().await?;
             keeper.write(keeper.nothing_of(name)).await.map_err(StreamError::Disk)?;
-            lock(&self.0.owed).remove(name);
+            self.clear_if(name, |here| matches!(here, Here::Owed));
+            self.pin_modules();
         }
         Ok(view)
     }
 
-    async fn tell_stopped(&self, tenure: &Tenure) {
+    /// With `forget`, also that this is all there is of it.
+    async fn tell_stopped(&self, tenure: &Tenure, forget: bool) {
         let Some(successor) = tenure.successor.filter(|_| tenure.owner == self.0.me) else { return };
         let key = tenure_key(&tenure.spec.name);
         let bytes = store::encode(&key, tenure);
         let changes = vec![Change::Put { key, bytes }];
-        let shipment = Shipment { epoch: tenure.epoch, changes, ..question(&tenure.spec.name) };
+        let (epoch, anew, whole) = (tenure.epoch, forget, forget);
+        let shipment = Shipment { epoch, anew, whole, changes, ..question(&tenure.spec.name) };
         if let Err(error) = shipping::ship(&self.0.network, successor, &shipment).await {
             tracing::warn!(stream = tenure.spec.name, %error, "its successor does not know that it is stopped");
         }
@@ -97,8 +101,11 @@ impl Streams {
         if tenure.owner != self.0.me {
             return Err(StreamError::Elsewhere { name: name.to_owned(), owner: tenure.owner });
         }
-        let intake = lock(&self.0.running).get(name).map(|running| running.intake.clone());
-        let intake = intake.ok_or_else(|| StreamError::NotRunning(name.to_owned()))?;
+        let intake = match self.0.here().get(name) {
+            Some(Here::Running(running)) => running.intake.clone(),
+            Some(Here::Stuck(why)) => return Err(StreamError::Stuck { name: name.to_owned(), why: why.clone() }),
+            Some(Here::Asked | Here::Owed) | None => return Err(StreamError::NotRunning(name.to_owned())),
+        };
         let (reply, taken) = oneshot::channel();
         let delivery = Delivery { records, mark, repeated: true, done: Done::Reply(reply), room: None };
         if intake.try_hand(delivery).is_err() {

@@ -29,7 +29,7 @@ const RUNS_MAX: usize = 4;
 const AHEAD_MAX: usize = 8;
 /// Deliveries taken from the intake in one go.
 const TAKE_MAX: usize = BATCH_RECORDS_MAX;
-/// A full disk is tried again after this long.
+/// A disk that took nothing is tried again after this long.
 const DISK_PAUSE: Duration = Duration::from_millis(500);
 /// Over which the rate of records is measured.
 const RATE_OVER: Duration = Duration::from_secs(2);
@@ -108,6 +108,7 @@ impl Engine {
             runs: 0,
             outcomes: BTreeMap::new(),
             committing: false,
+            not_before: Instant::now(),
             rate: Rate { since: Instant::now(), records: 0, per_s: 0.0 },
         };
         running.drive(deliveries, ending).await;
@@ -130,6 +131,8 @@ struct Running {
     outcomes: BTreeMap<u64, (Pending, Outcome)>,
     /// What was published is on its way to the disk.
     committing: bool,
+    /// The disk has rest until then.
+    not_before: Instant,
     rate: Rate,
 }
 
@@ -137,6 +140,7 @@ impl Running {
     async fn drive(&mut self, mut deliveries: Deliveries, mut ending: watch::Receiver<Ending>) {
         let mut taken = Vec::with_capacity(TAKE_MAX);
         while *ending.borrow() == Ending::No {
+            self.make_room();
             self.begin_runs();
             self.begin_publishing();
             self.show();
@@ -144,7 +148,9 @@ impl Running {
                 .journal
                 .due_ms()
                 .map(|due| Instant::now() + Duration::from_millis(due.saturating_sub(now_ms()) + 1));
-            let can_write = self.writing.is_none() && self.journal.has_room();
+            let is_tried = self.not_before <= Instant::now();
+            let can_write = is_tried && self.writing.is_none();
+            let can_take = can_write && self.journal.has_room();
             tokio::select! {
                 Some(happened) = self.tasks.join_next() => match happened {
                     Ok(happened) => self.on(happened),
@@ -154,15 +160,16 @@ impl Running {
                         return;
                     }
                 },
-                count = deliveries.recv_many(&mut taken, TAKE_MAX), if can_write && self.waiting.is_empty() => {
+                count = deliveries.recv_many(&mut taken, TAKE_MAX), if can_take && self.waiting.is_empty() => {
                     if count == 0 {
                         return;
                     }
                     self.waiting.extend(taken.drain(..));
                     self.begin_batch();
                 }
-                () = std::future::ready(()), if can_write && !self.waiting.is_empty() => self.begin_batch(),
+                () = std::future::ready(()), if can_take && !self.waiting.is_empty() => self.begin_batch(),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if can_write && due.is_some() => self.begin_tick(),
+                () = sleep_until(self.not_before), if !is_tried => {}
                 changed = ending.changed() => if changed.is_err() { return },
                 // The rate falls also when nothing comes.
                 () = sleep(RATE_OVER) => {}
@@ -189,6 +196,15 @@ impl Running {
             return done.into_iter().for_each(|(done, taken)| tell(done, Ok(taken)));
         }
         self.write(&records, marks, done);
+    }
+
+    /// So that what waits for nothing does not keep everything else waiting.
+    fn make_room(&mut self) {
+        if !self.committing
+            && let Some(changes) = self.journal.make_room()
+        {
+            self.commit(changes);
+        }
     }
 
     /// Time alone closes a window: an empty batch says when.
@@ -230,6 +246,7 @@ impl Running {
             }
             Err(why) => {
                 self.journal.abandon();
+                self.not_before = Instant::now() + DISK_PAUSE;
                 self.status.note(Note::Disk, why.clone());
                 done.into_iter().for_each(|(done, _)| tell(done, Err(NotTaken::Disk(why.clone()))));
             }

@@ -18,6 +18,8 @@ pub(crate) enum StreamError {
     Elsewhere { name: String, owner: PeerId },
     #[error("stream `{0}` is not running")]
     NotRunning(String),
+    #[error("stream `{name}` cannot go on: {why}")]
+    Stuck { name: String, why: String },
     #[error("stream `{0}` takes records from elsewhere")]
     NotFed(String),
     #[error("stream `{0}` has no room for more records now")]

@@ -11,19 +11,21 @@ use std::time::{Duration, Instant};
 use shoal_protocol::output::PeerState;
 use shoal_protocol::store::{self, Change};
 use shoal_protocol::stream::succession::{
-    REPLACED, Receipt, SILENT, START_GRACE, Shipment, TAKEOVER_STEP, Tenure, judge, question,
+    EPOCH_MAX, REPLACED, Receipt, SILENT, START_GRACE, Shipment, TAKEOVER_STEP, Tenure, judge, question,
 };
 use shoal_protocol::stream::{
-    BUFFER_BYTES_MAX, BrokerSpec, STREAMS_MAX, SinkSpec, SourceSpec, StreamSpec, name_of_key, of_stream,
+    BUFFER_BYTES_MAX, BrokerSpec, Key, STREAMS_MAX, SinkSpec, SourceSpec, StreamSpec, of_stream,
 };
 use shoal_protocol::{BlobId, PeerId};
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use super::engine::Ending;
 use super::running::modules_of;
 use super::shipping::{answer, receive, ship};
+use super::sink::Which;
 use super::tenure::{PARTIAL, TENURE, tenure_key};
-use super::{Streams, lock};
+use super::{Here, Streams};
 use crate::network::BulkStream;
 
 /// Owners are looked at this often.
@@ -62,20 +64,25 @@ impl Streams {
         if shipment.epoch == 0 && self.is_partial(name) {
             return Receipt::WantsAll;
         }
+        // Its owner had forgotten that one, and has begun another under its name: what is known of the first says nothing of it.
+        let is_another = |known: &Tenure| known.owner == from && shipment.anew && !is_of_run(&shipment, known.run);
+        let known = known.filter(|known| !is_another(known));
         if let Some(receipt) = judge(known.as_ref().map(|known| (known.epoch, known.owner)), from, &shipment) {
             return receipt;
         }
-        if let Err(why) = self.acceptable(from, &shipment, known.as_ref()).await {
-            return Receipt::Refused(why);
-        }
+        let told = match self.acceptable(from, &shipment, known.as_ref()).await {
+            Ok(told) => told,
+            Err(why) => return Receipt::Refused(why),
+        };
+        let is_forgotten = shipment.anew && shipment.whole && told.as_ref().is_some_and(|told| told.stopped);
         if known.as_ref().is_some_and(|known| known.owner == self.0.me) {
             // It was taken over while this peer did not know: the other's epoch is the greater.
             self.end(name, Ending::LetGo(shipment.epoch)).await;
             if let Err(why) = self.leave_behind(name, shipment.epoch, &keeper).await {
-                lock(&self.0.owed).insert(name.to_owned());
+                self.set(name, Here::Owed);
                 return Receipt::Refused(why);
             }
-            lock(&self.0.owed).remove(name);
+            self.clear_if(name, |_| true);
         }
         if keeper.bytes_of(name) > KEPT_BYTES_MAX {
             return Receipt::Refused("what it has on disk here is too much".into());
@@ -87,37 +94,45 @@ impl Streams {
             (false, true) => changes.push(Change::Delete { key: partial }),
             (true, true) | (false, false) => {}
         }
-        changes.extend(shipment.changes.clone());
+        if !is_forgotten {
+            changes.extend(shipment.changes.clone());
+        }
         if !changes.is_empty()
             && let Err(why) = keeper.write(changes).await
         {
             return Receipt::Refused(why);
         }
         self.heard(name);
-        if shipment.anew
-            && let Some(tenure) = self.tenure(name).await
-        {
-            self.fetch_modules(from, &tenure.spec);
+        match told {
+            Some(_) if is_forgotten => self.pin_modules(),
+            Some(told) if shipment.anew => self.fetch_modules(from, &told.spec),
+            Some(_) | None => {}
         }
         Receipt::Kept
     }
 
-    /// Why this shipment cannot be kept, if it cannot.
-    async fn acceptable(&self, from: PeerId, shipment: &Shipment, known: Option<&Tenure>) -> Result<(), String> {
-        let key = |change: &Change| match change {
-            Change::Put { key, .. } | Change::Delete { key } => name_of_key(key).map(str::to_owned),
-        };
-        if !shipment.changes.iter().all(|change| key(change).as_deref() == Some(&shipment.stream)) {
-            return Err("it changes another stream".into());
+    /// What it says the stream is, if it does; or why this shipment cannot be kept.
+    async fn acceptable(
+        &self,
+        from: PeerId,
+        shipment: &Shipment,
+        known: Option<&Tenure>,
+    ) -> Result<Option<Tenure>, String> {
+        if shipment.epoch > EPOCH_MAX {
+            return Err("nobody gets to such an epoch".into());
         }
-        let tenure = shipment.changes.iter().find_map(|change| match change {
-            Change::Put { key, bytes } if key.first() == Some(&TENURE) => Some(store::decode::<Tenure>(key, bytes)),
-            Change::Put { .. } | Change::Delete { .. } => None,
-        });
-        let tenure = match tenure {
-            Some(tenure) => tenure.map_err(|error| error.to_string())?,
-            None if shipment.anew => return Err("it does not say what the stream is".into()),
-            None => return Ok(()),
+        if !shipment.changes.iter().all(|change| may_change(&shipment.stream, change)) {
+            return Err("it changes what is not an owner's to change".into());
+        }
+        let tenure = match tenures(&shipment.changes)[..] {
+            [(key, bytes)] => store::decode::<Tenure>(key, bytes).map_err(|error| error.to_string())?,
+            [] if shipment.anew => return Err("it does not say what the stream is".into()),
+            [] => {
+                // The configuration may be another one than when it came.
+                known.map_or(Ok(()), |known| allowed(&self.0.take_over, &known.spec))?;
+                return Ok(None);
+            }
+            _ => return Err("it says twice what the stream is".into()),
         };
         if tenure.spec.name != shipment.stream || tenure.epoch != shipment.epoch || tenure.owner != from {
             return Err("it contradicts itself".into());
@@ -126,7 +141,8 @@ impl Streams {
         if known.is_none() && self.count().await >= STREAMS_MAX {
             return Err(format!("it holds {STREAMS_MAX} streams already"));
         }
-        allowed(&self.0.take_over, &tenure.spec)
+        allowed(&self.0.take_over, &tenure.spec)?;
+        Ok(Some(tenure))
     }
 
     /// So that they are here when whoever has them is not.
@@ -145,8 +161,10 @@ impl Streams {
         if self.0.blobs.stat(module).is_none() {
             self.0.driver.fetch_blob(module, Some(from.to_string())).await.map_err(|error| error.to_string())?;
         }
-        let pin = self.0.blobs.pin(module).map_err(|error| error.to_string())?;
-        self.0.pins().insert(module, pin);
+        let blobs = self.0.blobs.clone();
+        let synced = spawn_blocking(move || blobs.make_durable(&[module])).await;
+        synced.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        self.pin_modules();
         Ok(())
     }
 
@@ -158,7 +176,8 @@ impl Streams {
             let tenures: Vec<Tenure> =
                 keeper.of_kind(TENURE).iter().filter_map(|(key, bytes)| store::decode(key, bytes).ok()).collect();
             let others = tenures.into_iter().filter(|tenure| tenure.owner != self.0.me && !tenure.stopped);
-            let others = others.filter(|tenure| !self.is_partial(&tenure.spec.name));
+            // Where the configuration has changed since it came, its owner is told so, and looks for another.
+            let others = others.filter(|tenure| allowed(&self.0.take_over, &tenure.spec).is_ok());
             let silent: Vec<_> = others
                 .map(|tenure| (self.silent_for(&tenure.spec.name), tenure))
                 .filter(|(silent, _)| *silent >= SILENT)
@@ -170,6 +189,11 @@ impl Streams {
             for (silent, tenure) in silent {
                 let name = tenure.spec.name.clone();
                 match alive.contains(&tenure.owner) {
+                    // Nobody can go on with a part of it.
+                    _ if self.is_partial(&name) && silent >= REPLACED => {
+                        self.drop_copy(&name, "it never came whole").await
+                    }
+                    _ if self.is_partial(&name) => {}
                     true if silent >= REPLACED => self.drop_copy(&name, "its owner has another successor").await,
                     true => {}
                     false => match self.ask_around(&name, tenure.epoch, &alive).await {
@@ -212,6 +236,16 @@ impl Streams {
         {
             tracing::warn!(stream = name, why, "it could not be dropped");
         }
+        self.pin_modules();
+    }
+
+    /// At the start: its configuration may be another one than before.
+    pub(super) fn warn_if_not_allowed(&self, tenure: &Tenure) {
+        if let Err(why) = allowed(&self.0.take_over, &tenure.spec)
+            && tenure.owner != self.0.me
+        {
+            tracing::warn!(stream = tenure.spec.name, owner = ?tenure.owner, why, "it is not taken over here any more");
+        }
     }
 
     async fn take_over(&self, tenure: Tenure) {
@@ -221,14 +255,15 @@ impl Streams {
             // Meanwhile somebody has shipped it, or stopped it.
             return;
         }
-        let epoch = tenure.epoch + TAKEOVER_STEP;
+        let epoch = tenure.epoch.saturating_add(TAKEOVER_STEP);
         tracing::warn!(stream = name, owner = ?tenure.owner, epoch, "its owner is dead: taking the stream over");
         let tenure = Tenure { epoch, owner: self.0.me, successor: None, ..tenure };
         let key = tenure_key(&name);
         let bytes = store::encode(&key, &tenure);
         let Ok(keeper) = self.keeper().await else { return };
         match keeper.write(vec![Change::Put { key, bytes }]).await {
-            Ok(_) => self.begin(tenure).await,
+            // Why it cannot go on is told already.
+            Ok(_) => drop(self.begin(tenure).await),
             Err(why) => tracing::error!(stream = name, why, "it cannot be taken over"),
         }
     }
@@ -252,6 +287,33 @@ fn alive(peers: &[shoal_protocol::api::PeerView]) -> BTreeSet<PeerId> {
     // A suspect may still speak up.
     let is_there = |state: PeerState| matches!(state, PeerState::Alive | PeerState::Suspect);
     peers.iter().filter(|peer| is_there(peer.state)).map(|peer| peer.peer).collect()
+}
+
+/// Whether an owner may change this at its successor: what the stream is, what its journal and its sinks write, each under its own key.
+fn may_change(stream: &str, change: &Change) -> bool {
+    let (Change::Put { key, .. } | Change::Delete { key }) = change;
+    let Some(key) = Key::read(key).filter(|key| key.name == stream) else { return false };
+    let is_sink = [Which::Results, Which::Late].iter().any(|which| *which as u8 == key.kind);
+    match key.kind {
+        TENURE => key.number.is_none() && matches!(change, Change::Put { .. }),
+        _ if is_sink => key.number.is_none(),
+        _ => key.is_journal(),
+    }
+}
+
+/// Whether this shipment says that it is of this run of its stream.
+fn is_of_run(shipment: &Shipment, run: u64) -> bool {
+    let mut said = tenures(&shipment.changes).into_iter();
+    said.any(|(key, bytes)| store::decode::<Tenure>(key, bytes).is_ok_and(|told| told.run == run))
+}
+
+/// Where these say what a stream is.
+fn tenures(changes: &[Change]) -> Vec<(&[u8], &[u8])> {
+    let put = changes.iter().filter_map(|change| match change {
+        Change::Put { key, bytes } if key.first() == Some(&TENURE) => Some((key.as_slice(), bytes.as_slice())),
+        Change::Put { .. } | Change::Delete { .. } => None,
+    });
+    put.collect()
 }
 
 /// Whether a stream of another peer would touch only what it may.
@@ -294,6 +356,35 @@ mod tests {
         let take_over: Vec<String> = take_over.iter().map(ToString::to_string).collect();
 
         assert_eq!(file(&take_over, Path::new(path)).is_ok(), good, "{path}");
+    }
+
+    #[test]
+    fn an_owner_changes_its_stream_and_nothing_else() {
+        let key = |kind: u8, name: &str, number: Option<u64>| {
+            let number = number.map(u64::to_be_bytes);
+            [&[kind][..], name.as_bytes(), &[0], number.as_ref().map_or(&[][..], |number| number)].concat()
+        };
+        let put = |key| Change::Put { key, bytes: Vec::new() };
+        let may = |change| may_change("s", &change);
+
+        assert!(
+            [(TENURE, None), (b'b', Some(7)), (b'm', Some(7)), (b'p', None), (b'o', None), (b'q', None)]
+                .into_iter()
+                .all(|(kind, number)| may(put(key(kind, "s", number))))
+        );
+        assert!(may(Change::Delete { key: key(b'b', "s", Some(7)) }));
+        let not = [
+            put(key(b'b', "t", Some(7))),
+            put(key(TENURE, "s", Some(7))),
+            put(key(PARTIAL, "s", None)),
+            put(key(b'z', "s", None)),
+            put(b"ds".to_vec()),
+            Change::Delete { key: key(TENURE, "s", None) },
+            Change::Delete { key: key(PARTIAL, "s", None) },
+        ];
+        assert_eq!(not.iter().filter(|change| may_change("s", change)).collect::<Vec<_>>(), [] as [&Change; 0]);
+        let twice = [put(key(TENURE, "s", None)), put(key(b'p', "s", None)), put(key(TENURE, "s", None))];
+        assert_eq!(tenures(&twice).len(), 2);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use shoal_protocol::store::{Change, Ticket};
-use shoal_protocol::stream::name_of_key;
+use shoal_protocol::stream::Key;
 use tokio::sync::oneshot;
 
 use crate::store::{Answer, Bounds, Committer, Store, StoreError};
@@ -82,7 +82,7 @@ impl Keeper {
     /// All that is kept of a stream, and the number of the last change that is in it.
     pub(super) fn all_of(&self, name: &str) -> (u64, Kept) {
         let mirror = lock(&self.mirror);
-        let of_it = mirror.records.iter().filter(|(key, _)| name_of_key(key) == Some(name));
+        let of_it = mirror.records.iter().filter(|(key, _)| Key::read(key).is_some_and(|key| key.name == name));
         (mirror.number, of_it.map(|(key, bytes)| (key.clone(), bytes.clone())).collect())
     }
 
@@ -94,7 +94,7 @@ impl Keeper {
     /// Bytes that are kept of a stream.
     pub(super) fn bytes_of(&self, name: &str) -> u64 {
         let mirror = lock(&self.mirror);
-        let of_it = mirror.records.iter().filter(|(key, _)| name_of_key(key) == Some(name));
+        let of_it = mirror.records.iter().filter(|(key, _)| Key::read(key).is_some_and(|key| key.name == name));
         of_it.map(|(key, bytes)| (key.len() + bytes.len()) as u64).sum()
     }
 

@@ -11,7 +11,8 @@
 //! |---|---|
 //! | `asked.rs` | what do people want of a stream? |
 //! | `tenure.rs` | who runs it? |
-//! | `running.rs` | what belongs to one that is under way here? |
+//! | `here.rs` | is it under way here, and if not, why? |
+//! | `running.rs` | what belongs to one that is under way? |
 //! | `resuming.rs` | does it go on here after a start, or has another peer taken it over? |
 //!
 //! **Invariant:** a stream has one engine, at one peer, under one epoch; what an engine needs to go on is with the keeper.
@@ -21,6 +22,7 @@ mod asked;
 mod engine;
 mod error;
 mod follower;
+mod here;
 mod intake;
 mod keeper;
 mod mqtt;
@@ -36,12 +38,14 @@ mod tenure;
 mod view;
 mod work;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use shoal_protocol::{BlobId, PeerId};
+use shoal_protocol::stream::succession::Tenure;
+use shoal_protocol::{BlobId, PeerId, store};
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
@@ -50,9 +54,11 @@ use crate::driver::handle::Handle;
 use crate::network::Network;
 use crate::store::StoreError;
 pub(crate) use error::StreamError;
+use here::Here;
 pub(crate) use intake::{NotTaken, Taken};
 use keeper::Keeper;
-use running::Running;
+use running::modules_of;
+use tenure::TENURE;
 
 /// What streams need of the rest of the daemon.
 pub(crate) struct Around {
@@ -84,11 +90,7 @@ struct Shared {
     blobs: BlobStore,
     /// Opened when there is something to keep: most peers have no streams.
     keeper: OnceCell<Arc<Keeper>>,
-    running: Mutex<BTreeMap<String, Running>>,
-    /// Those that this peer ran when it ended, and of which it is not known yet whether they are still its own.
-    resuming: Mutex<BTreeSet<String>>,
-    /// Those that another peer runs now, while what they had here cannot be left for people.
-    owed: Mutex<BTreeSet<String>>,
+    here: Mutex<BTreeMap<String, Here>>,
     /// When the owners of others' streams were last heard.
     words: Mutex<BTreeMap<String, Instant>>,
     /// Modules that must not be evicted.
@@ -107,8 +109,8 @@ impl Shared {
         lock(&self.words)
     }
 
-    fn pins(&self) -> MutexGuard<'_, BTreeMap<BlobId, Pin>> {
-        lock(&self.pins)
+    fn here(&self) -> MutexGuard<'_, BTreeMap<String, Here>> {
+        lock(&self.here)
     }
 }
 
@@ -128,9 +130,7 @@ impl Streams {
             network,
             blobs,
             keeper: OnceCell::new(),
-            running: Mutex::default(),
-            resuming: Mutex::default(),
-            owed: Mutex::default(),
+            here: Mutex::default(),
             words: Mutex::default(),
             pins: Mutex::default(),
             keeping: tokio::sync::Mutex::new(()),
@@ -155,5 +155,24 @@ impl Streams {
 
     fn opened(&self) -> Option<Arc<Keeper>> {
         self.0.keeper.get().cloned()
+    }
+
+    /// The modules of all streams that are kept here stay in the blob store, and no others for their sake.
+    fn pin_modules(&self) {
+        let Some(keeper) = self.opened() else { return };
+        // Held while it is looked what there is: whoever comes later sees more.
+        let mut pins = lock(&self.0.pins);
+        let tenures = keeper.of_kind(TENURE);
+        let tenures = tenures.iter().filter_map(|(key, bytes)| store::decode::<Tenure>(key, bytes).ok());
+        let wanted: BTreeSet<BlobId> = tenures.flat_map(|tenure| modules_of(&tenure.spec)).collect();
+        pins.retain(|module, _| wanted.contains(module));
+        for module in wanted.into_iter().filter(|module| self.0.blobs.stat(*module).is_some()) {
+            if let Entry::Vacant(place) = pins.entry(module) {
+                match self.0.blobs.pin(module) {
+                    Ok(pin) => drop(place.insert(pin)),
+                    Err(error) => tracing::warn!(%module, %error, "the module of a stream cannot be kept"),
+                }
+            }
+        }
     }
 }

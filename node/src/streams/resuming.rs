@@ -12,7 +12,7 @@ use super::engine::Ending;
 use super::keeper::Keeper;
 use super::running::restore;
 use super::tenure::TENURE;
-use super::{Streams, lock, shipping};
+use super::{Here, Streams, shipping};
 use crate::small_file;
 
 /// Between two questions whether this peer still owns a stream.
@@ -23,17 +23,19 @@ impl Streams {
     pub(crate) fn resume(&self) {
         tokio::spawn(self.clone().watch());
         let Some(keeper) = self.opened() else { return };
+        // Of those that it would take over, too.
+        self.pin_modules();
         for (key, bytes) in keeper.of_kind(TENURE) {
             match store::decode::<Tenure>(&key, &bytes) {
                 Ok(tenure) if tenure.owner == self.0.me && !tenure.stopped => {
                     let (streams, name) = (self.clone(), tenure.spec.name.clone());
-                    lock(&self.0.resuming).insert(name.clone());
+                    self.set(&name, Here::Asked);
                     tokio::spawn(async move {
                         streams.resume_one(tenure).await;
-                        lock(&streams.0.resuming).remove(&name);
+                        streams.clear_if(&name, |here| matches!(here, Here::Asked));
                     });
                 }
-                Ok(_) => {}
+                Ok(tenure) => self.warn_if_not_allowed(&tenure),
                 Err(error) => tracing::error!(%error, "a stream cannot be read, and is left as it is"),
             }
         }
@@ -65,7 +67,8 @@ impl Streams {
         // Meanwhile it may have been stopped, or shipped here by another owner.
         let now = self.tenure(&name).await.filter(|now| now.owner == self.0.me && !now.stopped);
         if let Some(tenure) = now {
-            self.begin(tenure).await;
+            // Why it cannot go on is told already.
+            let _ = self.begin(tenure).await;
         }
     }
 
@@ -82,13 +85,14 @@ impl Streams {
         let Some(keeper) = self.opened() else { return };
         if let Err(why) = self.leave_behind(name, epoch, &keeper).await {
             // It is not begun here meanwhile.
-            lock(&self.0.owed).insert(name.to_owned());
+            self.set(name, Here::Owed);
             let fix = "make room, then start the daemon again: it lets go then";
             return tracing::error!(stream = name, why, fix, "its records stay here: they cannot be left for people");
         }
         if let Err(why) = keeper.write(keeper.nothing_of(name)).await {
             tracing::error!(stream = name, why, "what is left of it cannot be removed");
         }
+        self.pin_modules();
     }
 
     /// What was acknowledged here, was in no published window, and may not have reached the one that took over: for people. It is

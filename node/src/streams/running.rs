@@ -17,7 +17,7 @@ use super::shipper::Shipper;
 use super::sink::{Sink, Which};
 use super::status::Status;
 use super::work::Worker;
-use super::{Streams, lock, source};
+use super::{Here, StreamError, Streams, source};
 
 /// Time that a stream has to end.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
@@ -32,23 +32,19 @@ pub(super) struct Running {
 }
 
 impl Streams {
-    /// Runs a stream that this peer owns, as the disk says, unless it runs; whoever calls holds `keeping`.
-    pub(super) async fn begin(&self, tenure: Tenure) {
+    /// Runs a stream that this peer owns, as the disk says, unless it runs; whoever calls holds `keeping`. That it cannot go on is
+    /// logged, and shown, too.
+    pub(super) async fn begin(&self, tenure: Tenure) -> Result<(), StreamError> {
         let name = tenure.spec.name.clone();
-        if lock(&self.0.running).contains_key(&name) {
-            return;
+        if self.is_running(&name) {
+            return Ok(());
         }
-        let Some(keeper) = self.opened() else { return };
-        for module in modules_of(&tenure.spec) {
-            match self.0.blobs.pin(module) {
-                Ok(pin) => drop(self.0.pins().insert(module, pin)),
-                Err(error) => tracing::warn!(stream = name, %module, %error, "a module of a stream"),
-            }
-        }
-        let journal = match restore(&tenure, &keeper) {
-            Ok(journal) => journal,
-            Err(error) => return tracing::error!(stream = name, %error, "it cannot go on"),
-        };
+        let keeper = self.keeper().await?;
+        self.pin_modules();
+        let journal = restore(&tenure, &keeper).inspect_err(|error| {
+            tracing::error!(stream = name, %error, "it cannot go on");
+            self.set(&name, Here::Stuck(error.to_string()));
+        })?;
         let status = Arc::new(Status::new(journal.counts().records > 0));
         let (persist, parcels) = Persist::new(&name, Arc::clone(&keeper), tenure.spec.durable > 1);
         let (ending, ends) = watch::channel(Ending::No);
@@ -92,31 +88,34 @@ impl Streams {
             let shipping = tokio::spawn(shipper.run());
             engine.run().await;
             shipping.abort();
+            // Nothing of it leaves once this stream is told to be over.
+            let _ = shipping.await;
             if let Some(source) = source {
                 source.abort();
             }
             let ending = *ends.borrow();
             // Whoever ends it from without has taken it out, and sees to its records.
             if let Ending::LetGo(epoch) = ending
-                && lock(&streams.0.running).remove(&at).is_some()
+                && streams.take_running(&at).is_some()
             {
                 streams.let_go(&at, epoch).await;
             }
         });
         tracing::info!(stream = name, epoch = tenure.epoch, "running");
-        lock(&self.0.running).insert(name, Running { intake, status, shown, ending, engine });
+        self.set(&name, Here::Running(Running { intake, status, shown, ending, engine }));
+        Ok(())
     }
 
     /// Ends every stream; they go on when the daemon is started again.
     pub(crate) async fn end_all(&self) {
-        let names: Vec<String> = lock(&self.0.running).keys().cloned().collect();
+        let names: Vec<String> = self.0.here().keys().cloned().collect();
         for name in names {
             self.end(&name, Ending::Stopped).await;
         }
     }
 
     pub(super) async fn end(&self, name: &str, why: Ending) {
-        let Some(running) = lock(&self.0.running).remove(name) else { return };
+        let Some(running) = self.take_running(name) else { return };
         // Nobody receives where it has ended by itself.
         let _ = running.ending.send(why);
         let mut engine = running.engine;

@@ -8,10 +8,11 @@ use shoal_protocol::store;
 use shoal_protocol::stream::succession::Tenure;
 
 use super::engine::Figures;
+use super::here::OWED;
 use super::keeper::Keeper;
-use super::status::Note;
+use super::status::{Note, Status};
 use super::tenure::TENURE;
-use super::{StreamError, Streams, lock};
+use super::{Here, StreamError, Streams, lock};
 
 impl Streams {
     /// All streams that this peer knows of, by name.
@@ -36,17 +37,24 @@ impl Streams {
 
     async fn view_of(&self, tenure: Tenure, keeper: &Keeper) -> StreamView {
         let Tenure { spec, epoch, owner, successor, stopped, .. } = tenure;
-        let here =
-            lock(&self.0.running).get(&spec.name).map(|running| (*lock(&running.shown), Arc::clone(&running.status)));
-        let state = match &here {
-            _ if owner != self.0.me => StreamState::Standby,
-            _ if stopped => StreamState::Stopped,
-            None => StreamState::Asking,
-            Some((_, status)) if status.says(Note::Failed) => StreamState::Failed,
-            Some((_, status)) if status.says(Note::Source) || status.says(Note::Sink) => StreamState::Waiting,
-            Some(_) => StreamState::Running,
+        let idle =
+            |state, why: Option<&str>| (state, why.map(str::to_owned), Figures::default(), Arc::<Status>::default());
+        let (state, why, figures, status) = match self.0.here().get(&spec.name) {
+            _ if owner != self.0.me => idle(StreamState::Standby, None),
+            _ if stopped => idle(StreamState::Stopped, None),
+            Some(Here::Running(running)) => {
+                let is_waiting = running.status.says(Note::Source) || running.status.says(Note::Sink);
+                let state = match running.status.says(Note::Failed) {
+                    true => StreamState::Failed,
+                    false if is_waiting => StreamState::Waiting,
+                    false => StreamState::Running,
+                };
+                (state, None, *lock(&running.shown), Arc::clone(&running.status))
+            }
+            Some(Here::Stuck(why)) => idle(StreamState::Failed, Some(why)),
+            Some(Here::Owed) => idle(StreamState::Failed, Some(OWED)),
+            Some(Here::Asked) | None => idle(StreamState::Asking, None),
         };
-        let (figures, status) = here.unwrap_or_default();
         let names = self.0.driver.read(move |driver| {
             let me = driver.peer().me(driver.now());
             let name_of = |peer: PeerId| if peer == me.peer { me.name.clone() } else { driver.name_of(peer) };
@@ -80,7 +88,7 @@ impl Streams {
             pending_windows: pending_windows as u64,
             held_bytes,
             connections: status.connections(),
-            notes: status.notes().into_iter().chain(keeper.trouble()).collect(),
+            notes: why.into_iter().chain(status.notes()).chain(keeper.trouble()).collect(),
         }
     }
 }

@@ -17,6 +17,7 @@ use shoal_protocol::task::durable::Keeping;
 use shoal_protocol::task::spec::{BlobRef, Payload};
 use shoal_protocol::{PeerId, TaskState};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::mqtt::Backoff;
 use super::sink::Outcome;
@@ -32,6 +33,8 @@ const RESULT_BYTES_MAX: u64 = 4 * 1024 * 1024;
 const RETENTION: Duration = Duration::from_secs(60);
 /// The end of a pipeline is asked for again after this long: whoever waits may be forgotten by a full list.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// And after so long without an answer: one that was forgotten before its end could be written down is answered to nobody.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
 
 /// What running needs.
 #[derive(Debug, Clone)]
@@ -151,10 +154,10 @@ impl Worker {
         let mesh = |error: crate::driver::handle::Refusal| Failed::Mesh(error.to_string());
         let mut view: PipelineView = self.driver.submit_pipeline(given).await.map_err(mesh)?;
         while !view.state.is_final() {
-            view = match self.driver.await_pipeline(view.pipeline.to_string()).await {
-                Ok(view) => view,
-                Err(error) => return Err(mesh(error)),
-            };
+            match timeout(ANSWER_MAX, self.driver.await_pipeline(view.pipeline.to_string())).await {
+                Ok(asked) => view = asked.map_err(mesh)?,
+                Err(_) => continue,
+            }
             if !view.state.is_final() {
                 tokio::time::sleep(ASK_AGAIN).await;
             }

@@ -24,9 +24,12 @@ use serde::{Deserialize, Serialize};
 use super::seen::{Mark, Places, Seen};
 use super::spec::WindowRule;
 use super::window::{Closed, ClosedKind, WindowState, Windower};
-use super::{BUFFER_BYTES_MAX, PENDING_MAX};
+use super::{BUFFER_BYTES_MAX, PENDING_MAX, SPANS_MAX};
 use crate::store::{self, Change, RecordError};
 
+/// What a batch takes in memory beside its records, and each of those.
+const BATCH_BYTES: u64 = 128;
+const RECORD_BYTES: u64 = 4;
 /// Marks that are kept on disk: more than a broker may have unacknowledged, and the keys that are remembered.
 const MARKS_KEPT: usize = 8_192;
 
@@ -108,6 +111,11 @@ struct Batch {
 }
 
 impl Batch {
+    /// What it counts for, also where its records are empty.
+    fn weight(&self) -> u64 {
+        self.data.len() as u64 + RECORD_BYTES * self.ends.len() as u64 + BATCH_BYTES
+    }
+
     fn record(&self, place: u32) -> &[u8] {
         let at = place as usize;
         let from = if at == 0 { 0 } else { self.ends.get(at - 1).copied().unwrap_or(0) as usize };
@@ -147,6 +155,8 @@ pub struct Journal {
     /// How many marks each batch on disk has.
     marks: BTreeMap<u64, usize>,
     pending: BTreeMap<u64, Closed>,
+    /// In all of them.
+    pending_spans: usize,
     handed_out: BTreeSet<u64>,
     counts: Counts,
     bytes: u64,
@@ -163,21 +173,38 @@ fn key(kind: u8, name: &str, number: Option<u64>) -> Vec<u8> {
     key
 }
 
-/// Kind, name and number of a key.
-fn parts(key: &[u8]) -> Option<(u8, &str, Option<u64>)> {
-    let (kind, rest) = key.split_first()?;
-    let end = rest.iter().position(|byte| *byte == 0)?;
-    let name = core::str::from_utf8(&rest[..end]).ok()?;
-    let number = match &rest[end + 1..] {
-        [] => None,
-        bytes => Some(u64::from_be_bytes(bytes.try_into().ok()?)),
-    };
-    Some((*kind, name, number))
+/// What a key of something of a stream says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key<'a> {
+    /// A letter for each kind of thing.
+    pub kind: u8,
+    /// Of which stream it is.
+    pub name: &'a str,
+    /// Which, where there are many.
+    pub number: Option<u64>,
 }
 
-/// The stream that a key belongs to.
-pub fn name_of_key(bytes: &[u8]) -> Option<&str> {
-    parts(bytes).map(|(_, name, _)| name)
+impl<'a> Key<'a> {
+    /// Reads it; nothing where it is no such key.
+    pub fn read(bytes: &'a [u8]) -> Option<Self> {
+        let (kind, rest) = bytes.split_first()?;
+        let end = rest.iter().position(|byte| *byte == 0)?;
+        let name = core::str::from_utf8(&rest[..end]).ok()?;
+        let number = match &rest[end + 1..] {
+            [] => None,
+            bytes => Some(u64::from_be_bytes(bytes.try_into().ok()?)),
+        };
+        Some(Self { kind: *kind, name, number })
+    }
+
+    /// Whether it is of something that a journal writes.
+    pub fn is_journal(&self) -> bool {
+        match self.kind {
+            b'b' | b'm' => self.number.is_some(),
+            b'p' => self.number.is_none(),
+            _ => false,
+        }
+    }
 }
 
 /// The key of something there is one of, for each stream: `kind` is no letter that a journal uses.
@@ -203,14 +230,14 @@ impl Journal {
         let (mut batches, mut marks) = (BTreeMap::new(), BTreeMap::new());
         for (at, bytes) in records {
             let bad = |why| JournalError::Record { name: name.to_owned(), why };
-            match parts(at).filter(|(_, of, _)| *of == name) {
-                Some((b'p', _, None)) => position = store::decode(at, bytes).map_err(bad)?,
-                Some((b'b', _, Some(number))) => {
+            match Key::read(at).filter(|key| key.name == name).map(|key| (key.kind, key.number)) {
+                Some((b'p', None)) => position = store::decode(at, bytes).map_err(bad)?,
+                Some((b'b', Some(number))) => {
                     let BatchRecord { arrival_ms, ends, data } = store::decode(at, bytes).map_err(bad)?;
                     let left = u32::try_from(ends.len()).unwrap_or(u32::MAX);
                     batches.insert(number, Batch { data: data.into(), ends, arrival_ms, left });
                 }
-                Some((b'm', _, Some(number))) => {
+                Some((b'm', Some(number))) => {
                     let one: Vec<Mark> = store::decode(at, bytes).map_err(bad)?;
                     marks.insert(number, one);
                 }
@@ -226,11 +253,13 @@ impl Journal {
             next: position.taken,
             staged: None,
             marks: BTreeMap::new(),
-            pending: position.closed.into_iter().map(|closed| (closed.sequence, closed)).collect(),
+            pending: BTreeMap::new(),
+            pending_spans: 0,
             handed_out: BTreeSet::new(),
             counts: position.counts,
             bytes: 0,
         };
+        journal.wait_for(position.closed);
         for (number, marks) in marks {
             marks.iter().for_each(|mark| journal.seen.note(mark));
             journal.marks.insert(number, marks.len());
@@ -244,7 +273,7 @@ impl Journal {
             if number < taken {
                 // What of it is not published is found below.
                 batch.left = 0;
-                self.bytes += batch.data.len() as u64;
+                self.bytes += batch.weight();
                 self.batches.insert(number, batch);
                 continue;
             }
@@ -258,9 +287,17 @@ impl Journal {
             let Some(batch) = self.batches.get_mut(&span.batch) else {
                 return Err(JournalError::Missing { name: self.name.clone(), number: span.batch });
             };
-            batch.left += span.to.saturating_sub(span.from);
+            batch.left = batch.left.saturating_add(span.to.saturating_sub(span.from));
         }
         Ok(())
+    }
+
+    /// These wait to be published.
+    fn wait_for(&mut self, closed: impl IntoIterator<Item = Closed>) {
+        for closed in closed {
+            self.pending_spans += closed.spans.len();
+            self.pending.insert(closed.sequence, closed);
+        }
     }
 
     /// Whether a delivery was taken before: it is acknowledged again, and not taken.
@@ -275,7 +312,30 @@ impl Journal {
 
     /// Whether more may be taken now; the source waits otherwise.
     pub fn has_room(&self) -> bool {
-        self.staged.is_none() && self.bytes < BUFFER_BYTES_MAX && self.pending.len() < PENDING_MAX
+        self.staged.is_none()
+            && self.bytes < BUFFER_BYTES_MAX
+            && self.pending.len() < PENDING_MAX
+            && self.pending_spans < SPANS_MAX
+    }
+
+    /// What is to be written where the buffer is full and nothing waits to be published, so that nothing would ever make room: late
+    /// records of which nobody is told are let go, and where that is not enough, the earliest window is closed before its time.
+    /// Nothing else may be published before these changes are on disk.
+    pub fn make_room(&mut self) -> Option<Vec<Change>> {
+        if self.staged.is_some() || self.bytes < BUFFER_BYTES_MAX || !self.pending.is_empty() {
+            return None;
+        }
+        let mut changes = self.forget_published();
+        if self.bytes >= BUFFER_BYTES_MAX {
+            let first = self.windower.close_first();
+            self.wait_for(first);
+        }
+        if changes.is_empty() && self.pending.is_empty() {
+            return None;
+        }
+        changes.extend(self.forget_marks());
+        changes.push(self.position());
+        Some(changes)
     }
 
     /// A batch that is to be written before [`Journal::commit`]; one at a time.
@@ -323,10 +383,10 @@ impl Journal {
         if !self.tells_late {
             batch.left -= cut.late;
         }
-        self.pending.extend(cut.closed.into_iter().map(|closed| (closed.sequence, closed)));
-        self.bytes += batch.data.len() as u64;
+        self.wait_for(cut.closed);
+        self.bytes += batch.weight();
         self.batches.insert(number, batch);
-        self.next = number + 1;
+        self.next = number.saturating_add(1);
     }
 
     /// When time alone will close a window: an empty batch is to be staged then.
@@ -344,10 +404,13 @@ impl Journal {
     }
 
     fn content(&self, closed: &Closed) -> Bytes {
-        let mut lines = Vec::with_capacity(usize::try_from(closed.bytes).unwrap_or(0) + closed.records as usize);
+        // What a record says of its size may come from another peer.
+        let bytes = closed.bytes.saturating_add(u64::from(closed.records)).min(self.bytes);
+        let mut lines = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0));
         for span in &closed.spans {
             let Some(batch) = self.batches.get(&span.batch) else { continue };
-            for place in span.from..span.to {
+            let there = u32::try_from(batch.ends.len()).unwrap_or(u32::MAX);
+            for place in span.from..span.to.min(there) {
                 lines.extend_from_slice(batch.record(place));
                 lines.push(b'\n');
             }
@@ -376,6 +439,7 @@ impl Journal {
     /// It was published; when these changes are on disk it is forgotten.
     pub fn published(&mut self, sequence: u64, failed: bool) -> Vec<Change> {
         let Some(closed) = self.pending.remove(&sequence) else { return Vec::new() };
+        self.pending_spans = self.pending_spans.saturating_sub(closed.spans.len());
         self.handed_out.remove(&sequence);
         self.counts.windows += 1;
         self.counts.failed += u64::from(failed);
@@ -406,7 +470,7 @@ impl Journal {
             self.batches.iter().filter(|(_, batch)| batch.left == 0).map(|(number, _)| *number).collect();
         for number in &over {
             if let Some(batch) = self.batches.remove(number) {
-                self.bytes = self.bytes.saturating_sub(batch.data.len() as u64);
+                self.bytes = self.bytes.saturating_sub(batch.weight());
             }
         }
         over.into_iter().map(|number| Change::Delete { key: key(b'b', &self.name, Some(number)) }).collect()

@@ -4,11 +4,14 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::event_time::{EventTime, TimeUnit};
-use super::journal::Journal;
+use serde::Serialize;
+
+use super::journal::{Counts, Journal, Pending};
 use super::seen::Mark;
 use super::spec::WindowRule;
-use super::window::ClosedKind;
-use crate::store::Change;
+use super::window::{Closed, ClosedKind, Span, WindowState};
+use super::{BUFFER_BYTES_MAX, SPANS_MAX};
+use crate::store::{self, Change};
 
 const NAME: &str = "s";
 
@@ -24,7 +27,7 @@ fn by_event_time() -> WindowRule {
 /// A disk that holds what was written, and a journal on it.
 struct World {
     rule: WindowRule,
-    disk: BTreeMap<Vec<u8>, Vec<u8>>,
+    disk: Disk,
     journal: Journal,
     /// What was published, by number: as a sink that looks at the number keeps it.
     sink: BTreeMap<u64, Bytes>,
@@ -34,16 +37,11 @@ struct World {
 impl World {
     fn new(rule: WindowRule) -> Self {
         let journal = Journal::restore(NAME, &rule, true, []).unwrap();
-        Self { rule, disk: BTreeMap::new(), journal, sink: BTreeMap::new(), published_twice: 0 }
+        Self { rule, disk: Disk::new(), journal, sink: BTreeMap::new(), published_twice: 0 }
     }
 
     fn write(&mut self, changes: Vec<Change>) {
-        for change in changes {
-            match change {
-                Change::Put { key, bytes } => drop(self.disk.insert(key, bytes)),
-                Change::Delete { key } => drop(self.disk.remove(&key)),
-            }
-        }
+        write(&mut self.disk, changes);
     }
 
     fn crash(&mut self) {
@@ -159,6 +157,137 @@ fn a_missing_batch_is_told() {
     let records = world.disk.iter().map(|(key, bytes)| (key.as_slice(), bytes.as_slice()));
 
     assert!(Journal::restore(NAME, &world.rule, true, records).is_err());
+}
+
+type Disk = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn write(disk: &mut Disk, changes: Vec<Change>) {
+    for change in changes {
+        match change {
+            Change::Put { key, bytes } => drop(disk.insert(key, bytes)),
+            Change::Delete { key } => drop(disk.remove(&key)),
+        }
+    }
+}
+
+fn untold(rule: &WindowRule, disk: &Disk) -> Journal {
+    let records = disk.iter().map(|(key, bytes)| (key.as_slice(), bytes.as_slice()));
+    Journal::restore(NAME, rule, false, records).unwrap()
+}
+
+/// A stream that says of no record when it happened, but for one small record in each batch where `tiny` is one.
+fn fill_with_timeless(journal: &mut Journal, disk: &mut Disk, tiny: Option<&'static str>) {
+    let large = vec![Bytes::from(vec![b'x'; 256 * 1024]); 4];
+    let records: Vec<Bytes> = tiny.map(Bytes::from).into_iter().chain(large).collect();
+    while journal.has_room() {
+        let changes = journal.stage(10_000, &records, Vec::new());
+        write(disk, changes);
+        journal.commit();
+    }
+}
+
+#[test]
+fn late_records_of_which_nobody_is_told_do_not_fill_the_buffer_for_ever() {
+    let (rule, mut disk) = (by_event_time(), Disk::new());
+    let mut journal = untold(&rule, &disk);
+    assert_eq!(journal.make_room(), None, "there is room");
+    for _ in 0..3 {
+        fill_with_timeless(&mut journal, &mut disk, None);
+
+        journal = untold(&rule, &disk);
+        assert!(!journal.has_room());
+        let changes = journal.make_room().unwrap();
+        write(&mut disk, changes);
+
+        assert!(journal.has_room() && untold(&rule, &disk).has_room());
+        assert_eq!(disk.len(), 1, "the position");
+    }
+    assert_eq!(journal.counts().timeless, journal.counts().records);
+}
+
+#[test]
+fn a_window_that_keeps_all_of_a_full_buffer_is_closed_before_its_time() {
+    let (rule, mut disk) = (by_event_time(), Disk::new());
+    let mut journal = untold(&rule, &disk);
+    fill_with_timeless(&mut journal, &mut disk, Some("5"));
+    assert_eq!(journal.next_to_run(), None, "its time is not over");
+
+    let changes = journal.make_room().unwrap();
+
+    assert!(untold(&rule, &disk).make_room().is_some(), "the same again, had the power failed before that is on disk");
+    write(&mut disk, changes);
+    for mut journal in [untold(&rule, &disk), journal] {
+        let Pending { closed, content } = journal.next_to_run().unwrap();
+        assert_eq!((closed.kind, closed.cut), (ClosedKind::Time { start_ms: 0, end_ms: 10 }, true));
+        assert_eq!(content.len(), 2 * closed.records as usize, "each is a figure and the end of its line");
+        journal.published(closed.sequence, false);
+        assert!(journal.has_room());
+        assert_eq!(journal.waiting(), (0, 0, 0, 0));
+    }
+}
+
+#[test]
+fn the_position_stays_small_however_records_of_many_windows_alternate() {
+    let rule = WindowRule { lateness_ms: 1_000, ..by_event_time() };
+    let (mut journal, mut now) = (untold(&rule, &Disk::new()), 10_000);
+    let records: Vec<Bytes> = (0..2_048).map(|place| record(10 * (place % 8))).collect();
+    while journal.has_room() {
+        journal.stage(now, &records, Vec::new());
+        journal.commit();
+        now += 1;
+    }
+
+    let (open, _, pending, bytes) = journal.waiting();
+    assert!(open >= 7 && (1..20).contains(&pending), "few parts, and large ones: {:?}", journal.waiting());
+    assert!(bytes < BUFFER_BYTES_MAX, "it is the spans that fill it");
+    assert!(journal.next_to_run().unwrap().closed.cut);
+    let changes = journal.published(0, false);
+    let largest = changes.iter().map(|change| match change {
+        Change::Put { bytes, .. } => bytes.len(),
+        Change::Delete { .. } => 0,
+    });
+    let largest = largest.max().unwrap();
+    assert!(largest < 2 * SPANS_MAX * 24, "{largest} bytes");
+}
+
+#[test]
+fn empty_records_fill_the_buffer_as_well() {
+    let mut journal = untold(&by_event_time(), &Disk::new());
+    let nothing = vec![Bytes::new(); 2_048];
+    let batches = (0..100_000).take_while(|_| {
+        journal.stage(1, &nothing, Vec::new());
+        journal.commit();
+        journal.has_room()
+    });
+
+    assert!(batches.count() < 10_000);
+}
+
+#[test]
+fn what_a_position_says_of_sizes_is_not_believed() {
+    /// A position in other words.
+    #[derive(Serialize)]
+    struct Said {
+        t: u64,
+        s: WindowState,
+        c: Vec<Closed>,
+        k: Counts,
+        p: BTreeMap<String, u64>,
+    }
+    let (rule, mut disk) = (by_count(10), Disk::new());
+    let mut journal = untold(&rule, &disk);
+    let changes = journal.stage(1, &[record(1), record(2)], Vec::new());
+    write(&mut disk, changes);
+    let spans = vec![Span { batch: 0, from: 0, to: u32::MAX }; 2];
+    let closed = Closed { sequence: 0, kind: ClosedKind::Count, spans, records: u32::MAX, bytes: u64::MAX, cut: false };
+    let (s, k, p) = (WindowState::default(), Counts::default(), BTreeMap::new());
+    let key = b"ps\0".to_vec();
+    let bytes = store::encode(&key, &Said { t: 1, s, c: vec![closed], k, p });
+    disk.insert(key, bytes);
+
+    let pending = untold(&rule, &disk).next_to_run().unwrap();
+
+    assert_eq!(pending.content, "1\n2\n1\n2\n");
 }
 
 #[derive(Debug, Clone)]

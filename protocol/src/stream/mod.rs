@@ -25,7 +25,7 @@ mod window;
 mod window_tests;
 
 pub use event_time::{EventTime, TimeUnit};
-pub use journal::{Counts, Journal, JournalError, Pending, name_of_key, of_stream};
+pub use journal::{Counts, Journal, JournalError, Key, Pending, of_stream};
 pub use seen::{Mark, Seen, digest};
 pub use spec::{
     BrokerSpec, MqttVersion, SinkSpec, SourceSpec, SpecError, StreamSpec, StreamWork, WindowRule, check_name,
@@ -48,7 +48,10 @@ pub const WINDOW_BYTES_MAX: u64 = 8 * 1024 * 1024;
 pub const OPEN_WINDOWS_MAX: usize = 64;
 /// Bytes in all open windows of a stream: less than [`BUFFER_BYTES_MAX`], so that whatever fills that can be published.
 pub const OPEN_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// Bytes of records that a stream holds; beyond this its source waits.
+/// Stretches of records in all open windows of a stream, and again in those that wait to be published: each is some twenty bytes of
+/// the position, which is written with every window and must fit one shipment to a successor.
+pub const SPANS_MAX: usize = 256 * 1024;
+/// Bytes of records that a stream holds, with what each and its batch take beside; beyond this its source waits.
 pub const BUFFER_BYTES_MAX: u64 = 48 * 1024 * 1024;
 /// Closed windows that wait to be run and written; beyond this the source waits.
 pub const PENDING_MAX: usize = 1_024;

@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 
 /// Idempotency keys that are remembered.
 pub(super) const KEYS_MAX: usize = 4_096;
-/// Feeds whose place is remembered; the one that was silent for longest goes first.
-pub(super) const FEEDS_MAX: usize = 64;
+/// Feeds, and files, whose place is remembered; the one that was silent for longest goes first. Of files there is more than one where
+/// another was begun before the last one was out of the way.
+pub(super) const PLACES_MAX: usize = 64;
 
 /// How one delivery is known again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,17 +51,54 @@ pub fn digest(parts: &[&[u8]]) -> u64 {
     u64::from_le_bytes(short)
 }
 
+/// How many lines were taken of what was read last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Reached<K> {
+    /// The lines, and when it was last heard, as a count.
+    of: BTreeMap<K, (u64, u64)>,
+    turn: u64,
+}
+
+impl<K> Default for Reached<K> {
+    fn default() -> Self {
+        Self { of: BTreeMap::new(), turn: 0 }
+    }
+}
+
+impl<K: Ord + Clone> Reached<K> {
+    fn note(&mut self, name: K, lines: u64) {
+        self.turn += 1;
+        self.of.insert(name, (lines, self.turn));
+        if self.of.len() > PLACES_MAX
+            && let Some(silent) = self.of.iter().min_by_key(|(_, (_, turn))| *turn).map(|(name, _)| name.clone())
+        {
+            self.of.remove(&silent);
+        }
+    }
+
+    fn lines<Q: Ord + ?Sized>(&self, name: &Q) -> u64
+    where
+        K: core::borrow::Borrow<Q>,
+    {
+        self.of.get(name).map_or(0, |(lines, _)| *lines)
+    }
+
+    /// The one that was silent for longest comes first.
+    fn all(&self) -> Vec<(K, u64)> {
+        let mut all: Vec<_> = self.of.iter().map(|(name, (lines, turn))| (*turn, name, *lines)).collect();
+        all.sort_unstable_by_key(|(turn, _, _)| *turn);
+        all.into_iter().map(|(_, name, lines)| (name.clone(), lines)).collect()
+    }
+}
+
 /// What was handed over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
     packets: BTreeMap<u16, u64>,
     keys: BTreeSet<(u64, u64)>,
     key_order: VecDeque<(u64, u64)>,
-    /// The place in each feed, and when it was last heard, as a count.
-    feeds: BTreeMap<u64, (u64, u64)>,
-    turn: u64,
-    /// The file being read.
-    file: Option<(String, u64)>,
+    feeds: Reached<u64>,
+    files: Reached<String>,
 }
 
 /// The part of it that outlives the marks.
@@ -68,23 +106,29 @@ pub struct Seen {
 pub(super) struct Places {
     #[serde(rename = "f", default)]
     feeds: Vec<(u64, u64)>,
+    /// The file that was read last.
     #[serde(rename = "d", default)]
     file: Option<(String, u64)>,
+    /// Those before it.
+    #[serde(rename = "g", default, skip_serializing_if = "Vec::is_empty")]
+    files: Vec<(String, u64)>,
 }
 
 impl Seen {
     pub(super) fn of(places: &Places) -> Self {
-        let mut seen = Self { file: places.file.clone(), ..Self::default() };
+        let mut seen = Self::default();
         for (feed, lines) in &places.feeds {
-            seen.note(&Mark::Feed(*feed, *lines));
+            seen.feeds.note(*feed, *lines);
+        }
+        for (file, lines) in places.files.iter().chain(&places.file) {
+            seen.files.note(file.clone(), *lines);
         }
         seen
     }
 
     pub(super) fn places(&self) -> Places {
-        let mut feeds: Vec<_> = self.feeds.iter().map(|(feed, (lines, turn))| (*turn, *feed, *lines)).collect();
-        feeds.sort_unstable();
-        Places { feeds: feeds.into_iter().map(|(_, feed, lines)| (feed, lines)).collect(), file: self.file.clone() }
+        let mut files = self.files.all();
+        Places { feeds: self.feeds.all(), file: files.pop(), files }
     }
 
     /// Whether this was handed over before. `repeated`: the source says that it may have been.
@@ -113,27 +157,19 @@ impl Seen {
                     self.keys.remove(&oldest);
                 }
             }
-            Mark::Feed(feed, lines) => {
-                self.turn += 1;
-                self.feeds.insert(*feed, (*lines, self.turn));
-                if self.feeds.len() > FEEDS_MAX
-                    && let Some(silent) = self.feeds.iter().min_by_key(|(_, (_, turn))| *turn).map(|(feed, _)| *feed)
-                {
-                    self.feeds.remove(&silent);
-                }
-            }
-            Mark::File(name, lines) => self.file = Some((name.clone(), *lines)),
+            Mark::Feed(feed, lines) => self.feeds.note(*feed, *lines),
+            Mark::File(name, lines) => self.files.note(name.clone(), *lines),
         }
     }
 
     /// Lines of this feed that were taken.
     pub fn lines_of_feed(&self, feed: u64) -> u64 {
-        self.feeds.get(&feed).map_or(0, |(lines, _)| *lines)
+        self.feeds.lines(&feed)
     }
 
     /// Lines of this file that were taken.
     pub fn lines_of_file(&self, name: &str) -> u64 {
-        self.file.as_ref().filter(|(known, _)| known == name).map_or(0, |(_, lines)| *lines)
+        self.files.lines(name)
     }
 }
 
@@ -177,18 +213,19 @@ mod tests {
     fn the_place_in_a_feed_and_in_a_file_is_remembered_over_a_restart() {
         let mut seen = Seen::default();
         seen.note(&Mark::Feed(5, 100));
-        seen.note(&Mark::File("a.csv".into(), 3));
+        seen.note(&Mark::File("b.csv".into(), 3));
+        seen.note(&Mark::File("a.csv".into(), 1));
 
         let seen = Seen::of(&seen.places());
 
         assert_eq!((seen.lines_of_feed(5), seen.lines_of_feed(6)), (100, 0));
-        assert_eq!((seen.lines_of_file("a.csv"), seen.lines_of_file("b.csv")), (3, 0));
+        assert_eq!(["a.csv", "b.csv", "c.csv"].map(|file| seen.lines_of_file(file)), [1, 3, 0]);
     }
 
     #[test]
     fn the_feed_that_was_silent_for_longest_is_forgotten_first() {
         let mut seen = Seen::default();
-        for feed in 0..FEEDS_MAX as u64 {
+        for feed in 0..PLACES_MAX as u64 {
             seen.note(&Mark::Feed(feed, 1));
         }
         seen.note(&Mark::Feed(0, 2));

@@ -29,6 +29,8 @@ pub const SILENT: Duration = Duration::from_millis(1_500);
 pub const REPLACED: Duration = Duration::from_secs(30);
 /// A peer that was just started waits this much longer for an owner it has not heard yet: the whole site may be starting.
 pub const START_GRACE: Duration = Duration::from_secs(10);
+/// The greatest epoch that is believed: those that follow it stay far from where numbers end.
+pub const EPOCH_MAX: u64 = u64::MAX / 2;
 /// How much greater the epoch of a takeover is: greater, too, than that which an owner had just begun with a successor that has not
 /// got everything yet.
 pub const TAKEOVER_STEP: u64 = 2;
@@ -69,7 +71,8 @@ pub struct Shipment {
     /// The sender's epoch.
     #[serde(rename = "e")]
     pub epoch: u64,
-    /// This is the first piece of everything: what was there before goes.
+    /// This is the first piece of everything: what was there before goes. Where it is also `whole`, and of a stream that is stopped, it is
+    /// forgotten: nothing of it stays.
     #[serde(rename = "a", default, skip_serializing_if = "core::ops::Not::not")]
     pub anew: bool,
     /// With this the receiver has everything: it could take over.

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! **Invariant:** what comes of a record depends on the records before it and their arrival, never on how they were batched
-//! by event time and count; numbers of closed windows follow each other without a gap.
+//! by event time and count (but for what is cut off by [`SPANS_MAX`]); numbers of closed windows follow each other without a gap.
 //! **Not here:** what records hold. Windows name them by batch and place.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::spec::WindowRule;
-use super::{OPEN_BYTES_MAX, OPEN_WINDOWS_MAX, WINDOW_BYTES_MAX, WINDOW_RECORDS_MAX};
+use super::{OPEN_BYTES_MAX, OPEN_WINDOWS_MAX, SPANS_MAX, WINDOW_BYTES_MAX, WINDOW_RECORDS_MAX};
 
 /// Records of one batch that follow each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +86,7 @@ struct Open {
 
 impl Open {
     fn join(&mut self, batch: u64, place: u32, bytes: u64) {
-        self.records += 1;
+        self.records = self.records.saturating_add(1);
         self.bytes = self.bytes.saturating_add(bytes);
         match self.spans.last_mut() {
             Some(last) if last.batch == batch && last.to == place => last.to = place + 1,
@@ -144,6 +144,14 @@ impl Windower {
     /// Windows that are open, and the records in them.
     pub fn open(&self) -> (usize, u64) {
         (self.state.open.len(), self.state.open.values().map(|open| u64::from(open.records)).sum())
+    }
+
+    /// The earliest window is closed before its time, if any is open.
+    pub(super) fn close_first(&mut self) -> Option<Closed> {
+        let first = *self.state.open.keys().next()?;
+        let mut cut = Cut::default();
+        self.close_open(first, true, &mut cut);
+        cut.closed.pop()
     }
 
     pub(super) fn open_spans(&self) -> Vec<Span> {
@@ -227,13 +235,23 @@ impl Windower {
         true
     }
 
-    /// The earliest go first: they are the likeliest to be whole.
+    /// Of too many windows the earliest go first: they are the likeliest to be whole. Of too much in them, the one that has most of it:
+    /// an early one that was closed opens again with its next record, and would be closed again and again.
     fn keep_open_bounded(&mut self, cut: &mut Cut) {
         while self.state.open.len() > OPEN_WINDOWS_MAX
-            || self.state.open.values().map(|open| open.bytes).sum::<u64>() > OPEN_BYTES_MAX
+            && let Some(first) = self.state.open.keys().next().copied()
         {
-            let Some(first) = self.state.open.keys().next().copied() else { return };
             self.close_open(first, true, cut);
+        }
+        self.keep_within(OPEN_BYTES_MAX, |open| open.bytes, cut);
+        self.keep_within(SPANS_MAX as u64, |open| open.spans.len() as u64, cut);
+    }
+
+    fn keep_within(&mut self, max: u64, of: impl Fn(&Open) -> u64, cut: &mut Cut) {
+        while self.state.open.values().map(&of).fold(0, u64::saturating_add) > max {
+            let most = self.state.open.iter().max_by_key(|(_, open)| of(open)).map(|(start, _)| *start);
+            let Some(most) = most else { return };
+            self.close_open(most, true, cut);
         }
     }
 
@@ -277,6 +295,6 @@ impl Windower {
     fn close(&mut self, kind: ClosedKind, open: Open, is_cut: bool, cut: &mut Cut) {
         let Open { spans, records, bytes } = open;
         cut.closed.push(Closed { sequence: self.state.next, kind, spans, records, bytes, cut: is_cut });
-        self.state.next += 1;
+        self.state.next = self.state.next.saturating_add(1);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use shoal_protocol::stream::MqttVersion;
-use shoal_protocol::stream::mqtt::{Connect, Packet, Publish, decode};
+use shoal_protocol::stream::mqtt::{Connect, Packet, Publish, Reader};
 
 /// Nothing that is waited for takes longer.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -19,6 +19,7 @@ const VERSION: MqttVersion = MqttVersion::V5;
 #[derive(Debug)]
 pub struct MqttClient {
     stream: TcpStream,
+    reader: Reader,
     incoming: BytesMut,
     outgoing: BytesMut,
 }
@@ -29,13 +30,15 @@ impl MqttClient {
         let stream = TcpStream::connect(broker)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
-        let mut client = Self { stream, incoming: BytesMut::new(), outgoing: BytesMut::new() };
+        let reader = Reader::new(VERSION, PACKET_BYTES_MAX);
+        let mut client = Self { stream, reader, incoming: BytesMut::new(), outgoing: BytesMut::new() };
         client.queue(&Packet::Connect(Connect {
             client_id: client_id.to_owned(),
             keep_alive_s: 0,
             login: None,
             session_expiry_s: 3_600,
             receive_maximum: u16::MAX,
+            packet_bytes_max: PACKET_BYTES_MAX as u32,
         }))?;
         client.flush()?;
         match client.receive()? {
@@ -136,7 +139,7 @@ impl MqttClient {
     fn receive(&mut self) -> io::Result<Packet> {
         let mut chunk = [0; 64 * 1024];
         loop {
-            if let Some(packet) = decode(&mut self.incoming, VERSION, PACKET_BYTES_MAX).map_err(io::Error::other)? {
+            if let Some(packet) = self.reader.next(&mut self.incoming).map_err(io::Error::other)? {
                 return Ok(packet);
             }
             match self.stream.read(&mut chunk)? {

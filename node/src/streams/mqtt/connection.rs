@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use shoal_protocol::stream::mqtt::{Connect, MqttError, Packet, decode};
+use shoal_protocol::stream::mqtt::{Connect, MqttError, Packet, Reader};
 use shoal_protocol::stream::{BrokerSpec, MqttVersion, RECORD_BYTES_MAX};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -22,7 +22,7 @@ const SESSION_EXPIRY_S: u32 = 7 * 24 * 3_600;
 /// Deliveries that a broker may have unacknowledged: what two groups of writes bring, and few enough to know again.
 pub(in crate::streams) const RECEIVE_MAXIMUM: u16 = 4_096;
 /// A record, its topic and the rest of the packet. One that is larger comes from a topic that this stream is not for, and
-/// would come again for ever if it ended the connection: up to this it is counted and let go.
+/// would come again for ever if it ended the connection: a broker of MQTT 5 is told not to send it, of an older one it is passed over.
 const PACKET_BYTES_MAX: usize = 4 * RECORD_BYTES_MAX;
 /// Room for what the broker sends at once.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -69,6 +69,7 @@ pub(in crate::streams) struct Connected {
 pub(in crate::streams) struct Connection {
     broker: String,
     version: MqttVersion,
+    reader: Reader,
     read: OwnedReadHalf,
     write: OwnedWriteHalf,
     incoming: BytesMut,
@@ -91,6 +92,7 @@ pub(in crate::streams) async fn connect(spec: &BrokerSpec, client_id: String) ->
     let mut connection = Connection {
         broker: broker.clone(),
         version: spec.version,
+        reader: Reader::new(spec.version, PACKET_BYTES_MAX),
         read,
         write,
         incoming: BytesMut::with_capacity(BUFFER_BYTES),
@@ -109,6 +111,7 @@ pub(in crate::streams) async fn connect(spec: &BrokerSpec, client_id: String) ->
         login,
         session_expiry_s: SESSION_EXPIRY_S,
         receive_maximum: RECEIVE_MAXIMUM,
+        packet_bytes_max: PACKET_BYTES_MAX as u32,
     }))?;
     connection.flush().await?;
     match timeout(CONNECT_TIMEOUT, connection.receive()).await.map_err(|_| silent())?? {
@@ -174,7 +177,7 @@ impl Connection {
 
     /// A packet that is here already.
     pub(in crate::streams) fn ready(&mut self) -> Result<Option<Packet>, BrokerError> {
-        match decode(&mut self.incoming, self.version, PACKET_BYTES_MAX)? {
+        match self.reader.next(&mut self.incoming)? {
             Some(Packet::Disconnect { code: TAKEN_OVER }) => {
                 Err(BrokerError::TakenOver { broker: self.broker.clone() })
             }

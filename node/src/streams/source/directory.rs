@@ -23,8 +23,6 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// Lines in one delivery, and bytes, unless a line is larger.
 const LINES_MAX: usize = 512;
 const BYTES_MAX: usize = 256 * 1024;
-/// Files of a directory that are looked at in one go.
-const FILES_MAX: usize = 65_536;
 const DONE: &str = "done";
 
 /// Reads until the stream ends.
@@ -105,8 +103,8 @@ struct Found {
 }
 
 fn next_file(directory: &Path) -> io::Result<Option<Found>> {
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(directory)?.take(FILES_MAX) {
+    let mut first: Option<(String, SystemTime)> = None;
+    for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
         let Ok(name) = entry.file_name().into_string() else { continue };
         let unfinished = name.starts_with('.') || [".tmp", ".part", ".done"].iter().any(|end| name.ends_with(end));
@@ -114,12 +112,15 @@ fn next_file(directory: &Path) -> io::Result<Option<Found>> {
         if unfinished || !entry.file_type()?.is_file() {
             continue;
         }
+        if first.as_ref().is_some_and(|(first, _)| *first < name) {
+            continue;
+        }
         let written = entry.metadata()?.modified().unwrap_or(SystemTime::UNIX_EPOCH);
         if SystemTime::now().duration_since(written).is_ok_and(|age| age >= SETTLED) {
-            names.push((name, written));
+            first = Some((name, written));
         }
     }
-    let Some((name, written)) = names.into_iter().min() else { return Ok(None) };
+    let Some((name, written)) = first else { return Ok(None) };
     let file = std::fs::File::open(directory.join(&name))?;
     let written_ns = written.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
     Ok(Some(Found { known_as: format!("{name} {written_ns}"), name, file }))
@@ -156,4 +157,31 @@ impl Lines {
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(directory: &Path, name: &str, age: Duration) {
+        let file = std::fs::File::create(directory.join(name)).unwrap();
+        file.set_modified(SystemTime::now() - age).unwrap();
+    }
+
+    #[test]
+    fn the_first_file_that_is_whole_is_next_however_many_were_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let next = || next_file(dir.path()).unwrap().map(|found| found.name);
+        for taken in 0..2_000 {
+            file(dir.path(), &format!("{taken}.csv.{DONE}"), 2 * SETTLED);
+        }
+        assert_eq!(next(), None);
+
+        file(dir.path(), "b.csv", 2 * SETTLED);
+        file(dir.path(), "c.csv", 2 * SETTLED);
+        file(dir.path(), "a.csv", Duration::ZERO);
+        file(dir.path(), "0.csv.tmp", 2 * SETTLED);
+        std::fs::create_dir(dir.path().join("0")).unwrap();
+        assert_eq!(next().as_deref(), Some("b.csv"));
+    }
 }

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use shoal_protocol::stream::mqtt::{Packet, Publish};
 use shoal_protocol::stream::{BrokerSpec, Mark, RECORD_BYTES_MAX, digest};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::time::{sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::super::intake::{Delivery, Done, Intake, NOT_TAKEN};
 use super::super::mqtt::{Backoff, BrokerError, Connected, Connection, connect};
@@ -26,6 +26,8 @@ use super::super::status::{Note, Status};
 const SUBSCRIBE_ID: u16 = 1;
 /// While the stream has no room, it is asked again this often.
 const ROOM_LOOK: Duration = Duration::from_millis(5);
+/// A connection that lasted so long was a good one: the next one need not wait.
+const LASTED: Duration = Duration::from_secs(5);
 /// Another peer has this client id now: time in which this one hears that it owns the stream no more.
 const TAKEN_OVER_PAUSE: Duration = Duration::from_secs(2);
 
@@ -35,14 +37,18 @@ pub(in crate::streams) async fn run(spec: BrokerSpec, client_id: String, intake:
     while !intake.is_closed() {
         let error = match connect(&spec, client_id.clone()).await {
             Ok(connected) => {
-                backoff.reset();
-                match Session::begin(&spec, connected, &intake, &status).await {
+                let since = Instant::now();
+                let ended = match Session::begin(&spec, connected, &intake, &status).await {
                     Ok(mut session) => match session.run().await {
                         Ok(()) => return session.connection.close().await,
                         Err(error) => error,
                     },
                     Err(error) => error,
+                };
+                if since.elapsed() >= LASTED {
+                    backoff.reset();
                 }
+                ended
             }
             Err(error) => error,
         };
@@ -154,6 +160,12 @@ impl<'a> Session<'a> {
     fn take(&mut self, packet: Packet) -> Result<(), BrokerError> {
         match packet {
             Packet::Publish(publish) => self.take_message(publish),
+            Packet::TooLarge { qos, id, bytes } => {
+                self.refuse(bytes);
+                let done = self.done(qos, id);
+                self.waiting.push_back(Delivery { records: Vec::new(), mark: None, repeated: false, done, room: None });
+                self.hand_over();
+            }
             Packet::PubRel { id } => {
                 let done = Done::Packet(self.complete.0.clone(), id);
                 let mark = Some(Mark::Released(id));
@@ -173,30 +185,34 @@ impl<'a> Session<'a> {
 
     fn take_message(&mut self, publish: Publish) {
         let Publish { repeated, qos, topic, id, payload, .. } = publish;
-        let (mark, done) = match qos {
-            // Acknowledged to nobody: a lane that nobody reads.
-            0 => (None, Done::Packet(mpsc::unbounded_channel().0, 0)),
-            1 => (
-                Some(Mark::Packet(id, digest(&[topic.as_bytes(), &payload]))),
-                Done::Packet(self.acknowledge.0.clone(), id),
-            ),
-            _ => (
-                Some(Mark::Packet(id, digest(&[topic.as_bytes(), &payload]))),
-                Done::Packet(self.received.0.clone(), id),
-            ),
-        };
+        let mark = (qos > 0).then(|| Mark::Packet(id, digest(&[topic.as_bytes(), &payload])));
+        let done = self.done(qos, id);
         let record =
             if self.spec.with_topic { [topic.as_bytes(), b"\t", &payload[..]].concat().into() } else { payload };
         let records: Vec<Bytes> = match record.len() <= RECORD_BYTES_MAX {
             true => vec![record],
             false => {
-                self.status.refused(1);
-                tracing::warn!(bytes = record.len(), limit = RECORD_BYTES_MAX, "a message is too large for a record");
+                self.refuse(record.len());
                 Vec::new()
             }
         };
         self.waiting.push_back(Delivery { records, mark, repeated, done, room: None });
         self.hand_over();
+    }
+
+    fn refuse(&self, bytes: usize) {
+        self.status.refused(1);
+        tracing::warn!(bytes, limit = RECORD_BYTES_MAX, "a message is too large for a record");
+    }
+
+    /// How a message is acknowledged.
+    fn done(&self, qos: u8, id: u16) -> Done {
+        match qos {
+            // To nobody: a lane that nobody reads.
+            0 => Done::Packet(mpsc::unbounded_channel().0, 0),
+            1 => Done::Packet(self.acknowledge.0.clone(), id),
+            _ => Done::Packet(self.received.0.clone(), id),
+        }
     }
 
     fn hand_over(&mut self) {

@@ -49,6 +49,7 @@ impl Packet {
                 let code = SubAckReasonCode::from_u8(*code).ok_or_else(|| unknown(*code))?;
                 put(&SubAckPacket { protocol_version, reason_codes: vec![code], ..SubAckPacket::new(*id) }, into)
             }
+            Self::TooLarge { .. } => Err(MqttError::Unspeakable("that a message was too large".to_owned())),
             Self::PingReq => put(&PingReqPacket::default(), into),
             Self::PingResp => put(&PingRespPacket::default(), into),
             Self::Disconnect { code } => put(&DisconnectPacket::new(reason(*code)?), into),
@@ -77,6 +78,7 @@ fn connect(it: &Connect, version: MqttVersion) -> ConnectPacket {
     if version == MqttVersion::V5 {
         properties.set_session_expiry_interval(it.session_expiry_s);
         properties.set_receive_maximum(it.receive_maximum.max(1));
+        properties.set_maximum_packet_size(it.packet_bytes_max.max(1));
     }
     let (username, password) = it.login.clone().map_or((None, None), |(name, password)| (Some(name), password));
     ConnectPacket {

@@ -14,4 +14,4 @@ mod packet;
 #[cfg(test)]
 mod tests;
 
-pub use packet::{Connect, MqttError, Packet, Publish, decode};
+pub use packet::{Connect, MqttError, Packet, Publish, Reader};

@@ -6,6 +6,8 @@ use mqtt5_protocol::packet::{FixedHeader, Packet as Wire, connack::ConnAckPacket
 use super::encoding::level;
 use crate::stream::spec::MqttVersion;
 
+/// The kind of packet that is a message.
+const PUBLISH: u8 = 3;
 /// What is told of bytes that are no packet.
 const REASON_CHARS_MAX: usize = 200;
 
@@ -58,6 +60,8 @@ pub struct Connect {
     pub session_expiry_s: u32,
     /// Deliveries that may be unacknowledged (MQTT 5).
     pub receive_maximum: u16,
+    /// What a broker does not send, since it is larger (MQTT 5).
+    pub packet_bytes_max: u32,
 }
 
 /// What a client and a broker say. Codes are those of MQTT 5, whatever the version: 0 for yes, below 128 for a kind of yes.
@@ -80,6 +84,15 @@ pub enum Packet {
     },
     /// A message.
     Publish(Publish),
+    /// A message that was passed over: it is to be acknowledged all the same, or it would come again for ever.
+    TooLarge {
+        /// 0, 1 or 2.
+        qos: u8,
+        /// What acknowledgements call it; 0 with QoS 0.
+        id: u16,
+        /// How large it was.
+        bytes: usize,
+    },
     /// A message of QoS 1 has arrived.
     PubAck {
         /// Which.
@@ -131,31 +144,91 @@ pub enum Packet {
     },
 }
 
-/// Takes a packet from the front of the buffer, once all of it is there.
-pub fn decode(buffer: &mut BytesMut, version: MqttVersion, limit: usize) -> Result<Option<Packet>, MqttError> {
-    let Some(size) = size_of_first(buffer)? else { return Ok(None) };
-    if size > limit {
-        return Err(MqttError::TooLarge { size, limit });
-    }
-    if buffer.len() < size {
-        return Ok(None);
-    }
-    let mut bytes = buffer.split_to(size).freeze();
-    let header = FixedHeader::decode(&mut bytes).map_err(malformed)?;
-    let read = Wire::decode_from_body_with_version(header.packet_type, &header, &mut bytes, level(version));
-    from_broker(read.map_err(malformed)?).map(Some)
+/// Takes packets off a stream of bytes.
+#[derive(Debug)]
+pub struct Reader {
+    version: MqttVersion,
+    limit: usize,
+    /// Bytes that are still to come of a message that is too large.
+    passed_over: usize,
 }
 
-/// Bytes of the first packet, once they are known: its kind, its length in up to four bytes, and as much as that says.
-fn size_of_first(buffer: &[u8]) -> Result<Option<usize>, MqttError> {
+impl Reader {
+    /// A reader of packets of at most `limit` bytes.
+    pub fn new(version: MqttVersion, limit: usize) -> Self {
+        Self { version, limit, passed_over: 0 }
+    }
+
+    /// Takes a packet from the front of the buffer, once all of it is there; of a message over the limit, only how it is acknowledged.
+    ///
+    /// # Errors
+    /// The bytes are no packet, or one over the limit that is no message.
+    pub fn next(&mut self, buffer: &mut BytesMut) -> Result<Option<Packet>, MqttError> {
+        let gone = self.passed_over.min(buffer.len());
+        drop(buffer.split_to(gone));
+        self.passed_over -= gone;
+        let Some(Size { head, size }) = size_of_first(buffer)?.filter(|_| self.passed_over == 0) else {
+            return Ok(None);
+        };
+        if size > self.limit {
+            return self.pass_over(buffer, head, size);
+        }
+        if buffer.len() < size {
+            return Ok(None);
+        }
+        let mut bytes = buffer.split_to(size).freeze();
+        let header = FixedHeader::decode(&mut bytes).map_err(malformed)?;
+        let read = Wire::decode_from_body_with_version(header.packet_type, &header, &mut bytes, level(self.version));
+        from_broker(read.map_err(malformed)?).map(Some)
+    }
+
+    fn pass_over(&mut self, buffer: &mut BytesMut, head: usize, size: usize) -> Result<Option<Packet>, MqttError> {
+        let kind = buffer.first().copied().unwrap_or_default();
+        let qos = (kind >> 1) & 0b11;
+        if kind >> 4 != PUBLISH || qos > 2 {
+            return Err(MqttError::TooLarge { size, limit: self.limit });
+        }
+        // Its topic comes first, then its id.
+        let Some(&[high, low]) = buffer.get(head..head + 2) else { return Ok(None) };
+        let at = head + 2 + usize::from(u16::from_be_bytes([high, low]));
+        let id_bytes = if qos == 0 { 0 } else { 2 };
+        if at + id_bytes > size {
+            return Err(malformed("a topic without an end"));
+        }
+        let id = match buffer.get(at..at + id_bytes) {
+            None => return Ok(None),
+            Some(&[high, low]) => not_zero(u16::from_be_bytes([high, low]))?,
+            Some(_) => 0,
+        };
+        let gone = size.min(buffer.len());
+        drop(buffer.split_to(gone));
+        self.passed_over = size - gone;
+        Ok(Some(Packet::TooLarge { qos, id, bytes: size }))
+    }
+}
+
+/// How a packet begins.
+struct Size {
+    /// Bytes of its kind and its length.
+    head: usize,
+    /// All of it.
+    size: usize,
+}
+
+/// Of the first packet, once it is known: its kind, its length in up to four bytes, and as much as that says.
+fn size_of_first(buffer: &[u8]) -> Result<Option<Size>, MqttError> {
     let mut length = 0;
     for (at, byte) in buffer.iter().skip(1).take(4).enumerate() {
         length |= usize::from(byte & 0x7f) << (7 * at);
         if byte & 0x80 == 0 {
-            return Ok(Some(at + 2 + length));
+            return Ok(Some(Size { head: at + 2, size: at + 2 + length }));
         }
     }
     if buffer.len() >= 5 { Err(malformed("a length without an end")) } else { Ok(None) }
+}
+
+fn not_zero(id: u16) -> Result<u16, MqttError> {
+    if id == 0 { Err(malformed("packet id 0")) } else { Ok(id) }
 }
 
 fn malformed(why: impl ToString) -> MqttError {
@@ -163,7 +236,7 @@ fn malformed(why: impl ToString) -> MqttError {
 }
 
 fn from_broker(read: Wire) -> Result<Packet, MqttError> {
-    let id = |id: u16| if id == 0 { Err(malformed("packet id 0")) } else { Ok(id) };
+    let id = not_zero;
     Ok(match read {
         Wire::ConnAck(answer) => welcome(&answer),
         Wire::Publish(message) => {

@@ -6,6 +6,10 @@ use crate::stream::MqttVersion;
 
 const LIMIT: usize = 1 << 20;
 
+fn decode(buffer: &mut BytesMut, version: MqttVersion, limit: usize) -> Result<Option<Packet>, MqttError> {
+    Reader::new(version, limit).next(buffer)
+}
+
 fn encoded(packet: &Packet, version: MqttVersion) -> BytesMut {
     let mut bytes = BytesMut::new();
     packet.encode(version, &mut bytes).unwrap();
@@ -43,18 +47,21 @@ fn the_first_word_has_the_bytes_of_the_standard() {
         login: Some(("u".into(), Some(b"p".to_vec()))),
         session_expiry_s: 60,
         receive_maximum: 100,
+        packet_bytes_max: 1_000,
     });
 
     let v311 = encoded(&connect, MqttVersion::V311);
     let v5 = encoded(&connect, MqttVersion::V5);
 
     assert_eq!(&v311[..], b"\x10\x13\0\x04MQTT\x04\xc0\0\x1e\0\x01c\0\x01u\0\x01p");
-    // Properties come in any order.
-    let (expiry, maximum) = (&b"\x11\0\0\0\x3c"[..], &b"\x21\0\x64"[..]);
-    let orders = [[expiry, maximum], [maximum, expiry]].map(|properties| {
-        [b"\x10\x1c\0\x04MQTT\x05\xc0\0\x1e\x08", &properties.concat()[..], b"\0\x01c\0\x01u\0\x01p"].concat()
-    });
-    assert!(orders.contains(&v5.to_vec()), "{v5:?}");
+    assert!(
+        v5.starts_with(b"\x10\x21\0\x04MQTT\x05\xc0\0\x1e\x0d") && v5.ends_with(b"\0\x01c\0\x01u\0\x01p"),
+        "{v5:?}"
+    );
+    // Properties come in any order: expiry, receive maximum, largest packet.
+    for property in [&b"\x11\0\0\0\x3c"[..], b"\x21\0\x64", b"\x27\0\0\x03\xe8"] {
+        assert!(v5.windows(property.len()).any(|bytes| bytes == property), "{property:?} in {v5:?}");
+    }
 }
 
 #[test]
@@ -93,10 +100,50 @@ fn what_cannot_be_said_leaves_nothing_half_said() {
 }
 
 #[test]
-fn a_packet_over_the_limit_is_refused_before_it_is_there() {
-    let mut bytes = BytesMut::from(&b"\x30\xff\xff\xff\x7f"[..]);
+fn a_packet_over_the_limit_that_is_no_message_is_refused_before_it_is_there() {
+    let mut bytes = BytesMut::from(&b"\x40\xff\xff\xff\x7f"[..]);
 
     assert!(matches!(decode(&mut bytes, MqttVersion::V5, LIMIT), Err(MqttError::TooLarge { .. })));
+}
+
+fn large(qos: u8) -> Packet {
+    let id = if qos == 0 { 0 } else { 7 };
+    let payload = Bytes::from(vec![b'x'; LIMIT]);
+    Packet::Publish(Publish { repeated: false, qos, retained: false, topic: "city/speed".into(), id, payload })
+}
+
+#[test]
+fn a_message_over_the_limit_is_passed_over_however_it_comes_and_can_be_acknowledged() {
+    for (version, qos) in [(MqttVersion::V311, 0), (MqttVersion::V311, 1), (MqttVersion::V5, 2)] {
+        let mut wire = encoded(&large(qos), version);
+        let bytes = wire.len();
+        Packet::PingResp.encode(version, &mut wire).unwrap();
+        for piece in [1, 7, 4_096, wire.len()] {
+            let (mut reader, mut buffer, mut read) = (Reader::new(version, LIMIT), BytesMut::new(), Vec::new());
+            for chunk in wire.chunks(piece) {
+                buffer.extend_from_slice(chunk);
+                while let Some(packet) = reader.next(&mut buffer).unwrap() {
+                    read.push(packet);
+                }
+                assert!(buffer.len() < 64 || chunk.len() > 64, "it is not kept");
+            }
+
+            let id = if qos == 0 { 0 } else { 7 };
+            assert_eq!(
+                read,
+                [Packet::TooLarge { qos, id, bytes }, Packet::PingResp],
+                "{version:?} in pieces of {piece}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_message_over_the_limit_whose_topic_does_not_end_in_it_is_none() {
+    let limit = 4;
+    let mut bytes = BytesMut::from(&b"\x32\x05\0\x04abc"[..]);
+
+    assert!(matches!(decode(&mut bytes, MqttVersion::V5, limit), Err(MqttError::Malformed(_))));
 }
 
 fn publishes() -> impl Strategy<Value = Publish> {
