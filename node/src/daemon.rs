@@ -26,6 +26,7 @@ use crate::joining::{LedgerError, Office};
 use crate::load_sampler::{LoadError, LoadSampler};
 use crate::network::{Network, NetworkConfig, NetworkError};
 use crate::privacy::Keeper;
+use crate::small_file;
 use crate::speed;
 use crate::store::{Answer, Bounds, Repaired, Store, StoreError};
 use crate::streams::{self, Streams};
@@ -36,6 +37,8 @@ const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(1);
 /// the same moment.
 const LET_GO_MAX: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// As much of a small file is read to see that it can be: more than any has that we wrote.
+const SMALL_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Share of the disk quota that compiled modules may take, beside the blobs.
 const COMPILED_SHARE: u64 = 4;
 
@@ -62,9 +65,9 @@ pub enum StartError {
     /// Another daemon uses it.
     #[error("another shoald uses the data directory {}", .0.display())]
     DataDirTaken(PathBuf),
-    /// A file in it may not be read.
+    /// A file in it cannot be read.
     #[error("cannot read {}: {source}", path.display())]
-    NotOurs {
+    Unreadable {
         /// Which.
         path: PathBuf,
         /// The system's words.
@@ -110,7 +113,10 @@ impl StartError {
             Self::DataDirTaken(_) => {
                 "use that one (`shoal status`), stop it first, or choose another: --data-dir DIR".into()
             }
-            Self::NotOurs { path, .. } => {
+            Self::Unreadable { path, source } if source.kind() != std::io::ErrorKind::PermissionDenied => {
+                format!("check the disk; without {} the daemon starts, and goes by what others tell it", path.display())
+            }
+            Self::Unreadable { path, .. } => {
                 format!(
                     "give it to the user shoald runs as, which another has written to: chown USER {}",
                     path.display()
@@ -145,7 +151,7 @@ impl StartError {
             | Self::Ledger(_)
             | Self::DataDir { .. }
             | Self::DataDirTaken(_)
-            | Self::NotOurs { .. }
+            | Self::Unreadable { .. }
             | Self::NoStore(_)
             | Self::Socket(_)
             | Self::Network(_)
@@ -160,7 +166,7 @@ impl StartError {
 /// Runs a daemon until a message on `stop` (or the API) asks it to end; a second message ends it at once.
 pub async fn run(mut config: Config, view: ConfigView, stop: mpsc::Receiver<()>) -> Result<(), StartError> {
     let _data_dir = take_data_dir(&config.data_dir)?;
-    may_be_read(&driver::small_files(&config.data_dir))?;
+    can_be_read(&driver::small_files(&config.data_dir))?;
     let identity = Identity::load(&config, unix_time().as_secs())?;
     if revoked_before(&config.data_dir, identity.mesh, identity.certificate.peer, &identity.chain) {
         return Err(StartError::Revoked(Revoked));
@@ -271,12 +277,13 @@ async fn serve(
     Ok(())
 }
 
-/// What others have said before holds from the start: what this user may not read is not taken for damaged, and left out.
-fn may_be_read(files: &[PathBuf]) -> Result<(), StartError> {
+/// What others have said before holds from the start: what cannot be read now is not left out, nor written anew without it. What is
+/// damaged is set aside later.
+fn can_be_read(files: &[PathBuf]) -> Result<(), StartError> {
     for path in files {
-        match File::open(path) {
-            Err(source) if source.kind() == std::io::ErrorKind::PermissionDenied => {
-                return Err(StartError::NotOurs { path: path.clone(), source });
+        match small_file::read(path, SMALL_FILE_BYTES_MAX) {
+            Err(source) if source.kind() != std::io::ErrorKind::InvalidData => {
+                return Err(StartError::Unreadable { path: path.clone(), source });
             }
             Ok(_) | Err(_) => {}
         }

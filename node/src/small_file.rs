@@ -2,10 +2,12 @@
 //!
 //! **Invariant:** after a crash at any moment such a file is the one before or the one after, never a mixture.
 
+use std::ffi::OsString;
+use std::fmt::Display;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What is in it; nothing where there is no such file.
 ///
@@ -25,6 +27,39 @@ pub(crate) fn read(path: &Path, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, why));
     }
     Ok(Some(bytes))
+}
+
+/// What it says, as `decode` reads it; nothing where there is no such file. One that was not written by us, or is not whole any
+/// more, is set aside, so that the next one does not replace it; one that the system cannot read at the moment stays where it is.
+/// Both are logged, with what is done `without` it.
+pub(crate) fn read_or_set_aside<T, E: Display>(
+    path: &Path,
+    bytes_max: u64,
+    decode: impl FnOnce(&[u8]) -> Result<T, E>,
+    without: &str,
+) -> Option<T> {
+    let file = path.display();
+    let why = match read(path, bytes_max) {
+        Ok(bytes) => match decode(&bytes?) {
+            Ok(found) => return Some(found),
+            Err(error) => error.to_string(),
+        },
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => error.to_string(),
+        Err(error) => {
+            tracing::error!(%file, %error, without, "a file of the data directory cannot be read now");
+            return None;
+        }
+    };
+    let set_aside = fs::rename(path, damaged(path)).is_ok();
+    tracing::error!(%file, set_aside, why, without, "a file of the data directory is damaged");
+    None
+}
+
+/// Where one that is damaged is kept for people.
+fn damaged(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(".damaged");
+    name.into()
 }
 
 /// Replaces it, and returns when the new one and its name are on disk.
@@ -57,5 +92,27 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert!(error.to_string().contains("4 bytes"), "{error}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
+    }
+
+    #[test]
+    fn what_is_damaged_is_set_aside_and_what_cannot_be_read_now_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("names.cbor");
+        let read = || read_or_set_aside(&path, 8, |bytes| String::from_utf8(bytes.to_vec()), "there are none");
+        assert_eq!(read(), None, "no file is no damage");
+
+        replace(&path, b"a, b", 0o600).unwrap();
+        assert_eq!(read().as_deref(), Some("a, b"));
+
+        for bytes in [&b"\xff\xff"[..], b"more than we write"] {
+            fs::write(&path, bytes).unwrap();
+            assert_eq!(read(), None);
+            assert_eq!(fs::read(dir.path().join("names.cbor.damaged")).unwrap(), bytes);
+            assert!(!path.exists());
+        }
+
+        fs::create_dir(&path).unwrap();
+        assert_eq!(read(), None);
+        assert!(path.is_dir(), "nothing is wrong with what it says, as far as anybody knows");
     }
 }

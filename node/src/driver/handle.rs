@@ -147,11 +147,11 @@ pub(crate) enum Request {
         from: Option<String>,
         reply: oneshot::Sender<Result<(), Refusal>>,
     },
-    /// Answered when its first bytes can be read.
     /// Answered when neighbours have had time to say that they have it.
     SeekBlob(BlobId, oneshot::Sender<Vec<PeerId>>),
     /// Keeps the output of a task where it stayed.
     Hold(String, Duration, oneshot::Sender<Result<(), Refusal>>),
+    /// Answered when its first bytes can be read.
     OpenBlob {
         id: BlobId,
         from: Option<String>,

@@ -43,6 +43,9 @@ pub(crate) struct Renewal {
     looked: Time,
     /// Why the last try came to nothing.
     trouble: Option<String>,
+    /// One that is on its way to the disk, and the newest that has come meanwhile: they reach it in this order.
+    keeping: bool,
+    next: Option<(Chain, (u64, u64))>,
     /// Papers of each neighbour, since when.
     heard: BTreeMap<PeerId, (Time, u32)>,
 }
@@ -53,6 +56,14 @@ impl Renewal {
         let (_, count) = self.heard.entry(member).or_insert((now, 0));
         *count += 1;
         *count <= PAPERS_MAX
+    }
+
+    /// This is the newest; true when it can be written now.
+    fn is_next(&mut self, chain: Chain, newness: (u64, u64)) -> bool {
+        if self.next.as_ref().is_none_or(|(_, before)| newness > *before) {
+            self.next = Some((chain, newness));
+        }
+        !self.keeping
     }
 
     fn is_done(&mut self) {
@@ -214,7 +225,11 @@ impl Driver {
     fn take_certificate(&mut self, chain: Chain) {
         let (mesh, me) = (self.identity.mesh, self.identity.certificate.peer);
         match chain.verify(mesh, me, unix_time().as_secs()) {
-            Ok(certificate) if order(&certificate) > order(&self.identity.certificate) => self.keep(chain),
+            Ok(certificate) if order(&certificate) > order(&self.identity.certificate) => {
+                if self.renewal.is_next(chain, order(&certificate)) {
+                    self.keep_next();
+                }
+            }
             Ok(_) => {}
             Err(error) => {
                 tracing::warn!(%error, hint = error.hint(), "the certificate that was signed for this peer is not believed");
@@ -223,8 +238,11 @@ impl Driver {
         }
     }
 
-    /// On disk first: after a restart it must be no older one.
-    fn keep(&self, chain: Chain) {
+    /// On disk first, one after the other: after a restart it must be no older one.
+    fn keep_next(&mut self) {
+        let newest = order(&self.identity.certificate);
+        let Some((chain, _)) = self.renewal.next.take().filter(|(_, newness)| *newness > newest) else { return };
+        self.renewal.keeping = true;
         let path = self.config.certificate.clone();
         self.beside.start(async move {
             let bytes = chain.to_bytes();
@@ -249,6 +267,12 @@ impl Driver {
 
     /// It is this peer's certificate from now on.
     pub(super) fn on_kept(&mut self, kept: Result<Box<Chain>, String>) {
+        self.renewal.keeping = false;
+        self.adopt(kept);
+        self.keep_next();
+    }
+
+    fn adopt(&mut self, kept: Result<Box<Chain>, String>) {
         let adopted = kept.and_then(|chain| {
             let (mesh, me) = (self.identity.mesh, self.identity.certificate.peer);
             let certificate = chain.verify(mesh, me, unix_time().as_secs()).map_err(|error| error.to_string())?;
@@ -348,7 +372,7 @@ fn order(certificate: &MemberCertificate) -> (u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use shoal_protocol::certificate::SecretKey;
+    use shoal_protocol::certificate::{Issuer, SecretKey};
     use shoal_protocol::{MeshId, Role};
 
     use super::*;
@@ -371,6 +395,18 @@ mod tests {
         let (over, just_over, good) = (certificate(1, 1_000), certificate(2, 1_900), certificate(3, u64::MAX));
 
         assert_eq!(lapsed([&over, &just_over, &good].into_iter(), 2_000), [over.peer]);
+    }
+
+    #[test]
+    fn while_one_certificate_is_written_the_newest_waits() {
+        let chain = certificate(1, 1).sign(&Issuer::of(&SecretKey::from_bytes(&[9; 32])));
+        let mut renewal = Renewal::default();
+        assert!(renewal.is_next(chain.clone(), (5, 1)));
+        (renewal.next, renewal.keeping) = (None, true);
+
+        assert!([(7, 1), (8, 1), (6, 1)].map(|newness| renewal.is_next(chain.clone(), newness)).iter().all(|now| !now));
+
+        assert_eq!(renewal.next.map(|(_, newness)| newness), Some((8, 1)));
     }
 
     #[test]

@@ -35,22 +35,13 @@ impl Driver {
     pub(super) fn begin_policy(&mut self) {
         self.tell_the_date();
         let path = path(&self.config.data_dir);
-        match read(&path) {
-            Ok(None) => {}
-            Ok(Some((signed, written_unix_s))) => match signed.verify(self.identity.mesh) {
-                Ok(verified) => {
-                    self.handle(Input::RulesDeployed(Box::new(verified)));
-                    self.rules_changed(written_unix_s);
-                }
-                Err(error) => tracing::error!(file = %path.display(), %error, "the business rules are not believed"),
-            },
-            Err(why) => {
-                let moved = std::fs::rename(&path, path.with_extension("cbor.damaged")).is_ok();
-                tracing::error!(
-                    file = %path.display(), set_aside = moved, why,
-                    "the business rules cannot be read: until a neighbour sends them, none are in force",
-                );
+        let Some((signed, written_unix_s)) = read(&path) else { return };
+        match signed.verify(self.identity.mesh) {
+            Ok(verified) => {
+                self.handle(Input::RulesDeployed(Box::new(verified)));
+                self.rules_changed(written_unix_s);
             }
+            Err(error) => tracing::error!(file = %path.display(), %error, "the business rules are not believed"),
         }
     }
 
@@ -142,13 +133,12 @@ pub(super) fn path(data_dir: &Path) -> PathBuf {
 }
 
 /// What is there, and since when; nothing where there is no file.
-fn read(path: &Path) -> Result<Option<(SignedRules, u64)>, String> {
-    let bytes = small_file::read(path, FILE_BYTES_MAX).map_err(|error| error.to_string())?;
-    let Some(bytes) = bytes else { return Ok(None) };
-    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
-    let written = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
-    let signed = SignedRules::from_bytes(&bytes).map_err(|error| error.to_string())?;
-    Ok(Some((signed, written.as_secs())))
+fn read(path: &Path) -> Option<(SignedRules, u64)> {
+    let without = "until a neighbour sends the business rules, none are in force";
+    let signed = small_file::read_or_set_aside(path, FILE_BYTES_MAX, SignedRules::from_bytes, without)?;
+    let written = std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    let since_1970 = written.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    Some((signed, since_1970.as_secs()))
 }
 
 #[cfg(test)]
@@ -159,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_and_a_damaged_file_is_said_to_be_one() {
+    fn what_is_written_is_read() {
         let (dir, mesh_key) = (tempfile::tempdir().unwrap(), SecretKey::from_bytes(&[1; 32]));
         let set = RuleSet {
             mesh: mesh_key.mesh(),
@@ -171,14 +161,12 @@ mod tests {
             rules: Vec::new(),
         };
         let signed = SignedRules::sign(&set, &Issuer::of(&mesh_key));
-        assert!(read(&path(dir.path())).unwrap().is_none());
+        assert!(read(&path(dir.path())).is_none());
 
         small_file::replace(&path(dir.path()), &signed.to_bytes(), 0o600).unwrap();
-        let (found, written_unix_s) = read(&path(dir.path())).unwrap().unwrap();
-        std::fs::write(path(dir.path()), b"not rules").unwrap();
+        let (found, written_unix_s) = read(&path(dir.path())).unwrap();
 
         assert_eq!(found, signed);
         assert!(written_unix_s > 1_700_000_000);
-        assert!(read(&path(dir.path())).is_err());
     }
 }

@@ -81,18 +81,11 @@ impl Records {
 
     /// What was remembered when the last run ended; a damaged file is set aside.
     pub(crate) fn load(&self) -> Vec<SignedRecord> {
-        match read(&self.path) {
-            Ok(records) => records,
-            Err(why) => {
-                let aside = self.path.with_extension("cbor.damaged");
-                let moved = std::fs::rename(&self.path, &aside).is_ok();
-                tracing::warn!(
-                    file = %self.path.display(), set_aside = moved, why,
-                    "the remembered peers cannot be read; peers are found again by bootstrap and mDNS",
-                );
-                Vec::new()
-            }
-        }
+        let without = "peers are found again by bootstrap and mDNS";
+        let mut records: Vec<SignedRecord> =
+            small_file::read_or_set_aside(&self.path, FILE_BYTES_MAX, cbor::decode, without).unwrap_or_default();
+        records.truncate(REMEMBERED_MAX);
+        records
     }
 
     /// Parts records into those known to the byte, whose verdict stands, and those to be verified.
@@ -163,14 +156,6 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<SignedRecord>, String> {
-    let bytes = small_file::read(path, FILE_BYTES_MAX).map_err(|error| error.to_string())?;
-    let Some(bytes) = bytes else { return Ok(Vec::new()) };
-    let mut records: Vec<SignedRecord> = cbor::decode(&bytes).map_err(|error| error.to_string())?;
-    records.truncate(REMEMBERED_MAX);
-    Ok(records)
-}
-
 /// A peer elsewhere can use any address before it can use a loopback one; those through relays come last, and all of them
 /// are told: who has them is reached by nothing else.
 fn best_first(addresses: Vec<String>) -> Vec<String> {
@@ -235,18 +220,6 @@ mod tests {
 
         assert_eq!(found.len(), 2);
         assert!(found.contains(&record(&a, 2)) && found.contains(&record(&b, 1)));
-    }
-
-    #[test]
-    fn a_damaged_file_is_set_aside() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join(FILE_NAME), b"\xff\xff rubbish").unwrap();
-
-        assert!(records(dir.path()).load().is_empty());
-
-        assert!(!dir.path().join(FILE_NAME).exists());
-        assert!(dir.path().join("peers.cbor.damaged").exists());
-        assert!(records(dir.path()).load().is_empty(), "no file is no damage");
     }
 
     #[test]

@@ -41,16 +41,7 @@ impl Driver {
     /// Those from the last run, before anybody is heard.
     pub(super) fn begin_revocations(&mut self) {
         let path = path(&self.config.data_dir);
-        let lists = read(&path).unwrap_or_else(|why| {
-            let aside = path.with_extension("cbor.damaged");
-            let moved = std::fs::rename(&path, &aside).is_ok();
-            tracing::error!(
-                file = %path.display(), set_aside = moved, why,
-                "the revocation lists cannot be read: until a neighbour tells them, revoked peers may connect",
-            );
-            Vec::new()
-        });
-        for list in lists {
+        for list in read(&path) {
             match list.verify(self.identity.mesh) {
                 Ok(verified) => self.handle(Input::Revoked(Box::new(verified))),
                 Err(error) => tracing::error!(file = %path.display(), %error, "a revocation list is not believed"),
@@ -147,7 +138,7 @@ fn is_revoked(chain: &Chain, me: PeerId, peer: &Peer) -> bool {
 
 /// Whether the lists in a data directory say that this peer is a member no more.
 pub(crate) fn revoked_before(data_dir: &Path, mesh: MeshId, me: PeerId, chain: &Chain) -> bool {
-    let lists = read(&path(data_dir)).unwrap_or_default();
+    let lists = read(&path(data_dir));
     let issuer = chain.claimed_issuer().ok();
     lists.into_iter().filter_map(|list| list.verify(mesh).ok()).any(|verified| {
         let list = verified.list;
@@ -155,11 +146,9 @@ pub(crate) fn revoked_before(data_dir: &Path, mesh: MeshId, me: PeerId, chain: &
     })
 }
 
-fn read(path: &Path) -> Result<Vec<SignedRevocations>, String> {
-    match small_file::read(path, FILE_BYTES_MAX).map_err(|error| error.to_string())? {
-        Some(bytes) => cbor::decode(&bytes).map_err(|error| error.to_string()),
-        None => Ok(Vec::new()),
-    }
+fn read(path: &Path) -> Vec<SignedRevocations> {
+    let without = "until a neighbour tells the revocation lists, revoked peers may connect";
+    small_file::read_or_set_aside(path, FILE_BYTES_MAX, cbor::decode, without).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -193,18 +182,8 @@ mod tests {
 
         small_file::replace(&path(dir.path()), &cbor::encode(&lists), 0o600).unwrap();
 
-        assert_eq!(read(&path(dir.path())).unwrap(), lists);
+        assert_eq!(read(&path(dir.path())), lists);
         let revoked = |peer| revoked_before(dir.path(), mesh.mesh(), peer, &chain(&mesh, peer));
         assert!(revoked(lost) && !revoked(kept));
-    }
-
-    #[test]
-    fn a_damaged_file_is_said_to_be_one_and_no_file_is_no_list() {
-        let dir = tempfile::tempdir().unwrap();
-        assert_eq!(read(&path(dir.path())).unwrap(), []);
-
-        std::fs::write(path(dir.path()), b"not a list").unwrap();
-
-        assert!(read(&path(dir.path())).is_err());
     }
 }

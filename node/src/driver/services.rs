@@ -45,17 +45,7 @@ impl Driver {
 
     /// Those from the last run, before anybody is heard.
     pub(super) fn begin_services(&mut self) {
-        let path = path(&self.config.data_dir);
-        let records = match read(&path) {
-            Ok(records) => records,
-            Err(why) => {
-                let moved = std::fs::rename(&path, path.with_extension("cbor.damaged")).is_ok();
-                return tracing::error!(
-                    file = %path.display(), set_aside = moved, why,
-                    "the services cannot be read: until a neighbour sends them, there are none",
-                );
-            }
-        };
+        let records = read(&path(&self.config.data_dir));
         let verified: Vec<VerifiedService> = records.into_iter().filter_map(|signed| self.believed(signed)).collect();
         if !verified.is_empty() {
             tracing::info!(services = verified.len(), "services are in force as before");
@@ -257,12 +247,9 @@ pub(super) fn path(data_dir: &Path) -> PathBuf {
     data_dir.join(FILE_NAME)
 }
 
-/// What is there; nothing where there is no file.
-fn read(path: &Path) -> Result<Vec<SignedService>, String> {
-    match small_file::read(path, FILE_BYTES_MAX).map_err(|error| error.to_string())? {
-        Some(bytes) => cbor::decode(&bytes).map_err(|error| error.to_string()),
-        None => Ok(Vec::new()),
-    }
+fn read(path: &Path) -> Vec<SignedService> {
+    let without = "until a neighbour sends the services, there are none";
+    small_file::read_or_set_aside(path, FILE_BYTES_MAX, cbor::decode, without).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -273,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_and_a_damaged_file_is_said_to_be_one() {
+    fn what_is_written_is_read() {
         let (dir, mesh_key) = (tempfile::tempdir().unwrap(), SecretKey::from_bytes(&[1; 32]));
         let record = ServiceRecord {
             mesh: mesh_key.mesh(),
@@ -285,13 +272,10 @@ mod tests {
             rollout: None,
         };
         let signed = SignedService::by_issuer(&record, &Issuer::of(&mesh_key));
-        assert!(read(&path(dir.path())).unwrap().is_empty());
+        assert!(read(&path(dir.path())).is_empty());
 
         small_file::replace(&path(dir.path()), &cbor::encode(&vec![&signed]), 0o600).unwrap();
-        let found = read(&path(dir.path())).unwrap();
-        std::fs::write(path(dir.path()), b"not services").unwrap();
 
-        assert_eq!(found, [signed]);
-        assert!(read(&path(dir.path())).is_err());
+        assert_eq!(read(&path(dir.path())), [signed]);
     }
 }

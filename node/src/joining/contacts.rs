@@ -27,23 +27,12 @@ pub(crate) struct Contacts {
 impl Contacts {
     /// Who let this peer into `mesh`; nobody when it was admitted otherwise.
     pub(crate) fn load(data_dir: &Path, mesh: MeshId) -> Option<Self> {
+        let without = "peers are found by bootstrap and mDNS";
         let path = data_dir.join(FILE_NAME);
-        let unreadable = |why: String| {
-            tracing::warn!(file = %path.display(), why, "it cannot be read; peers are found by bootstrap and mDNS");
-        };
-        let bytes = small_file::read(&path, FILE_BYTES_MAX).map_err(|error| unreadable(error.to_string())).ok()??;
-        match cbor::decode::<Self>(&bytes) {
-            Ok(mut contacts) if contacts.mesh == mesh => {
-                contacts.addresses.retain(|address| address.len() <= ADDRESS_BYTES_MAX);
-                contacts.addresses.truncate(ADDRESSES_MAX);
-                Some(contacts)
-            }
-            Ok(_) => None,
-            Err(error) => {
-                unreadable(error.to_string());
-                None
-            }
-        }
+        let mut contacts: Self = small_file::read_or_set_aside(&path, FILE_BYTES_MAX, cbor::decode, without)?;
+        contacts.addresses.retain(|address| address.len() <= ADDRESS_BYTES_MAX);
+        contacts.addresses.truncate(ADDRESSES_MAX);
+        (contacts.mesh == mesh).then_some(contacts)
     }
 
     pub(super) fn save(&self, data_dir: &Path) -> std::io::Result<()> {

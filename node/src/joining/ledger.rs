@@ -339,7 +339,9 @@ impl Ledger {
     /// The wanted name, with a number behind it where another peer has it.
     fn free_name(&self, wanted: &str, peer: PeerId) -> String {
         let is_free = |name: &str| self.issued.values().all(|issued| issued.peer == peer || issued.name != name);
-        let wanted = shorten(wanted, NAME_BYTES_MAX);
+        // What a stranger calls itself is shown to people who decide on it: no line of its own, and no colours.
+        let wanted: String = wanted.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+        let wanted = shorten(&wanted, NAME_BYTES_MAX);
         if is_free(wanted) {
             return wanted.to_owned();
         }
@@ -431,6 +433,7 @@ mod tests {
     fn two_peers_never_get_one_name() {
         let wide = "ü".repeat(NAME_BYTES_MAX);
         let (mut ledger, id) = ledger_with(open(1, 9));
+        assert_eq!(ledger.free_name("nas\u{1b}[8m\n9", peer(9)), "nas?[8m?9");
         let mut name = |n: u8, wish: &str| ledger.admit(id, peer(n), Some(wish), NOW, END).unwrap().name;
 
         assert_eq!([name(1, "cam"), name(2, "cam"), name(3, "cam")], ["cam", "cam-2", "cam-3"]);
