@@ -4,19 +4,19 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use serde::Deserialize;
 use shoal_protocol::BlobId;
-use shoal_protocol::api::{BlobStat, BlobView, HolderView, LabelsRequest, LabelsView, Listing, schema};
+use shoal_protocol::api::{BlobStat, BlobView, HolderView, LabelsRequest, LabelsView, Listing, codes, schema};
 use shoal_protocol::config::INPUT_BYTES_MAX;
 use shoal_protocol::residency::Labels;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::body::{Json, check_announced, too_large};
+use super::body::{Json, announced, pass_over, pass_over_rest};
 use super::problem::{ApiError, ApiResult};
 use super::range::{self, Answered};
 use super::{Api, spec};
@@ -61,14 +61,12 @@ impl Said {
     }
 }
 
-pub(super) async fn put(
-    State(api): State<Api>,
-    Query(said): Query<Said>,
-    headers: HeaderMap,
-    body: Body,
-) -> ApiResult<Response> {
-    check_announced(&headers, INPUT_BYTES_MAX)?;
-    let Stored { id, bytes } = receive(&api.blobs, body, said.labels()?).await?;
+pub(super) async fn put(State(api): State<Api>, Query(said): Query<Said>, request: Request) -> ApiResult<Response> {
+    if announced(request.headers()).is_some_and(|bytes| bytes > INPUT_BYTES_MAX) {
+        pass_over(request).await;
+        return Err(too_large_for_a_blob());
+    }
+    let Stored { id, bytes } = receive(&api.blobs, request.into_body(), said.labels()?).await?;
     let pinned = api.blobs.held(id).pinned;
     let labels = LabelsView::of(&api.blobs.labels(id));
     let view = BlobView { schema: schema(), id, bytes, is_module: false, pinned, complete: true, labels };
@@ -103,6 +101,11 @@ async fn receive(store: &BlobStore, body: Body, labels: Labels) -> ApiResult<Sto
     stored.ok_or_else(|| ApiError::bad_request("the body did not arrive", "send it again"))
 }
 
+fn too_large_for_a_blob() -> ApiError {
+    let title = format!("a blob has at most {INPUT_BYTES_MAX} bytes");
+    ApiError::new(codes::TOO_LARGE, StatusCode::PAYLOAD_TOO_LARGE, title, "cut it into several: split -b 256M")
+}
+
 async fn forward(body: Body, pieces: &mpsc::Sender<Bytes>) -> ApiResult<()> {
     let mut body = body.into_data_stream();
     let mut bytes = 0;
@@ -112,7 +115,8 @@ async fn forward(body: Body, pieces: &mpsc::Sender<Bytes>) -> ApiResult<()> {
         })?;
         bytes += piece.len() as u64;
         if bytes > INPUT_BYTES_MAX {
-            return Err(too_large(INPUT_BYTES_MAX));
+            pass_over_rest(body).await;
+            return Err(too_large_for_a_blob());
         }
         if pieces.send(piece).await.is_err() {
             break;

@@ -1,14 +1,24 @@
 //! JSON in and out, with one pass each way and errors of our form.
 
-use axum::body::Bytes;
+use std::time::Duration;
+
+use axum::body::{BodyDataStream, Bytes};
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shoal_protocol::api::codes;
+use shoal_protocol::config::INPUT_BYTES_MAX;
+use tokio::time::timeout;
 
 use super::problem::{ApiError, ApiResult};
+
+/// Of a body that is too large, so much is read before it is refused: four times what any may have.
+const PASSED_OVER_MAX: u64 = 4 * INPUT_BYTES_MAX;
+const PASSED_OVER_PAUSE: Duration = Duration::from_millis(250);
 
 /// An answer.
 #[derive(Debug)]
@@ -29,19 +39,49 @@ impl<T: Serialize> IntoResponse for Json<T> {
     }
 }
 
-/// Reads a body that is JSON, whatever its content type says.
-pub(super) fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>, limit: usize) -> ApiResult<T> {
-    let body = body.map_err(|rejection| too_large_or_broken(&rejection, limit))?;
+/// Reads a body of at most so many bytes that is JSON, whatever its content type says.
+pub(super) async fn read<T: DeserializeOwned>(request: Request, limit: usize) -> ApiResult<T> {
+    let body = read_up_to(request, limit).await?;
     serde_json::from_slice(&body).map_err(|error| {
         ApiError::bad_request("the body is not the JSON this route wants", "correct it and send it again")
             .because(error.to_string())
     })
 }
 
-/// Refuses what announces itself as too large, before it is sent.
-pub(super) fn check_announced(headers: &HeaderMap, limit: u64) -> ApiResult<()> {
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|bytes| bytes > limit) { Err(too_large(limit)) } else { Ok(()) }
+/// How long a body is, as its sender says.
+pub(super) fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// All of a body, which has at most so many bytes.
+pub(super) async fn read_up_to(request: Request, limit: usize) -> ApiResult<Bytes> {
+    if announced(request.headers()).is_some_and(|bytes| bytes > limit as u64) {
+        pass_over(request).await;
+        return Err(too_large(limit as u64));
+    }
+    let mut request = request;
+    DefaultBodyLimit::max(limit).apply(&mut request);
+    Bytes::from_request(request, &()).await.map_err(|rejection| too_large_or_broken(&rejection, limit))
+}
+
+/// Before a request is refused: who is still writing does not read an answer, and would take a connection that is closed for a daemon
+/// that died. Not that of one who asks before it writes.
+pub(super) async fn pass_over(request: Request) {
+    if !request.headers().contains_key(header::EXPECT) {
+        pass_over_rest(request.into_body().into_data_stream()).await;
+    }
+}
+
+/// The same of what is left of a body.
+pub(super) async fn pass_over_rest(mut pieces: BodyDataStream) {
+    let mut left = PASSED_OVER_MAX;
+    // Who pauses has stopped writing.
+    while let Ok(Some(Ok(piece))) = timeout(PASSED_OVER_PAUSE, pieces.next()).await {
+        left = left.saturating_sub(piece.len() as u64);
+        if left == 0 {
+            return;
+        }
+    }
 }
 
 fn too_large_or_broken(rejection: &BytesRejection, limit: usize) -> ApiError {

@@ -1,8 +1,6 @@
 //! Invitations, those who come with them, and labels.
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use shoal_protocol::api::{
     InvitationRequest, InvitationView, JoinerView, LabelRequest, LabelView, Listing, MemberView, codes,
@@ -17,11 +15,8 @@ use crate::joining::{Invitation, LIFE_S, LIFE_S_MAX, TTL_S_MAX, USES_MAX, Verdic
 /// A request with the most labels allowed is under 10 KiB.
 const REQUEST_BYTES_MAX: usize = 64 * 1024;
 
-pub(super) async fn invite(
-    State(api): State<Api>,
-    body: Result<Bytes, BytesRejection>,
-) -> ApiResult<Json<InvitationView>> {
-    let request: InvitationRequest = body::read(body, REQUEST_BYTES_MAX)?;
+pub(super) async fn invite(State(api): State<Api>, request: Request) -> ApiResult<Json<InvitationView>> {
+    let request: InvitationRequest = body::read(request, REQUEST_BYTES_MAX).await?;
     check(&request)?;
     let invitation = Invitation {
         role: request.role,
@@ -104,9 +99,9 @@ fn decide(api: &Api, number: u64, verdict: Verdict) -> ApiResult<StatusCode> {
 pub(super) async fn label(
     State(api): State<Api>,
     Path(peer): Path<String>,
-    body: Result<Bytes, BytesRejection>,
+    request: Request,
 ) -> ApiResult<Json<LabelView>> {
-    let request: LabelRequest = body::read(body, REQUEST_BYTES_MAX)?;
+    let request: LabelRequest = body::read(request, REQUEST_BYTES_MAX).await?;
     check_labels(&request.set)?;
     Ok(Json(api.driver.relabel(peer, request).await?))
 }

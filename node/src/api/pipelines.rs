@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Path, Query, Request, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use shoal_protocol::api::{Listing, PipelineRequest, PipelineView, StageRequest, codes};
 use shoal_protocol::config::{INLINE_BYTES_MAX, INPUTS_MAX, NAME_BYTES_MAX, RETENTION_DEFAULT, RETENTION_MAX};
@@ -29,12 +27,8 @@ const LISTED_DEFAULT: usize = 50;
 /// Inputs that are carried along in the pipeline's record; what is larger together is stored as blobs.
 const CARRIED_BYTES_MAX: u64 = 1024 * 1024;
 
-pub(super) async fn submit(State(api): State<Api>, headers: HeaderMap, request: Request) -> ApiResult<Response> {
-    body::check_announced(&headers, REQUEST_BYTES_MAX as u64)?;
-    let mut request = request;
-    DefaultBodyLimit::max(REQUEST_BYTES_MAX).apply(&mut request);
-    let body: Result<Bytes, BytesRejection> = Bytes::from_request(request, &()).await;
-    let mut request: PipelineRequest = body::read(body, REQUEST_BYTES_MAX)?;
+pub(super) async fn submit(State(api): State<Api>, request: Request) -> ApiResult<Response> {
+    let mut request: PipelineRequest = body::read(request, REQUEST_BYTES_MAX).await?;
     let (spec, pinned) = build(&api, &mut request, true).await?;
     let graph = Graph::of(&spec).map_err(|error| bad_graph(&error))?;
     if request.dry_run {
@@ -201,6 +195,10 @@ pub(super) async fn show(
     if patience.is_zero() {
         return Ok(Json(view(&api, id).await?));
     }
+    // `last`, or the beginning of an id, may name another one a moment later.
+    let text = id;
+    let id =
+        api.driver.read(move |driver| driver.peer().find_pipeline(&text)).await?.map_err(Refusal::from)?.to_string();
     match tokio::time::timeout(patience, api.driver.await_pipeline(id.clone())).await {
         Ok(ended) => Ok(Json(ended?)),
         Err(_) => Ok(Json(view(&api, id).await?)),

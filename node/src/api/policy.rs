@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::{Request, State};
 use shoal_protocol::api::{LabelsView, PolicyCheck, PolicyCheckRequest, PolicySubject, PolicyVerdict, schema};
 use shoal_protocol::pipeline::graph::Graph;
 use shoal_protocol::pipeline::labels_of;
@@ -30,8 +28,8 @@ struct Subject {
     pinned: Option<String>,
 }
 
-pub(super) async fn check(State(api): State<Api>, body: Result<Bytes, BytesRejection>) -> ApiResult<Json<PolicyCheck>> {
-    let request: PolicyCheckRequest = body::read(body, REQUEST_BYTES_MAX)?;
+pub(super) async fn check(State(api): State<Api>, request: Request) -> ApiResult<Json<PolicyCheck>> {
+    let request: PolicyCheckRequest = body::read(request, REQUEST_BYTES_MAX).await?;
     let subjects = match (request.task, request.pipeline) {
         (Some(mut task), None) => {
             let pinned = task.peer.take();

@@ -1,8 +1,6 @@
 //! Statistics within a privacy budget: declared, released, and what is left.
 
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use shoal_protocol::api::{DatasetView, Listing, ReleaseRequest};
@@ -17,8 +15,8 @@ use super::{Api, spec};
 /// Rows beyond this are put as a blob first.
 const REQUEST_BYTES_MAX: usize = 1024 * 1024;
 
-pub(super) async fn declare(State(api): State<Api>, body: Result<Bytes, BytesRejection>) -> ApiResult<Response> {
-    let declared: Declaration = body::read(body, REQUEST_BYTES_MAX)?;
+pub(super) async fn declare(State(api): State<Api>, request: Request) -> ApiResult<Response> {
+    let declared: Declaration = body::read(request, REQUEST_BYTES_MAX).await?;
     let mut held = Vec::new();
     if let Some(data) = declared.data {
         if api.blobs.stat(data).is_none() {
@@ -35,8 +33,8 @@ pub(super) async fn list(State(api): State<Api>) -> ApiResult<Json<Listing<Datas
     Ok(Json(Listing::new(api.keeper.standings().await?)))
 }
 
-pub(super) async fn release(State(api): State<Api>, body: Result<Bytes, BytesRejection>) -> ApiResult<Json<Release>> {
-    let ReleaseRequest { dataset, query, noise, data } = body::read(body, REQUEST_BYTES_MAX)?;
+pub(super) async fn release(State(api): State<Api>, request: Request) -> ApiResult<Json<Release>> {
+    let ReleaseRequest { dataset, query, noise, data } = body::read(request, REQUEST_BYTES_MAX).await?;
     if data.len() > PAYLOADS_MAX {
         return Err(ApiError::bad_request(
             format!("the rows come in {} pieces", data.len()),

@@ -1,8 +1,6 @@
 //! Who is a member of the mesh no more.
 
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::{Request, State};
 use shoal_protocol::api::{RevocationsView, RevokeRequest, revocations_from_base64};
 
 use super::Api;
@@ -17,8 +15,8 @@ pub(super) async fn show(State(api): State<Api>) -> ApiResult<Json<RevocationsVi
     Ok(Json(api.driver.read(|driver| RevocationsView::of(driver.peer().revocations())).await?))
 }
 
-pub(super) async fn add(state: State<Api>, request: Result<Bytes, BytesRejection>) -> ApiResult<Json<RevocationsView>> {
-    let RevokeRequest { list } = body::read(request, LIST_BYTES_MAX)?;
+pub(super) async fn add(state: State<Api>, request: Request) -> ApiResult<Json<RevocationsView>> {
+    let RevokeRequest { list } = body::read(request, LIST_BYTES_MAX).await?;
     let list = revocations_from_base64(&list).map_err(Refusal::from)?;
     state.driver.revoke(list).await?;
     show(state).await

@@ -1,8 +1,6 @@
 //! Business rules, and the flow of data that they look at.
 
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::{Request, State};
 use shoal_protocol::api::flow::FlowView;
 use shoal_protocol::api::policy::{DeployRequest, PolicyView};
 use shoal_protocol::rules::{RULES_BYTES_MAX, RulesError};
@@ -19,8 +17,8 @@ pub(super) async fn show(State(api): State<Api>) -> ApiResult<Json<PolicyView>> 
     Ok(Json(api.driver.read(|driver| driver.policy()).await?))
 }
 
-pub(super) async fn deploy(state: State<Api>, request: Result<Bytes, BytesRejection>) -> ApiResult<Json<PolicyView>> {
-    let request: DeployRequest = body::read(request, REQUEST_BYTES_MAX)?;
+pub(super) async fn deploy(state: State<Api>, request: Request) -> ApiResult<Json<PolicyView>> {
+    let request: DeployRequest = body::read(request, REQUEST_BYTES_MAX).await?;
     let signed = request.read().map_err(|error| Refusal::Rules(RulesError::from(error)))?;
     state.driver.deploy(signed).await?;
     show(state).await

@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -55,11 +54,8 @@ pub(super) async fn show(
     Ok(Json(api.driver.read(move |driver| driver.service_view(&name, removed)).await??))
 }
 
-pub(super) async fn deploy(
-    State(api): State<Api>,
-    request: Result<Bytes, BytesRejection>,
-) -> ApiResult<Json<ServiceView>> {
-    let request: ServiceRequest = body::read(request, REQUEST_BYTES_MAX)?;
+pub(super) async fn deploy(State(api): State<Api>, request: Request) -> ApiResult<Json<ServiceView>> {
+    let request: ServiceRequest = body::read(request, REQUEST_BYTES_MAX).await?;
     let signed = request.read().map_err(|error| Refusal::Service(DeployError::from(error)))?;
     let name = api.driver.deploy_service(signed).await?;
     let spread = spread(&api).await?;
@@ -92,13 +88,11 @@ pub(super) async fn call(
     Path(name): Path<String>,
     Query(How { key, peer, deadline_ms }): Query<How>,
     headers: HeaderMap,
-    mut request: Request,
+    request: Request,
 ) -> ApiResult<Response> {
     // What is no name is the name of no service.
     let service: ServiceName = name.parse().map_err(|_| Refusal::NoService(name.chars().take(80).collect()))?;
-    body::check_announced(&headers, CALL_BYTES_MAX as u64)?;
-    DefaultBodyLimit::max(CALL_BYTES_MAX).apply(&mut request);
-    let body = Bytes::from_request(request, &()).await.map_err(|_| body::too_large(CALL_BYTES_MAX as u64))?;
+    let body = body::read_up_to(request, CALL_BYTES_MAX).await?;
     let idempotency_key = headers.get("idempotency-key").map(|key| key.to_str().map(str::to_owned));
     let idempotency_key = idempotency_key
         .transpose()

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -29,18 +28,11 @@ const ROOM_AFTER: Duration = Duration::from_secs(1);
 /// The input of a pipeline that a window is, where nobody says.
 const WINDOW: &str = "window";
 
-pub(super) async fn start(State(api): State<Api>, headers: HeaderMap, request: Request) -> ApiResult<Response> {
-    body::check_announced(&headers, REQUEST_BYTES_MAX as u64)?;
-    let body = read_up_to(request, REQUEST_BYTES_MAX).await;
-    let request: StreamRequest = body::read(body, REQUEST_BYTES_MAX)?;
+pub(super) async fn start(State(api): State<Api>, request: Request) -> ApiResult<Response> {
+    let request: StreamRequest = body::read(request, REQUEST_BYTES_MAX).await?;
     let spec = build(&api, request).await?;
     let view = api.streams.start(spec).await?;
     Ok((StatusCode::CREATED, Json(view)).into_response())
-}
-
-async fn read_up_to(mut request: Request, limit: usize) -> Result<Bytes, BytesRejection> {
-    DefaultBodyLimit::max(limit).apply(&mut request);
-    Bytes::from_request(request, &()).await
 }
 
 async fn build(api: &Api, request: StreamRequest) -> ApiResult<StreamSpec> {
@@ -122,8 +114,7 @@ pub(super) async fn records(
     headers: HeaderMap,
     request: Request,
 ) -> ApiResult<Json<TakenView>> {
-    body::check_announced(&headers, RECORDS_BYTES_MAX as u64)?;
-    let body = read_up_to(request, RECORDS_BYTES_MAX).await.map_err(|_| body::too_large(RECORDS_BYTES_MAX as u64))?;
+    let body = body::read_up_to(request, RECORDS_BYTES_MAX).await?;
     let records = lines(&body)?;
     let count = records.len() as u64;
     let mark = match (&feed, headers.get("idempotency-key")) {
@@ -217,7 +208,7 @@ impl From<StreamError> for ApiError {
             StreamError::Store(error) => {
                 Self::new(codes::STORE, StatusCode::INTERNAL_SERVER_ERROR, title, error.hint())
             }
-            StreamError::Journal(_) => {
+            StreamError::Journal(_) | StreamError::Stuck { .. } => {
                 let hint = "check the disk; `shoal stream stop NAME --forget` gives the stream up";
                 new(codes::STORE, StatusCode::INTERNAL_SERVER_ERROR, hint)
             }

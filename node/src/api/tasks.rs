@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -30,10 +28,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const LISTED_DEFAULT: usize = 100;
 
 pub(super) async fn submit(State(api): State<Api>, headers: HeaderMap, request: Request) -> ApiResult<Response> {
-    body::check_announced(&headers, REQUEST_BYTES_MAX as u64)?;
-    let request = with_limit(request);
-    let body: Result<Bytes, BytesRejection> = Bytes::from_request(request, &()).await;
-    let mut request: TaskRequest = body::read(body, REQUEST_BYTES_MAX)?;
+    let mut request: TaskRequest = body::read(request, REQUEST_BYTES_MAX).await?;
     if request.idempotency_key.is_none() {
         let key = headers.get("idempotency-key").map(|key| key.to_str().map(str::to_owned));
         request.idempotency_key =
@@ -93,12 +88,6 @@ fn acknowledged(view: TaskView) -> ApiResult<TaskView> {
     }
 }
 
-/// The limit stands here and not at the route, beside the constant that the error names.
-fn with_limit(mut request: Request) -> Request {
-    DefaultBodyLimit::max(REQUEST_BYTES_MAX).apply(&mut request);
-    request
-}
-
 pub(super) async fn list(State(api): State<Api>, Query(page): Query<Page>) -> ApiResult<Json<Listing<TaskView>>> {
     let limit = page.limit(LISTED_DEFAULT);
     let tasks = api.driver.read(move |driver| driver.peer().tasks(driver.now(), limit)).await?;
@@ -117,6 +106,10 @@ pub(super) async fn show(
 /// A task when it has ended, or as it is when patience has.
 async fn wait_for(api: &Api, id: &str, patience: Duration) -> ApiResult<TaskView> {
     let deadline = Instant::now() + patience;
+    // `last`, or the beginning of an id, may name another task a moment later.
+    let text = id.to_owned();
+    let found = api.driver.read(move |driver| driver.peer().find_task(&text)).await?;
+    let id = &found.map_or_else(|_| id.to_owned(), |task| task.to_string());
     loop {
         // Its home tells the end; who follows a lost home, or was asked in its place, is looked at anew.
         let look = deadline.min(Instant::now() + LOOK_AGAIN);
