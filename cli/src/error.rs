@@ -210,11 +210,16 @@ impl From<Problem> for Failure {
             | codes::NO_DATASET
             | codes::DECLARED_OTHERWISE
             | codes::BAD_RELEASE
+            | codes::BAD_STREAM
+            | codes::KEY_TAKEN
+            | codes::KEPT_LESS
             | codes::TOO_LARGE => Exit::Usage,
+            codes::NO_STREAM if !problem.retryable => Exit::Usage,
             codes::DENIED
             | codes::POLICY_DENIED
             | codes::SERVICE_DENIED
             | codes::NO_ISSUER
+            | codes::RESIDENCY
             | codes::TICKET
             | codes::BUDGET_SPENT => Exit::Denied,
             codes::NO_BLOB if !problem.retryable => Exit::Usage,
@@ -226,6 +231,7 @@ impl From<Problem> for Failure {
             | codes::SHUTTING_DOWN
             | codes::ATTEMPTS_EXHAUSTED => Exit::NoCapacity,
             codes::CANCELLED => Exit::Interrupted,
+            codes::DEADLINE_PASSED => Exit::TimedOut,
             codes::INTERNAL | codes::STORE | codes::NO_INVITER => Exit::Unreachable,
             codes::INVALID_MODULE | codes::TASK_FAILED | codes::CALL_FAILED | codes::TRAPPED | codes::LIMIT_HIT => {
                 Exit::TaskFailed

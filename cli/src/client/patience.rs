@@ -20,21 +20,22 @@ const DOUBLINGS_MAX: u32 = 6;
 /// How much longer, and how often so far.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    deadline: Instant,
+    /// None where it has no end.
+    deadline: Option<Instant>,
     tries: u32,
 }
 
 impl Patience {
     /// From now on, for so long in all.
     pub fn of(time: Duration) -> Self {
-        Self { deadline: Instant::now() + time, tries: 0 }
+        Self { deadline: Instant::now().checked_add(time), tries: 0 }
     }
 
     /// Waits before another try after this problem; false if it is none that passes, or patience has an end before.
     pub async fn outlasts(&mut self, problem: &Problem) -> bool {
         let Some(asked) = overload(problem) else { return false };
         let wait = spread(asked, self.tries, random());
-        if Instant::now() + wait >= self.deadline {
+        if self.deadline.is_some_and(|deadline| Instant::now() + wait >= deadline) {
             return false;
         }
         self.tries += 1;
@@ -90,6 +91,11 @@ fn random() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patience_may_have_no_end() {
+        assert!(Patience::of(Duration::MAX).deadline.is_none());
+    }
 
     #[test]
     fn waits_are_never_shorter_than_asked_and_grow_up_to_a_bound() {

@@ -11,7 +11,8 @@ use super::{Client, ClientError, Download};
 impl Client {
     /// A request whose answer is that it was done.
     pub(super) async fn order(&self, path: &str) -> Result<(), ClientError> {
-        self.download_by(Method::POST, path).await?.bytes(ANSWER_BYTES_MAX).await.map(drop)
+        let done = async { self.download_by(Method::POST, path).await?.bytes(ANSWER_BYTES_MAX).await.map(drop) };
+        tokio::time::timeout(self.timeout, done).await.unwrap_or(Err(ClientError::Timeout { after: self.timeout }))
     }
 
     pub(super) async fn get<T: Answer>(&self, path: &str) -> Result<T, ClientError> {

@@ -29,7 +29,9 @@ pub struct CallOptions {
 impl CallOptions {
     fn path(&self, name: &str) -> String {
         let text = |name: &str, value: &Option<String>| value.as_ref().map(|value| format!("{name}={}", encode(value)));
-        let deadline = self.deadline.map(|deadline| format!("deadline_ms={}", deadline.as_millis()));
+        let deadline = self
+            .deadline
+            .map(|deadline| format!("deadline_ms={}", u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)));
         let said = [text("key", &self.key), text("peer", &self.peer), deadline];
         let said = said.into_iter().flatten().collect::<Vec<_>>().join("&");
         let mark = if said.is_empty() { "" } else { "?" };

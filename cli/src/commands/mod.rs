@@ -112,9 +112,4 @@ impl Command {
             Self::Shutdown(verb) => verb.run(&client, printer).await,
         }
     }
-
-    /// The whole command line, for completions.
-    fn tree() -> clap::Command {
-        Self::augment_subcommands(clap::Command::new("shoal"))
-    }
 }

@@ -67,6 +67,12 @@ fn each_refusal_has_its_exit_code() {
         (codes::SHUTTING_DOWN, 75),
         (codes::INVALID_MODULE, 1),
         (codes::INTERNAL, 69),
+        (codes::KEY_TAKEN, 2),
+        (codes::KEPT_LESS, 2),
+        (codes::NO_STREAM, 2),
+        (codes::BAD_STREAM, 2),
+        (codes::RESIDENCY, 77),
+        (codes::DEADLINE_PASSED, 124),
     ] {
         assert_eq!(refusing(code, 400, "refused").run(&["run", "m.wasm"]).code, exit, "{code}");
     }

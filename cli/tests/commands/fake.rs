@@ -122,10 +122,16 @@ impl Fake {
     /// Waits until it was asked this.
     #[track_caller]
     pub(crate) fn wait_for(&self, what: &str) {
+        self.wait_for_times(what, 1);
+    }
+
+    /// Waits until it was asked this so often.
+    #[track_caller]
+    pub(crate) fn wait_for_times(&self, what: &str, times: usize) {
         let (state, changed) = &*self.state;
         let guard = state.lock().expect("unpoisoned");
         let deadline = Duration::from_secs(20);
-        let until = |state: &mut State| !state.asked.iter().any(|asked| asked.what == what);
+        let until = |state: &mut State| state.asked.iter().filter(|asked| asked.what == what).count() < times;
         let (guard, waited) = changed.wait_timeout_while(guard, deadline, until).expect("unpoisoned");
         assert!(!waited.timed_out(), "never asked for {what}, only {:?}", guard.asked);
     }

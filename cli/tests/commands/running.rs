@@ -269,7 +269,7 @@ fn results_and_logs_are_passed_on() {
     let mut end = fixtures::done(OutputView::Text("x".into()));
     end.log = "warned\n".into();
     let fake = Fake::new()
-        .on("GET /v1/tasks/last?wait_ms=20000", Reply::json(&end))
+        .on(&format!("GET /v1/tasks/{TASK}?wait_ms=20000"), Reply::json(&end))
         .on("GET /v1/tasks/last", Reply::json(&end))
         .on(&format!("GET /v1/tasks/{TASK}/result"), Reply::bytes(b"\x01\x02"))
         .on(&format!("GET /v1/tasks/{TASK}/logs"), Reply::bytes(b"warned\n"));

@@ -1,10 +1,13 @@
 //! Streams, as text and as JSON.
 
+use std::io::Write;
+use std::process::Stdio;
+
 use insta::assert_snapshot;
-use shoal_protocol::api::{Listing, Problem, StreamState, StreamView, codes, schema};
+use shoal_protocol::api::{Listing, Problem, StreamState, StreamView, TakenView, codes, schema};
 use shoal_protocol::stream::{BrokerSpec, MqttVersion, SinkSpec, SourceSpec};
 
-use crate::fake::{Fake, Reply};
+use crate::fake::{Fake, Ran, Reply};
 use crate::fixtures::NAS;
 
 fn stream() -> StreamView {
@@ -101,4 +104,27 @@ fn an_unknown_stream_is_told_with_the_next_command() {
     error[SH0416]: there is no stream `speed` here
       fix   see the streams there are: shoal stream ls
     ");
+}
+
+#[test]
+fn a_line_is_fed_when_it_is_there_and_not_when_many_are() {
+    let taken = |taken, lines| TakenView { schema: schema(), taken, known: false, feed_lines: Some(lines) };
+    let route = |from: u64| format!("POST /v1/streams/words/records?feed=book&from={from}");
+    let fake = Fake::new()
+        .on(&route(0), Reply::json(&taken(0, 0)))
+        .on(&route(0), Reply::json(&taken(1, 1)))
+        .on(&route(1), Reply::json(&taken(1, 2)));
+    let mut command = fake.command(&["stream", "feed", "words", "--id", "book"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("shoal runs");
+    let mut input = child.stdin.take().expect("piped");
+
+    input.write_all(b"a\n").expect("taken");
+    fake.wait_for_times(&route(0), 2);
+    input.write_all(b"b\n").expect("taken");
+    fake.wait_for(&route(1));
+
+    drop(input);
+    let ran = Ran::of(child.wait_with_output().expect("shoal ends"));
+    assert_eq!((ran.code, ran.out.as_str()), (0, "2 lines read, 2 taken\n"));
+    assert_eq!(fake.asked().iter().map(|asked| asked.body.as_slice()).collect::<Vec<_>>(), [&b""[..], b"a\n", b"b\n"]);
 }

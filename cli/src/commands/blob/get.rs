@@ -1,14 +1,13 @@
 //! `shoal blob get`
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use shoal_protocol::id::BlobId;
-use tokio::io::AsyncWriteExt;
 
 use crate::Printer;
 use crate::client::{Client, Download};
 use crate::error::{Exit, Failure, own};
+use crate::new_file::NewFile;
 
 /// Print a blob, fetched from a neighbour when it is not here
 #[derive(Debug, clap::Args)]
@@ -50,29 +49,20 @@ impl Get {
 
     /// The file appears only when all of it is there and right.
     async fn to_file(&self, mut download: Download, printer: Printer, path: &Path) -> Result<(), Failure> {
-        let mut partial = OsString::from(path);
-        partial.push(".part");
-        let partial = PathBuf::from(partial);
-        let failed = |error| Failure::write(path, &error);
         let bar = printer.bar(&path.display().to_string(), download.length().unwrap_or(0));
         let mut hasher = blake3::Hasher::new();
-        let mut out = tokio::fs::File::create(&partial).await.map_err(failed)?;
+        let mut out = NewFile::create(path)?;
         let written = async {
             while let Some(bytes) = download.chunk().await? {
                 hasher.update(&bytes);
-                out.write_all(&bytes).await.map_err(failed)?;
+                out.write(&bytes)?;
                 bar.inc(bytes.len() as u64);
             }
-            out.flush().await.map_err(failed)?;
             self.check(&hasher)?;
-            tokio::fs::rename(&partial, path).await.map_err(failed)
+            out.keep()
         }
         .await;
         bar.finish_and_clear();
-        if written.is_err() {
-            // What is left of it is of no use, and the first error is the one to report.
-            let _ = tokio::fs::remove_file(&partial).await;
-        }
         written
     }
 

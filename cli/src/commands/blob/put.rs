@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
 use serde::Serialize;
-use shoal_protocol::api::{BlobView, LabelsRequest};
+use shoal_protocol::api::{BlobView, LabelsRequest, codes};
 use shoal_protocol::config::INPUT_BYTES_MAX;
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -41,11 +41,7 @@ impl Put {
     pub(crate) async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
         let labels = self.labels.request(self.ttl);
         let stored = if self.file.as_os_str() == "-" {
-            let mut bytes = Vec::new();
-            io::stdin().lock().take(INPUT_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| {
-                Failure::new(Exit::Usage, own::READ, "cannot read standard input").why(plain(&error))
-            })?;
-            client.put_labelled_blob(bytes, &labels).await?
+            client.put_labelled_blob(standard_input()?, &labels).await?
         } else {
             upload_file(client, printer, &self.file, &labels).await?
         };
@@ -54,6 +50,26 @@ impl Put {
         }
         printer.show(&Stored(stored))
     }
+}
+
+fn standard_input() -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    // One byte more than may be, so that what is too large is seen to be.
+    io::stdin()
+        .lock()
+        .take(INPUT_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::new(Exit::Usage, own::READ, "cannot read standard input").why(plain(&error)))?;
+    if bytes.len() as u64 <= INPUT_BYTES_MAX {
+        return Ok(bytes);
+    }
+    Err(too_large("standard input"))
+}
+
+fn too_large(what: &str) -> Failure {
+    Failure::new(Exit::Usage, codes::TOO_LARGE, format!("{what} is too large for a blob"))
+        .why(format!("a blob has at most {}", format::bytes(INPUT_BYTES_MAX)))
+        .fix("cut it into several: split -b 256M")
 }
 
 /// Sends a file without holding it in memory, with a bar when it is large.
@@ -70,6 +86,9 @@ pub(crate) async fn upload_file(
         return Err(Failure::read(path, &io::Error::other("it is not a plain file")));
     }
     let length = metadata.len();
+    if length > INPUT_BYTES_MAX {
+        return Err(too_large(&format!("`{}`", path.display())));
+    }
     let bar =
         if length < BAR_BYTES_MIN { ProgressBar::hidden() } else { printer.bar(&path.display().to_string(), length) };
     let stored = client.put_blob_from(Counted { reader: file, bar: bar.clone() }, length, labels).await;

@@ -24,7 +24,7 @@ use crate::format;
 )]
 pub struct Init {
     /// What people call the mesh
-    #[arg(default_value = "home")]
+    #[arg(default_value = "home", value_parser = parse_name)]
     mesh_name: String,
     #[command(flatten)]
     member: MemberArguments,
@@ -39,7 +39,7 @@ pub struct Init {
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct MemberArguments {
     /// The peer's name; this machine's when absent
-    #[arg(long)]
+    #[arg(long, value_parser = parse_name)]
     pub(crate) name: Option<String>,
     /// edge (near the data) or cloud (high capacity, farther away)
     #[arg(long, default_value = "edge", value_parser = parse_role)]
@@ -50,6 +50,14 @@ pub(crate) struct MemberArguments {
     /// How long the certificate is valid
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3650))]
     pub(crate) days: u64,
+}
+
+/// A name is a line, or a part of one, wherever it is shown.
+pub(crate) fn parse_name(text: &str) -> Result<String, String> {
+    match text.chars().any(char::is_control) {
+        true => Err("a name has no control characters".to_owned()),
+        false => Ok(text.to_owned()),
+    }
 }
 
 pub(super) fn parse_role(text: &str) -> Result<Role, String> {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use shoal_protocol::api::{InvitationRequest, InvitationView, JoinerView};
 use shoal_protocol::certificate::Role;
 
-use super::init::parse_role;
+use super::init::{parse_name, parse_role};
 use crate::Printer;
 use crate::client::Client;
 use crate::error::{Exit, Failure, own};
@@ -33,7 +33,7 @@ pub struct Invite {
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = format::parse_label)]
     labels: Vec<(String, String)>,
     /// What the machine is called; its host's name when absent
-    #[arg(long)]
+    #[arg(long, value_parser = parse_name)]
     name: Option<String>,
     /// How long the ticket can be used
     #[arg(long, default_value = "24h", value_parser = format::parse_duration)]

@@ -1,10 +1,10 @@
 //! `shoal completion`
 
+use clap::CommandFactory;
 use clap_complete::Shell;
 
-use crate::Printer;
-use crate::commands::Command;
 use crate::error::Failure;
+use crate::{Arguments, Printer};
 
 /// Print the completion script of a shell
 #[derive(Debug, clap::Args)]
@@ -18,7 +18,7 @@ pub struct Completion {
 impl Completion {
     pub(crate) fn run(self, printer: Printer) -> Result<(), Failure> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Command::tree(), "shoal", &mut script);
+        clap_complete::generate(self.shell, &mut Arguments::command(), "shoal", &mut script);
         printer.data(&script)
     }
 }

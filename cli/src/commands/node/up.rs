@@ -7,20 +7,28 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
+use shoal_protocol::api::Status;
+use shoal_protocol::certificate::Role;
+
 use super::status::Overview;
 use crate::Printer;
 use crate::client::{Client, ClientError};
-use crate::commands::mesh::files::DataDir;
+use crate::commands::mesh::files::{self, DataDir};
 use crate::commands::mesh::init::{MemberArguments, found};
 use crate::error::{Exit, Failure, own, plain};
 use crate::{home, programs};
 
 /// How long a daemon may take until it answers; measuring the machine's speed for the first time is part of it.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long one that does not answer whole requests any more may take to end.
+const ENDING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time between two tries to reach it.
 const START_LOOK: Duration = Duration::from_millis(20);
 /// Lines of the daemon's log that are shown when it does not start.
 const LOG_LINES: usize = 12;
+
+/// What is said of one peer, and would be ignored for many.
+const OF_ONE_PEER: [&str; 7] = ["mesh", "name", "role", "labels", "days", "listen", "bootstrap"];
 
 /// Start this peer, founding a mesh of one where there is none; or a whole mesh on this machine
 #[derive(Debug, clap::Args)]
@@ -32,10 +40,10 @@ pub struct Up {
     #[arg(short, long)]
     detach: bool,
     /// Start this many cloud peers on this machine
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with_all = OF_ONE_PEER)]
     cloud: Option<u32>,
     /// Start this many edge peers on this machine
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with_all = OF_ONE_PEER)]
     edge: Option<u32>,
     /// What people call the mesh, when one is founded
     #[arg(long, default_value = "home")]
@@ -62,9 +70,11 @@ pub struct Up {
 impl Up {
     pub(crate) async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
         if self.cloud.is_some() || self.edge.is_some() {
-            return self.local_mesh();
+            return self.local_mesh(printer);
         }
-        match client.status().await {
+        let dir = DataDir::new(self.data_dir.clone());
+        self.has_these_labels(&dir)?;
+        match settled(client).await {
             Ok(status) => {
                 self.is_that_one(client).await?;
                 printer.say("this peer is up already");
@@ -73,7 +83,6 @@ impl Up {
             Err(ClientError::Unreachable { .. }) => {}
             Err(error) => return Err(error.into()),
         }
-        let dir = DataDir::new(self.data_dir.clone());
         if !self.is_configured() && !dir.certificate().exists() {
             let founded = found(&dir, &self.mesh, &self.member, None)?;
             printer.say(format_args!("founded {founded}"));
@@ -109,6 +118,33 @@ impl Up {
             .fix("give this one a socket of its own: shoal --api unix:PATH up …"))
     }
 
+    /// A certificate that is there already is not changed by being told others.
+    fn has_these_labels(&self, dir: &DataDir) -> Result<(), Failure> {
+        let path = dir.certificate();
+        if self.member.labels.is_empty() || self.is_configured() || !path.exists() {
+            return Ok(());
+        }
+        let chain = files::read_certificate(&path)?;
+        let peer = files::read_key(&dir.node_key())?.peer();
+        let believed =
+            chain.claimed_mesh().and_then(|mesh| chain.verify(mesh, peer, files::now_unix_s().unwrap_or_default()));
+        // One that is over, or wrong, is the daemon's to tell.
+        let Ok(certificate) = believed else { return Ok(()) };
+        match self.member.labels.iter().all(|(key, value)| certificate.labels.get(key) == Some(value)) {
+            true => Ok(()),
+            false => Err(Failure::usage("this peer has a certificate already, and its labels are in that")
+                .what(
+                    certificate
+                        .labels
+                        .iter()
+                        .map(|(key, value)| format!("{key}={value}"))
+                        .collect::<Vec<_>>()
+                        .join(" "),
+                )
+                .fix(format!("once it is up: shoal peer label {} KEY=VALUE", certificate.name))),
+        }
+    }
+
     /// Whether a file says where the peer's things are, so that nothing is to be founded by guess.
     fn is_configured(&self) -> bool {
         self.config.is_some()
@@ -134,6 +170,12 @@ impl Up {
         if let Some(dir) = &self.data_dir {
             daemon.arg("--data-dir").arg(std::path::absolute(dir).unwrap_or_else(|_| dir.clone()));
         }
+        if let Some(name) = &self.member.name {
+            daemon.arg("--name").arg(name);
+        }
+        if self.member.role == Role::Cloud {
+            daemon.args(["--role", "cloud"]);
+        }
         for address in &self.listen {
             daemon.arg("--listen").arg(address);
         }
@@ -145,14 +187,12 @@ impl Up {
     }
 
     /// Hands over to the program that runs many peers.
-    fn local_mesh(self) -> Result<(), Failure> {
+    fn local_mesh(self, printer: Printer) -> Result<(), Failure> {
         let mut testnet = Process::new(programs::beside("shoal-testnet")?);
         testnet.arg("up");
         testnet.arg("--cloud").arg(self.cloud.unwrap_or(0).to_string());
         testnet.arg("--edge").arg(self.edge.unwrap_or(0).to_string());
-        if self.detach {
-            testnet.arg("--keep");
-        }
+        testnet.args(self.detach.then_some("--keep")).args(printer.is_json().then_some("--json"));
         testnet.args(self.rest);
         let error = testnet.exec();
         Err(not_started(testnet.get_program(), &error))
@@ -162,6 +202,17 @@ impl Up {
 fn not_started(program: &std::ffi::OsStr, error: &std::io::Error) -> Failure {
     let title = format!("cannot start {}", Path::new(program).display());
     Failure::new(Exit::Unreachable, own::NOT_STARTED, title).why(plain(error)).fix("check the installation")
+}
+
+/// What answers, once a daemon that is just ending has.
+async fn settled(client: &Client) -> Result<Status, ClientError> {
+    let deadline = Instant::now() + ENDING_TIMEOUT;
+    loop {
+        match client.status().await {
+            Err(ClientError::Broken { .. }) if Instant::now() < deadline => tokio::time::sleep(START_LOOK).await,
+            answer => return answer,
+        }
+    }
 }
 
 /// Starts the daemon on its own and returns once it answers.

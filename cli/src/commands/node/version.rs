@@ -16,12 +16,13 @@ pub struct Version {}
 
 impl Version {
     pub(crate) async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
-        let daemon = match client.status().await {
-            Ok(status) => Some(status.version),
-            Err(ClientError::Unreachable { .. }) => None,
-            Err(error) => return Err(error.into()),
+        // One that cannot be understood is what this is asked for.
+        let (shoald, trouble) = match client.status().await {
+            Ok(status) => (Some(status.version), None),
+            Err(ClientError::Unreachable { .. }) => (None, None),
+            Err(error) => (None, Some(error.to_string())),
         };
-        printer.show(&Versions { schema: schema(), shoal: env!("CARGO_PKG_VERSION"), api: SCHEMA, shoald: daemon })
+        printer.show(&Versions { schema: schema(), shoal: env!("CARGO_PKG_VERSION"), api: SCHEMA, shoald, trouble })
     }
 }
 
@@ -31,11 +32,13 @@ struct Versions {
     shoal: &'static str,
     api: &'static str,
     shoald: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<String>,
 }
 
 impl fmt::Display for Versions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let daemon = self.shoald.as_deref().unwrap_or("not running");
+        let daemon = self.shoald.as_deref().or(self.trouble.as_deref()).unwrap_or("not running");
         write!(f, "shoal {} (api {})\nshoald {daemon}", self.shoal, self.api)
     }
 }

@@ -18,7 +18,7 @@ use shoal_protocol::privacy::{Decimal, Noise, Query};
 use shoal_protocol::task::spec::{CloudUse, Payload, Priority, TaskSpec};
 
 use super::lines;
-use crate::commands::task::inputs::{InputArgument, Inputs, LocalBlob};
+use crate::commands::task::inputs::{CARRIED_BYTES_MAX, InputArgument, Inputs, LocalBlob};
 use crate::commands::task::module::Module;
 use crate::error::{Exit, Failure};
 use crate::format::{parse_bytes, parse_duration};
@@ -256,10 +256,10 @@ pub(crate) fn prepare(path: &Path) -> Result<Prepared, Failure> {
         source.wrong(line, error.message()).fix("see the keys there are in docs/pipelines.md")
     })?;
     let mut blobs = Vec::new();
-    let (mut inputs, mut labels) = (BTreeMap::new(), BTreeMap::new());
+    let (mut inputs, mut labels, mut room) = (BTreeMap::new(), BTreeMap::new(), CARRIED_BYTES_MAX);
     for (name, entry) in document.inputs {
         let (made, said) = described(&source, &name, entry)?;
-        let (requests, more) = elements(&source, &name, made)?;
+        let (requests, more) = elements(&source, &name, made, &mut room)?;
         blobs.extend(more.into_iter().map(|blob| blob.labelled(&said)));
         inputs.insert(name.clone(), requests);
         if !said.is_empty() {
@@ -347,7 +347,13 @@ fn described(source: &Source<'_>, name: &str, entry: InputEntry) -> Result<(Made
     Ok((made, LabelsRequest { ttl_ms: ttl.map(whole_millis), ..labels }))
 }
 
-fn elements(source: &Source<'_>, name: &str, made: Made) -> Result<(Vec<InputRequest>, Vec<LocalBlob>), Failure> {
+/// What of them rides along in the request takes up its room; the rest are blobs.
+fn elements(
+    source: &Source<'_>,
+    name: &str,
+    made: Made,
+    room: &mut u64,
+) -> Result<(Vec<InputRequest>, Vec<LocalBlob>), Failure> {
     let what = format!("input `{name}`");
     let placed = |failure: Failure| source.placed(None, &what, failure);
     let files = match made {
@@ -358,14 +364,25 @@ fn elements(source: &Source<'_>, name: &str, made: Made) -> Result<(Vec<InputReq
             let read = std::fs::read_dir(&directory).map_err(|error| placed(Failure::read(&directory, &error)))?;
             let mut files: Vec<PathBuf> = read.flatten().map(|it| it.path()).filter(|path| path.is_file()).collect();
             files.sort();
-            return read_each(files.into_iter().map(InputArgument::File)).map_err(placed);
+            return read_each(files.into_iter().map(InputArgument::File), room).map_err(placed);
         }
         Made::Lines(file) => {
             let file = source.beside(&file.to_string_lossy());
             let text = std::fs::read_to_string(&file).map_err(|error| placed(Failure::read(&file, &error)))?;
-            let lines: Vec<InputRequest> =
-                text.split_inclusive('\n').map(|line| InputRequest::Text(line.into())).collect();
-            return Ok((lines, Vec::new()));
+            let mut blobs = Vec::new();
+            let line = |line: &str| match room.checked_sub(line.len() as u64) {
+                Some(left) => {
+                    *room = left;
+                    InputRequest::Text(line.into())
+                }
+                None => {
+                    let blob = LocalBlob::in_memory(file.display().to_string(), line.as_bytes().to_vec());
+                    blobs.push(blob.clone());
+                    InputRequest::Blob(blob.id)
+                }
+            };
+            let lines: Vec<InputRequest> = text.split_inclusive('\n').map(line).collect();
+            return Ok((lines, blobs));
         }
     };
     let argument = |file: String| match InputArgument::parse(&file) {
@@ -379,14 +396,18 @@ fn elements(source: &Source<'_>, name: &str, made: Made) -> Result<(Vec<InputReq
         let title = format!("{what} has {} elements, {ELEMENTS_MAX} are allowed", arguments.len());
         return Err(source.wrong(None, title).fix("put several into one file"));
     }
-    read_each(arguments.into_iter()).map_err(placed)
+    read_each(arguments.into_iter(), room).map_err(placed)
 }
 
 /// One by one: each element is the input of a task of its own, and none has to leave room for others.
-fn read_each(arguments: impl Iterator<Item = InputArgument>) -> Result<(Vec<InputRequest>, Vec<LocalBlob>), Failure> {
+fn read_each(
+    arguments: impl Iterator<Item = InputArgument>,
+    room: &mut u64,
+) -> Result<(Vec<InputRequest>, Vec<LocalBlob>), Failure> {
     let (mut requests, mut blobs) = (Vec::new(), Vec::new());
     for argument in arguments {
-        let read = Inputs::read(&[argument])?;
+        let read = Inputs::read_within(&[argument], *room)?;
+        *room = room.saturating_sub(read.inline_bytes());
         requests.extend(read.requests);
         blobs.extend(read.blobs);
     }
@@ -406,6 +427,11 @@ fn stage(source: &Source<'_>, entry: StageEntry) -> Result<(StageRequest, Vec<Lo
             source.placed(line, &format!("stage `{name}`: `module`"), failure)
         })
     };
+    for (key, number) in [("loss_max", entry.loss_max), ("lambda", entry.lambda), ("expect_ms", entry.expect_ms)] {
+        if number.is_some_and(|number| !number.is_finite()) {
+            return Err(source.wrong_at(&name, key, "expected a number, as 1.5"));
+        }
+    }
     let (mut blobs, mut variants) = (Vec::new(), Vec::new());
     match &entry.module {
         Some(module) => {

@@ -16,6 +16,7 @@ use crate::client::{Client, ClientError};
 use crate::commands::task::inputs::with_uploads;
 use crate::error::{Exit, Failure, own};
 use crate::format;
+use crate::interrupt;
 
 /// How often a watched wait says what is going on.
 const LOOK: Duration = Duration::from_millis(400);
@@ -66,6 +67,7 @@ impl Run {
                 });
             }
         };
+        interrupt::ends_at_once();
         if printer.is_json() {
             printer.show(&Details(view.clone()))?;
         } else if view.state == PipelineState::Done {

@@ -25,21 +25,26 @@ impl Lint {
     pub(crate) fn run(self, printer: Printer) -> Result<(), Failure> {
         let file = PolicyFile::read(&self.file)?;
         let rules = file.rules().iter().map(RuleView::of).collect();
-        printer.show(&Linted { schema: schema(), file: self.file, rules, warnings: file.warnings })
+        printer.show(&Linted {
+            schema: schema(),
+            file: self.file.display().to_string(),
+            rules,
+            warnings: file.warnings,
+        })
     }
 }
 
 #[derive(Debug, Serialize)]
 struct Linted {
     schema: String,
-    file: PathBuf,
+    file: String,
     rules: Vec<RuleView>,
     warnings: Vec<Fault>,
 }
 
 impl fmt::Display for Linted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {} rules, nothing is wrong with them", self.file.display().bold(), self.rules.len())?;
+        writeln!(f, "{}: {} rules, nothing is wrong with them", self.file.bold(), self.rules.len())?;
         write_rules(f, &self.rules)?;
         self.warnings.iter().try_for_each(|warning| writeln!(f, "{} {warning}", "!".yellow().bold()))
     }

@@ -2,7 +2,9 @@
 
 use core::fmt;
 use core::time::Duration;
-use std::io::BufRead;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::AsFd;
 
 use serde::Serialize;
 use shoal_protocol::api::{codes, schema};
@@ -39,7 +41,9 @@ impl Feed {
             Some(id) => id,
             None => random_id()?,
         };
-        let fed = feed(client, &self.stream, &id, std::io::stdin().lock()).await?;
+        let input = std::io::stdin().as_fd().try_clone_to_owned().map_err(|error| unreadable(&error))?;
+        let input = BufReader::with_capacity(BYTES_MAX, File::from(input));
+        let fed = feed(client, &self.stream, &id, input).await?;
         printer.show(&fed)
     }
 }
@@ -51,21 +55,26 @@ fn random_id() -> Result<String, Failure> {
     Ok(format!("{number:016x}"))
 }
 
+fn unreadable(error: &std::io::Error) -> Failure {
+    Failure::new(Exit::Usage, own::READ, "cannot read standard input").why(plain(error))
+}
+
 /// Reading blocks: nothing else goes on in this process meanwhile.
-async fn feed(client: &Client, stream: &str, id: &str, mut input: impl BufRead) -> Result<Fed, Failure> {
+async fn feed(client: &Client, stream: &str, id: &str, mut input: BufReader<impl Read>) -> Result<Fed, Failure> {
     // What was taken of it before.
     let (_, place) = hand_in(client, stream, id, 0, Vec::new()).await?;
     let mut fed = Fed { schema: schema(), stream: stream.to_owned(), lines: 0, taken: 0 };
     loop {
         let (mut lines, mut body) = (0, Vec::new());
         while lines < LINES_MAX as u64 && body.len() < BYTES_MAX {
-            let read = input.read_until(b'\n', &mut body).map_err(|error| {
-                Failure::new(Exit::Usage, own::READ, "cannot read standard input").why(plain(&error))
-            })?;
-            if read == 0 {
+            if input.read_until(b'\n', &mut body).map_err(|error| unreadable(&error))? == 0 {
                 break;
             }
             lines += 1;
+            // What is here is handed in: the next line may come in an hour.
+            if !input.buffer().contains(&b'\n') {
+                break;
+            }
         }
         if lines == 0 {
             return Ok(fed);

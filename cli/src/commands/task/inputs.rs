@@ -3,6 +3,7 @@
 //! **Invariant:** a blob is uploaded only after the daemon said that it does not have it.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
@@ -86,24 +87,43 @@ impl InputArgument {
         }
     }
 
+    /// The same of what need not be text: the name of a file.
+    pub(crate) fn of(given: OsString) -> Result<Self, String> {
+        given.to_str().map_or_else(|| Ok(Self::File(given.clone().into())), Self::parse)
+    }
+
     /// What is read when no `-i` is given: nothing from a terminal, which nobody types into by intent.
     pub(crate) fn implied() -> Vec<Self> {
         if std::io::stdin().is_terminal() { Vec::new() } else { vec![Self::Standard] }
     }
 }
 
+/// Bytes of a pipeline's inputs that ride along in the request, all together; the daemon stores what is more as blobs anyway.
+pub(crate) const CARRIED_BYTES_MAX: u64 = 1024 * 1024;
+
 /// The inputs of a task, in order, and the blobs among them that are here.
 #[derive(Debug, Default)]
 pub(crate) struct Inputs {
     pub(crate) requests: Vec<InputRequest>,
     pub(crate) blobs: Vec<LocalBlob>,
+    inline_bytes_max: u64,
     inline_bytes: u64,
     total_bytes: u64,
 }
 
 impl Inputs {
+    /// Bytes of them that ride along.
+    pub(crate) fn inline_bytes(&self) -> u64 {
+        self.inline_bytes
+    }
+
     pub(crate) fn read(arguments: &[InputArgument]) -> Result<Self, Failure> {
-        let mut inputs = Self::default();
+        Self::read_within(arguments, INLINE_BYTES_MAX)
+    }
+
+    /// The same where less may ride along.
+    pub(crate) fn read_within(arguments: &[InputArgument], inline_bytes_max: u64) -> Result<Self, Failure> {
+        let mut inputs = Self { inline_bytes_max: inline_bytes_max.min(INLINE_BYTES_MAX), ..Self::default() };
         for argument in arguments {
             match argument {
                 InputArgument::Standard => inputs.bytes("standard input".to_owned(), standard_input()?)?,
@@ -122,7 +142,7 @@ impl Inputs {
         }
         let name = path.display().to_string();
         // The size of a pipe or device is known only once it is read.
-        if !metadata.is_file() || metadata.len() <= INLINE_BYTES_MAX - self.inline_bytes {
+        if !metadata.is_file() || metadata.len() <= self.inline_bytes_max - self.inline_bytes {
             let file = std::fs::File::open(path).map_err(failed)?;
             return self.bytes(name.clone(), read_bounded(file, &name).map_err(failed)?);
         }
@@ -138,7 +158,7 @@ impl Inputs {
     fn bytes(&mut self, name: String, bytes: Vec<u8>) -> Result<(), Failure> {
         let size = bytes.len() as u64;
         self.count(&name, size)?;
-        if self.inline_bytes + size > INLINE_BYTES_MAX {
+        if self.inline_bytes + size > self.inline_bytes_max {
             let blob = LocalBlob::in_memory(name, bytes);
             self.requests.push(InputRequest::Blob(blob.id));
             self.blobs.push(blob);

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use base64::Engine;
 use shoal_protocol::api::{OutputView, TaskView};
-use tokio::io::AsyncWriteExt;
 
 use crate::Printer;
 use crate::client::{Client, Download};
 use crate::error::{Exit, Failure, own};
+use crate::new_file::NewFile;
 
 /// Delivers the output of a task that is done; its bytes exactly.
 pub(super) async fn deliver(
@@ -28,10 +28,21 @@ pub(super) async fn deliver(
             return streamed.map_err(|failure| still_there(failure, view));
         }
     };
-    match file {
-        None => printer.data(&bytes),
-        Some(path) => std::fs::write(path, bytes).map_err(|error| still_there(Failure::write(path, &error), view)),
+    let Some(path) = file else { return printer.data(&bytes) };
+    if wrote_nothing(view) {
+        return Ok(());
     }
+    let written = NewFile::create(path).and_then(|mut out| {
+        out.write(&bytes)?;
+        out.keep()
+    });
+    written.map_err(|failure| still_there(failure, view))
+}
+
+/// A module that failed and wrote nothing leaves a file as it was before.
+pub(super) fn wrote_nothing(view: &TaskView) -> bool {
+    let is_empty = matches!(&view.output, Some(OutputView::Text(text) | OutputView::Base64(text)) if text.is_empty());
+    is_empty && view.exit_code.is_some_and(|code| code != 0)
 }
 
 /// What was computed need not be computed again, because there was no place for it.
@@ -50,13 +61,12 @@ pub(crate) async fn stream(printer: Printer, mut download: Download, file: Optio
         }
         return Ok(());
     };
-    let failed = |error| Failure::write(path, &error);
     let bar = printer.bar(&path.display().to_string(), download.length().unwrap_or(0));
-    let mut out = tokio::fs::File::create(path).await.map_err(failed)?;
+    let mut out = NewFile::create(path)?;
     while let Some(bytes) = download.chunk().await? {
-        out.write_all(&bytes).await.map_err(failed)?;
+        out.write(&bytes)?;
         bar.inc(bytes.len() as u64);
     }
     bar.finish_and_clear();
-    out.flush().await.map_err(failed)
+    out.keep()
 }

@@ -3,6 +3,7 @@
 use core::time::Duration;
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use shoal_protocol::api::{TaskRequest, VariantRequest};
 use shoal_protocol::certificate::Role;
 use shoal_protocol::task::spec::{CloudUse, Priority};
@@ -18,7 +19,7 @@ use crate::format::{parse_bytes, parse_duration, parse_label};
 #[derive(Debug, clap::Args)]
 pub(crate) struct TaskArguments {
     /// Standard input: a file, `-`, or b3:HASH; repeat to have several read one after the other
-    #[arg(short, long = "input", value_name = "FILE", value_parser = InputArgument::parse)]
+    #[arg(short, long = "input", value_name = "FILE", value_parser = OsStringValueParser::new().try_map(InputArgument::of))]
     inputs: Vec<InputArgument>,
     #[command(flatten)]
     labels: LabelArguments,
@@ -56,10 +57,10 @@ pub(crate) struct TaskArguments {
     #[arg(long, value_name = "USE", value_parser = parse_cloud)]
     cloud: Option<CloudUse>,
     /// What a millisecond is worth against the quality of the answer
-    #[arg(long)]
+    #[arg(long, value_parser = parse_number)]
     lambda: Option<f64>,
     /// How long it is expected to run on a reference core, in milliseconds; without it earlier runs say
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", value_parser = parse_number)]
     expect: Option<f64>,
     /// Attempts after the first where a peer that runs it is lost
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=7))]
@@ -86,7 +87,7 @@ pub(crate) struct TaskArguments {
     #[arg(long, value_name = "SHARE", conflicts_with = "loss_max", value_parser = parse_share)]
     min_accuracy: Option<f64>,
     /// The same said otherwise: no build with a greater declared loss
-    #[arg(long, value_name = "LOSS")]
+    #[arg(long, value_name = "LOSS", value_parser = parse_share)]
     loss_max: Option<f64>,
     /// The same key always names the same task, so a repeated command runs it once, whatever else it reads the second time
     #[arg(long, value_name = "KEY", visible_alias = "key")]
@@ -120,6 +121,12 @@ impl VariantArgument {
 fn parse_share(text: &str) -> Result<f64, String> {
     let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
     share.ok_or_else(|| "expected a share from 0 to 1, as 0.95".to_owned())
+}
+
+/// JSON has no other numbers: what is none of these would be left out, and with it what was asked for.
+fn parse_number(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| "expected a number from 0 up, as 1.5".to_owned())
 }
 
 fn parse_role(text: &str) -> Result<Role, String> {
@@ -241,6 +248,14 @@ mod tests {
         assert_eq!(parsed, Ok(VariantArgument { name: "int8".into(), file: "a:b.wasm".into(), loss: 0.03 }));
         for wrong in ["", "int8", "int8=a.wasm", "=a.wasm:0", "int8=:0", "int8=a.wasm:2", "int8=a.wasm:nan"] {
             assert!(VariantArgument::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_json_has_not_are_refused() {
+        assert_eq!(parse_number("1e3"), Ok(1_000.0));
+        for wrong in ["nan", "inf", "-inf", "-1", "", "x"] {
+            assert!(parse_number(wrong).is_err(), "{wrong}");
         }
     }
 }

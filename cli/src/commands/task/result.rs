@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::output::stream;
+use super::output::{stream, wrote_nothing};
 use crate::Printer;
 use crate::client::Client;
 use crate::error::Failure;
@@ -20,9 +20,12 @@ pub struct ResultOf {
 
 impl ResultOf {
     pub(crate) async fn run(self, client: &Client, printer: Printer) -> Result<(), Failure> {
-        let view = client.wait(&self.task).await.map_err(super::failure)?;
+        // `last` may name another task a moment later.
+        let named = client.task(&self.task).await.map_err(super::failure)?.task.to_string();
+        let view = client.wait(&named).await.map_err(super::failure)?;
         let failure = Failure::of_task(&view);
-        if view.state == shoal_protocol::task::TaskState::Done {
+        let leaves_file = self.output.is_some() && wrote_nothing(&view);
+        if view.state == shoal_protocol::task::TaskState::Done && !leaves_file {
             let download = client.result(&view.task.to_string()).await.map_err(super::failure)?;
             stream(printer, download, self.output.as_deref()).await?;
         }

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::path::PathBuf;
 
 use indicatif::ProgressBar;
-use shoal_protocol::api::{OutputView, TaskView};
+use shoal_protocol::api::{OutputView, Problem, TaskView};
 use shoal_protocol::output::Event;
 use shoal_protocol::task::TaskState;
 
@@ -14,10 +14,11 @@ use super::output::deliver;
 use super::request::{Prepared, TaskArguments};
 use super::show::TaskDetails;
 use crate::Printer;
-use crate::client::{Client, EventStream, Patience};
+use crate::client::{Client, ClientError, EventStream, Patience};
 use crate::commands::node::events::Line;
 use crate::error::Failure;
 use crate::format::{self, parse_duration};
+use crate::interrupt;
 
 /// How often a watched wait says what the task is doing.
 const LOOK: Duration = Duration::from_millis(400);
@@ -30,8 +31,8 @@ const LOOK_UNWATCHED: Duration = Duration::from_secs(20);
   shoal run wordcount -i README.md
   shoal run digit.wasm -i take.wav --deadline 200ms --no-cloud
   cat a.csv | shoal run anomaly --on site=a -o report.txt -- --window 12
-  shoal run digit --variant int8=digit_small.wasm:0.03 --dry-run -i take.wav
-  shoal run digit --loss 0.033 --variant small=digit_small.wasm:0.067 --min-accuracy 0.95 -i take.wav
+  shoal run digit --variant small=digit_small:0.0125 --dry-run -i take.wav
+  shoal run digit --variant small=digit_small:0.0125 --min-accuracy 0.95 -i take.wav
 
 Exit: 0 ok · 1 the task failed · 75 no capacity, try later · 124 it ran out of time · 130 interrupted")]
 pub struct Run {
@@ -104,12 +105,39 @@ impl Run {
             };
             // It was taken, and nobody had room for it: it was not begun, and another is as good.
             match &view.problem {
-                Some(problem) if request.idempotency_key.is_none() && patience.outlasts(problem).await => {}
+                Some(problem) if request.idempotency_key.is_none() && outlasts(&mut patience, problem).await? => {}
                 Some(_) | None => break view,
             }
-            accepted = client.submit_patiently(&request, self.patience).await?;
+            accepted = loop {
+                match client.submit(&request).await {
+                    Err(ClientError::Problem(problem)) if outlasts(&mut patience, &problem).await? => {}
+                    answer => break answer?,
+                }
+            };
         };
-        report(client, printer, view, self.output, request.keep_output).await
+        let id = view.task;
+        let is_for_file = self.output.is_some();
+        let reporting = report(client, printer, view, self.output, request.keep_output);
+        if !is_for_file {
+            interrupt::ends_at_once();
+            return reporting.await;
+        }
+        tokio::select! {
+            reported = reporting => reported,
+            _ = tokio::signal::ctrl_c() => {
+                Err(Failure::interrupted("interrupted").fix(format!("its output is still there: shoal task result {id} -o FILE")))
+            }
+        }
+    }
+}
+
+/// Waits while the mesh has no room, as long as patience lasts.
+async fn outlasts(patience: &mut Patience, problem: &Problem) -> Result<bool, Failure> {
+    tokio::select! {
+        lasts = patience.outlasts(problem) => Ok(lasts),
+        _ = tokio::signal::ctrl_c() => {
+            Err(Failure::interrupted("interrupted; the mesh had no room, and the task was not begun"))
+        }
     }
 }
 
