@@ -126,13 +126,19 @@ pub fn is_in_use(dir: &Path) -> bool {
     File::open(dir.join(LOCK)).is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
-/// Makes the directory, or takes over that of a testnet which has ended.
-fn claim(dir: &Path) -> Result<File, ClusterError> {
+/// Makes the directory, unless it holds other things than a testnet.
+pub fn make_ours(dir: &Path) -> Result<(), ClusterError> {
     make_dir(dir)?;
-    let lock_path = dir.join(LOCK);
-    if !lock_path.exists() && fs::read_dir(dir).map_err(failed("read", dir))?.any(|entry| !is_ours(entry)) {
+    if !dir.join(LOCK).exists() && fs::read_dir(dir).map_err(failed("read", dir))?.any(|entry| !is_ours(entry)) {
         return Err(ClusterError::DirNotOurs { dir: dir.to_owned() });
     }
+    Ok(())
+}
+
+/// Makes the directory, or takes over that of a testnet which has ended.
+fn claim(dir: &Path) -> Result<File, ClusterError> {
+    make_ours(dir)?;
+    let lock_path = dir.join(LOCK);
     let lock = File::options().create(true).truncate(false).write(true).open(&lock_path);
     let lock = lock.map_err(failed("open", &lock_path))?;
     match lock.try_lock() {

@@ -47,7 +47,7 @@ use shoal_protocol::{MeshId, PeerId};
 pub use self::config::{ClusterConfig, Discovery, PeerPlan, Where};
 pub use self::error::ClusterError;
 use self::files::MeshFiles;
-pub use self::files::is_in_use;
+pub use self::files::{is_in_use, make_ours};
 pub use self::place::Network;
 use self::place::Place;
 use self::process::Process;

@@ -1,6 +1,7 @@
 //! `shoal-testnet links`: the links file to start from.
 
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use shoal_testnet::Links;
@@ -26,7 +27,9 @@ impl PrintLinks {
                 Links::load(&path)?;
                 anstream::eprintln!("{} is a valid links file", path.display());
             }
-            None => anstream::print!("{DEFAULT_LINKS_TOML}"),
+            None => std::io::stdout()
+                .write_all(DEFAULT_LINKS_TOML.as_bytes())
+                .map_err(|error| Failure::file("write to", Path::new("standard output"), &error))?,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -26,27 +26,32 @@ pub(crate) struct Overload {
     #[arg(long, default_value_t = OverloadConfig::default().peers)]
     peers: usize,
     /// Length of a task, in milliseconds
-    #[arg(long, default_value_t = OverloadConfig::default().task.as_millis() as u64)]
+    #[arg(long, default_value_t = OverloadConfig::default().task.as_millis() as u64, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     task_ms: u64,
     /// Offered work over what all cores can do
-    #[arg(long, default_value_t = OverloadConfig::default().factor)]
+    #[arg(long, default_value_t = OverloadConfig::default().factor, value_parser = parse_factor)]
     factor: f64,
     /// Seconds at the beginning that are not counted: a burst is taken, and worked off
-    #[arg(long, default_value_t = OverloadConfig::default().settling.as_secs())]
+    #[arg(long, default_value_t = OverloadConfig::default().settling.as_secs(), value_parser = clap::value_parser!(u64).range(..=3_600))]
     settling: u64,
     /// Seconds that are counted
-    #[arg(long, default_value_t = OverloadConfig::default().lasting.as_secs())]
+    #[arg(long, default_value_t = OverloadConfig::default().lasting.as_secs(), value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds: u64,
+}
+
+fn parse_factor(text: &str) -> Result<f64, String> {
+    let factor = text.parse().ok().filter(|factor| (0.01..=1_000.0).contains(factor));
+    factor.ok_or_else(|| "expected a number from 0.01 to 1000".to_owned())
 }
 
 impl Overload {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let config = OverloadConfig {
             peers: self.peers.max(1),
-            task: Duration::from_millis(self.task_ms.max(1)),
+            task: Duration::from_millis(self.task_ms),
             factor: self.factor,
             settling: Duration::from_secs(self.settling),
-            lasting: Duration::from_secs(self.seconds.max(1)),
+            lasting: Duration::from_secs(self.seconds),
             ..OverloadConfig::default()
         };
         // Without it each peer still ends with the tool.

@@ -35,6 +35,10 @@ pub(crate) struct Stream {
 impl Stream {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let Self { json, messages, window, kill, durable } = self;
+        if messages < u64::from(window) {
+            let why = format!("{messages} messages fill no window of {window}");
+            return Err(Failure::new(super::USAGE, &why, "give more --messages, or a smaller --window"));
+        }
         // Without it each peer still ends with the tool.
         let _ = sandbox::enter();
         runtime()?.block_on(async {

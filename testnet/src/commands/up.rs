@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
-use shoal_testnet::cluster::{beside_or_on_path, is_in_use};
+use shoal_testnet::cluster::{beside_or_on_path, is_in_use, make_ours};
 use shoal_testnet::{Cluster, ClusterConfig, ClusterError, DETACHED_LOG, Discovery, Links, Network, Where, sandbox};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -129,8 +129,8 @@ impl Up {
         if is_in_use(&dir) {
             return Err(ClusterError::DirInUse { dir }.into());
         }
+        make_ours(&dir)?;
         let log_path = dir.join(DETACHED_LOG);
-        std::fs::create_dir_all(&dir).map_err(|error| Failure::file("make", &dir, &error))?;
         let log = File::create(&log_path).map_err(|error| Failure::file("write", &log_path, &error))?;
         let mut child = self
             .again(&dir)?
