@@ -149,7 +149,7 @@ class Methods:
 
         >>> client.run("wordcount", input=Path("README.md"), args=["--top", 3]).text
         >>> client.run("digit", input=Path("take.wav"), deadline=0.2, no_cloud=True)
-        >>> client.run("digit", input=take, variants={"int8": ("digit_small", 0.0333)}, min_accuracy=0.95)
+        >>> client.run("digit", input=take, variants={"int8": ("digit_small", 0.0125)}, min_accuracy=0.95)
         """
         return (yield from self._run(module, input, patience, check, options))
 

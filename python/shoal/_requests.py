@@ -82,7 +82,7 @@ class Options(TypedDict, total=False):
     #: What kind of data its input is: ``"personal"``.
     data_class: Union[str, Sequence[str]]
     #: Other builds of the module with their declared losses, 0 to 1; the peers choose: ``{"int8": ("digit_small",
-    #: 0.0333)}``.
+    #: 0.0125)}``.
     variants: Variants
     #: No build with a greater declared loss.
     loss_max: float
@@ -200,7 +200,7 @@ def _builds(variants: Optional[Variants]) -> Iterable[Tuple[str, Module, float]]
             loss = float(loss)
         except (TypeError, ValueError):
             raise BadInput(
-                f"a variant is {variant!r}", hint='give (name, module, loss), as in ("int8", "digit_small", 0.0333)'
+                f"a variant is {variant!r}", hint='give (name, module, loss), as in ("int8", "digit_small", 0.0125)'
             ) from None
         if not 0.0 <= loss <= 1.0:
             raise BadInput(f"the loss of variant `{name}` is {loss}", hint="give it from 0 (perfect) to 1")

@@ -73,3 +73,48 @@ fn run_explain_and_errors_as_a_person_meets_them() {
         assert_eq!(unreachable.status.code(), Some(69), "{}", lines(&unreachable.stderr));
     });
 }
+
+#[test]
+fn a_peer_is_stopped_and_started_again_in_one_line() {
+    run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let (data, api) = (dir.path().join("data"), format!("unix:{}", dir.path().join("api.sock").display()));
+        let up = || {
+            let mut command = shoal();
+            command
+                .args(["--api", &api, "up", "-d", "--listen", "/ip4/127.0.0.1/udp/0/quic-v1", "--data-dir"])
+                .arg(&data);
+            command
+        };
+        let shutdown = || {
+            let mut command = shoal();
+            command.args(["--api", &api, "shutdown"]);
+            command
+        };
+        for _ in 0..2 {
+            let started = output(up()).await;
+            assert_eq!(started.status.code(), Some(0), "{}", lines(&started.stderr));
+
+            let stopped = output(shutdown()).await;
+
+            assert!(lines(&stopped.stdout).starts_with("shoald has stopped"), "{}", lines(&stopped.stdout));
+        }
+        let mut labelled = up();
+        labelled.args(["--label", "site=a"]);
+        let refused = output(labelled).await;
+        assert_eq!(refused.status.code(), Some(2), "its certificate says its labels: {}", lines(&refused.stderr));
+    });
+}
+
+#[test]
+fn what_is_too_large_is_said_to_be_however_large_it_is() {
+    run(async {
+        let mesh = mesh(0, 1, |_| ()).await;
+        let client = mesh.client(0).unwrap();
+        for mebibytes in [17, 64] {
+            let text = "x".repeat(mebibytes << 20);
+            let refused = client.submit(&task_of(&client, example("wordcount"), &[], &text).await).await.unwrap_err();
+            assert_eq!(refused.code(), Some(shoal_protocol::api::codes::TOO_LARGE), "{refused}");
+        }
+    });
+}
