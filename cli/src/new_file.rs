@@ -1,12 +1,12 @@
 //! A file that appears, or replaces another, only when all of it is there.
 //!
-//! **Not here:** what cannot be made beside and moved over: pipes, devices, files that are mounted by themselves, and those in directories
-//! that are not to be written to. They are written in place.
+//! **Not here:** what cannot be made beside and moved over without another's noticing: pipes, devices, files of other users, with several
+//! names, mounted by themselves, or in directories that are not to be written to. They are written in place.
 
 use std::ffi::OsString;
-use std::fs::{File, Permissions};
+use std::fs::{File, Metadata, Permissions};
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -26,26 +26,34 @@ enum Out {
     InPlace(File),
 }
 
+/// Whether writing there may wait for somebody who reads.
+pub(crate) fn is_special(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|there| !there.is_file())
+}
+
 impl NewFile {
     pub(crate) fn create(path: &Path) -> Result<Self, Failure> {
         let failed = |error| Failure::write(path, &error);
-        // Through a link to the file itself; one that is not there yet has no other name.
+        // Through a link to the file itself.
         let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let Ok(before) = std::fs::metadata(&path) else {
-            let beside = beside(&path, Permissions::from_mode(MODE)).map_err(failed)?;
-            return Ok(Self { path, out: Out::Beside(beside) });
-        };
-        // Whoever may not write to it may not replace it either.
-        let there = File::options().write(true).open(&path).map_err(failed)?;
-        let out = match beside(&path, before.permissions()) {
-            Ok(beside) if before.is_file() => Out::Beside(beside),
-            Ok(_) | Err(_) => Out::InPlace(there),
-        };
-        if let Out::InPlace(there) = &out
+        let before = std::fs::metadata(&path).ok();
+        if let Some(before) = &before
             && before.is_file()
         {
-            there.set_len(0).map_err(failed)?;
+            // Whoever may not write to it may not replace it either.
+            File::options().write(true).open(&path).map_err(failed)?;
         }
+        let beside = match before {
+            Some(before) if is_ours_alone(&before) => beside(&path, Some(before.permissions())).ok(),
+            Some(_) => None,
+            // A link to nowhere is followed.
+            None if path.is_symlink() => None,
+            None => beside(&path, None).ok(),
+        };
+        let out = match beside {
+            Some(beside) => Out::Beside(beside),
+            None => Out::InPlace(File::create(&path).map_err(failed)?),
+        };
         Ok(Self { path, out })
     }
 
@@ -70,13 +78,22 @@ impl NewFile {
     }
 }
 
+/// Whether another file in its place is the same to everybody.
+fn is_ours_alone(file: &Metadata) -> bool {
+    let (user, group) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+    file.is_file() && file.nlink() == 1 && (file.uid(), file.gid()) == (user, group)
+}
+
 /// A file of a name of its own in the same directory, so that it can be moved over.
-fn beside(path: &Path, permissions: Permissions) -> std::io::Result<NamedTempFile> {
+fn beside(path: &Path, permissions: Option<Permissions>) -> std::io::Result<NamedTempFile> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut prefix = OsString::from(".");
     prefix.push(path.file_name().unwrap_or_default());
     prefix.push(".");
-    tempfile::Builder::new().prefix(&prefix).suffix(".part").permissions(permissions).tempfile_in(directory)
+    let mode = Permissions::from_mode(MODE);
+    let file = tempfile::Builder::new().prefix(&prefix).suffix(".part").permissions(mode).tempfile_in(directory)?;
+    permissions.map_or(Ok(()), |permissions| file.as_file().set_permissions(permissions))?;
+    Ok(file)
 }
 
 #[cfg(test)]
@@ -96,7 +113,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let (path, link) = (dir.path().join("report"), dir.path().join("link"));
         std::fs::write(&path, "old").expect("written");
-        std::fs::set_permissions(&path, Permissions::from_mode(0o640)).expect("set");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o664)).expect("set");
         std::os::unix::fs::symlink(&path, &link).expect("linked");
         let read = || std::fs::read_to_string(&path).expect("read");
 
@@ -107,7 +124,7 @@ mod tests {
         write(&dir.path().join("other"), false);
 
         assert!(link.is_symlink(), "what it was called by stays");
-        assert_eq!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o640);
+        assert_eq!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o664);
         assert_eq!(std::fs::read_dir(dir.path()).expect("read").count(), 2, "nothing else is left");
     }
 
@@ -117,10 +134,18 @@ mod tests {
         // With a name so long no other name fits beside it.
         let path = dir.path().join("x".repeat(255));
         std::fs::write(&path, "the old one").expect("written");
+        let (one, other) = (dir.path().join("one"), dir.path().join("other"));
+        std::fs::write(&one, "the old one").expect("written");
+        std::fs::hard_link(&one, &other).expect("linked");
+        let (link, end) = (dir.path().join("link"), dir.path().join("end"));
+        std::os::unix::fs::symlink(&end, &link).expect("linked");
 
-        write(&path, true);
-        write(Path::new("/dev/null"), true);
+        for path in [path.as_path(), &one, &link, Path::new("/dev/null")] {
+            write(path, true);
+        }
 
-        assert_eq!(std::fs::read_to_string(&path).expect("read"), "new");
+        for path in [path, other, end] {
+            assert_eq!(std::fs::read_to_string(&path).expect("read"), "new", "{}", path.display());
+        }
     }
 }

@@ -41,6 +41,9 @@ class Asynchronous:
     async def close(self) -> None:
         """Closes the connections that are idle."""
         idle, self._idle = self._idle, []
+        if self._loop is not asyncio.get_running_loop():
+            # They ended with the loop that they were made in.
+            return
         for _, writer in idle:
             writer.close()
             try:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -217,6 +218,9 @@ class Stream:
                 return b""
 
     def close(self) -> None:
+        # Whoever reads in another thread would wait on.
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
         self._connection.close()
 
 

@@ -212,6 +212,8 @@ class Methods:
         """
         if concurrency < 1:
             raise errors.BadInput(f"concurrency is {concurrency}", hint="give 1 or more")
+        if isinstance(inputs, (str, bytes, bytearray)):
+            raise errors.BadInput("the inputs are one text", hint="give a list of inputs: [text]")
         # The module is made known once, not by each of the first runs.
         prepared = _requests.prepare(module, None, options)
         yield from self._identify(prepared, False)
@@ -332,7 +334,7 @@ class Methods:
         >>> client.release("street", "mean", epsilon=0.1).figures[0]["value"]
         """
         if (epsilon is None) == (rho is None):
-            raise ValueError("name the noise by epsilon or by rho")
+            raise errors.BadInput("the noise has two names, or none", hint="name it by epsilon or by rho")
         noise = {"rho": rho} if epsilon is None else {"epsilon": epsilon}
         document: Dict[str, Any] = {"dataset": dataset, "query": query, "noise": noise}
         if data is not None:
@@ -400,16 +402,23 @@ class Methods:
         return (yield from self._ask("GET", f"/v1/streams/{_quoted(name)}"))
 
     @exchange
-    def feed(self, stream: str, lines: Iterable[str], *, feed: str, start: int = 0) -> Flow[int]:
+    def feed(self, stream: str, lines: Iterable[Union[str, bytes]], *, feed: str, start: int = 0) -> Flow[int]:
         """Hands in the lines of a feed from the ``start``-th; how many of it have been taken, once they are on disk.
 
-        The same lines under the same name are taken once. :class:`shoal.Overloaded` while the stream has no room: hand
-        the same in again.
+        Lines are text or bytes, with their end or without: a list of them, or an open file. The same lines under the same name are
+        taken once. :class:`shoal.Overloaded` while the stream has no room: hand the same in again.
+
+        >>> client.feed("words", open("book.txt"), feed="book")
+        1204
         """
-        path = f"/v1/streams/{_quoted(stream)}/records?feed={_quoted(feed)}&from={int(start)}"
-        body = "".join(f"{line}\n" for line in lines).encode()
-        request = Request("POST", path, body=body, content_type="text/plain", timeout=2 * self.timeout)
-        return int(_read((yield from self._send(request)))["feed_lines"])
+        if int(start) < 0:
+            raise errors.BadInput(f"the feed starts at line {start}", hint="give the number of its first line, from 0")
+        taken = 0
+        for first, body in _requests.batches(lines, int(start)):
+            path = f"/v1/streams/{_quoted(stream)}/records?feed={_quoted(feed)}&from={first}"
+            request = Request("POST", path, body=body, content_type="text/plain", timeout=2 * self.timeout)
+            taken = int(_read((yield from self._send(request)))["feed_lines"])
+        return taken
 
     # Blobs.
 
@@ -611,7 +620,7 @@ class Methods:
         """A task or a pipeline when it has ended."""
         left = timeout
         while True:
-            wait = WAIT_SLICE if left is None else min(left, WAIT_SLICE)
+            wait = WAIT_SLICE if left is None else min(max(left, 0.0), WAIT_SLICE)
             request = Request("GET", f"{path}?wait_ms={int(wait * 1_000)}", timeout=self.timeout + wait)
             view = _read((yield from self._send(request)))
             if view.state in FINAL_STATES:

@@ -7,9 +7,10 @@ import difflib
 import io
 import os
 import re
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, TypedDict, Union
+from typing import IO, Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, TypedDict, Union
 
 from . import _modules
 from ._modules import Module, ModuleLike
@@ -286,8 +287,41 @@ def data_of(source: Any, what: str) -> bytes:
     )
 
 
+#: Lines of a feed in one request, and bytes, unless a line is larger.
+LINES_MAX = 4_096
+LINES_BYTES_MAX = 512 * 1024
+
+
+def batches(lines: Any, start: int) -> Iterator[Tuple[int, bytes]]:
+    """What one request after the other hands in: the number of its first line, and the lines. At least one."""
+    if lines is None or isinstance(lines, (str, bytes, bytearray)):
+        raise BadInput("the lines are one text", hint="give a list of lines, or an open file")
+    body, first, count = bytearray(), start, 0
+    for line in lines:
+        if count >= LINES_MAX or len(body) >= LINES_BYTES_MAX:
+            yield first, bytes(body)
+            body, first, count = bytearray(), first + count, 0
+        body += _line(line)
+        count += 1
+    if count or first == start:
+        yield first, bytes(body)
+
+
+def _line(line: Any) -> bytes:
+    if isinstance(line, str):
+        line = line.encode("utf-8")
+    if not isinstance(line, (bytes, bytearray)):
+        raise BadInput(f"a line is a {type(line).__name__}", hint="give text or bytes: str(number)")
+    text = bytes(line[:-1] if line.endswith(b"\n") else line)
+    if b"\n" in text:
+        raise BadInput("a line has an end in its middle", hint="give each by itself: text.splitlines()")
+    return text + b"\n"
+
+
 def stream_of(source: Any, length: Optional[int]) -> Tuple[Union[bytes, IO[bytes]], Optional[int]]:
     """What ``put`` sends: bytes, or a file with its length, which is not read into memory."""
+    if length is not None and (length < 0 or not hasattr(source, "read")):
+        raise BadInput(f"a length of {length}", hint="say how many bytes of an open stream are to be taken, from 0")
     if isinstance(source, os.PathLike):
         try:
             file = open(source, "rb")
@@ -295,21 +329,25 @@ def stream_of(source: Any, length: Optional[int]) -> Tuple[Union[bytes, IO[bytes
             raise BadInput(
                 f"{os.fspath(source)} cannot be read", code="SH0110", detail=error.strerror or "", hint="name a file"
             ) from error
-        return file, os.fstat(file.fileno()).st_size
+        about = os.fstat(file.fileno())
+        if stat.S_ISREG(about.st_mode) and about.st_size:
+            return file, about.st_size
+        # A pipe, or a file of the system's: how much there is, is known at its end.
+        with file:
+            return file.read(), None
     if hasattr(source, "read"):
+        if isinstance(source.read(0), str):
+            raise BadInput("the stream is a file of text", hint="open it with mode 'rb'")
         if length is None:
             try:
-                length = source.seek(0, io.SEEK_END) - _rewound(source)
+                here = source.tell()
+                length = source.seek(0, io.SEEK_END) - here
+                source.seek(here)
             except (OSError, AttributeError, ValueError):
                 # A pipe: its length is known at its end.
                 return data_of(source, "the stream"), None
         return source, length
     return data_of(source, "the blob"), None
-
-
-def _rewound(source: IO[bytes]) -> int:
-    source.seek(0)
-    return 0
 
 
 _UNITS = {"": 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "k": 10**3, "M": 10**6, "G": 10**9}

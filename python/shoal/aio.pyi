@@ -59,7 +59,7 @@ class AsyncClient(Methods):
     async def service(self, name: str) -> View: ...  # type: ignore[override]
     async def streams(self) -> List[View]: ...  # type: ignore[override]
     async def stream(self, name: str) -> View: ...  # type: ignore[override]
-    async def feed(self, stream: str, lines: Iterable[str], *, feed: str, start: int=0) -> int: ...  # type: ignore[override]
+    async def feed(self, stream: str, lines: Iterable[Union[str, bytes]], *, feed: str, start: int=0) -> int: ...  # type: ignore[override]
     async def put(self, source: Any, *, length: Optional[int]=None) -> Blob: ...  # type: ignore[override]
     async def get(self, blob: Union[Blob, str], *, peer: Optional[str]=None) -> bytes: ...  # type: ignore[override]
     async def get_to(self, blob: Union[Blob, str], file: IO[bytes], *, peer: Optional[str]=None) -> None: ...  # type: ignore[override]

@@ -123,6 +123,8 @@ class LeptonAI:
         #: What rows must be standardised by for that model: ``lepton.process(rows, like=lepton.scale)``.
         self.scale: Optional[Table] = None
         #: The mesh: its peers are the nodes.
+        # Who made it ends it: one that was given belongs to somebody else.
+        self._owns_mesh = not isinstance(mesh, Mesh)
         self.mesh = (
             Mesh.start(_number(num_cloud_nodes, 3), _number(num_edge_nodes, 2), loopback=loopback)
             if mesh is None
@@ -245,6 +247,12 @@ class LeptonAI:
         """
         table = self._table(data, labels)
         pieces = [table]
+        context = _CONTEXT.get()
+        if model is None and table.labels is None and context is not None and context.labels:
+            raise BadInput(
+                f"a step before changed the number of rows: there are {len(context.labels)} labels for {table.rows}",
+                hint="keep the rows and their order, or return a shoal.Table with labels of its own",
+            )
         if model is not None or table.labels is None:
             model = self.model if model is None else model
             if model is None:
@@ -308,7 +316,6 @@ class LeptonAI:
                 self._take_through, context, _rows(source, first, last), steps, (first, last)
             )
 
-        # A model of other rows must not be mistaken for one of these.
         with ThreadPoolExecutor(min(len(shares), concurrency or len(shares)), "shoal user") as pool:
             waiting = [pool.submit(one, user) for user in range(len(shares))]
             try:
@@ -371,7 +378,8 @@ class LeptonAI:
 
     def close(self) -> None:
         """Ends the mesh if it was started here."""
-        self.mesh.close()
+        if self._owns_mesh:
+            self.mesh.close()
 
     def __enter__(self) -> "LeptonAI":
         return self

@@ -123,7 +123,10 @@ class Mesh:
 
     def client(self, peer: Union[str, int]) -> Client:
         """The client of a peer, by its name or its number."""
-        found = self.peers[peer] if isinstance(peer, int) else next((p for p in self.peers if p.name == peer), None)
+        if isinstance(peer, int):
+            found = self.peers[peer] if -len(self.peers) <= peer < len(self.peers) else None
+        else:
+            found = next((p for p in self.peers if p.name == peer), None)
         if found is None or found.api is None:
             raise BadInput(f"peer {peer} cannot be asked directly", hint="give its socket when joining the mesh")
         return self._clients.setdefault(found.name, Client(found.api))

@@ -6,10 +6,18 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, List, Optional, Sequence, Tuple
 
+from .errors import BadInput
 from .table import Table
 
 #: A probability is not taken for less sure than this, so that one wrong certainty does not make a mean infinite.
 PROBABILITY_MIN = 1e-15
+
+
+def _check_pairs(labels: Sequence[int], probabilities: Sequence[float]) -> None:
+    if len(labels) != len(probabilities) or not len(labels):
+        raise BadInput(
+            f"there are {len(labels)} labels and {len(probabilities)} probabilities", hint="give one of each for each row"
+        )
 
 
 def log_loss(labels: Sequence[int], probabilities: Sequence[float]) -> float:
@@ -18,6 +26,7 @@ def log_loss(labels: Sequence[int], probabilities: Sequence[float]) -> float:
     >>> round(log_loss([1, 0], [0.9, 0.2]), 4)
     0.1643
     """
+    _check_pairs(labels, probabilities)
     total = 0.0
     for label, probability in zip(labels, probabilities):
         right = probability if label else 1.0 - probability
@@ -27,6 +36,7 @@ def log_loss(labels: Sequence[int], probabilities: Sequence[float]) -> float:
 
 def accuracy(labels: Sequence[int], probabilities: Sequence[float]) -> float:
     """The share of rows whose likelier class is the right one."""
+    _check_pairs(labels, probabilities)
     return sum((p > 0.5) == bool(label) for label, p in zip(labels, probabilities)) / len(labels)
 
 

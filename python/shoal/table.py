@@ -190,6 +190,9 @@ def _of_array(numpy: Any, data: Any, allow_missing: bool) -> Tuple[int, int, byt
         raise _empty(*values.shape)
     if values.dtype.kind not in "biuf":
         raise BadInput(f"the data are of type {values.dtype}", hint="give numbers: data.astype(float)")
+    if numpy.ma.isMaskedArray(data):
+        # What is masked is missing, whatever stands under the mask.
+        values = data.astype("<f8").filled(numpy.nan)
     values = numpy.ascontiguousarray(values, dtype="<f8")
     if not allow_missing:
         finite = numpy.isfinite(values)

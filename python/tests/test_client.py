@@ -20,6 +20,7 @@ import shoal
 from shoal import _user, errors
 from shoal._methods import default_socket, socket_of
 from shoal._patience import WAIT_MAX, spread
+from shoal._requests import batches, stream_of
 
 MODULE = b"\0asm\1\0\0\0"
 STATUS = {"schema": "shoal/v1", "me": {"name": "edge-1"}}
@@ -31,6 +32,40 @@ def say_done(method: str, path: str, body: bytes) -> Any:
         return 201, {"schema": "shoal/v1", "id": "b3:" + "0" * 64, "bytes": len(body)}
     given = json.loads(body)["inputs"]
     return 200, done("".join(piece.get("text", "") for piece in given))
+
+
+class Feeds(unittest.TestCase):
+    def test_each_line_is_a_record_with_its_end_or_without(self) -> None:
+        lines = ["a\n", "b", b"c\n", bytearray(b"d"), ""]
+        self.assertEqual(list(batches(lines, 7)), [(7, b"a\nb\nc\nd\n\n")])
+        self.assertEqual(list(batches([], 3)), [(3, b"")])
+
+    def test_more_than_one_request_holds_are_several(self) -> None:
+        asked = [(first, body.count(b"\n")) for first, body in batches((str(n) for n in range(10_000)), 5)]
+        self.assertEqual(asked, [(5, 4_096), (4_101, 4_096), (8_197, 1_808)])
+        self.assertEqual(len(list(batches(["x" * 300_000] * 4, 0))), 2)
+
+    def test_what_is_no_line_is_refused(self) -> None:
+        for wrong in ("abc", b"abc", None, ["a\nb"], [1], [None]):
+            with self.subTest(wrong=wrong), self.assertRaises(shoal.BadInput):
+                list(batches(wrong, 0))
+
+
+class Sources(unittest.TestCase):
+    def test_what_a_stream_still_holds_is_sent(self) -> None:
+        stream = io.BytesIO(b"0123456789")
+        stream.read(4)
+        source, length = stream_of(stream, None)
+        self.assertEqual((source.read(), length), (b"456789", 6))
+
+    def test_files_that_do_not_know_their_size_are_read_to_their_end(self) -> None:
+        source, _ = stream_of(Path("/proc/self/status"), None)
+        self.assertIn(b"Name:", source)
+
+    def test_text_and_lengths_that_mean_nothing_are_refused(self) -> None:
+        for source, length in ((io.StringIO("x"), None), (io.BytesIO(b"x"), -1), (b"x", 1), (Path("/dev/null"), 1)):
+            with self.subTest(source=source), self.assertRaises(shoal.BadInput):
+                stream_of(source, length)
 
 
 class Addresses(unittest.TestCase):

@@ -324,6 +324,10 @@ class Joining(unittest.TestCase):
                 joined.process(rows(3, 2), 0)
                 self.assertEqual(joined.report().steps[-1].node, joined.nodes[0])
                 joined.transfer(rows(3, 2), 1)
+        with LeptonAI(mesh=LEPTON.mesh) as joined:
+            joined.process(rows(3, 2), 0)
+        with self.assertRaises(shoal.BadInput):
+            LeptonAI(4, 2, mesh=LEPTON.mesh)
         # Joined meshes are left running.
         self.assertEqual(LEPTON.mesh.client("edge-1").status().me.name, "edge-1")
         with self.assertRaises(shoal.BadInput) as caught:

@@ -10,7 +10,9 @@ from typing import Set
 from support import LONG, PYTHON, Process, alive, tree, wait_until
 
 PROGRAM = """
-import sys, time
+import signal, sys, time
+# Whoever runs the tests in the background has it ignored, and that is inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from shoal.compat import LeptonAI
 lepton = LeptonAI(1, 1, loopback=sys.argv[1] == "loopback")
 print(lepton.mesh.pid, lepton.mesh.view.dir, flush=True)

@@ -4,7 +4,7 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
@@ -18,6 +18,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::body::{Json, announced, pass_over, pass_over_rest};
 use super::problem::{ApiError, ApiResult};
+use super::query::Query;
 use super::range::{self, Answered};
 use super::{Api, spec};
 use crate::blobs::{BlobError, BlobReader, BlobStore, Stored};

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use axum::body::{BodyDataStream, Bytes};
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, FromRequest, Request};
+use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::BytesMut;
 use futures::StreamExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,7 +18,7 @@ use super::problem::{ApiError, ApiResult};
 
 /// Of a body that is too large, so much is read before it is refused: four times what any may have.
 const PASSED_OVER_MAX: u64 = 4 * INPUT_BYTES_MAX;
-const PASSED_OVER_PAUSE: Duration = Duration::from_millis(250);
+const PASSED_OVER_PAUSE: Duration = Duration::from_secs(2);
 
 /// An answer.
 #[derive(Debug)]
@@ -59,9 +59,19 @@ pub(super) async fn read_up_to(request: Request, limit: usize) -> ApiResult<Byte
         pass_over(request).await;
         return Err(too_large(limit as u64));
     }
-    let mut request = request;
-    DefaultBodyLimit::max(limit).apply(&mut request);
-    Bytes::from_request(request, &()).await.map_err(|rejection| too_large_or_broken(&rejection, limit))
+    let mut body = BytesMut::new();
+    let mut pieces = request.into_body().into_data_stream();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|error| {
+            ApiError::bad_request("the body did not arrive", "send it again").because(error.to_string())
+        })?;
+        if body.len().saturating_add(piece.len()) > limit {
+            pass_over_rest(pieces).await;
+            return Err(too_large(limit as u64));
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body.freeze())
 }
 
 /// Before a request is refused: who is still writing does not read an answer, and would take a connection that is closed for a daemon
@@ -82,13 +92,6 @@ pub(super) async fn pass_over_rest(mut pieces: BodyDataStream) {
             return;
         }
     }
-}
-
-fn too_large_or_broken(rejection: &BytesRejection, limit: usize) -> ApiError {
-    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        return too_large(limit as u64);
-    }
-    ApiError::bad_request("the body did not arrive", "send it again").because(rejection.body_text())
 }
 
 pub(super) fn too_large(limit: u64) -> ApiError {

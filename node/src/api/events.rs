@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
@@ -15,6 +15,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::Api;
 use super::problem::ApiResult;
+use super::query::Query;
 use crate::driver::news::Line;
 
 #[derive(Debug, Deserialize)]

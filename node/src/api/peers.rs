@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use serde::Deserialize;
 use shoal_protocol::api::{Listing, PeerView, PingView, RttView, schema};
 use shoal_protocol::time::millis;
@@ -10,6 +10,7 @@ use shoal_protocol::time::millis;
 use super::Api;
 use super::body::Json;
 use super::problem::{ApiError, ApiResult};
+use super::query::Query;
 use crate::driver::handle::Refusal;
 
 /// The protocol answers within a second; this only keeps a fault there from holding a caller.

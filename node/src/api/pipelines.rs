@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use shoal_protocol::api::{Listing, PipelineRequest, PipelineView, StageRequest, codes};
@@ -11,12 +11,12 @@ use shoal_protocol::pipeline::graph::{ELEMENTS_MAX, Graph, GraphError};
 use shoal_protocol::pipeline::spec::{PipelineInput, PipelineSpec, Stage};
 use shoal_protocol::pipeline::{PipelineSubmission, blobs_of};
 use shoal_protocol::residency::Labels;
-use shoal_protocol::task::spec::Payload;
+use shoal_protocol::task::spec::{OutputUse, Payload};
 use shoal_protocol::{BlobId, TaskSpec};
 
 use super::body::{self, Json};
 use super::problem::{ApiError, ApiResult};
-use super::query::{Page, Patience};
+use super::query::{Page, Patience, Query};
 use super::{Api, spec};
 use crate::driver::handle::{GivenPipeline, Refusal};
 
@@ -142,13 +142,15 @@ async fn build_stage(
     task.deadline_ms = None;
     task.priority = task.priority.or(priority);
     let peer = task.peer.take();
-    let task = match &export {
+    let mut task = match &export {
         // An export has no module; one that names some is refused with the graph.
         Some(_) if task.variants.is_empty() => {
             TaskSpec { variants: Vec::new(), ..TaskSpec::of_module(BlobId([0; 32]), 0) }
         }
         Some(_) | None => spec::build(api, &mut task).await.map_err(|error| error.at(&place))?,
     };
+    // Where an output stays is the pipeline's to decide: what was kept at its executor is let go with the pipeline.
+    task.output = OutputUse::Return;
     let stage =
         Stage { name, kind, task, map, inputs, when, near, retries, deterministic, expected_output_bytes, export };
     Ok((stage, peer))

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -21,6 +21,7 @@ use shoal_protocol::time::micros;
 
 use super::body::{self, Json};
 use super::problem::{ApiError, ApiResult};
+use super::query::Query;
 use super::{Api, blobs, spec};
 use crate::driver::handle::{Call, Called, Refusal};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -12,6 +12,7 @@ use shoal_protocol::stream::{Mark, RECORD_BYTES_MAX, StreamSpec, StreamWork, dig
 
 use super::body::{self, Json};
 use super::problem::{ApiError, ApiResult};
+use super::query::Query;
 use super::{Api, pipelines, spec};
 use crate::streams::{NotTaken, StreamError, Taken};
 

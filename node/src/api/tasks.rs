@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::body::{self, Json};
 use super::problem::{ApiError, ApiResult};
-use super::query::{Page, Patience, WAIT_MAX};
+use super::query::{Page, Patience, Query, WAIT_MAX};
 use super::{Api, blobs, elsewhere, spec};
 use crate::driver::handle::{Refusal, Submission};
 

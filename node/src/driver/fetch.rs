@@ -26,7 +26,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};
 
 use super::providers;
-use crate::blobs::{Arriving, BlobStore, Download, TransferError};
+use crate::blobs::{Arriving, BlobStore, Download, Pin, TransferError};
 use crate::network::{BulkError, BulkStream, Network};
 
 /// Transfers at a time.
@@ -144,10 +144,16 @@ impl Fetcher {
         wanted.iter().all(|blob| self.0.store.stat(blob.id) == Some(blob.bytes))
     }
 
-    /// Brings all of them here, or says why one cannot be had.
-    pub(crate) async fn fetch_all(self, wanted: Vec<BlobRef>) -> Result<(), String> {
+    /// Brings all of them here and holds them, or says why one cannot be had.
+    pub(crate) async fn fetch_all(self, wanted: Vec<BlobRef>) -> Result<Vec<Pin>, String> {
+        // What is here already must not make room for the rest.
+        let _here: Vec<Pin> = wanted.iter().filter_map(|blob| self.0.store.pin(blob.id).ok()).collect();
+        let fetch = async |blob: BlobRef| {
+            self.fetch(Wanted::whole(blob)).await?;
+            self.0.store.pin(blob.id).map_err(|error| error.to_string())
+        };
         // Each to its end, also when one has failed: one that nobody waits for would keep its place for ever.
-        join_all(wanted.into_iter().map(|blob| self.fetch(Wanted::whole(blob)))).await.into_iter().collect()
+        join_all(wanted.into_iter().map(fetch)).await.into_iter().collect()
     }
 
     /// Brings a blob here as a whole.
@@ -271,8 +277,6 @@ impl Sources {
 
 impl Inner {
     async fn transfer(&self, wanted: Wanted, begins: watch::Sender<Option<Arriving>>) -> Result<(), String> {
-        // The semaphore is never closed; an error here would only lift the bound.
-        let _permit = self.permits.acquire().await;
         let me = self.network.local_peer();
         let download = Download::begin(&self.store, wanted.id, wanted.bytes, wanted.range.clone()).await;
         let download = download.map_err(|error| error.to_string())?;
@@ -336,6 +340,9 @@ impl Inner {
     async fn take_part(&self, download: &Download, peer: PeerId) -> Result<(), Ended> {
         let mut stream =
             self.open(peer).await.map_err(|error| Ended::Theirs { why: error.to_string(), may_again: true })?;
+        // Taken once the peer has room for this: what waits for a slow one must not keep others waiting. The semaphore is never
+        // closed; an error here would only lift the bound.
+        let _permit = self.permits.acquire().await;
         let result = download.run(&mut stream).await;
         if let Err(TransferError::Lied { id, at }) = &result {
             tracing::warn!(?peer, blob = %id, at, "a peer sent bytes that are not those of the blob");

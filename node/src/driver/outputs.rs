@@ -180,17 +180,19 @@ impl Driver {
         }
         let (fetcher, store) = (self.fetcher.clone(), self.blobs.clone());
         self.beside.start(async move {
-            let mut result = fetcher.fetch_all(blobs.clone()).await;
-            let mut held = Vec::new();
-            if result.is_ok() && is_to_be_kept(attempt) {
+            let mut fetched = fetcher.fetch_all(blobs.clone()).await;
+            if fetched.is_ok() && is_to_be_kept(attempt) {
                 let ids: Vec<BlobId> = blobs.iter().map(|blob| blob.id).collect();
                 let synced = tokio::task::spawn_blocking(move || held_and_durable(&store, &ids)).await;
-                match synced {
-                    Ok(Ok(pins)) => held = pins,
-                    Ok(Err(error)) => result = Err(error.to_string()),
-                    Err(error) => result = Err(error.to_string()),
-                }
+                fetched = match synced {
+                    Ok(synced) => synced.map_err(|error| error.to_string()),
+                    Err(error) => Err(error.to_string()),
+                };
             }
+            let (held, result) = match fetched {
+                Ok(held) => (held, Ok(())),
+                Err(why) => (Vec::new(), Err(why)),
+            };
             Done::Fetched { attempt, blobs, result, held }
         });
     }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use shoal_protocol::api::StreamView;
 use shoal_protocol::store::{self, Change};
-use shoal_protocol::stream::succession::{Shipment, Tenure, question};
+use shoal_protocol::stream::succession::{Receipt, Shipment, Tenure, question};
 use shoal_protocol::stream::{Mark, STREAMS_MAX, SourceSpec, StreamSpec};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
@@ -81,10 +81,14 @@ impl Streams {
         let bytes = store::encode(&key, tenure);
         let changes = vec![Change::Put { key, bytes }];
         let (epoch, anew, whole) = (tenure.epoch, forget, forget);
-        let shipment = Shipment { epoch, anew, whole, changes, ..question(&tenure.spec.name) };
-        if let Err(error) = shipping::ship(&self.0.network, successor, &shipment).await {
-            tracing::warn!(stream = tenure.spec.name, %error, "its successor does not know that it is stopped");
-        }
+        let shipment = Shipment { epoch, anew, whole, changes, ..question(&tenure.spec.name, tenure.run) };
+        let why = match shipping::ship(&self.0.network, successor, &shipment).await {
+            // It has no copy, or one that is not of this owner's any more.
+            Ok(Receipt::Kept | Receipt::WantsAll | Receipt::Stale(_)) => return,
+            Ok(Receipt::Refused(why)) => why,
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(stream = tenure.spec.name, why, "its successor does not know that it is stopped");
     }
 
     /// Takes records that were handed in, and returns when they are on disk.

@@ -64,9 +64,18 @@ impl Streams {
         if shipment.epoch == 0 && self.is_partial(name) {
             return Receipt::WantsAll;
         }
-        // Its owner had forgotten that one, and has begun another under its name: what is known of the first says nothing of it.
-        let is_another = |known: &Tenure| known.owner == from && shipment.anew && !is_of_run(&shipment, known.run);
-        let known = known.filter(|known| !is_another(known));
+        // What is known of another stream of this name says nothing of this one.
+        let run = run_of(&shipment);
+        let known = match known {
+            Some(known) if run.is_some_and(|run| run != known.run) => {
+                // Its owner had forgotten that one, and has begun another.
+                if shipment.anew && known.owner != from {
+                    return Receipt::Refused("it knows another stream of this name".into());
+                }
+                None
+            }
+            known => known,
+        };
         if let Some(receipt) = judge(known.as_ref().map(|known| (known.epoch, known.owner)), from, &shipment) {
             return receipt;
         }
@@ -102,12 +111,16 @@ impl Streams {
         {
             return Receipt::Refused(why);
         }
-        self.heard(name);
         match told {
-            Some(_) if is_forgotten => self.pin_modules(),
+            Some(_) if is_forgotten => {
+                self.0.words().remove(name);
+                self.pin_modules();
+                return Receipt::Kept;
+            }
             Some(told) if shipment.anew => self.fetch_modules(from, &told.spec),
             Some(_) | None => {}
         }
+        self.heard(name);
         Receipt::Kept
     }
 
@@ -141,7 +154,10 @@ impl Streams {
         if known.is_none() && self.count().await >= STREAMS_MAX {
             return Err(format!("it holds {STREAMS_MAX} streams already"));
         }
-        allowed(&self.0.take_over, &tenure.spec)?;
+        // That it is stopped, or forgotten, is heard in any case.
+        if !tenure.stopped {
+            allowed(&self.0.take_over, &tenure.spec)?;
+        }
         Ok(Some(tenure))
     }
 
@@ -175,9 +191,7 @@ impl Streams {
             let Some(keeper) = self.opened() else { continue };
             let tenures: Vec<Tenure> =
                 keeper.of_kind(TENURE).iter().filter_map(|(key, bytes)| store::decode(key, bytes).ok()).collect();
-            let others = tenures.into_iter().filter(|tenure| tenure.owner != self.0.me && !tenure.stopped);
-            // Where the configuration has changed since it came, its owner is told so, and looks for another.
-            let others = others.filter(|tenure| allowed(&self.0.take_over, &tenure.spec).is_ok());
+            let others = tenures.into_iter().filter(|tenure| tenure.owner != self.0.me);
             let silent: Vec<_> = others
                 .map(|tenure| (self.silent_for(&tenure.spec.name), tenure))
                 .filter(|(silent, _)| *silent >= SILENT)
@@ -187,30 +201,51 @@ impl Streams {
             }
             let Some(alive) = self.alive().await else { return };
             for (silent, tenure) in silent {
-                let name = tenure.spec.name.clone();
-                match alive.contains(&tenure.owner) {
-                    // Nobody can go on with a part of it.
-                    _ if self.is_partial(&name) && silent >= REPLACED => {
-                        self.drop_copy(&name, "it never came whole").await
-                    }
-                    _ if self.is_partial(&name) => {}
-                    true if silent >= REPLACED => self.drop_copy(&name, "its owner has another successor").await,
-                    true => {}
-                    false => match self.ask_around(&name, tenure.epoch, &alive).await {
-                        Some(_) => self.drop_copy(&name, "another peer took it over").await,
-                        None => self.take_over(tenure).await,
-                    },
-                }
+                self.look_after(silent, tenure, &alive).await;
             }
+        }
+    }
+
+    /// What is done about a copy whose owner has been silent for so long.
+    async fn look_after(&self, silent: Duration, tenure: Tenure, alive: &BTreeSet<PeerId>) {
+        let is_partial = self.is_partial(&tenure.spec.name);
+        if alive.contains(&tenure.owner) {
+            if silent >= REPLACED {
+                self.ask_owner(&tenure).await;
+            }
+        } else if is_partial && silent >= REPLACED {
+            // Nobody can go on with a part of it.
+            self.drop_copy(&tenure, "its owner is gone, and it never came whole").await;
+        } else if !is_partial && !tenure.stopped && allowed(&self.0.take_over, &tenure.spec).is_ok() {
+            match self.ask_around(&tenure, alive).await {
+                Some(_) => self.drop_copy(&tenure, "another peer took it over").await,
+                None => self.take_over(tenure).await,
+            }
+        }
+    }
+
+    /// One that is there and does not ship has another successor, or has forgotten the stream; or it cannot go on with it, or has stopped
+    /// it, and then this copy may be all there is.
+    async fn ask_owner(&self, tenure: &Tenure) {
+        let name = &tenure.spec.name;
+        let question = question(name, tenure.run);
+        let asked = timeout(ASK_TIMEOUT, ship(&self.0.network, tenure.owner, &question)).await;
+        match asked {
+            Ok(Ok(Receipt::Stale(epoch))) if epoch > tenure.epoch => {
+                self.drop_copy(tenure, "its owner has another successor").await;
+            }
+            Ok(Ok(Receipt::WantsAll)) => self.drop_copy(tenure, "its owner has forgotten it").await,
+            // Asked again when it has been silent for as long.
+            Ok(Ok(Receipt::Stale(_) | Receipt::Kept | Receipt::Refused(_))) | Ok(Err(_)) | Err(_) => self.heard(name),
         }
     }
 
     /// The epoch of this stream that somebody knows of, if it is greater than this one. Peers that do not answer in time are
     /// not waited for.
-    pub(super) async fn ask_around(&self, name: &str, epoch: u64, peers: &BTreeSet<PeerId>) -> Option<u64> {
+    pub(super) async fn ask_around(&self, tenure: &Tenure, peers: &BTreeSet<PeerId>) -> Option<u64> {
         let mut asked = tokio::task::JoinSet::new();
         for peer in peers.iter().copied().filter(|peer| *peer != self.0.me).take(ASKED_MAX) {
-            let (network, question) = (self.0.network.clone(), question(name));
+            let (network, question) = (self.0.network.clone(), question(&tenure.spec.name, tenure.run));
             asked.spawn(async move { timeout(ASK_TIMEOUT, ship(&network, peer, &question)).await });
         }
         let mut greatest = None;
@@ -219,7 +254,7 @@ impl Streams {
                 greatest = greatest.max(Some(known));
             }
         }
-        greatest.filter(|known| *known > epoch)
+        greatest.filter(|known| *known > tenure.epoch)
     }
 
     /// Peers that are there, or may be.
@@ -227,15 +262,19 @@ impl Streams {
         self.0.driver.read(|driver| alive(&driver.peer().peers(driver.now()))).await.ok()
     }
 
-    async fn drop_copy(&self, name: &str, why: &str) {
+    /// Unless another has come meanwhile.
+    async fn drop_copy(&self, tenure: &Tenure, why: &str) {
         let _one = self.0.keeping.lock().await;
+        let name = &tenure.spec.name;
+        if self.tenure(name).await.as_ref() != Some(tenure) {
+            return;
+        }
         tracing::info!(stream = name, why, "its copy here is dropped");
-        let (Some(keeper), Some(tenure)) = (self.opened(), self.tenure(name).await) else { return };
-        if tenure.owner != self.0.me
-            && let Err(why) = keeper.write(keeper.nothing_of(name)).await
-        {
+        let Some(keeper) = self.opened() else { return };
+        if let Err(why) = keeper.write(keeper.nothing_of(name)).await {
             tracing::warn!(stream = name, why, "it could not be dropped");
         }
+        self.0.words().remove(name);
         self.pin_modules();
     }
 
@@ -301,10 +340,11 @@ fn may_change(stream: &str, change: &Change) -> bool {
     }
 }
 
-/// Whether this shipment says that it is of this run of its stream.
-fn is_of_run(shipment: &Shipment, run: u64) -> bool {
-    let mut said = tenures(&shipment.changes).into_iter();
-    said.any(|(key, bytes)| store::decode::<Tenure>(key, bytes).is_ok_and(|told| told.run == run))
+/// Which life of its stream a shipment is about, as far as it says so.
+fn run_of(shipment: &Shipment) -> Option<u64> {
+    let told =
+        || tenures(&shipment.changes).into_iter().find_map(|(key, bytes)| store::decode::<Tenure>(key, bytes).ok());
+    shipment.run.or_else(|| told().map(|told| told.run))
 }
 
 /// Where these say what a stream is.

@@ -48,7 +48,7 @@ impl Streams {
         while let Some(successor) = tenure.successor
             && Instant::now() < deadline
         {
-            let question = Shipment { epoch: tenure.epoch, ..question(&name) };
+            let question = Shipment { epoch: tenure.epoch, ..question(&name, tenure.run) };
             match shipping::ship(&self.0.network, successor, &question).await {
                 Ok(Receipt::Stale(epoch)) => return self.let_go(&name, epoch).await,
                 Ok(Receipt::Kept | Receipt::WantsAll | Receipt::Refused(_)) => break,
@@ -60,7 +60,7 @@ impl Streams {
         }
         // Whoever took over may have been lost as well, and its own successor runs the stream.
         let alive = self.alive().await.unwrap_or_default();
-        if let Some(epoch) = self.ask_around(&name, tenure.epoch, &alive).await {
+        if let Some(epoch) = self.ask_around(&tenure, &alive).await {
             return self.let_go(&name, epoch).await;
         }
         let _one = self.0.keeping.lock().await;
@@ -92,6 +92,7 @@ impl Streams {
         if let Err(why) = keeper.write(keeper.nothing_of(name)).await {
             tracing::error!(stream = name, why, "what is left of it cannot be removed");
         }
+        self.0.words().remove(name);
         self.pin_modules();
     }
 

@@ -52,6 +52,7 @@ impl Streams {
         let shipper = Shipper {
             name: name.clone(),
             epoch: tenure.epoch,
+            run: tenure.run,
             two_copies: tenure.spec.durable > 1,
             me: self.0.me,
             network: self.0.network.clone(),

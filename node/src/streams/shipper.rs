@@ -16,7 +16,7 @@ use shoal_protocol::PeerId;
 use shoal_protocol::api::PeerView;
 use shoal_protocol::output::PeerState;
 use shoal_protocol::store::{self, Change};
-use shoal_protocol::stream::succession::{Receipt, SHIPMENT_BYTES_MAX, Shipment, Tenure, WORD_EVERY};
+use shoal_protocol::stream::succession::{Receipt, SHIPMENT_BYTES_MAX, Shipment, Tenure, WORD_EVERY, question};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -43,6 +43,7 @@ const RETRY: Duration = Duration::from_millis(100);
 pub(super) struct Shipper {
     pub(super) name: String,
     pub(super) epoch: u64,
+    pub(super) run: u64,
     pub(super) two_copies: bool,
     pub(super) me: PeerId,
     pub(super) network: Network,
@@ -243,7 +244,7 @@ impl Shipper {
 
     /// Ships until there is an answer, or the successor was silent for too long.
     async fn insist(&self, successor: PeerId, anew: bool, whole: bool, changes: Vec<Change>) -> Result<(), Parted> {
-        let shipment = Shipment { stream: self.name.clone(), epoch: self.epoch, anew, whole, changes };
+        let shipment = Shipment { epoch: self.epoch, anew, whole, changes, ..question(&self.name, self.run) };
         let deadline = Instant::now() + SILENT_MAX;
         loop {
             match ship(&self.network, successor, &shipment).await {

@@ -90,8 +90,7 @@ impl Peer {
         let (pipeline, node) = (errand.pipeline, errand.node);
         self.pipelines.remember_by(pipeline, node, key);
         if let Some(known) = self.pipelines.memo.recall(key) {
-            self.with_pipelines(now, |p, around, out| p.known(around, pipeline, node, known, out));
-            return true;
+            return self.with_pipelines(now, |p, around, out| p.known(around, pipeline, node, known, out));
         }
         let keepers = self.keepers(key);
         if keepers.is_empty() {

@@ -211,6 +211,10 @@ impl Graph {
         for stage in &spec.stages {
             check_task(stage)?;
         }
+        if let Some(stage) = spec.stages.iter().find(|stage| stage.inputs.len() > EDGES_MAX) {
+            let (count, stage) = (stage.inputs.len(), Some(stage.name.clone()));
+            return Err(GraphError::TooMany { what: "inputs", count, limit: EDGES_MAX, stage });
+        }
         let order = order(spec, &names)?;
         let mut graph = Self { order, ..Self::default() };
         let widths = graph.widths(spec, &names)?;
@@ -278,7 +282,7 @@ impl Graph {
         let mut edges = 0usize;
         for (index, stage) in (0u32..).zip(&spec.stages) {
             let width = widths.get(index as usize).copied().unwrap_or(1);
-            let whole = self.whole_takes(spec, stage, names);
+            let whole = self.whole_takes(spec, stage, names)?;
             let awaited = self.awaited(stage, names);
             if stage.when.as_ref().is_some_and(|when| when.exit_code.is_some())
                 && let Some(Source::Stage(asked)) = stage.when.as_ref().and_then(|when| names.get(when.stage.as_str()))
@@ -312,19 +316,33 @@ impl Graph {
         Ok(())
     }
 
-    /// What every task of a stage reads beside its element.
-    fn whole_takes(&self, spec: &PipelineSpec, stage: &Stage, names: &BTreeMap<&str, Source>) -> Vec<Take> {
+    /// What every task of a stage reads beside its element. That it is too much is found out before it is there: a few bytes of names
+    /// can say as much as no memory holds.
+    fn whole_takes(
+        &self,
+        spec: &PipelineSpec,
+        stage: &Stage,
+        names: &BTreeMap<&str, Source>,
+    ) -> Result<Vec<Take>, GraphError> {
         let mut takes = Vec::new();
         for source in stage.inputs.iter().filter_map(|name| names.get(name.as_str())) {
+            let more = match source {
+                Source::Input(input) => spec.inputs.get(*input as usize).map_or(0, |input| input.elements.len()),
+                Source::Stage(other) => self.nodes_of(*other).len(),
+            };
+            let count = takes.len().saturating_add(more);
+            if count > EDGES_MAX {
+                let stage = Some(stage.name.clone());
+                return Err(GraphError::TooMany { what: "connections", count, limit: EDGES_MAX, stage });
+            }
             match source {
                 Source::Input(input) => {
-                    let count = spec.inputs.get(*input as usize).map_or(0, |input| input.elements.len() as u32);
-                    takes.extend((0..count).map(|element| Take::Input { input: *input, element }));
+                    takes.extend((0..more as u32).map(|element| Take::Input { input: *input, element }));
                 }
                 Source::Stage(other) => takes.extend(self.nodes_of(*other).map(Take::Output)),
             }
         }
-        takes
+        Ok(takes)
     }
 
     /// Nodes whose end a stage waits for without reading their output.

@@ -48,8 +48,8 @@ impl Pipelines {
         for (pipeline, node) in recall.waiting {
             self.due.clear(&Due::Wake(pipeline, node));
             match &known {
-                Some(known) => self.known(around, pipeline, node, known.clone(), out),
-                None => self.wake(pipeline, node),
+                Some(known) if self.known(around, pipeline, node, known.clone(), out) => {}
+                Some(_) | None => self.wake(pipeline, node),
             }
         }
         if let Some(known) = known {
@@ -57,7 +57,8 @@ impl Pipelines {
         }
     }
 
-    /// The output of a task is known: it need not be run.
+    /// The output of a task is known: it need not be run. False where it does not help: a result that is a blob is kept for as long as
+    /// its pipeline says, and who remembers it may have let it go. (One that is read by others is made again when it turns out to be lost.)
     pub(crate) fn known(
         &mut self,
         around: Around<'_>,
@@ -65,13 +66,18 @@ impl Pipelines {
         node: NodeId,
         known: Known,
         out: &mut Outbox,
-    ) {
-        let Some(run) = self.held.get_mut(&pipeline).and_then(Held::open) else { return };
+    ) -> bool {
+        let Some(run) = self.held.get_mut(&pipeline).and_then(Held::open) else { return true };
+        let is_result = run.graph.node(node).is_some_and(|node| node.readers.is_empty());
+        if is_result && known.holder().is_some() {
+            return false;
+        }
         if run.is_open_to_known(node) {
             self.recalled += 1;
             run.done_as_known(node, known.done());
             self.done(around, pipeline, node, out);
         }
+        true
     }
 
     /// By which the output of a task is to be remembered when it has one.

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::graph::GraphError;
+use super::memo::Known;
 use super::run::tests::{input, stage};
-use super::spec::{PipelineSpec, Stage, StageKind, When};
+use super::spec::{PipelineInput, PipelineSpec, Stage, StageKind, When};
 use super::*;
 use crate::certificate::Member;
 use crate::config::PeerConfig;
@@ -470,11 +472,12 @@ fn an_export_is_ordered_with_the_labels_of_its_rows_and_what_it_writes_has_none(
 /// A pipeline of two stages whose first output stays with its executor, driven by hand.
 struct Bare(Pipelines);
 
+const HOME: PeerId = PeerId([1; 32]);
 const ELSEWHERE: PeerId = PeerId([7; 32]);
 
 impl Bare {
     fn new() -> Self {
-        let mut bare = Self(Pipelines::new(PeerId([1; 32])));
+        let mut bare = Self(Pipelines::new(HOME));
         let stages = vec![named("first", &["in"]), named("last", &["first"])];
         let spec = PipelineSpec { inputs: vec![input("in", &["a"])], stages, ..PipelineSpec::default() };
         let given = PipelineSubmission { name: "p".into(), spec, retention: Duration::from_secs(3_600) };
@@ -522,6 +525,43 @@ fn an_input_that_nobody_can_get_at_is_made_again_at_once_and_not_for_ever() {
 
     assert_eq!(ran, ["p/first", "p/last"].repeat(4), "three times more than once");
     assert!(bare.0.held[&PIPELINE].run().is_none(), "it has failed");
+}
+
+#[test]
+fn an_output_that_came_home_and_is_lost_there_is_made_again() {
+    let lost = || TaskError::AttemptsExhausted { attempts: 7, last: "its input could not be had".into() };
+    let mut came_home = stays_elsewhere();
+    came_home.report.output = Payload::Blob(crate::task::spec::BlobRef { id: BlobId([5; 32]), bytes: 9, holder: HOME });
+    let mut bare = Bare::new();
+
+    let ran: Vec<_> = [Ok(came_home.clone()), Err(lost()), Ok(came_home)].map(|end| bare.end_next(end)).into();
+
+    assert_eq!(ran.into_iter().flatten().collect::<Vec<_>>(), ["p/first", "p/last", "p/first"]);
+}
+
+#[test]
+fn a_result_that_is_a_blob_somewhere_is_not_taken_for_one_that_is_kept() {
+    let blob = crate::task::spec::BlobRef { id: BlobId([5; 32]), bytes: 9, holder: ELSEWHERE };
+    let known = |output| Known { output, executor: ELSEWHERE, run: Duration::ZERO, labels: Labels::default() };
+    let (first, last) = (0, 1);
+    let mut bare = Bare::new();
+    let mut helps = |node, output| bare.act(|p, around, out| p.known(around, PIPELINE, node, known(output), out));
+
+    assert!(helps(first, Payload::Blob(blob)), "another stage reads it, and it is made again if it is lost");
+    assert!(!helps(last, Payload::Blob(blob)));
+    assert!(helps(last, Payload::inline(&b"2"[..])));
+}
+
+#[test]
+fn a_few_names_do_not_stand_for_more_connections_than_memory_holds() {
+    let elements = (0..4_096).map(|_| Payload::inline(Vec::new())).collect();
+    let wide = PipelineInput { name: "in".into(), elements, labels: Vec::new() };
+    for names in [60_000, 1_000_000] {
+        let stage = Stage { inputs: vec!["in".into(); names], ..named("all", &[]) };
+        let spec = PipelineSpec { inputs: vec![wide.clone()], stages: vec![stage], ..PipelineSpec::default() };
+
+        assert!(matches!(check(&spec), Err(GraphError::TooMany { .. })), "{names}");
+    }
 }
 
 #[test]

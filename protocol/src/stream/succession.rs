@@ -71,6 +71,9 @@ pub struct Shipment {
     /// The sender's epoch.
     #[serde(rename = "e")]
     pub epoch: u64,
+    /// Which life of a stream of this name it is about: see [`Tenure::run`]. Senders of the version before do not say.
+    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<u64>,
     /// This is the first piece of everything: what was there before goes. Where it is also `whole`, and of a stream that is stopped, it is
     /// forgotten: nothing of it stays.
     #[serde(rename = "a", default, skip_serializing_if = "core::ops::Not::not")]
@@ -100,9 +103,9 @@ pub enum Receipt {
     Refused(String),
 }
 
-/// A shipment that only asks: of no epoch that there is, so that the answer is the one that is known.
-pub fn question(stream: &str) -> Shipment {
-    Shipment { stream: stream.to_owned(), epoch: 0, anew: false, whole: false, changes: Vec::new() }
+/// A shipment that only asks: of no epoch that there is, so that the answer is the one that is known of this run.
+pub fn question(stream: &str, run: u64) -> Shipment {
+    Shipment { stream: stream.to_owned(), epoch: 0, run: Some(run), anew: false, whole: false, changes: Vec::new() }
 }
 
 /// What a shipment gets as an answer before it is looked into, if it gets one; `known` is the greatest epoch known here and
@@ -127,7 +130,7 @@ mod tests {
 
     #[track_caller]
     fn check(known: Option<(u64, PeerId)>, from: PeerId, epoch: u64, anew: bool, expected: Option<Receipt>) {
-        let shipment = Shipment { stream: "s".into(), epoch, anew, whole: false, changes: Vec::new() };
+        let shipment = Shipment { epoch, anew, ..question("s", 1) };
 
         assert_eq!(judge(known, from, &shipment), expected);
     }
@@ -157,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_question_is_answered_with_the_epoch_that_is_known() {
-        assert_eq!(judge(Some((3, OWNER)), OTHER, &question("s")), Some(Receipt::Stale(3)));
-        assert_eq!(judge(None, OTHER, &question("s")), Some(Receipt::WantsAll));
+        assert_eq!(judge(Some((3, OWNER)), OTHER, &question("s", 1)), Some(Receipt::Stale(3)));
+        assert_eq!(judge(None, OTHER, &question("s", 1)), Some(Receipt::WantsAll));
     }
 }

@@ -7,6 +7,7 @@ use shoal_protocol::id::BlobId;
 use crate::Printer;
 use crate::client::{Client, Download};
 use crate::error::{Exit, Failure, own};
+use crate::interrupt;
 use crate::new_file::NewFile;
 
 /// Print a blob, fetched from a neighbour when it is not here
@@ -51,8 +52,8 @@ impl Get {
     async fn to_file(&self, mut download: Download, printer: Printer, path: &Path) -> Result<(), Failure> {
         let bar = printer.bar(&path.display().to_string(), download.length().unwrap_or(0));
         let mut hasher = blake3::Hasher::new();
-        let mut out = NewFile::create(path)?;
-        let written = async {
+        let writing = async {
+            let mut out = NewFile::create(path)?;
             while let Some(bytes) = download.chunk().await? {
                 hasher.update(&bytes);
                 out.write(&bytes)?;
@@ -60,8 +61,8 @@ impl Get {
             }
             self.check(&hasher)?;
             out.keep()
-        }
-        .await;
+        };
+        let written = interrupt::stops(path, writing).await;
         bar.finish_and_clear();
         written
     }

@@ -18,7 +18,7 @@ use shoal_protocol::privacy::{Decimal, Noise, Query};
 use shoal_protocol::task::spec::{CloudUse, Payload, Priority, TaskSpec};
 
 use super::lines;
-use crate::commands::task::inputs::{CARRIED_BYTES_MAX, InputArgument, Inputs, LocalBlob};
+use crate::commands::task::inputs::{InputArgument, Inputs, LocalBlob, Room};
 use crate::commands::task::module::Module;
 use crate::error::{Exit, Failure};
 use crate::format::{parse_bytes, parse_duration};
@@ -256,7 +256,7 @@ pub(crate) fn prepare(path: &Path) -> Result<Prepared, Failure> {
         source.wrong(line, error.message()).fix("see the keys there are in docs/pipelines.md")
     })?;
     let mut blobs = Vec::new();
-    let (mut inputs, mut labels, mut room) = (BTreeMap::new(), BTreeMap::new(), CARRIED_BYTES_MAX);
+    let (mut inputs, mut labels, mut room) = (BTreeMap::new(), BTreeMap::new(), Room::of_a_pipeline());
     for (name, entry) in document.inputs {
         let (made, said) = described(&source, &name, entry)?;
         let (requests, more) = elements(&source, &name, made, &mut room)?;
@@ -352,7 +352,7 @@ fn elements(
     source: &Source<'_>,
     name: &str,
     made: Made,
-    room: &mut u64,
+    room: &mut Room,
 ) -> Result<(Vec<InputRequest>, Vec<LocalBlob>), Failure> {
     let what = format!("input `{name}`");
     let placed = |failure: Failure| source.placed(None, &what, failure);
@@ -370,12 +370,12 @@ fn elements(
             let file = source.beside(&file.to_string_lossy());
             let text = std::fs::read_to_string(&file).map_err(|error| placed(Failure::read(&file, &error)))?;
             let mut blobs = Vec::new();
-            let line = |line: &str| match room.checked_sub(line.len() as u64) {
-                Some(left) => {
-                    *room = left;
+            let line = |line: &str| match line.len() as u64 <= room.most() {
+                true => {
+                    room.take(line.len() as u64);
                     InputRequest::Text(line.into())
                 }
-                None => {
+                false => {
                     let blob = LocalBlob::in_memory(file.display().to_string(), line.as_bytes().to_vec());
                     blobs.push(blob.clone());
                     InputRequest::Blob(blob.id)
@@ -402,12 +402,12 @@ fn elements(
 /// One by one: each element is the input of a task of its own, and none has to leave room for others.
 fn read_each(
     arguments: impl Iterator<Item = InputArgument>,
-    room: &mut u64,
+    room: &mut Room,
 ) -> Result<(Vec<InputRequest>, Vec<LocalBlob>), Failure> {
     let (mut requests, mut blobs) = (Vec::new(), Vec::new());
     for argument in arguments {
-        let read = Inputs::read_within(&[argument], *room)?;
-        *room = room.saturating_sub(read.inline_bytes());
+        let read = Inputs::read_within(&[argument], room.most())?;
+        room.take(read.inline_bytes());
         requests.extend(read.requests);
         blobs.extend(read.blobs);
     }

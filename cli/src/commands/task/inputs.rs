@@ -12,6 +12,7 @@ use hyper::body::Bytes;
 use shoal_protocol::api::{InputRequest, LabelsRequest, codes};
 use shoal_protocol::config::{INLINE_BYTES_MAX, INPUT_BYTES_MAX};
 use shoal_protocol::id::BlobId;
+use shoal_protocol::pipeline::graph::ELEMENTS_MAX;
 
 use crate::Printer;
 use crate::client::{Client, ClientError};
@@ -98,8 +99,33 @@ impl InputArgument {
     }
 }
 
-/// Bytes of a pipeline's inputs that ride along in the request, all together; the daemon stores what is more as blobs anyway.
-pub(crate) const CARRIED_BYTES_MAX: u64 = 1024 * 1024;
+/// What of a pipeline's inputs still fits its request. The daemon takes small elements as they are, since a blob would cost more, and
+/// stores what is larger, beyond a MiB of all together.
+#[derive(Debug)]
+pub(crate) struct Room {
+    small: u64,
+    large: u64,
+}
+
+impl Room {
+    /// Up to this an element is small.
+    const SMALL_MAX: u64 = INLINE_BYTES_MAX / 64;
+
+    pub(crate) fn of_a_pipeline() -> Self {
+        Self { small: ELEMENTS_MAX as u64 * Self::SMALL_MAX, large: 1024 * 1024 }
+    }
+
+    /// The largest element that fits.
+    pub(crate) fn most(&self) -> u64 {
+        self.small.min(Self::SMALL_MAX).max(self.large)
+    }
+
+    /// An element of so many bytes rides along.
+    pub(crate) fn take(&mut self, bytes: u64) {
+        let room = if bytes <= Self::SMALL_MAX && self.small >= bytes { &mut self.small } else { &mut self.large };
+        *room = room.saturating_sub(bytes);
+    }
+}
 
 /// The inputs of a task, in order, and the blobs among them that are here.
 #[derive(Debug, Default)]

@@ -8,6 +8,7 @@ use shoal_protocol::api::{OutputView, TaskView};
 use crate::Printer;
 use crate::client::{Client, Download};
 use crate::error::{Exit, Failure, own};
+use crate::interrupt;
 use crate::new_file::NewFile;
 
 /// Delivers the output of a task that is done; its bytes exactly.
@@ -62,11 +63,14 @@ pub(crate) async fn stream(printer: Printer, mut download: Download, file: Optio
         return Ok(());
     };
     let bar = printer.bar(&path.display().to_string(), download.length().unwrap_or(0));
-    let mut out = NewFile::create(path)?;
-    while let Some(bytes) = download.chunk().await? {
-        out.write(&bytes)?;
-        bar.inc(bytes.len() as u64);
-    }
-    bar.finish_and_clear();
-    out.keep()
+    let writing = async {
+        let mut out = NewFile::create(path)?;
+        while let Some(bytes) = download.chunk().await? {
+            out.write(&bytes)?;
+            bar.inc(bytes.len() as u64);
+        }
+        bar.finish_and_clear();
+        out.keep()
+    };
+    interrupt::stops(path, writing).await
 }

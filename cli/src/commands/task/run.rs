@@ -19,6 +19,7 @@ use crate::commands::node::events::Line;
 use crate::error::Failure;
 use crate::format::{self, parse_duration};
 use crate::interrupt;
+use crate::new_file::is_special;
 
 /// How often a watched wait says what the task is doing.
 const LOOK: Duration = Duration::from_millis(400);
@@ -109,25 +110,23 @@ impl Run {
                 Some(_) | None => break view,
             }
             accepted = loop {
-                match client.submit(&request).await {
+                let submitted = tokio::select! {
+                    submitted = client.submit(&request) => submitted,
+                    _ = tokio::signal::ctrl_c() => {
+                        let title = "interrupted; whether the task was taken is not known";
+                        return Err(Failure::interrupted(title).fix("see whether it is there: shoal task ls"));
+                    }
+                };
+                match submitted {
                     Err(ClientError::Problem(problem)) if outlasts(&mut patience, &problem).await? => {}
                     answer => break answer?,
                 }
             };
         };
-        let id = view.task;
-        let is_for_file = self.output.is_some();
-        let reporting = report(client, printer, view, self.output, request.keep_output);
-        if !is_for_file {
+        if self.output.as_deref().is_none_or(is_special) {
             interrupt::ends_at_once();
-            return reporting.await;
         }
-        tokio::select! {
-            reported = reporting => reported,
-            _ = tokio::signal::ctrl_c() => {
-                Err(Failure::interrupted("interrupted").fix(format!("its output is still there: shoal task result {id} -o FILE")))
-            }
-        }
+        report(client, printer, view, self.output, request.keep_output).await
     }
 }
 

@@ -216,6 +216,7 @@ impl Part<'_> {
                     let expected = partial.shape().bytes();
                     return Err(TransferError::UnexpectedSize { expected, announced: answer.bytes });
                 }
+                self.believe(answer).await?;
             }
             let span = partial.shape().span(&stretch);
             let receiving = timeout(time_for(span.end - span.start), self.receive(stream, &partial, stretch));
@@ -242,7 +243,8 @@ impl Part<'_> {
         };
         let request = Request::new(id, &first, true);
         wire::write(stream, &request, 0).await?;
-        let announced = self.answer(stream).await?.bytes;
+        let answer = self.answer(stream).await?;
+        let announced = answer.bytes;
         if let Some(expected) = expected.filter(|expected| *expected != announced) {
             return Err(TransferError::UnexpectedSize { expected, announced });
         }
@@ -253,13 +255,12 @@ impl Part<'_> {
         let mut proof = vec![0; shape.encoded_bytes(&shape.last())];
         self.fill(stream, &mut proof).await.1?;
         let store = self.download.store.clone();
-        let created = blocking(move || {
-            let is_right = tree::is_right(id, shape, &shape.last(), &proof);
-            is_right.then(|| Partial::create(&store, id, shape, &proof)).transpose()
-        });
-        let Some(partial) = created.await?? else {
+        let proof = blocking(move || tree::is_right(id, shape, &shape.last(), &proof).then_some(proof)).await?;
+        let Some(proof) = proof else {
             return Err(TransferError::Lied { id, at: shape.span(&shape.last()).start });
         };
+        self.believe(answer).await?;
+        let partial = blocking(move || Partial::create(&store, id, shape, &proof)).await??;
         let partial = self.download.has_begun(partial);
         self.source = self.download.with_plan(Plan::join);
         let coming = request.groups(shape);
@@ -283,7 +284,7 @@ impl Part<'_> {
     async fn answer<S: AsyncRead + Unpin>(&self, stream: &mut S) -> Result<Answer, TransferError> {
         let answer: Answer = wire::read(stream, self.at).await?;
         match answer.status {
-            Status::Here => self.believed(answer).await,
+            Status::Here => Ok(answer),
             Status::NotHere => Err(TransferError::NotThere(self.download.id)),
             Status::Busy => Err(TransferError::Busy),
             Status::Refused => Err(TransferError::Refused(self.download.id)),
@@ -291,9 +292,9 @@ impl Part<'_> {
         }
     }
 
-    /// What is said of the blob is on disk here before a byte of it is.
-    async fn believed(&self, mut answer: Answer) -> Result<Answer, TransferError> {
-        let signed = std::mem::take(&mut answer.manifests);
+    /// What is said of the blob is on disk here before a byte of it is; by one who has shown that it has it, and of its true size.
+    async fn believe(&self, answer: Answer) -> Result<(), TransferError> {
+        let signed = answer.manifests;
         if !signed.is_empty() {
             let (store, stored) = (self.download.store.clone(), Stored { id: self.download.id, bytes: answer.bytes });
             let believed = blocking(move || store.believe(stored, signed)).await?;
@@ -303,7 +304,7 @@ impl Part<'_> {
                 other => TransferError::Store(other),
             })?;
         }
-        Ok(answer)
+        Ok(())
     }
 
     /// Takes a stretch, slice by slice; one is verified and written while the next comes.

@@ -89,13 +89,6 @@ pub(super) struct Done {
     pub(super) held_as: Option<TaskId>,
 }
 
-impl Done {
-    /// Whether its output stayed where it was made.
-    fn is_elsewhere(&self) -> bool {
-        matches!(&self.output, Some(Payload::Blob(blob)) if blob.holder == self.executor)
-    }
-}
-
 /// What is known of a task beside its state.
 #[derive(Debug, Clone, Default)]
 struct Course {

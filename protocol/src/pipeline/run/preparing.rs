@@ -132,15 +132,12 @@ impl Run {
         outputs.filter(is_gone).collect()
     }
 
-    /// What a node reads that others hold and this peer need not have.
+    /// What a node reads that may be lost: blobs that others hold, and those that came home, of which a crash may have left nothing.
     pub(super) fn foreign_inputs(&self, id: NodeId) -> Vec<NodeId> {
         let takes = self.graph.node(id).map(|node| node.takes.as_slice()).unwrap_or_default();
         let foreign = takes.iter().filter_map(|take| match take {
             Take::Output(earlier) => match self.nodes.get(*earlier as usize) {
-                Some(NodeState::Done(done)) if done.remembered || done.is_elsewhere() => match &done.output {
-                    Some(Payload::Blob(_)) => Some(*earlier),
-                    Some(Payload::Inline(_)) | None => None,
-                },
+                Some(NodeState::Done(done)) if matches!(done.output, Some(Payload::Blob(_))) => Some(*earlier),
                 Some(_) | None => None,
             },
             Take::Input { .. } => None,
