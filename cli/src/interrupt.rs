@@ -24,6 +24,6 @@ pub(crate) async fn stops(path: &Path, writing: impl Future<Output = Result<(), 
     }
     tokio::select! {
         written = writing => written,
-        _ = tokio::signal::ctrl_c() => Err(Failure::interrupted(format!("interrupted; `{}` is as it was", path.display()))),
+        _ = tokio::signal::ctrl_c() => Err(Failure::interrupted(format!("interrupted while `{}` was written", path.display()))),
     }
 }

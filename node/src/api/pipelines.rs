@@ -11,7 +11,7 @@ use shoal_protocol::pipeline::graph::{ELEMENTS_MAX, Graph, GraphError};
 use shoal_protocol::pipeline::spec::{PipelineInput, PipelineSpec, Stage};
 use shoal_protocol::pipeline::{PipelineSubmission, blobs_of};
 use shoal_protocol::residency::Labels;
-use shoal_protocol::task::spec::{OutputUse, Payload};
+use shoal_protocol::task::spec::Payload;
 use shoal_protocol::{BlobId, TaskSpec};
 
 use super::body::{self, Json};
@@ -142,15 +142,13 @@ async fn build_stage(
     task.deadline_ms = None;
     task.priority = task.priority.or(priority);
     let peer = task.peer.take();
-    let mut task = match &export {
+    let task = match &export {
         // An export has no module; one that names some is refused with the graph.
         Some(_) if task.variants.is_empty() => {
             TaskSpec { variants: Vec::new(), ..TaskSpec::of_module(BlobId([0; 32]), 0) }
         }
         Some(_) | None => spec::build(api, &mut task).await.map_err(|error| error.at(&place))?,
     };
-    // Where an output stays is the pipeline's to decide: what was kept at its executor is let go with the pipeline.
-    task.output = OutputUse::Return;
     let stage =
         Stage { name, kind, task, map, inputs, when, near, retries, deterministic, expected_output_bytes, export };
     Ok((stage, peer))

@@ -17,7 +17,7 @@ use crate::driver::Driver;
 use crate::driver::handle::Refusal;
 
 /// A request with its inputs; larger inputs are put as blobs first.
-const REQUEST_BYTES_MAX: usize = 2 * 1024 * 1024;
+const REQUEST_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Labels told apart of one pipeline; beyond, a person reads no list.
 const SUBJECTS_MAX: usize = 64;
 

@@ -277,6 +277,8 @@ impl Sources {
 
 impl Inner {
     async fn transfer(&self, wanted: Wanted, begins: watch::Sender<Option<Arriving>>) -> Result<(), String> {
+        // The semaphore is never closed; an error here would only lift the bound.
+        let _permit = self.permits.acquire().await;
         let me = self.network.local_peer();
         let download = Download::begin(&self.store, wanted.id, wanted.bytes, wanted.range.clone()).await;
         let download = download.map_err(|error| error.to_string())?;
@@ -340,9 +342,6 @@ impl Inner {
     async fn take_part(&self, download: &Download, peer: PeerId) -> Result<(), Ended> {
         let mut stream =
             self.open(peer).await.map_err(|error| Ended::Theirs { why: error.to_string(), may_again: true })?;
-        // Taken once the peer has room for this: what waits for a slow one must not keep others waiting. The semaphore is never
-        // closed; an error here would only lift the bound.
-        let _permit = self.permits.acquire().await;
         let result = download.run(&mut stream).await;
         if let Err(TransferError::Lied { id, at }) = &result {
             tracing::warn!(?peer, blob = %id, at, "a peer sent bytes that are not those of the blob");

@@ -71,9 +71,8 @@ impl Peer {
             return self.outbox.push(Output::Export { task, export, data, labels });
         }
         let ahead = self.ahead_of(now, pipeline, node);
-        if let Some(lease) = self.pipelines.lease(now, pipeline, node) {
-            spec.output = OutputUse::Keep(lease);
-        }
+        // Where an output stays is the pipeline's to decide: what its executor keeps is let go with it.
+        spec.output = self.pipelines.lease(now, pipeline, node).map_or(OutputUse::Return, OutputUse::Keep);
         spec.about.pipeline = self.pipelines.name_of(pipeline).to_owned();
         spec.about.task.clone_from(&name);
         let task = self.with_pipelines(now, |p, _, out| p.begin(pipeline, node, out));

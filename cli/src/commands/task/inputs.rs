@@ -12,7 +12,6 @@ use hyper::body::Bytes;
 use shoal_protocol::api::{InputRequest, LabelsRequest, codes};
 use shoal_protocol::config::{INLINE_BYTES_MAX, INPUT_BYTES_MAX};
 use shoal_protocol::id::BlobId;
-use shoal_protocol::pipeline::graph::ELEMENTS_MAX;
 
 use crate::Printer;
 use crate::client::{Client, ClientError};
@@ -112,7 +111,8 @@ impl Room {
     const SMALL_MAX: u64 = INLINE_BYTES_MAX / 64;
 
     pub(crate) fn of_a_pipeline() -> Self {
-        Self { small: ELEMENTS_MAX as u64 * Self::SMALL_MAX, large: 1024 * 1024 }
+        // A request may have 16 MiB, and some bytes are written as four or six.
+        Self { small: 2 * 1024 * 1024, large: 1024 * 1024 }
     }
 
     /// The largest element that fits.

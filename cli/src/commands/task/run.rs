@@ -123,10 +123,18 @@ impl Run {
                 }
             };
         };
-        if self.output.as_deref().is_none_or(is_special) {
+        let (id, is_for_file) = (view.task, !self.output.as_deref().is_none_or(is_special));
+        let reporting = report(client, printer, view, self.output, request.keep_output);
+        if !is_for_file {
             interrupt::ends_at_once();
+            return reporting.await;
         }
-        report(client, printer, view, self.output, request.keep_output).await
+        tokio::select! {
+            biased;
+            _ = tokio::signal::ctrl_c() => Err(Failure::interrupted("interrupted")
+                .fix(format!("its output is still there: shoal task result {id} -o FILE"))),
+            reported = reporting => reported,
+        }
     }
 }
 

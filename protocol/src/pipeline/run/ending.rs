@@ -142,7 +142,8 @@ impl Run {
         let Some(course) = self.courses.get_mut(id as usize) else { return Followed::Nothing };
         // What was made again and did not help is made again ever more seldom.
         if course.rests >= DOUBTFUL_RESTS << course.doubts.min(DOUBTS_MAX) {
-            let foreign = self.foreign_inputs(id);
+            // That nobody comes for it says nothing of what is here.
+            let foreign = self.inputs_that_may_be_lost(id, Done::is_foreign);
             if let Some(course) = self.courses.get_mut(id as usize).filter(|_| !foreign.is_empty()) {
                 course.rests = 0;
                 course.doubts += 1;
@@ -160,7 +161,7 @@ impl Run {
     }
 
     fn bad_end(&mut self, id: NodeId, error: PipelineError, why: String, at_least: u32) -> Followed {
-        let doubted = if at_least > 0 { self.foreign_inputs(id) } else { Vec::new() };
+        let doubted = if at_least > 0 { self.inputs_that_may_be_lost(id, |_| true) } else { Vec::new() };
         let retries = self.stage_of(id).map_or(0, |stage| u32::from(stage.retries)).max(at_least);
         let Some(course) = self.courses.get_mut(id as usize) else { return Followed::Nothing };
         course.failures += 1;

@@ -89,6 +89,13 @@ pub(super) struct Done {
     pub(super) held_as: Option<TaskId>,
 }
 
+impl Done {
+    /// Whether others hold its output, and this peer need not have it.
+    fn is_foreign(&self) -> bool {
+        self.remembered || matches!(&self.output, Some(Payload::Blob(blob)) if blob.holder == self.executor)
+    }
+}
+
 /// What is known of a task beside its state.
 #[derive(Debug, Clone, Default)]
 struct Course {

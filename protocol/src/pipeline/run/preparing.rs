@@ -5,7 +5,7 @@ use core::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::ending::REST;
-use super::{NodeState, Run, inline_bytes};
+use super::{Done, NodeState, Run, inline_bytes};
 use crate::config::INLINE_BYTES_MAX;
 use crate::id::PeerId;
 use crate::pipeline::error::PipelineError;
@@ -133,11 +133,13 @@ impl Run {
     }
 
     /// What a node reads that may be lost: blobs that others hold, and those that came home, of which a crash may have left nothing.
-    pub(super) fn foreign_inputs(&self, id: NodeId) -> Vec<NodeId> {
+    pub(super) fn inputs_that_may_be_lost(&self, id: NodeId, may_be: impl Fn(&Done) -> bool) -> Vec<NodeId> {
         let takes = self.graph.node(id).map(|node| node.takes.as_slice()).unwrap_or_default();
         let foreign = takes.iter().filter_map(|take| match take {
             Take::Output(earlier) => match self.nodes.get(*earlier as usize) {
-                Some(NodeState::Done(done)) if matches!(done.output, Some(Payload::Blob(_))) => Some(*earlier),
+                Some(NodeState::Done(done)) if matches!(done.output, Some(Payload::Blob(_))) && may_be(done) => {
+                    Some(*earlier)
+                }
                 Some(_) | None => None,
             },
             Take::Input { .. } => None,
