@@ -128,9 +128,14 @@ impl Eraser {
         let one_by_one = doomed.len() <= ONE_BY_ONE_MAX;
         let mut are_erased = true;
         for path in doomed {
-            if let Err(error) = blank(path, one_by_one) {
-                are_erased = false;
-                tracing::error!(path = %path.display(), %error, "a removed file cannot be erased, only unlinked");
+            match blank(path, one_by_one) {
+                // Who unlinks here has overwritten it before.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    are_erased = false;
+                    tracing::error!(path = %path.display(), %error, "a removed file cannot be erased, only unlinked");
+                }
+                Ok(()) => {}
             }
         }
         if !one_by_one {
@@ -195,6 +200,18 @@ mod tests {
                 assert!(left[..128] == [0; 128] && left[128..] == [7; 72], "{left:?}");
             }
         }
+    }
+
+    #[test]
+    fn what_another_has_erased_meanwhile_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let eraser = Eraser::open(dir.path().to_owned()).unwrap();
+        let left = dir.path().join("left");
+        fs::write(&left, [7; 3]).unwrap();
+
+        assert!(eraser.erase_all(&[dir.path().join("erased by another"), left.clone()]));
+
+        assert!(!left.exists());
     }
 
     #[test]

@@ -141,7 +141,11 @@ impl ArtifactCache {
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
             if is_code(&entry) {
-                let metadata = entry.metadata()?;
+                let metadata = match entry.metadata() {
+                    // Forgotten meanwhile.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    known => known?,
+                };
                 used += metadata.len();
                 files.push((metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), entry.path(), metadata.len()));
             }
@@ -151,8 +155,10 @@ impl ArtifactCache {
             if used <= self.bytes_max {
                 break;
             }
-            erase_file(&path)?;
-            used -= bytes;
+            match erase_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => used -= bytes,
+            }
         }
         Ok(())
     }
