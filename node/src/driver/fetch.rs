@@ -8,6 +8,7 @@
 //! ```
 //!
 //! **Invariant:** a blob is on its way at most once, however many wait for it; at most [`FETCHES_MAX`] are.
+//! What waits for its turn at one holder takes none of those places.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -26,6 +27,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};
 
 use super::providers;
+use super::turns::Turns;
 use crate::blobs::{Arriving, BlobStore, Download, Pin, TransferError};
 use crate::network::{BulkError, BulkStream, Network};
 
@@ -88,6 +90,7 @@ pub(crate) struct Fetcher(Rc<Inner>);
 struct Inner {
     network: Network,
     store: BlobStore,
+    turns: Turns,
     permits: Semaphore,
     /// What is on its way.
     running: RefCell<BTreeMap<BlobId, Underway>>,
@@ -114,8 +117,9 @@ impl Fetcher {
     pub(crate) fn new(network: Network, store: BlobStore) -> (Self, mpsc::UnboundedReceiver<Notice>) {
         let (notices, noticed) = mpsc::unbounded_channel();
         let permits = Semaphore::new(FETCHES_MAX);
+        let turns = Turns::default();
         let (running, addresses) = (RefCell::default(), RefCell::default());
-        (Self(Rc::new(Inner { network, store, permits, running, addresses, notices })), noticed)
+        (Self(Rc::new(Inner { network, store, turns, permits, running, addresses, notices })), noticed)
     }
 
     /// A forwarded task's input may be at a peer that is not our neighbour yet.
@@ -277,9 +281,13 @@ impl Sources {
 
 impl Inner {
     async fn transfer(&self, wanted: Wanted, begins: watch::Sender<Option<Arriving>>) -> Result<(), String> {
+        let me = self.network.local_peer();
+        let _turn = match wanted.holders.iter().find(|holder| **holder != me) {
+            Some(first) => Some(self.turns.at(*first).await),
+            None => None,
+        };
         // The semaphore is never closed; an error here would only lift the bound.
         let _permit = self.permits.acquire().await;
-        let me = self.network.local_peer();
         let download = Download::begin(&self.store, wanted.id, wanted.bytes, wanted.range.clone()).await;
         let download = download.map_err(|error| error.to_string())?;
         let mut sources = Sources::default();

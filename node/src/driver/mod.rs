@@ -33,6 +33,7 @@ pub(crate) mod revoked;
 mod services;
 mod status;
 mod stopping;
+mod turns;
 mod waiters;
 mod withheld;
 

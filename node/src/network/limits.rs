@@ -38,7 +38,7 @@ pub(super) const DISCOVERED_MAX: usize = 512;
 pub(super) const IDENTIFY_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Bulk streams this node has open to one neighbour at once; more wait.
-pub(super) const BULK_OUT_MAX: usize = 4;
+pub(crate) const BULK_OUT_MAX: usize = 4;
 /// Bulk streams a neighbour may have open to this node; twice [`BULK_OUT_MAX`], since it may close one and open the
 /// next before this side has let go of the first.
 pub(super) const BULK_IN_MAX: usize = 8;

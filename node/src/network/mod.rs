@@ -57,6 +57,7 @@ use crate::joining::Office;
 pub use bulk::BulkStream;
 pub use error::{BulkError, KeyError, KeyLogError, NetworkError, ProvideError, SendError};
 pub use identity::{NodeKey, forget_tls_key_log, load_or_create_node_key};
+pub(crate) use limits::BULK_OUT_MAX;
 pub use quic::{Congestion, Probe, Visit, VisitError, Visited};
 pub(crate) use quic::{SOCKET_BUFFER_BYTES, multiaddresses, sockets_of};
 

@@ -1,0 +1,71 @@
+//! Turns at the peers that blobs come from: who waits for a slow one keeps nobody from the others.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use shoal_protocol::PeerId;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::network::BULK_OUT_MAX;
+
+/// As many transfers have their turn at a peer as there are streams to it: one more would only wait for a stream.
+///
+/// **Invariant:** a peer is remembered only while somebody has a turn at it or waits for one.
+#[derive(Debug, Default)]
+pub(super) struct Turns(RefCell<BTreeMap<PeerId, Arc<Semaphore>>>);
+
+/// Held until the transfer has ended.
+#[derive(Debug)]
+pub(super) struct Turn {
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Turns {
+    /// Waits for one, in the order of asking.
+    pub(super) async fn at(&self, holder: PeerId) -> Turn {
+        let turns = {
+            let mut holders = self.0.borrow_mut();
+            holders.retain(|_, turns| Arc::strong_count(turns) > 1);
+            Arc::clone(holders.entry(holder).or_insert_with(|| Arc::new(Semaphore::new(BULK_OUT_MAX))))
+        };
+        // The semaphore is never closed; an error here would only lift the bound.
+        Turn { _permit: turns.acquire_owned().await.ok() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    const SLOW: PeerId = PeerId([1; 32]);
+    const OTHER: PeerId = PeerId([2; 32]);
+
+    #[test]
+    fn who_waits_for_a_slow_peer_keeps_nobody_from_another() {
+        let turns = Turns::default();
+        let mut had: Vec<Turn> = (0..BULK_OUT_MAX).map(|_| turns.at(SLOW).now_or_never().unwrap()).collect();
+        let mut waits = Box::pin(turns.at(SLOW));
+        assert!((&mut waits).now_or_never().is_none());
+
+        assert!(turns.at(OTHER).now_or_never().is_some());
+
+        had.pop();
+        assert!(waits.now_or_never().is_some());
+    }
+
+    #[test]
+    fn a_peer_is_forgotten_with_the_last_turn_at_it() {
+        let turns = Turns::default();
+        let had = turns.at(SLOW).now_or_never().unwrap();
+        let _other = turns.at(OTHER).now_or_never().unwrap();
+        assert_eq!(turns.0.borrow().len(), 2);
+
+        drop(had);
+        let _again = turns.at(OTHER).now_or_never().unwrap();
+
+        assert!(turns.0.borrow().keys().eq([&OTHER]));
+    }
+}
