@@ -91,6 +91,8 @@ impl fmt::Display for Exclusion {
     }
 }
 
+/// What exclusions of peers that have not told their load are counted as.
+pub(crate) const LOAD_UNKNOWN_KIND: &str = "load unknown";
 /// What exclusions by labels of data are counted as.
 pub(crate) const RESIDENCY_KIND: &str = "label of the data";
 
@@ -105,7 +107,7 @@ impl Exclusion {
             Self::CloudNever => "no-cloud",
             Self::Residency(_) | Self::OutputStays(_) => RESIDENCY_KIND,
             Self::Memory { .. } => "too little memory",
-            Self::LoadUnknown => "load unknown",
+            Self::LoadUnknown => LOAD_UNKNOWN_KIND,
             Self::AlreadyTried => "tried before",
             Self::WordBroken => "broke its word",
             Self::LossTooGreat => "loss too great",
@@ -143,7 +145,8 @@ pub fn check(spec: &TaskSpec, member: &Member, is_home: bool, load: Option<&Load
     }
     // Where everything is already nothing moves.
     if !(is_home && spec.reads_only_at(member.peer)) {
-        let understands = is_home || load.is_some_and(|load| load.understands_labels);
+        // Who has not said yet whether it knows labels is left out below, for that and not for the labels.
+        let understands = is_home || load.is_none_or(|load| load.understands_labels);
         may_receive(&spec.labels, Receiver::of(member, understands)).map_err(Exclusion::Residency)?;
     }
     let Some(load) = load else { return Err(Exclusion::LoadUnknown) };

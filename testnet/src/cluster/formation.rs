@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use shoal_protocol::PeerId;
+use shoal_protocol::api::PeerView;
 use shoal_protocol::output::PeerState;
 
 use super::error::ClusterError;
@@ -22,7 +23,7 @@ pub(super) fn awake(cluster: &Cluster) -> Vec<usize> {
     (0..cluster.peers.len()).filter(is_awake).collect()
 }
 
-/// Waits until each of these peers sees all the others of them alive.
+/// Waits until each of these peers sees all the others of them alive, and knows their loads: then it may give them tasks.
 pub(super) async fn wait_all_alive(
     cluster: &Cluster,
     awaited: &[usize],
@@ -74,9 +75,11 @@ pub(super) async fn wait_for_state(
         let lack = match states(cluster, observer).await {
             Err(why) => why,
             Ok(states) => match states.get(&watched) {
-                Some(seen) if *seen == state => return Ok(began.elapsed()),
+                Some(seen) if seen.state == state => return Ok(began.elapsed()),
                 None if state == PeerState::Dead => return Ok(began.elapsed()),
-                seen => format!("sees {name} {}, not {}", described(seen), described(Some(&state))),
+                seen => {
+                    format!("sees {name} {}, not {}", described(seen.map(|seen| seen.state)), described(Some(state)))
+                }
             },
         };
         let missing = vec![format!("{} {lack}", cluster.peer(observer)?.name)];
@@ -111,20 +114,24 @@ async fn lacking(cluster: &Cluster, index: usize, others: &[usize]) -> Option<St
     };
     let unseen =
         others.iter().filter(|other| **other != index).map(|other| &cluster.peers[*other]).filter_map(|other| {
-            let seen = states.get(&other.peer);
-            (seen != Some(&PeerState::Alive)).then(|| format!("{} {}", other.name, described(seen)))
+            let lack = match states.get(&other.peer).map(|seen| (seen.state, seen.load.is_some())) {
+                Some((PeerState::Alive, true)) => return None,
+                Some((PeerState::Alive, false)) => "alive, its load unknown",
+                seen => described(seen.map(|(state, _)| state)),
+            };
+            Some(format!("{} {lack}", other.name))
         });
     let unseen: Vec<String> = unseen.collect();
     (!unseen.is_empty()).then(|| format!("{name} sees {}", unseen.join(", ")))
 }
 
-async fn states(cluster: &Cluster, index: usize) -> Result<BTreeMap<PeerId, PeerState>, String> {
+async fn states(cluster: &Cluster, index: usize) -> Result<BTreeMap<PeerId, PeerView>, String> {
     let client = cluster.client(index).map_err(|error| error.to_string())?.with_timeout(ANSWER_PATIENCE);
     let status = client.status().await.map_err(|error| format!("gives no answer ({error})"))?;
-    Ok(status.peers.into_iter().map(|view| (view.peer, view.state)).collect())
+    Ok(status.peers.into_iter().map(|view| (view.peer, view)).collect())
 }
 
-fn described(state: Option<&PeerState>) -> &'static str {
+fn described(state: Option<PeerState>) -> &'static str {
     match state {
         None => "not at all",
         Some(PeerState::Alive) => "alive",

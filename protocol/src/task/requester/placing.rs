@@ -4,14 +4,17 @@ use super::answers::BUSY;
 use super::*;
 use crate::flow::source_of;
 use crate::placement::inputs::Inputs;
-use crate::placement::policy::{self, RESIDENCY_KIND};
+use crate::placement::policy::{self, LOAD_UNKNOWN_KIND, RESIDENCY_KIND};
 use crate::task::home::{Promise, WAITS_FOR_BETTER};
 use crate::task::spec::Patience;
 
 /// A task that failed so often is given to nobody who has not shown that it does what it says.
 const FAILURES_TO_PLAY_SAFE: u32 = 3;
-/// A task that waits for its share of the uplink is not looked at more often.
+/// A task that is held back is not looked at more often.
 const HELD_MIN: Duration = Duration::from_millis(20);
+/// A peer that has just become a neighbour tells its load with its first ping: so long after it was handed in, a task that
+/// nobody else may run waits for that.
+const UNHEARD_MAX: Duration = Duration::from_secs(2);
 /// As a decision's record has it.
 const UNPROVEN: &str = "the task failed before, and it has not done anything for us yet";
 const LOST_AGAIN: &str = "it lost the task before, and others are left";
@@ -194,7 +197,16 @@ impl Requester {
         out: &mut Outbox,
     ) {
         let Some(entry) = self.book.open(task) else { return };
-        if let Step::Hold(wait) = decided.step {
+        let wait = match &decided.step {
+            Step::Hold(wait) => Some(*wait),
+            // One that is kept waits for somebody in any case.
+            Step::Nobody(excluded) => {
+                let may_be_heard = !entry.is_kept() && now.since(entry.accepted) < UNHEARD_MAX;
+                (may_be_heard && excluded.by_reason.contains_key(LOAD_UNKNOWN_KIND)).then_some(HELD_MIN)
+            }
+            Step::Ask(_) | Step::Award(..) => None,
+        };
+        if let Some(wait) = wait {
             return self.hold_back(now, task, decided.record, wait);
         }
         entry.epoch = entry.next_epoch();
@@ -244,7 +256,7 @@ impl Requester {
         self.end(task, TaskState::Failed, Err(error), out);
     }
 
-    /// It waits for its share of the uplink, which is nobody's refusal.
+    /// It waits for its share of the uplink, or for a peer's first word, which is nobody's refusal.
     fn hold_back(&mut self, now: Time, task: TaskId, record: Record, wait: Duration) {
         let Some(entry) = self.book.open(task) else { return };
         entry.phase = Phase::Waiting;

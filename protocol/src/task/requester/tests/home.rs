@@ -65,6 +65,8 @@ pub(super) struct Home {
     pub(super) now: Time,
     pub(super) places: Vec<Neighbour>,
     pub(super) gone: BTreeSet<PeerId>,
+    /// Who has not told its load.
+    pub(super) unheard: BTreeSet<PeerId>,
     pub(super) estimates: Estimates,
     pub(super) holders: Holders,
     /// What it said to itself, councils apart.
@@ -101,6 +103,7 @@ impl Home {
             now: Time::from_millis(1_000),
             places: core::iter::once(place((ME, 0, 0), &[])).chain(away).collect(),
             gone: BTreeSet::new(),
+            unheard: BTreeSet::new(),
             estimates,
             holders: Holders::default(),
             to_self: Vec::new(),
@@ -128,7 +131,7 @@ impl Home {
                 is_home: place.member.peer == id(ME),
                 rtt: place.rtt,
                 loss: 0.0,
-                load: Some(&place.load),
+                load: (!self.unheard.contains(&place.member.peer)).then_some(&place.load),
                 start_in: place.start_in,
                 heard_ago: place.heard_ago,
             })

@@ -69,6 +69,33 @@ fn an_award_names_eight_alternatives_at_most_and_the_nearest() {
 }
 
 #[test]
+fn a_neighbour_that_has_not_told_its_load_is_waited_for_a_moment() {
+    let mut home = Home::among(&[(2, 10, 0)]);
+    home.unheard.insert(id(2));
+    let mut outputs = home.submit(1, elsewhere());
+    outputs.extend(home.pass(ms(100)));
+    assert_eq!((awards(&outputs).len(), ends(&outputs).len()), (0, 0));
+
+    home.unheard.clear();
+
+    let told = home.pass(ms(100));
+    assert!(matches!(awards(&told)[..], [(2, _)]), "{told:?}");
+    assert_eq!(home.entry(1).records.len(), 1, "that it waited is no decision of its own");
+}
+
+#[test]
+fn a_neighbour_that_never_tells_its_load_is_not_waited_for_for_ever() {
+    let mut home = Home::among(&[(2, 10, 0)]);
+    home.unheard.insert(id(2));
+    home.submit(1, elsewhere());
+
+    let outputs = home.pass(Duration::from_secs(3));
+
+    let [Err(TaskError::NoCandidate { reasons, .. })] = &ends(&outputs)[..] else { panic!("{outputs:?}") };
+    assert!(reasons.contains("load unknown"), "{reasons}");
+}
+
+#[test]
 fn home_has_alternatives_as_well() {
     let mut home = Home::among(&[(2, 40, 0)]);
 
