@@ -15,7 +15,7 @@ use owo_colors::OwoColorize;
 use serde::Serialize;
 use shoal_protocol::api::{Problem, TaskView, codes, schema};
 use shoal_protocol::task::TaskState;
-use shoal_protocol::task::spec::LimitKind;
+use shoal_protocol::task::report::LimitKind;
 
 use crate::client::ClientError;
 

@@ -6,7 +6,7 @@ use shoal_protocol::api::LabelsView;
 use shoal_protocol::id::TaskId;
 use shoal_protocol::output::PeerState;
 use shoal_protocol::task::TaskState;
-use shoal_protocol::task::spec::LimitKind;
+use shoal_protocol::task::report::LimitKind;
 
 use crate::commands::audit::date::utc;
 

@@ -14,7 +14,8 @@ use shoal_node::speed::core_speed_blocking;
 use shoal_protocol::id::{BlobId, PeerId, TaskId};
 use shoal_protocol::message::TaskRef;
 use shoal_protocol::output::Execution;
-use shoal_protocol::task::spec::{Ending, Limits, Payload};
+use shoal_protocol::task::report::Ending;
+use shoal_protocol::task::spec::{Limits, Payload};
 
 type Failure = Box<dyn std::error::Error>;
 

@@ -22,7 +22,8 @@ use shoal_protocol::placement::estimates::Estimates;
 use shoal_protocol::placement::{Circumstances, HomeLink, Site, rank};
 use shoal_protocol::rules::{Compiled, InForce, Rule, RuleSet, Then, When};
 use shoal_protocol::task::durable::Keeping;
-use shoal_protocol::task::spec::{BlobRef, CloudUse, Ending, Payload, RunReport};
+use shoal_protocol::task::report::{Ending, RunReport};
+use shoal_protocol::task::spec::{BlobRef, CloudUse, Payload};
 use shoal_protocol::{BlobId, Input, Member, MeshId, Output, Peer, PeerId, Role, TaskId, TaskSpec, Time};
 
 /// The home and 63 others.

@@ -18,7 +18,8 @@ use crate::service::{ServiceName, VerifiedService};
 use crate::store::Ticket;
 use crate::task::durable::Keeping;
 use crate::task::receipt::SignedReceipt;
-use crate::task::spec::{RunReport, TaskSpec};
+use crate::task::report::RunReport;
+use crate::task::spec::TaskSpec;
 
 /// Why a module cannot be started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]

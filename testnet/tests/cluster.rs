@@ -80,8 +80,13 @@ fn peers_on_emulated_links_are_as_far_from_each_other_as_the_links_say() {
             let cluster = Cluster::start(on_emulated_links(1, 2)).await.unwrap();
             let client = cluster.client(cluster.index("edge-1").unwrap()).unwrap();
 
-            let near = client.ping("edge-2").await.unwrap().rtt_ms.unwrap();
-            let far = client.ping("cloud-1").await.unwrap().rtt_ms.unwrap();
+            let ping = async |peer| loop {
+                // On a full machine an answer may come too late.
+                if let Some(rtt_ms) = client.ping(peer).await.unwrap().rtt_ms {
+                    break rtt_ms;
+                }
+            };
+            let (near, far) = (ping("edge-2").await, ping("cloud-1").await);
 
             // One way is 1 ms and 15 ms, each packet up to 0.1 ms and 0.5 ms early.
             assert!(near >= 1.8 && far >= 29.0, "near {near} ms, far {far} ms");

@@ -93,7 +93,7 @@ fn a_kept_mesh_runs_until_down() {
     assert!(said(&second).contains("in use"), "{}", said(&second));
     assert!(running >= 3, "the tool and its two peers");
     assert!(down.status.success(), "{}", said(&down));
-    assert_eq!(of_mesh(&dir), [] as [u32; 0]);
+    wait_for("the end of the mesh", || of_mesh(&dir).is_empty().then_some(()));
     assert_eq!(again.status.code(), Some(69), "{}", said(&again));
 }
 
@@ -110,6 +110,6 @@ fn an_interrupted_task_is_answered_by_a_second_run_and_its_times_are_told_apart(
     for one in recoveries {
         assert!(one["attempts"].as_u64().unwrap() >= 2, "{one}");
         assert!(one["answered_ms"].as_f64() >= one["run_ms"].as_f64(), "{one}");
-        assert!(one["answered_ms"].as_f64() >= one["elsewhere_ms"].as_f64(), "{one}");
+        assert!(one["elsewhere_ms"].as_f64() > Some(0.0), "{one}");
     }
 }

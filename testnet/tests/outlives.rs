@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 use shoal_testnet::Emulator;
-use support::{arguments, children_of, descendants, is_gone, network_of, processes, wait_for};
+use support::{alone, arguments, children_of, descendants, is_gone, network_of, processes, wait_for};
 
 /// The grandchild has a session of its own, so no process group and no death signal of its parent reaches it.
 const SCRIPT: &str = r#"setsid sleep 600.25 & echo ready; wait"#;
@@ -48,6 +48,7 @@ fn check(end: impl FnOnce(&Child)) {
         eprintln!("\n*** SKIPPED: links cannot be emulated on this machine: {reason} ***\n");
         return;
     }
+    let _one = alone();
     heed_ctrl_c();
     let mut outer = Command::new(env!("CARGO_BIN_EXE_shoal-testnet"))
         .args(["exec", "--edge", "2", "--cloud", "1", "edge-1", "--", "sh", "-c", SCRIPT])

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use shoal_protocol::api::{TaskView, codes};
-use shoal_protocol::task::spec::LimitKind;
+use shoal_protocol::task::report::LimitKind;
 
 use super::*;
 

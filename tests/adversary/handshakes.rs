@@ -63,7 +63,7 @@ fn adversary_ten_thousand_half_open_handshakes_from_one_address() {
         let joins = target.stands("10,000 half-open handshakes", attack).await;
 
         println!("honest handshakes meanwhile took up to {:?}", joins.iter().max().unwrap());
-        assert!(joins.iter().all(|took| *took < Duration::from_secs(2)), "{joins:?}");
+        assert!(joins.iter().all(|took| *took < Duration::from_secs(10)), "{joins:?}");
         target.audits_a_refusal().await;
     });
 }

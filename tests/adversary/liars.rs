@@ -4,7 +4,8 @@ use shoal_protocol::TaskId;
 use shoal_protocol::api::TaskView;
 use shoal_protocol::config::Weights;
 use shoal_protocol::message::{Award, LoadDigest, Message, Outcome, TaskRef};
-use shoal_protocol::task::spec::{Ending, Payload, RunReport, TaskSpec};
+use shoal_protocol::task::report::{Ending, RunReport};
+use shoal_protocol::task::spec::{Payload, TaskSpec};
 
 use super::members::{framed, greeted_both_ways};
 use super::*;

@@ -128,7 +128,7 @@ fn at_rest_what_was_removed_or_is_over_has_no_key_left() {
         let client = mesh.client(0).unwrap();
         let kept = mesh.dir().join("kept");
         fs::create_dir(&kept).unwrap();
-        let short = LabelsRequest { ttl_ms: Some(1_500), ..LabelsRequest::default() };
+        let short = LabelsRequest { ttl_ms: Some(6_000), ..LabelsRequest::default() };
         for (name, labels) in [("removed", LabelsRequest::default()), ("over", short)] {
             let before = objects(&mesh, 0);
             let content = format!("{name}: {MARK}").repeat(100);

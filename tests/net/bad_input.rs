@@ -3,7 +3,7 @@
 use shoal_cli::client::ClientError;
 use shoal_protocol::TaskState;
 use shoal_protocol::api::codes;
-use shoal_protocol::task::spec::LimitKind;
+use shoal_protocol::task::report::LimitKind;
 
 use super::*;
 

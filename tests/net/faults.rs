@@ -7,8 +7,8 @@ use super::*;
 /// Long enough to be interrupted, short enough to be run again: about two seconds on this machine.
 const SPIN: [&str; 1] = ["600000000"];
 
-/// Submits a long task to the cloud and waits until it runs there; the index of the peer that has it.
-async fn running_in_the_cloud(mesh: &Cluster, client: &Client) -> (String, usize) {
+/// Submits a long task to the cloud and waits until it runs there; the index of the peer that has it, and at which attempt.
+async fn running_in_the_cloud(mesh: &Cluster, client: &Client) -> (String, usize, u32) {
     let mut request = task_of(client, example("spin"), &SPIN, "").await;
     request.role = Some(shoal_protocol::Role::Cloud);
     let id = client.submit(&request).await.unwrap().task.to_string();
@@ -16,7 +16,7 @@ async fn running_in_the_cloud(mesh: &Cluster, client: &Client) -> (String, usize
     loop {
         let view = client.task(&id).await.unwrap();
         if view.state == TaskState::Running {
-            return (id, mesh.index(executor(&view)).unwrap());
+            return (id, mesh.index(executor(&view)).unwrap(), view.attempt);
         }
         assert!(!view.state.is_final() && std::time::Instant::now() < deadline, "it never ran: {view:?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -28,16 +28,16 @@ fn the_task_of_a_killed_executor_is_answered_by_another() {
     run(async {
         let mesh = mesh(2, 1, |_| ()).await;
         let client = mesh.client(2).unwrap();
-        let (id, holder) = running_in_the_cloud(&mesh, &client).await;
+        let (id, holder, before) = running_in_the_cloud(&mesh, &client).await;
 
         mesh.kill(holder).unwrap();
         let view = client.wait(&id).await.unwrap();
 
-        assert_eq!((view.state, view.attempt), (TaskState::Done, 2), "{view:?}");
+        assert_eq!((view.state, view.attempt), (TaskState::Done, before + 1), "{view:?}");
         assert_eq!(text(&view), native("spin", &SPIN, ""));
         assert_ne!(mesh.index(executor(&view)).unwrap(), holder);
         let decisions = client.explain(&id).await.unwrap().items;
-        assert_eq!(decisions.len(), 2, "each attempt explains itself");
+        assert!(decisions.len() >= 2, "each attempt explains itself: {decisions:?}");
     });
 }
 
@@ -46,11 +46,11 @@ fn a_frozen_executor_that_wakes_with_the_answer_too_changes_nothing() {
     run(async {
         let mesh = mesh(2, 1, |_| ()).await;
         let client = mesh.client(2).unwrap();
-        let (id, holder) = running_in_the_cloud(&mesh, &client).await;
+        let (id, holder, before) = running_in_the_cloud(&mesh, &client).await;
 
         mesh.freeze(holder).unwrap();
         let view = client.wait(&id).await.unwrap();
-        assert_eq!((view.state, view.attempt), (TaskState::Done, 2), "{view:?}");
+        assert_eq!((view.state, view.attempt), (TaskState::Done, before + 1), "{view:?}");
         mesh.thaw(holder).unwrap();
         mesh.wait_all_alive(LONG).await.unwrap();
         // The woken peer has nothing left to run once it has offered its answer, or was told to stop.
@@ -62,7 +62,7 @@ fn a_frozen_executor_that_wakes_with_the_answer_too_changes_nothing() {
         }
 
         let after = client.task(&id).await.unwrap();
-        assert_eq!((after.state, after.attempt, executor(&after)), (TaskState::Done, 2, executor(&view)));
+        assert_eq!((after.state, after.attempt, executor(&after)), (TaskState::Done, before + 1, executor(&view)));
         assert_eq!(text(&after), native("spin", &SPIN, ""));
         assert_eq!(client.status().await.unwrap().tasks.done, 1);
     });

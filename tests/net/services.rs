@@ -371,7 +371,7 @@ fn service_records_survive_a_kill_and_only_good_ones_are_taken() {
 #[test]
 fn service_instances_are_kept_while_it_is_called_and_given_back_when_it_is_not() {
     run(async {
-        let mesh = mesh(0, 2, |config| config.service_idle = Duration::from_secs(2)).await;
+        let mesh = mesh(0, 2, |config| config.service_idle = Duration::from_secs(6)).await;
         let (owner, client) = (Owner::of(&mesh), mesh.client(0).unwrap());
         let record = owner.deploy(&client, "words", 1, &[example("wordcount")]).await;
         known(&mesh, &[0, 1], "words", 1).await;

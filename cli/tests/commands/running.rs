@@ -8,7 +8,8 @@ use shoal_protocol::api::{
 use shoal_protocol::id::BlobId;
 use shoal_protocol::output::Event;
 use shoal_protocol::task::TaskState;
-use shoal_protocol::task::spec::{CloudUse, LimitKind};
+use shoal_protocol::task::report::LimitKind;
+use shoal_protocol::task::spec::CloudUse;
 
 use crate::fake::{Fake, Ran, Reply};
 use crate::fixtures::{self, TASK};

@@ -16,7 +16,8 @@ use shoal_protocol::config::INLINE_BYTES_MAX;
 use shoal_protocol::residency::Labels;
 use shoal_protocol::service::{DeployError, RECORD_BYTES_MAX, ServiceName};
 use shoal_protocol::task::problem;
-use shoal_protocol::task::spec::{Ending, Payload, RunReport};
+use shoal_protocol::task::report::{Ending, RunReport};
+use shoal_protocol::task::spec::Payload;
 use shoal_protocol::time::micros;
 
 use super::body::{self, Json};

@@ -10,7 +10,7 @@
 //! outputs. The worker itself (`worker/`) has no files, no network, no keys and bounded memory, so that who breaks the inner
 //! wall stands before the outer one.
 //!
-//! **Invariant:** whatever a guest does ends as an [`shoal_protocol::task::spec::Ending`], within its limits. The daemon
+//! **Invariant:** whatever a guest does ends as an [`shoal_protocol::task::report::Ending`], within its limits. The daemon
 //! itself never parses, compiles, loads or runs what a stranger made.
 //! **Not here:** which task runs when. The protocol's queue decides; the pool here only hands over.
 
@@ -46,7 +46,7 @@ use shoal_protocol::id::{BlobId, PeerId};
 use shoal_protocol::input::PrepareError;
 use shoal_protocol::message::TaskRef;
 use shoal_protocol::output::Execution;
-use shoal_protocol::task::spec::{Ending, RunReport};
+use shoal_protocol::task::report::{Ending, RunReport};
 
 use crate::blobs::BlobStore;
 use census::Census;

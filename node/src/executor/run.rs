@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use shoal_protocol::BlobId;
 use shoal_protocol::config::{INLINE_BYTES_MAX, LOG_BYTES_MAX, WALL_MAX};
 use shoal_protocol::residency::Labels;
-use shoal_protocol::task::spec::{BlobRef, Ending, LimitKind, Limits, Payload, RunReport};
+use shoal_protocol::task::report::{Ending, LimitKind, RunReport};
+use shoal_protocol::task::spec::{BlobRef, Limits, Payload};
 
 use super::held::{Held, MODULES_MAX};
 use super::line::{Kind, LineError, SPIN};
@@ -184,7 +185,12 @@ impl Runner {
         let (ended, output) = match told {
             Told::Ended(ended, output) => (ended, output),
             Told::Aborted => return Ran::Aborted,
-            Told::Lost(ending) => return Ran::Over(RunReport::without_run(ending)),
+            Told::Lost(ending) => {
+                // Killed since its time was over: it had all of it.
+                let had_all = ending == Ending::LimitHit(LimitKind::Wall);
+                let run = if had_all { limits.wall } else { Duration::ZERO };
+                return Ran::Over(RunReport { run, ..RunReport::without_run(ending) });
+            }
         };
         let run = Duration::from_nanos(ended.run_ns).min(at.elapsed());
         self.held.ran(job.execution.module, run);

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use shoal_protocol::config::{INLINE_BYTES_MAX, LOG_BYTES_MAX};
 use shoal_protocol::id::{BlobId, TaskId};
 use shoal_protocol::message::TaskRef;
-use shoal_protocol::task::spec::{BlobRef, Ending, LimitKind, Limits, Payload};
+use shoal_protocol::task::report::{Ending, LimitKind};
+use shoal_protocol::task::spec::{BlobRef, Limits, Payload};
 
 use super::ExecutorEvent;
 use fixtures::{DEADLINE, ECHO, ENDLESS, NOOP, PEER, Sandbox};

@@ -11,7 +11,7 @@ use std::time::Instant;
 use shoal_protocol::id::BlobId;
 use shoal_protocol::input::PrepareError;
 use shoal_protocol::output::Execution;
-use shoal_protocol::task::spec::Ending;
+use shoal_protocol::task::report::Ending;
 
 use super::control::RunControl;
 use super::modules::Artifact;

@@ -16,7 +16,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 use shoal_protocol::api::SandboxPart;
 use shoal_protocol::id::TaskId;
-use shoal_protocol::task::spec::Ending;
+use shoal_protocol::task::report::Ending;
 use shoal_protocol::time::duration_us;
 
 use crate::blobs::BlobKey;

@@ -93,7 +93,10 @@ impl Node {
     }
 
     async fn from_config(config: NetworkConfig) -> Self {
-        let (network, events) = Network::start(config).await.unwrap();
+        Self::of(Network::start(config).await.unwrap())
+    }
+
+    fn of((network, events): (Network, mpsc::Receiver<NetworkEvent>)) -> Self {
         Self { network, events, seen: Vec::new() }
     }
 

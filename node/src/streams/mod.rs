@@ -13,6 +13,8 @@
 //! | `tenure.rs` | who runs it? |
 //! | `here.rs` | is it under way here, and if not, why? |
 //! | `running.rs` | what belongs to one that is under way? |
+//! | `shipments.rs` | what may another peer's stream do here? |
+//! | `takeover.rs` | is its owner gone, so that this peer goes on with it? |
 //! | `resuming.rs` | does it go on here after a start, or has another peer taken it over? |
 //!
 //! **Invariant:** a stream has one engine, at one peer, under one epoch; what an engine needs to go on is with the keeper.
@@ -29,11 +31,13 @@ mod mqtt;
 mod persist;
 mod resuming;
 mod running;
+mod shipments;
 mod shipper;
 pub(crate) mod shipping;
 mod sink;
 mod source;
 mod status;
+mod takeover;
 mod tenure;
 mod view;
 mod work;

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! **Invariant:** a parcel is answered when the successor has it on disk, or has all of a later moment.
-//! **Not here:** taking over (`follower.rs`).
+//! **Not here:** taking over (`takeover.rs`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -10,7 +10,8 @@ use crate::id::{BlobId, PeerId, TaskId};
 use crate::output::{TaskError, TaskResult, Timings};
 use crate::placement::explain::Decision;
 use crate::task::durable::Found;
-use crate::task::spec::{Ending, LimitKind, Payload};
+use crate::task::report::{Ending, LimitKind};
+use crate::task::spec::Payload;
 use crate::task::{TaskState, problem};
 use crate::time::micros;
 

@@ -9,7 +9,7 @@ use super::unsaid::is_zero;
 use crate::id::TaskId;
 use crate::task::TaskState;
 use crate::task::receipt::SignedReceipt;
-use crate::task::spec::RunReport;
+use crate::task::report::RunReport;
 use crate::time::duration_us;
 
 /// One attempt at one task.

@@ -17,7 +17,8 @@ use crate::task::durable::{
     Ballot, Case, Council, Durability, Found, Guard, Guarded, Keeping, Prepare, Promised, Propose, Refused, Resolution,
     Resolved, Standing, Vote, Voted,
 };
-use crate::task::spec::{Ending, LimitKind, Limits, OutputUse, Payload, Policy, RunReport, TaskSpec, Variant};
+use crate::task::report::{Ending, LimitKind, RunReport};
+use crate::task::spec::{Limits, OutputUse, Payload, Policy, TaskSpec, Variant};
 
 const TASK: TaskRef = TaskRef { task: TaskId([1; 16]), epoch: 2 };
 const PEER: PeerId = PeerId([3; 32]);

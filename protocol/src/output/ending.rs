@@ -5,7 +5,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::PeerId;
-use crate::task::spec::RunReport;
+use crate::task::report::RunReport;
 
 /// A finished task, as its user sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -21,7 +21,8 @@ use crate::message::{
 };
 use crate::task::TaskState;
 use crate::task::durable::Keeping;
-use crate::task::spec::{Ending, Payload, RunReport, TaskSpec};
+use crate::task::report::{Ending, RunReport};
+use crate::task::spec::{Payload, TaskSpec};
 
 const CORES: u16 = 2;
 const PEERS: u8 = 6;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::output::TaskError;
 use crate::privacy::Refused;
-use crate::task::spec::{Ending, LimitKind};
+use crate::task::report::{Ending, LimitKind};
 
 /// Why a pipeline failed; each way names the stage.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]

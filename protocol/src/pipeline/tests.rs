@@ -19,7 +19,8 @@ use crate::privacy::export::Format;
 use crate::privacy::{Export, Noise, Refused, Spent};
 use crate::residency::Labels;
 use crate::store::{Change, Ticket};
-use crate::task::spec::{Ending, Payload, RunReport, TaskSpec};
+use crate::task::report::{Ending, RunReport};
+use crate::task::spec::{Payload, TaskSpec};
 use crate::{Input, Peer, Role};
 
 const PIPELINE: PipelineId = TaskId([3; 16]);

@@ -7,7 +7,8 @@ use crate::message::Message;
 use crate::output::{TaskError, TaskResult};
 use crate::pipeline::memo::MemoWord;
 use crate::task::durable::Counsel;
-use crate::task::spec::{Payload, RunReport};
+use crate::task::report::RunReport;
+use crate::task::spec::Payload;
 
 impl Message {
     /// The labels of each piece of data in it, as far as they say something. Ids, sizes and times are no data.

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::name::ServiceName;
 use super::record::{ServiceRecord, VERSIONS_MAX};
-use crate::task::spec::Ending;
+use crate::task::report::Ending;
 use crate::time::micros;
 
 /// Calls of the new version before it is judged.

@@ -12,6 +12,7 @@ pub mod executor;
 pub(crate) mod home;
 pub mod problem;
 pub mod receipt;
+pub mod report;
 pub mod requester;
 mod schedule;
 pub mod spec;

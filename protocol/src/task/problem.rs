@@ -1,6 +1,6 @@
 //! How a failed task is told to people: one [`Problem`] for each way to fail.
 
-use super::spec::{Ending, LimitKind};
+use super::report::{Ending, LimitKind};
 use crate::api::{Problem, codes};
 use crate::output::TaskError;
 

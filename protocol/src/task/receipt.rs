@@ -7,7 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::spec::{Ending, Payload, RunReport, TaskSpec};
+use super::report::{Ending, RunReport};
+use super::spec::{Payload, TaskSpec};
 use crate::certificate::{CertificateError, SecretKey, Signed};
 use crate::id::{BlobId, PeerId};
 use crate::message::TaskRef;

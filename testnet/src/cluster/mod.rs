@@ -57,7 +57,7 @@ use crate::emulator::{Emulator, Link};
 /// Time a peer has to hand back its work and say goodbye after it was asked to end: somewhat more than it takes itself.
 pub const STOP_GRACE: Duration = Duration::from_secs(10);
 /// Time a restarted peer has until its API answers.
-const RESTART_PATIENCE: Duration = Duration::from_secs(10);
+const RESTART_PATIENCE: Duration = Duration::from_secs(30);
 /// Time between two looks at something that is waited for.
 pub(crate) const LOOK: Duration = Duration::from_millis(20);
 

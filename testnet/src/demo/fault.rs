@@ -19,7 +19,7 @@ const PATIENT_SHARE: f64 = 0.5;
 /// Time between two questions to a peer what it runs: a run takes longer.
 const ASK: Duration = Duration::from_millis(2);
 /// Time the homes have to notice.
-const NOTICE: Duration = Duration::from_secs(10);
+const NOTICE: Duration = Duration::from_secs(30);
 /// The peer stays away at least this long.
 const AWAY: Duration = Duration::from_secs(2);
 

@@ -17,8 +17,8 @@ use crate::keeper::Keeper;
 
 /// Where the peers count whom they cut off.
 const COUNTER: &str = "strangers_refused";
-/// Time the stranger has to try everyone.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// Time the stranger has to try everyone; it ends when all have refused it.
+const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(50);
 const HOUR_S: u64 = 3_600;
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use shoal_protocol::message::{Beat, TaskRef};
 use shoal_protocol::store::Ticket;
-use shoal_protocol::task::spec::RunReport;
+use shoal_protocol::task::report::RunReport;
 use shoal_protocol::{Input, Message, PeerId, Time};
 
 use super::links::Call;

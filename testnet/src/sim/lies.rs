@@ -18,7 +18,8 @@ use shoal_protocol::latency::Coordinate;
 use shoal_protocol::message::{LoadDigest, Message, Outcome, Progress, Rumour, RumourState, TaskRef};
 use shoal_protocol::output::TaskError;
 use shoal_protocol::task::durable::{Ballot, Case, Council, Counsel, Refused, Resolution, Resolved, Standing, Voted};
-use shoal_protocol::task::spec::{Ending, Payload, RunReport};
+use shoal_protocol::task::report::{Ending, RunReport};
+use shoal_protocol::task::spec::Payload;
 use shoal_protocol::time::DURATION_MAX;
 use shoal_protocol::{PeerId, TaskId, TaskState};
 

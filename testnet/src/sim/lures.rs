@@ -15,7 +15,7 @@ use shoal_protocol::Message;
 use shoal_protocol::config::{PeerConfig, Weights};
 use shoal_protocol::latency::{Coordinate, DIMENSIONS};
 use shoal_protocol::message::LoadDigest;
-use shoal_protocol::task::spec::{Ending, RunReport};
+use shoal_protocol::task::report::{Ending, RunReport};
 
 /// What becomes of work that such a machine attracts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

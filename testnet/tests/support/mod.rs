@@ -6,11 +6,12 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use shoal_testnet::{Emulator, sandbox};
 
-pub(crate) const LONG: Duration = Duration::from_secs(20);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// Runs a test here if links can be emulated here, otherwise as root of a user namespace.
 pub(crate) fn emulated(name: &str, test: impl FnOnce()) {
@@ -30,6 +31,13 @@ pub(crate) fn emulated(name: &str, test: impl FnOnce()) {
         Ok(status) => assert!(status.success(), "{name} failed in its user namespace: {status}"),
         Err(error) => eprintln!("\n*** SKIPPED {name}: {reason}; and no user namespace: {error} ***\n"),
     }
+}
+
+/// For tests that do not go beside each other: what is promised in seconds is promised on a machine that is not full, and
+/// what is said of all its processes is said of one test's.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[track_caller]

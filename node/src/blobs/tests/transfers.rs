@@ -408,11 +408,14 @@ async fn a_silent_stream_is_given_up() {
     let server = server(&fixture);
     let (mut asking, mut holding) = duplex(1_024);
 
-    // Neither side of this pair says what the other waits for.
-    let served = server.serve(&asker(PEER), &mut holding).await;
-    assert!(matches!(served, Err(TransferError::Stalled { .. })), "{served:?}");
     let (mut quiet, _holding) = duplex(1_024);
-    let fetched = fetch(&mut quiet, BlobId::of(b"x"), 1, &fixture.store).await;
+    let who = asker(PEER);
+
+    // Neither side of these pairs says what the other waits for.
+    let (served, fetched) =
+        tokio::join!(server.serve(&who, &mut holding), fetch(&mut quiet, BlobId::of(b"x"), 1, &fixture.store));
+
+    assert!(matches!(served, Err(TransferError::Stalled { .. })), "{served:?}");
     assert!(matches!(fetched, Err(TransferError::Stalled { .. })), "{fetched:?}");
     drop(asking.shutdown().await);
 }

@@ -35,8 +35,8 @@ pub use serve::{Asker, BlobServer, ServeLimits};
 
 use super::BlobError;
 
-/// A stream on which nothing moves for this long is given up. Tests wait for it.
-const IDLE_MAX: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 10 });
+/// A stream on which nothing moves for this long is given up.
+const IDLE_MAX: Duration = Duration::from_secs(10);
 /// Slower than this over a whole stretch is given up, so that drops of bytes cannot hold a slot for ever.
 const BYTES_PER_S_MIN: u64 = 16 * 1024;
 /// Time any stretch has before its rate matters.

@@ -11,7 +11,8 @@ use nix::unistd::Pid;
 use shoal_protocol::id::{BlobId, PeerId, TaskId};
 use shoal_protocol::message::TaskRef;
 use shoal_protocol::output::Execution;
-use shoal_protocol::task::spec::{Limits, RunReport};
+use shoal_protocol::task::report::RunReport;
+use shoal_protocol::task::spec::Limits;
 
 use super::super::{Executor, ExecutorConfig, ExecutorEvent};
 use crate::blobs::{BlobStore, Sealing};

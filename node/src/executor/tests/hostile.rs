@@ -5,7 +5,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use shoal_protocol::task::spec::{Ending, Payload};
+use shoal_protocol::task::report::Ending;
+use shoal_protocol::task::spec::Payload;
 
 use super::fixtures::Sandbox;
 

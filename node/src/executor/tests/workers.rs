@@ -7,7 +7,8 @@ use nix::unistd::Pid;
 use shoal_protocol::api::SandboxPart;
 use shoal_protocol::cbor;
 use shoal_protocol::config::INLINE_BYTES_MAX;
-use shoal_protocol::task::spec::{BlobRef, Ending, LimitKind, Payload, RunReport};
+use shoal_protocol::task::report::{Ending, LimitKind, RunReport};
+use shoal_protocol::task::spec::{BlobRef, Payload};
 
 use super::super::line::{Kind, Line, PACKET_BYTES_MAX};
 use super::super::words::{Answer, Begin, Ended, Order, Ready};
@@ -68,7 +69,7 @@ fn a_worker_that_dies_while_it_is_idle_costs_no_run() {
 #[test]
 fn a_worker_that_does_not_answer_is_killed_when_its_time_is_over() {
     let sandbox = Sandbox::new();
-    let running = sandbox.execute(ENDLESS, |execution| execution.limits.wall = Duration::from_millis(300));
+    let running = sandbox.execute(ENDLESS, |execution| execution.limits.wall = Duration::from_secs(2));
     sandbox.wait_until_running(running);
 
     freeze(&sandbox);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use shoal_protocol::config::WALL_MAX;
-use shoal_protocol::task::spec::{Ending, LimitKind};
+use shoal_protocol::task::report::{Ending, LimitKind};
 use wasmtime::{Extern, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use super::super::line::Line;

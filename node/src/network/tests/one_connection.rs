@@ -81,7 +81,11 @@ async fn a_dial_to_a_connected_peer_makes_no_second_connection() {
 
     a.network.dial(Some(b.id()), vec![b.address()]);
     a.network.dial(None, vec![b.address()]);
-    a.until(|node| node.counter("duplicates") == 1).await;
+    // One that nothing was heard on for a while may be dead.
+    while a.counter("duplicates") == 0 {
+        b.network.send(a.id(), vec![0]).unwrap();
+        a.pause(Duration::from_millis(20)).await;
+    }
     a.network.send(b.id(), vec![1]).unwrap();
 
     assert_eq!((a.links(), b.links()), (1, 1));

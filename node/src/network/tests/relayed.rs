@@ -4,11 +4,16 @@ use super::*;
 
 /// A member that relays if it may, at an address it announces.
 async fn announced(seed: u8, relay: bool) -> Node {
-    // Free a moment ago: an address must be known before it can be announced.
-    let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let address = format!("/ip4/127.0.0.1/udp/{}/quic-v1", free.port());
-    Node::from_config(NetworkConfig { listen: vec![address.clone()], announce: vec![address], relay, ..member(seed) })
-        .await
+    loop {
+        // Free a moment ago: an address must be known before it can be announced.
+        let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = format!("/ip4/127.0.0.1/udp/{}/quic-v1", free.port());
+        let config = NetworkConfig { listen: vec![address.clone()], announce: vec![address], relay, ..member(seed) };
+        match Network::start(config).await {
+            Err(NetworkError::AddressInUse { .. }) => {}
+            started => return Node::of(started.unwrap()),
+        }
+    }
 }
 
 async fn relay(seed: u8) -> Node {

@@ -9,8 +9,9 @@ use crate::output::{Event, Output, TaskError};
 use crate::peer::Peer;
 use crate::service::{ServiceName, ServiceVersion};
 use crate::task::durable::Keeping;
+use crate::task::report::Ending;
 use crate::task::requester::{Ahead, Submission};
-use crate::task::spec::{Ending, TaskSpec};
+use crate::task::spec::TaskSpec;
 use crate::time::Time;
 
 impl Peer {

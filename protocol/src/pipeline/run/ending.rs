@@ -9,7 +9,8 @@ use crate::pipeline::graph::NodeId;
 use crate::pipeline::order::Exported;
 use crate::privacy::Refused;
 use crate::residency::Labels;
-use crate::task::spec::{Ending, Payload};
+use crate::task::report::Ending;
+use crate::task::spec::Payload;
 use crate::time::micros;
 
 /// A task that nobody can run now is tried again after this long, then twice as long, …

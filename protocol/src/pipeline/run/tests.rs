@@ -6,7 +6,8 @@ use super::ending::REST;
 use super::*;
 use crate::id::BlobId;
 use crate::output::{TaskError, TaskResult, Timings};
-use crate::task::spec::{BlobRef, Ending, RunReport, TaskSpec};
+use crate::task::report::{Ending, RunReport};
+use crate::task::spec::{BlobRef, TaskSpec};
 
 pub(in crate::pipeline) fn stage(name: &str) -> Stage {
     Stage {

@@ -26,8 +26,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use self::results::{Results, Unacknowledged};
 use super::TaskState;
 use super::deadlines::Deadlines;
+use super::report::{Ending, RunReport};
 use super::schedule::Lines;
-use super::spec::{BlobRef, Ending, Payload, RunReport};
+use super::spec::{BlobRef, Payload};
 use crate::brief::{Marks, mark};
 use crate::config::{
     ACKNOWLEDGED_MAX, COMPILE_US_PER_BYTE, ENDING_BYTES_MAX, HOPS_MAX, MODULES_MAX, PeerConfig, RESERVATIONS_MAX,

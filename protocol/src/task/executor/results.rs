@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use crate::config::{UNACKNOWLEDGED_BYTES_MAX, UNACKNOWLEDGED_MAX};
 use crate::id::PeerId;
 use crate::message::{Outcome, TaskRef};
-use crate::task::spec::{Ending, Payload};
+use crate::task::report::Ending;
+use crate::task::spec::Payload;
 
 /// What a result takes up beside what its module wrote.
 const RESULT_BYTES: usize = 512;
@@ -107,7 +108,7 @@ mod tests {
 
     use super::*;
     use crate::id::TaskId;
-    use crate::task::spec::RunReport;
+    use crate::task::report::RunReport;
 
     fn result(n: u64, bytes: usize) -> (TaskRef, Unacknowledged) {
         let attempt = TaskRef { task: TaskId((u128::from(u64::MAX - n)).to_be_bytes()), epoch: 1 };

@@ -225,7 +225,7 @@ mod tests {
     use crate::id::BlobId;
     use crate::output::Timings;
     use crate::task::durable::Durability;
-    use crate::task::spec::{Ending, RunReport};
+    use crate::task::report::{Ending, RunReport};
 
     fn task(n: u8) -> TaskId {
         TaskId([n; 16])

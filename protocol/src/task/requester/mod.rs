@@ -34,7 +34,8 @@ use super::durable::{
 };
 use super::epoch;
 use super::home::{ALTERNATIVES_MAX, Book, Early, HomeTask, Phase};
-use super::spec::{BlobRef, Ending, Payload, RunReport, TaskSpec};
+use super::report::{Ending, RunReport};
+use super::spec::{BlobRef, Payload, TaskSpec};
 use super::verification::Trust;
 use crate::blobs::Holders;
 use crate::certificate::Member;

@@ -10,7 +10,8 @@ use shoal_protocol::task::TaskState;
 use shoal_protocol::task::durable::{
     Ballot, Case as Matter, Council, Counsel, Found, Guard, Keeping, Promised, Propose, Resolution, Resolved, Vote,
 };
-use shoal_protocol::task::spec::{BlobRef, Ending, Payload, RunReport};
+use shoal_protocol::task::report::{Ending, RunReport};
+use shoal_protocol::task::spec::{BlobRef, Payload};
 use shoal_protocol::{BlobId, Message, TaskId};
 
 use super::draw::joined;

@@ -5,7 +5,8 @@ use core::time::Duration;
 use shoal_protocol::BlobId;
 use shoal_protocol::output::Execution;
 use shoal_protocol::residency::Labels;
-use shoal_protocol::task::spec::{Ending, Payload, RunReport};
+use shoal_protocol::task::report::{Ending, RunReport};
+use shoal_protocol::task::spec::Payload;
 
 use super::{Common, Shard};
 use crate::sim::event::Event;

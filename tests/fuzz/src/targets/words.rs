@@ -19,7 +19,8 @@ use shoal_protocol::task::durable::{
     Ballot, Case, Council, Counsel, Durability, Guard, Guarded, Keeping, Prepare, Promised, Propose, Refused,
     Resolution, Resolved, Standing, Vote, Voted,
 };
-use shoal_protocol::task::spec::{Ending, Payload, Priority, RunReport, TaskSpec};
+use shoal_protocol::task::report::{Ending, RunReport};
+use shoal_protocol::task::spec::{Payload, Priority, TaskSpec};
 
 use crate::source::Source;
 

@@ -9,7 +9,8 @@ use crate::message::Message;
 use crate::output::{TaskError, TaskResult};
 use crate::task::TaskState;
 use crate::task::durable::acceptor::Acceptor;
-use crate::task::spec::{Ending, Payload, RunReport, TaskSpec};
+use crate::task::report::{Ending, RunReport};
+use crate::task::spec::{Payload, TaskSpec};
 
 pub(super) const ME: u8 = 1;
 pub(super) const OTHER: u8 = 2;

@@ -15,7 +15,8 @@ use crate::task::durable::{
     Ballot, Case, Council, Counsel, Durability, Guard, Guarded, Keeping, Prepare, Promised, Propose, Resolution,
     Resolved, Standing, Vote, Voted,
 };
-use crate::task::spec::{Ending, Payload, RunReport, TaskSpec};
+use crate::task::report::{Ending, RunReport};
+use crate::task::spec::{Payload, TaskSpec};
 use crate::time::Time;
 
 const ME: u8 = 1;

@@ -20,7 +20,8 @@ use crate::store::{self, Change, Ticket};
 use crate::task::TaskState;
 use crate::task::durable::record::CouncilRecord;
 use crate::task::durable::{Counsel, Durability, Found, Keeping, Vote};
-use crate::task::spec::{Ending, Payload, RunReport, TaskSpec};
+use crate::task::report::{Ending, RunReport};
+use crate::task::spec::{Payload, TaskSpec};
 use crate::time::Time;
 
 const MODULE: BlobId = BlobId([9; 32]);
