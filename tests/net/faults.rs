@@ -37,7 +37,7 @@ fn the_task_of_a_killed_executor_is_answered_by_another() {
         assert_eq!(text(&view), native("spin", &SPIN, ""));
         assert_ne!(mesh.index(executor(&view)).unwrap(), holder);
         let decisions = client.explain(&id).await.unwrap().items;
-        assert!(decisions.len() >= 2, "each attempt explains itself: {decisions:?}");
+        assert!(decisions.len() >= view.attempt as usize, "each attempt explains itself: {decisions:?}");
     });
 }
 

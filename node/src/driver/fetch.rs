@@ -8,7 +8,7 @@
 //! ```
 //!
 //! **Invariant:** a blob is on its way at most once, however many wait for it; at most [`FETCHES_MAX`] are.
-//! What waits for its turn at one holder takes none of those places.
+//! What waits for its turn at the holder that was named first takes none of those places.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -282,14 +282,23 @@ impl Sources {
 impl Inner {
     async fn transfer(&self, wanted: Wanted, begins: watch::Sender<Option<Arriving>>) -> Result<(), String> {
         let me = self.network.local_peer();
-        let _turn = match wanted.holders.iter().find(|holder| **holder != me) {
-            Some(first) => Some(self.turns.at(*first).await),
-            None => None,
+        let begin = async || {
+            let begun = Download::begin(&self.store, wanted.id, wanted.bytes, wanted.range.clone()).await;
+            begun.map_err(|error| error.to_string())
+        };
+        // What came of it before may be all that is wanted: then nobody is waited for.
+        let before = if self.store.part_of(wanted.id).is_some() { Some(begin().await?) } else { None };
+        let is_here = before.as_ref().is_some_and(Download::is_done);
+        let mut turn = match wanted.holders.iter().find(|holder| **holder != me) {
+            Some(first) if !is_here => Some(self.turns.at(*first).await),
+            Some(_) | None => None,
         };
         // The semaphore is never closed; an error here would only lift the bound.
-        let _permit = self.permits.acquire().await;
-        let download = Download::begin(&self.store, wanted.id, wanted.bytes, wanted.range.clone()).await;
-        let download = download.map_err(|error| error.to_string())?;
+        let _permit = if is_here { None } else { self.permits.acquire().await.ok() };
+        let download = match before {
+            Some(download) => download,
+            None => begin().await?,
+        };
         let mut sources = Sources::default();
         sources.add(me, wanted.holders.iter().copied());
         let mut look = Look::InView;
@@ -323,15 +332,19 @@ impl Inner {
                 return Err(why_not(&sources.reasons));
             }
             tokio::select! {
-                Some((peer, result)) = parts.next() => match result {
-                    Ok(()) => sources.idle.push(peer),
-                    Err(Ended::Ours(error)) => return Err(error.to_string()),
-                    Err(Ended::Theirs { why, may_again }) => {
-                        if sources.failed(peer, why, may_again) {
-                            sources.next.push_back(peer);
+                Some((peer, result)) = parts.next() => {
+                    // It has had its stream; another try waits for one like any other.
+                    turn.take_if(|turn| turn.is_at(peer));
+                    match result {
+                        Ok(()) => sources.idle.push(peer),
+                        Err(Ended::Ours(error)) => return Err(error.to_string()),
+                        Err(Ended::Theirs { why, may_again }) => {
+                            if sources.failed(peer, why, may_again) {
+                                sources.next.push_back(peer);
+                            }
                         }
                     }
-                },
+                }
                 found = async { match &mut search { Some(search) => search.await, None => futures::future::pending().await } } => {
                     search = None;
                     sources.add(me, found);
@@ -340,6 +353,8 @@ impl Inner {
             }
         }
         drop(parts);
+        // What is left is work for this disk.
+        drop(turn);
         if begins.borrow().is_none() {
             begins.send_replace(Some(download.begun().await));
         }

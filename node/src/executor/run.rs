@@ -188,7 +188,7 @@ impl Runner {
             Told::Lost(ending) => {
                 // Killed since its time was over: it had all of it.
                 let had_all = ending == Ending::LimitHit(LimitKind::Wall);
-                let run = if had_all { limits.wall } else { Duration::ZERO };
+                let run = if had_all { limits.wall.min(at.elapsed()) } else { Duration::ZERO };
                 return Ran::Over(RunReport { run, ..RunReport::without_run(ending) });
             }
         };

@@ -201,13 +201,18 @@ impl<'a> Ranking<'a> {
 
     /// What excludes a site before any build is looked at.
     fn forbids(&self, site: &Site<'_>) -> Option<Exclusion> {
-        if let Err(exclusion) = policy::check(self.spec, site.member, site.is_home, site.load) {
-            return Some(exclusion);
+        let checked = policy::check(self.spec, site.member, site.is_home, site.load).err();
+        // That a load is not known yet passes; what else there is stays.
+        if checked.as_ref().is_some_and(|exclusion| *exclusion != Exclusion::LoadUnknown) {
+            return checked;
         }
         if let Some(denial) = self.stays.as_ref().filter(|_| !site.is_home) {
             return Some(Exclusion::OutputStays(denial.clone()));
         }
-        self.circumstances.tried.contains_key(&site.member.peer).then_some(Exclusion::AlreadyTried)
+        if self.circumstances.tried.contains_key(&site.member.peer) {
+            return Some(Exclusion::AlreadyTried);
+        }
+        checked
     }
 
     /// The business rule that the site breaks.

@@ -114,7 +114,7 @@ async fn lacking(cluster: &Cluster, index: usize, others: &[usize]) -> Option<St
     };
     let unseen =
         others.iter().filter(|other| **other != index).map(|other| &cluster.peers[*other]).filter_map(|other| {
-            let lack = match states.get(&other.peer).map(|seen| (seen.state, seen.load.is_some())) {
+            let lack = match states.get(&other.peer).map(|seen| (seen.state, is_heard(seen))) {
                 Some((PeerState::Alive, true)) => return None,
                 Some((PeerState::Alive, false)) => "alive, its load unknown",
                 seen => described(seen.map(|(state, _)| state)),
@@ -123,6 +123,11 @@ async fn lacking(cluster: &Cluster, index: usize, others: &[usize]) -> Option<St
         });
     let unseen: Vec<String> = unseen.collect();
     (!unseen.is_empty()).then(|| format!("{name} sees {}", unseen.join(", ")))
+}
+
+/// Neighbours tell their loads; in a large mesh not everybody known is one.
+fn is_heard(seen: &PeerView) -> bool {
+    seen.load.is_some() || seen.path.is_none()
 }
 
 async fn states(cluster: &Cluster, index: usize) -> Result<BTreeMap<PeerId, PeerView>, String> {

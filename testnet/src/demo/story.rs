@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shoal_protocol::TaskState;
-use shoal_protocol::api::{TaskRequest, schema};
+use shoal_protocol::api::{TaskRequest, codes, schema};
 use shoal_protocol::certificate::Role;
 use tokio::task::JoinSet;
 
@@ -34,6 +34,8 @@ const CLOUD_CORES: u16 = 4;
 const EDGE_CORES: u16 = 1;
 /// A backlog that is kept at the edge must not be turned away: the comparison is about time.
 const EDGE_QUEUE_MAX: u32 = 4_096;
+/// Between two tries of a task for which nobody came.
+const AGAIN: Duration = Duration::from_millis(50);
 /// Time in which every peer compiles every module; compiling is all the machine does then.
 const READY_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -250,8 +252,17 @@ async fn finish(mut asked: JoinSet<Result<(), DemoError>>, home: &Home) -> Resul
     Ok(())
 }
 
-async fn ready(home: Home, request: TaskRequest) -> Result<(), DemoError> {
-    let view = home.client.run(request).await.map_err(home.could_not("run a module everywhere"))?;
+async fn ready(home: Home, mut request: TaskRequest) -> Result<(), DemoError> {
+    let view = loop {
+        let view = home.client.run(request.clone()).await.map_err(home.could_not("run a module everywhere"))?;
+        // All compile at once: a peer may be suspect for a moment. Whoever calls has an end to its patience.
+        if view.problem.as_ref().is_none_or(|problem| problem.code != codes::NO_CANDIDATE) {
+            break view;
+        }
+        // A key names the task that was refused.
+        request.idempotency_key = request.idempotency_key.map(|key| format!("{key}+"));
+        tokio::time::sleep(AGAIN).await;
+    };
     match (view.state, view.exit_code) {
         (TaskState::Done, Some(0)) => Ok(()),
         _ => {

@@ -82,7 +82,9 @@ async fn a_dial_to_a_connected_peer_makes_no_second_connection() {
     a.network.dial(Some(b.id()), vec![b.address()]);
     a.network.dial(None, vec![b.address()]);
     // One that nothing was heard on for a while may be dead.
+    let deadline = tokio::time::Instant::now() + PATIENCE;
     while a.counter("duplicates") == 0 {
+        assert!(tokio::time::Instant::now() < deadline, "it was never turned away");
         b.network.send(a.id(), vec![0]).unwrap();
         a.pause(Duration::from_millis(20)).await;
     }

@@ -51,6 +51,11 @@ impl Excluded {
     }
 }
 
+/// Whether it only says what is waited for: attempts have numbers, from 1.
+fn is_of_waiting(record: &Record) -> bool {
+    record.method == Method::None && record.epoch == 0
+}
+
 /// Whom else a task could have gone to.
 #[derive(Debug, Default)]
 pub(super) struct Rivals {
@@ -201,8 +206,12 @@ impl Requester {
             Step::Hold(wait) => Some(*wait),
             // One that is kept waits for somebody in any case.
             Step::Nobody(excluded) => {
-                let may_be_heard = !entry.is_kept() && now.since(entry.accepted) < UNHEARD_MAX;
-                (may_be_heard && excluded.by_reason.contains_key(LOAD_UNKNOWN_KIND)).then_some(HELD_MIN)
+                let waited = now.since(entry.accepted);
+                let in_time = entry.deadline_in(now).is_none_or(|left| !left.is_zero());
+                let may_be_heard = !entry.is_kept() && in_time && waited < UNHEARD_MAX;
+                // Looked at less and less often: each look costs a ranking.
+                let wait = (waited / 4).min(UNHEARD_MAX.saturating_sub(waited));
+                (may_be_heard && excluded.by_reason.contains_key(LOAD_UNKNOWN_KIND)).then_some(wait)
             }
             Step::Ask(_) | Step::Award(..) => None,
         };
@@ -210,6 +219,7 @@ impl Requester {
             return self.hold_back(now, task, decided.record, wait);
         }
         entry.epoch = entry.next_epoch();
+        entry.records.pop_if(|last| is_of_waiting(last));
         entry.records.push(Record { epoch: epoch::attempt(entry.epoch), ..decided.record });
         let forgotten = entry.records.len().saturating_sub(RECORDS_MAX);
         entry.records.drain(..forgotten);
@@ -261,7 +271,7 @@ impl Requester {
         let Some(entry) = self.book.open(task) else { return };
         entry.phase = Phase::Waiting;
         // However often it is looked at, one record says what it waits for.
-        entry.records.pop_if(|last| last.method == Method::None);
+        entry.records.pop_if(|last| is_of_waiting(last));
         entry.records.push(record);
         self.deadlines.set(task, now + wait.max(HELD_MIN));
     }

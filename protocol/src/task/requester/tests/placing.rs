@@ -84,6 +84,17 @@ fn a_neighbour_that_has_not_told_its_load_is_waited_for_a_moment() {
 }
 
 #[test]
+fn nobody_waits_for_a_load_beyond_a_deadline() {
+    let mut home = Home::among(&[(2, 10, 0)]);
+    home.unheard.insert(id(2));
+    home.submit(1, TaskSpec { deadline: Some(ms(300)), ..elsewhere() });
+
+    let outputs = home.pass(ms(500));
+
+    assert!(matches!(ends(&outputs)[..], [Err(TaskError::NoCandidate { .. })]), "{outputs:?}");
+}
+
+#[test]
 fn a_neighbour_that_never_tells_its_load_is_not_waited_for_for_ever() {
     let mut home = Home::among(&[(2, 10, 0)]);
     home.unheard.insert(id(2));
