@@ -144,8 +144,12 @@ impl StartError {
     pub fn exit_code(&self) -> u8 {
         match self {
             // EX_CONFIG: a person has to change something that is written down.
-            Self::Identity(_) | Self::Revoked(_) | Self::Network(NetworkError::BadAddress { .. }) => 78,
+            Self::Identity(_)
+            | Self::Revoked(_)
+            | Self::Network(NetworkError::BadAddress { .. })
+            | Self::Blobs(BlobError::WrongKey { .. } | BlobError::KeyExposed { .. }) => 78,
             Self::Store(StoreError::Damaged { .. } | StoreError::NewerFormat { .. })
+            | Self::Blobs(BlobError::HoldsDamaged { .. } | BlobError::KeyDamaged { .. })
             | Self::Ledger(LedgerError::Damaged { .. }) => EXIT_DAMAGED,
             Self::Store(_)
             | Self::Ledger(_)
@@ -166,6 +170,7 @@ impl StartError {
 /// Runs a daemon until a message on `stop` (or the API) asks it to end; a second message ends it at once.
 pub async fn run(mut config: Config, view: ConfigView, stop: mpsc::Receiver<()>) -> Result<(), StartError> {
     let _data_dir = take_data_dir(&config.data_dir)?;
+    small_file::remove_unfinished(&config.data_dir);
     can_be_read(&driver::small_files(&config.data_dir))?;
     let identity = Identity::load(&config, unix_time().as_secs())?;
     if revoked_before(&config.data_dir, identity.mesh, identity.certificate.peer, &identity.chain) {

@@ -8,6 +8,14 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::NamedTempFile;
+
+/// Begins the names of files that are being written.
+const UNFINISHED: &str = ".tmp";
+/// One that nobody has written to for so long will not be finished.
+const UNFINISHED_MIN: Duration = Duration::from_secs(3_600);
 
 /// What is in it; nothing where there is no such file.
 ///
@@ -64,13 +72,42 @@ fn damaged(path: &Path) -> PathBuf {
 
 /// Replaces it, and returns when the new one and its name are on disk.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    written(path, bytes, mode)?.persist(path).map_err(|error| error.error)?;
+    File::open(dir_of(path))?.sync_all()
+}
+
+/// Makes one that is not there yet, and returns when it and its name are on disk.
+///
+/// # Errors
+/// The system's; [`io::ErrorKind::AlreadyExists`] where there is one.
+pub(crate) fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    written(path, bytes, mode)?.persist_noclobber(path).map_err(|error| error.error)?;
+    File::open(dir_of(path))?.sync_all()
+}
+
+fn written(path: &Path, bytes: &[u8], mode: u32) -> io::Result<NamedTempFile> {
+    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(dir_of(path))?;
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    fs::File::open(dir)?.sync_all()
+    Ok(file)
+}
+
+fn dir_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Removes files of a directory that a killed process was writing. Those of one that writes just now are younger.
+pub(crate) fn remove_unfinished(dir: &Path) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let is_unfinished = entry.file_name().to_str().is_some_and(|name| name.starts_with(UNFINISHED));
+        let age = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|at| at.elapsed().ok());
+        if is_unfinished && age.is_some_and(|age| age >= UNFINISHED_MIN) {
+            let removed = fs::remove_file(entry.path());
+            tracing::info!(file = %entry.path().display(), removed = removed.is_ok(), "a file that was never finished");
+        }
+    }
 }
 
 #[cfg(test)]
@@ -92,6 +129,35 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert!(error.to_string().contains("4 bytes"), "{error}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
+    }
+
+    #[test]
+    fn one_that_is_there_is_not_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+
+        create(&path, b"first", 0o600).unwrap();
+        let again = create(&path, b"second", 0o600).unwrap_err();
+
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
+    }
+
+    #[test]
+    fn what_a_killed_process_left_goes_and_what_is_being_written_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let [old, young, other] = [".tmpOld", ".tmpYoung", "other"].map(|name| dir.path().join(name));
+        for path in [&old, &young, &other] {
+            let file = File::create(path).unwrap();
+            let age = if *path == young { Duration::ZERO } else { 2 * UNFINISHED_MIN };
+            file.set_modified(std::time::SystemTime::now() - age).unwrap();
+        }
+
+        remove_unfinished(dir.path());
+
+        assert!(!old.exists() && young.exists() && other.exists());
     }
 
     #[test]

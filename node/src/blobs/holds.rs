@@ -28,6 +28,8 @@ const VERSION: u8 = 1;
 const PINS_MAX: usize = 16_384;
 /// Outputs that may be left here.
 const LEASES_MAX: usize = 4_096;
+/// Those of one home, so that there is always room for another's.
+const LEASES_PER_HOME_MAX: usize = LEASES_MAX / 2;
 
 /// Why a blob stays.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -113,6 +115,12 @@ impl Holds {
         all
     }
 
+    /// Why one blob stays.
+    fn of(&self, blob: BlobId) -> Held {
+        let leases = self.leases.values().filter(|lease| lease.blob == blob).count();
+        Held { pinned: self.pins.contains(&blob), leases }
+    }
+
     /// A user wants it to stay.
     pub(super) fn pin(&mut self, blob: BlobId) -> Result<(), BlobError> {
         if self.pins.len() >= PINS_MAX && !self.pins.contains(&blob) {
@@ -135,8 +143,11 @@ impl Holds {
         blob: BlobId,
         until_unix_s: u64,
     ) -> Result<(), BlobError> {
-        if self.leases.len() >= LEASES_MAX && !self.leases.contains_key(&(home, task)) {
-            return Err(BlobError::TooManyHeld { max: LEASES_MAX });
+        if !self.leases.contains_key(&(home, task)) {
+            let of_home = (home, TaskId([0; 16]))..=(home, TaskId([u8::MAX; 16]));
+            if self.leases.len() >= LEASES_MAX || self.leases.range(of_home).count() >= LEASES_PER_HOME_MAX {
+                return Err(BlobError::TooManyHeld { max: LEASES_MAX });
+            }
         }
         self.leases.insert((home, task), Lease { home, task, blob, until_unix_s });
         Ok(())
@@ -150,6 +161,11 @@ impl Holds {
     /// Its home does not need it any more; whether it had it.
     pub(super) fn release(&mut self, home: PeerId, task: TaskId) -> bool {
         self.leases.remove(&(home, task)).is_some()
+    }
+
+    /// Whether anything has been held long enough.
+    fn has_lapsed(&self, now_unix_s: u64) -> bool {
+        self.leases.values().any(|lease| lease.until_unix_s <= now_unix_s)
     }
 
     /// Lets go what has been held long enough; whether there was any.
@@ -187,10 +203,10 @@ impl BlobStore {
         let _pin = self.pin(id)?;
         self.make_durable(&[id])?;
         let was = self.held(id).pinned;
-        self.change_holds(|holds| holds.pin(id))?;
+        self.change_holds(&[id], |holds| holds.pin(id))?;
         self.save_holds().inspect_err(|_| {
             if !was {
-                self.change_holds(|holds| holds.unpin(id));
+                self.change_holds(&[id], |holds| holds.unpin(id));
             }
         })
     }
@@ -202,34 +218,50 @@ impl BlobStore {
 
     /// Lets it go again; whether it was pinned. Blocks for an fsync.
     pub fn unpin_for_user(&self, id: BlobId) -> Result<bool, BlobError> {
-        let was = self.change_holds(|holds| holds.unpin(id));
+        let was = self.change_holds(&[id], |holds| holds.unpin(id));
         self.save_holds().map(|()| was)
     }
 
     /// An output that is to stay here until a date, for the home of its task; the one that stays already where none is named.
-    /// Outputs together may take half of the quota. It outlives the daemon after the next [`Self::save_holds`].
-    pub fn lease(&self, home: PeerId, task: TaskId, blob: Option<BlobId>, until_unix_s: u64) -> Result<(), BlobError> {
-        let known = || self.holds().leased(home, task);
-        let Some(id) = blob.or_else(known) else { return Ok(()) };
+    /// Outputs together may take half of the quota. It outlives the daemon after the next [`Self::save_holds`]; whether there is
+    /// anything to save.
+    pub fn lease(
+        &self,
+        home: PeerId,
+        task: TaskId,
+        blob: Option<BlobId>,
+        until_unix_s: u64,
+    ) -> Result<bool, BlobError> {
+        let known = self.holds().leased(home, task);
+        let Some(id) = blob.or(known) else { return Ok(false) };
         let _pin = self.pin(id)?;
-        let bytes = self.stat(id).map_or(0, footprint);
-        let is_new = !self.held(id).is_held();
-        let (pinned, leased) = self.index().held_bytes();
-        let (_, quota) = self.usage();
-        if is_new && leased.saturating_add(bytes) > quota / 2 {
-            return Err(BlobError::NoRoom { needed: bytes, held: pinned + leased, quota, pinned, leased });
+        if !self.held(id).is_held() {
+            let bytes = self.stat(id).map_or(0, footprint);
+            let (pinned, leased) = self.index().held_bytes();
+            let (_, quota) = self.usage();
+            if leased.saturating_add(bytes) > quota / 2 {
+                return Err(BlobError::NoRoom { needed: bytes, held: pinned + leased, quota, pinned, leased });
+            }
         }
-        self.change_holds(|holds| holds.lease(home, task, id, until_unix_s))
+        let changed = [id, known.unwrap_or(id)];
+        self.change_holds(&changed, |holds| holds.lease(home, task, id, until_unix_s)).map(|()| true)
     }
 
     /// The home of a task does not need its output any more; whether it did.
     pub fn release_lease(&self, home: PeerId, task: TaskId) -> bool {
-        self.change_holds(|holds| holds.release(home, task))
+        let Some(id) = self.holds().leased(home, task) else { return false };
+        self.change_holds(&[id], |holds| holds.release(home, task))
     }
 
     /// Lets outputs go whose time is over; whether there were any.
     pub fn expire_leases(&self, now_unix_s: u64) -> bool {
-        self.change_holds(|holds| holds.expire(now_unix_s))
+        let mut holds = self.holds();
+        if !holds.has_lapsed(now_unix_s) {
+            return false;
+        }
+        let has_expired = holds.expire(now_unix_s);
+        self.index().set_held(holds.all());
+        has_expired
     }
 
     /// Writes down what is held. Blocks for an fsync.
@@ -245,10 +277,12 @@ impl BlobStore {
         self.index().held(id)
     }
 
-    pub(super) fn change_holds<T>(&self, change: impl FnOnce(&mut Holds) -> T) -> T {
+    /// Changes why these blobs stay.
+    pub(super) fn change_holds<T>(&self, of: &[BlobId], change: impl FnOnce(&mut Holds) -> T) -> T {
         let mut holds = self.holds();
         let changed = change(&mut holds);
-        self.index().set_held(holds.all());
+        let mut index = self.index();
+        of.iter().for_each(|id| index.set_held_of(*id, holds.of(*id)));
         changed
     }
 

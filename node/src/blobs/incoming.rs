@@ -45,20 +45,23 @@ impl BlobStore {
 
     /// Takes room for a blob of which a part is to be here.
     pub(super) fn begin(&self, id: BlobId, bytes: u64) -> Result<(), BlobError> {
-        let mut index = self.index();
-        if index.is_part_taken(id) {
-            return Err(BlobError::Arriving { id });
+        {
+            let mut index = self.index();
+            if index.is_part_taken(id) {
+                return Err(BlobError::Arriving { id });
+            }
+            if index.part_of(id).is_some() {
+                index.remove_part(id);
+                self.unlink(&[Evicted::Part(id)]);
+            }
         }
-        if index.part_of(id).is_some() {
-            index.remove_part(id);
-            self.unlink(&[Evicted::Part(id)]);
-        }
-        let evicted = index.make_room(footprint(bytes))?;
-        index.insert_part(id, bytes, true);
-        self.unlink(&evicted);
-        drop(index);
-        self.0.eraser.keep_up();
-        Ok(())
+        self.with_room(footprint(bytes), |index| {
+            if index.is_part_taken(id) {
+                return Err(BlobError::Arriving { id });
+            }
+            index.insert_part(id, bytes, true);
+            Ok(())
+        })
     }
 
     /// The size of a blob of which a part is here, for the one who brings the rest.

@@ -1,7 +1,7 @@
 //! Which blobs are here, whole or in part, who uses them, and which go first: what nobody is bringing here any more, then
 //! what was not used for longest.
 //!
-//! **Invariant:** `used + reserved` is at most the quota after [`Index::make_room`]; a pinned blob, or one that is on its
+//! **Invariant:** `used + reserved` is at most the quota where [`Index::evict`] says so; a pinned blob, or one that is on its
 //! way, is never chosen.
 //! **Not here:** files.
 
@@ -223,30 +223,38 @@ impl Index {
         self.set_verified(id, fingerprint);
     }
 
-    /// Forgets parts that nobody is bringing the rest of, and then the longest unused blobs, until `bytes` more fit; all or
-    /// none.
-    pub(super) fn make_room(&mut self, bytes: u64) -> Result<Vec<Evicted>, BlobError> {
-        let mut surplus = (self.used + self.reserved).saturating_add(bytes).saturating_sub(self.quota);
+    /// Whether `bytes` more fit once everything has gone that may; the error says what stays.
+    pub(super) fn can_fit(&self, bytes: u64) -> Result<(), BlobError> {
+        let (mut surplus, mut evictable) = (self.surplus(bytes), 0);
         if surplus == 0 {
-            return Ok(Vec::new());
+            return Ok(());
         }
-        let parts = self.idle_parts().into_iter().map(Evicted::Part);
-        let blobs = self.by_use.values().map(|id| Evicted::Blob(*id)).filter(|chosen| self.may_go(*chosen));
-        let mut chosen = Vec::new();
-        let mut evictable = 0;
-        for candidate in parts.chain(blobs) {
-            if surplus == 0 {
-                break;
-            }
+        for candidate in self.candidates() {
             let freed = self.footprint_of(candidate);
             evictable += freed;
             surplus = surplus.saturating_sub(freed);
-            chosen.push(candidate);
+            if surplus == 0 {
+                return Ok(());
+            }
         }
-        if surplus > 0 {
-            let held = self.used + self.reserved - evictable;
-            let (pinned, leased) = self.held_bytes();
-            return Err(BlobError::NoRoom { needed: bytes, held, quota: self.quota, pinned, leased });
+        let held = self.used + self.reserved - evictable;
+        let (pinned, leased) = self.held_bytes();
+        Err(BlobError::NoRoom { needed: bytes, held, quota: self.quota, pinned, leased })
+    }
+
+    /// Forgets what may go until `bytes` more fit, or so many are forgotten: what is to be taken away, and whether they fit.
+    pub(super) fn evict(&mut self, bytes: u64, count_max: usize) -> (Vec<Evicted>, bool) {
+        let mut surplus = self.surplus(bytes);
+        if surplus == 0 {
+            return (Vec::new(), true);
+        }
+        let mut chosen = Vec::new();
+        for candidate in self.candidates().take(count_max) {
+            surplus = surplus.saturating_sub(self.footprint_of(candidate));
+            chosen.push(candidate);
+            if surplus == 0 {
+                break;
+            }
         }
         for candidate in &chosen {
             match candidate {
@@ -254,7 +262,18 @@ impl Index {
                 Evicted::Part(id) => self.remove_part(*id),
             }
         }
-        Ok(chosen)
+        (chosen, surplus == 0)
+    }
+
+    /// What is over the quota with `bytes` more.
+    fn surplus(&self, bytes: u64) -> u64 {
+        (self.used + self.reserved).saturating_add(bytes).saturating_sub(self.quota)
+    }
+
+    /// What may go, in order: parts that nobody is bringing the rest of, and then the longest unused blobs.
+    fn candidates(&self) -> impl Iterator<Item = Evicted> {
+        let parts = self.idle_parts().into_iter().map(Evicted::Part);
+        parts.chain(self.by_use.values().map(|id| Evicted::Blob(*id)).filter(|chosen| self.may_go(*chosen)))
     }
 
     /// Whether somebody here reads it, or needs it for a task.
@@ -265,6 +284,15 @@ impl Index {
     /// What stays on purpose, from now on.
     pub(super) fn set_held(&mut self, held: BTreeMap<BlobId, Held>) {
         self.held = held;
+    }
+
+    /// Why one blob stays, from now on, if it does.
+    pub(super) fn set_held_of(&mut self, id: BlobId, held: Held) {
+        if held.is_held() {
+            self.held.insert(id, held);
+        } else {
+            self.held.remove(&id);
+        }
     }
 
     pub(super) fn held(&self, id: BlobId) -> Held {

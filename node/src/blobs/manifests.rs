@@ -194,14 +194,6 @@ impl Manifests {
         }
         was_there
     }
-
-    /// Of blobs that are not here, the half that was there first.
-    fn oldest_of(&self, is_here: impl Fn(BlobId) -> bool) -> Vec<BlobId> {
-        let mut idle: Vec<_> = self.known.iter().filter(|(id, _)| !is_here(**id)).collect();
-        idle.sort_by_key(|(_, known)| known.changed);
-        let half = idle.len().div_ceil(2);
-        idle.into_iter().take(half).map(|(id, _)| *id).collect()
-    }
 }
 
 impl OnDisk {
@@ -301,9 +293,9 @@ impl BlobStore {
     fn keep_manifests(&self, stored: Stored, new: Vec<(SignedManifest, Labels)>) -> Result<(), BlobError> {
         let _alone = self.0.labelling.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
+            self.make_room_for(stored.id)?;
             let (known, forgotten, dir) = {
-                let mut manifests = self.manifests();
-                self.make_room_for(stored.id, &mut manifests)?;
+                let manifests = self.manifests();
                 let Some(known) = manifests.with(stored.id, &new)? else { return Ok(()) };
                 (known, manifests.forgotten, manifests.dir.clone())
             };
@@ -317,14 +309,28 @@ impl BlobStore {
         }
     }
 
-    fn make_room_for(&self, id: BlobId, manifests: &mut Manifests) -> Result<(), BlobError> {
-        if manifests.known.len() >= MANIFESTS_MAX && !manifests.known.contains_key(&id) {
-            let here: Vec<_> = manifests.oldest_of(|id| self.bytes_in_any_form(id).is_some() || self.path(id).exists());
-            if here.is_empty() {
-                return Err(BlobError::TooManyHeld { max: MANIFESTS_MAX });
+    /// Forgets what was said of blobs that are not here, of the half that was there first. Whoever calls is the only one who adds
+    /// any.
+    fn make_room_for(&self, id: BlobId) -> Result<(), BlobError> {
+        let mut idle: Vec<(u64, BlobId)> = {
+            let manifests = self.manifests();
+            if manifests.known.len() < MANIFESTS_MAX || manifests.known.contains_key(&id) {
+                return Ok(());
             }
-            for id in here {
-                manifests.forget(id);
+            manifests.known.iter().map(|(id, known)| (known.changed, *id)).collect()
+        };
+        let is_here = |id| self.bytes_in_any_form(id).is_some();
+        // One that could not be read at the start lies there all the same.
+        idle.retain(|(_, id)| !is_here(*id) && !self.path(*id).exists());
+        if idle.is_empty() {
+            return Err(BlobError::TooManyHeld { max: MANIFESTS_MAX });
+        }
+        idle.sort_unstable();
+        for (_, id) in idle.iter().take(idle.len().div_ceil(2)) {
+            let mut manifests = self.manifests();
+            // It may have come meanwhile.
+            if !is_here(*id) {
+                manifests.forget(*id);
             }
         }
         Ok(())
@@ -357,7 +363,7 @@ impl BlobStore {
     }
 
     fn delete(&self, id: BlobId) -> bool {
-        self.change_holds(|holds| holds.unpin(id));
+        self.change_holds(&[id], |holds| holds.unpin(id));
         let mut index = self.index();
         if index.is_part_taken(id) {
             // It is deleted when it has come: until then nobody reads it.

@@ -13,6 +13,7 @@ use super::index::Index;
 use super::manifests::Manifests;
 use super::seal::Keys;
 use super::{BlobError, BlobStore, Sealing, Shared, partial, unlock, upgrade};
+use crate::small_file;
 
 impl BlobStore {
     /// Opens the store in `dir`, whose key is there as well.
@@ -28,6 +29,7 @@ impl BlobStore {
         for path in [&objects, &trees, &partial, &incoming, &set_aside, &manifests, &erasing] {
             fs::create_dir_all(path).map_err(BlobError::io("create", path))?;
         }
+        [dir, &manifests].into_iter().for_each(small_file::remove_unfinished);
         let keys = Arc::new(unlock::unlock(dir, sealing)?);
         let eraser = Eraser::open(erasing)?;
         found::clear_out(&partial, &eraser)?;
@@ -90,8 +92,7 @@ impl BlobStore {
     /// Lets the oldest go where the quota is smaller than last time; once everything that must stay is held.
     pub fn fit_to_quota(&self) {
         // Where what must stay is more than the quota nothing goes, and nothing new finds room.
-        let evicted = self.index().make_room(0).unwrap_or_default();
-        self.unlink(&evicted);
+        let _fits = self.with_room(0, |_| Ok(()));
     }
 
     /// Trees of blobs that are not here any more, after a crash between the two files.

@@ -4,7 +4,12 @@
 
 use shoal_protocol::id::BlobId;
 
+use super::index::Index;
 use super::{BlobError, BlobStore};
+
+/// Blobs that make room in one go: whoever wants to know of a blob meanwhile waits for as many renames, also the loop of the
+/// daemon.
+const EVICTED_AT_ONCE: usize = 64;
 
 /// A blob that cannot be evicted while this lives.
 #[derive(Debug)]
@@ -36,14 +41,37 @@ impl BlobStore {
 
     /// Takes `bytes` of the quota for a writer; blobs nobody uses make room.
     pub(super) fn reserve(&self, bytes: u64) -> Result<(), BlobError> {
-        let mut index = self.index();
-        let evicted = index.make_room(bytes)?;
-        index.reserve(bytes);
-        // Under the lock, so that a blob written again meanwhile does not lose its new file.
-        self.unlink(&evicted);
-        drop(index);
-        self.0.eraser.keep_up();
-        Ok(())
+        self.with_room(bytes, |index| {
+            index.reserve(bytes);
+            Ok(())
+        })
+    }
+
+    /// Does what takes `bytes` of the quota once there is room for them; blobs nobody uses make it. Where it turns out that there
+    /// is none all of them stay, but for those that had gone when somebody came to need one of the rest.
+    pub(super) fn with_room<T>(
+        &self,
+        bytes: u64,
+        take: impl FnOnce(&mut Index) -> Result<T, BlobError>,
+    ) -> Result<T, BlobError> {
+        self.index().can_fit(bytes)?;
+        loop {
+            let mut index = self.index();
+            let (evicted, fits) = index.evict(bytes, EVICTED_AT_ONCE);
+            // Under the lock, so that a blob written again meanwhile does not lose its new file.
+            self.unlink(&evicted);
+            if evicted.is_empty() {
+                index.can_fit(bytes)?;
+            }
+            if fits {
+                let taken = take(&mut index);
+                drop(index);
+                self.0.eraser.keep_up();
+                return taken;
+            }
+            drop(index);
+            self.0.eraser.keep_up();
+        }
     }
 
     pub(super) fn release(&self, bytes: u64) {

@@ -7,9 +7,9 @@
 //!
 //! **Invariant:** a new key is made only for a store in which nothing is sealed; a key that others could have read is not used.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use shoal_protocol::MeshId;
@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use super::BlobError;
 use super::seal::{Beginning, Header, Keys, Small};
+use crate::small_file;
 
 /// Files that are asked whether a key is theirs.
 const WITNESSES_MAX: usize = 64;
@@ -113,14 +114,8 @@ fn create(path: &Path) -> Result<Zeroizing<[u8; 32]>, BlobError> {
     let failed = || BlobError::io("create", path);
     let mut root = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *root).map_err(|error| failed()(io::Error::other(error)))?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed())?;
-    if let Err(error) = file.write_all(&*root).and_then(|()| file.sync_all()) {
-        // A half-written key would stop every later start. Nothing has used it yet.
-        let _ = fs::remove_file(path);
-        return Err(failed()(error));
-    }
-    // The name must survive a power cut as well: what is sealed from now on depends on it.
-    let dir = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed())?;
+    // A half-written key would stop every later start; and its name must survive a power cut: what is sealed from now on depends
+    // on it.
+    small_file::create(path, &*root, 0o600).map_err(failed())?;
     Ok(root)
 }

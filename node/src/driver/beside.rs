@@ -20,6 +20,10 @@ use crate::blobs::Pin;
 pub(crate) enum Done {
     /// The blobs of an attempt are here, or cannot be had. What is to be kept of them stays while it is held.
     Fetched { attempt: TaskRef, blobs: Vec<BlobRef>, result: Result<(), String>, held: Vec<Pin> },
+    /// The blobs of an attempt are not brought any further.
+    Withdrawn(TaskRef),
+    /// These were deleted since their time was over.
+    Expired(Vec<BlobId>),
     /// The records that were to be believed.
     Verified(Vec<Verified>),
     /// The verdict on a revocation list.

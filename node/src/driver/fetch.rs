@@ -7,8 +7,8 @@
 //! providers ────┘
 //! ```
 //!
-//! **Invariant:** a blob is on its way at most once, however many wait for it; at most [`FETCHES_MAX`] are.
-//! What waits for its turn at the holder that was named first takes none of those places.
+//! **Invariant:** a blob is on its way at most once, however many wait for it, and no longer than somebody does. At most
+//! [`STREAMS_MAX`] streams bring blobs: what is looked for, or waits for its turn at a holder, takes none of those places.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -17,7 +17,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures::future::{LocalBoxFuture, Shared, join_all};
+use futures::future::{LocalBoxFuture, Shared, WeakShared, join_all};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use shoal_protocol::privacy::words::{Answer, Ask};
@@ -31,8 +31,10 @@ use super::turns::Turns;
 use crate::blobs::{Arriving, BlobStore, Download, Pin, TransferError};
 use crate::network::{BulkError, BulkStream, Network};
 
-/// Transfers at a time.
-const FETCHES_MAX: usize = 16;
+/// Streams that bring blobs, at a time.
+const STREAMS_MAX: usize = 32;
+/// Blobs that are looked for at a time.
+const SEARCHES_MAX: usize = 16;
 /// Sources of one blob at a time.
 const SOURCES_MAX: usize = 4;
 /// A blob of fewer bytes comes from one source: it is here before another is found.
@@ -91,19 +93,53 @@ struct Inner {
     network: Network,
     store: BlobStore,
     turns: Turns,
-    permits: Semaphore,
+    streams: Semaphore,
+    searches: Semaphore,
     /// What is on its way.
-    running: RefCell<BTreeMap<BlobId, Underway>>,
+    running: RefCell<BTreeMap<BlobId, Known>>,
     /// With a number that grows: the one that was learnt longest ago makes room.
     addresses: RefCell<BTreeMap<PeerId, (u64, Vec<String>)>>,
     notices: mpsc::UnboundedSender<Notice>,
 }
 
-#[derive(Clone)]
+/// A transfer, for who waits for it. It goes on while anybody does.
 struct Underway {
     holders: Vec<PeerId>,
     end: Running,
     begun: watch::Receiver<Option<Arriving>>,
+}
+
+/// A transfer, for who may join.
+struct Known {
+    /// Asked at its beginning; those that joiners name come on top.
+    holders: Vec<PeerId>,
+    end: WeakShared<LocalBoxFuture<'static, Result<(), String>>>,
+    begun: watch::Receiver<Option<Arriving>>,
+    named: mpsc::UnboundedSender<PeerId>,
+}
+
+impl Known {
+    /// The same transfer for one more, who may know of other holders; nothing where nobody waits for it any more.
+    fn join(&self, holders: &[PeerId]) -> Option<Underway> {
+        let end = self.end.upgrade()?;
+        for holder in holders.iter().filter(|holder| !self.holders.contains(holder)) {
+            // Whoever has just ended needs none.
+            let _ = self.named.send(*holder);
+        }
+        Some(Underway { holders: self.holders.clone(), end, begun: self.begun.clone() })
+    }
+}
+
+/// Takes a transfer out when it has ended, or is given up.
+struct Leaves {
+    inner: Rc<Inner>,
+    id: BlobId,
+}
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        self.inner.running.borrow_mut().remove(&self.id);
+    }
 }
 
 impl fmt::Debug for Fetcher {
@@ -116,10 +152,10 @@ impl Fetcher {
     /// Notices are bounded by what is on its way, and by the streams that peers may have open.
     pub(crate) fn new(network: Network, store: BlobStore) -> (Self, mpsc::UnboundedReceiver<Notice>) {
         let (notices, noticed) = mpsc::unbounded_channel();
-        let permits = Semaphore::new(FETCHES_MAX);
+        let (streams, searches) = (Semaphore::new(STREAMS_MAX), Semaphore::new(SEARCHES_MAX));
         let turns = Turns::default();
         let (running, addresses) = (RefCell::default(), RefCell::default());
-        (Self(Rc::new(Inner { network, store, turns, permits, running, addresses, notices })), noticed)
+        (Self(Rc::new(Inner { network, store, turns, streams, searches, running, addresses, notices })), noticed)
     }
 
     /// A forwarded task's input may be at a peer that is not our neighbour yet.
@@ -213,21 +249,23 @@ impl Fetcher {
     }
 
     fn join_or_begin(&self, wanted: &Wanted) -> Underway {
-        let mut running = self.0.running.borrow_mut();
-        if let Some(joined) = running.get(&wanted.id) {
-            return joined.clone();
+        let joined = self.0.running.borrow().get(&wanted.id).and_then(|known| known.join(&wanted.holders));
+        if let Some(joined) = joined {
+            return joined;
         }
-        let (begins, begun) = watch::channel(None);
-        let (inner, wanted) = (Rc::clone(&self.0), wanted.clone());
+        let ((begins, begun), (named, joins)) = (watch::channel(None), mpsc::unbounded_channel());
         let (id, holders) = (wanted.id, wanted.holders.clone());
+        let (leaves, wanted) = (Leaves { inner: Rc::clone(&self.0), id }, wanted.clone());
         let transfer = async move {
-            let result = inner.transfer(wanted, begins).await;
-            inner.running.borrow_mut().remove(&id);
+            let result = leaves.inner.transfer(wanted, begins, joins).await;
             result.map_err(|why| format!("{}: {why}", id.short()))
         };
-        let underway = Underway { holders, end: transfer.boxed_local().shared(), begun };
-        running.insert(id, underway.clone());
-        underway
+        let end = transfer.boxed_local().shared();
+        if let Some(weak) = end.downgrade() {
+            let known = Known { holders: holders.clone(), end: weak, begun: begun.clone(), named };
+            self.0.running.borrow_mut().insert(id, known);
+        }
+        Underway { holders, end, begun }
     }
 }
 
@@ -251,13 +289,16 @@ struct Sources {
 }
 
 impl Sources {
-    fn add(&mut self, me: PeerId, found: impl IntoIterator<Item = PeerId>) {
+    /// How many of them are new.
+    fn add(&mut self, me: PeerId, found: impl IntoIterator<Item = PeerId>) -> usize {
+        let before = self.tries.len();
         for peer in found {
             if peer != me && self.tries.len() < CANDIDATES_MAX && !self.tries.contains_key(&peer) {
                 self.tries.insert(peer, 0);
                 self.next.push_back(peer);
             }
         }
+        self.tries.len() - before
     }
 
     /// Whether a source that failed gets another try.
@@ -280,34 +321,26 @@ impl Sources {
 }
 
 impl Inner {
-    async fn transfer(&self, wanted: Wanted, begins: watch::Sender<Option<Arriving>>) -> Result<(), String> {
+    async fn transfer(
+        &self,
+        wanted: Wanted,
+        begins: watch::Sender<Option<Arriving>>,
+        mut joins: mpsc::UnboundedReceiver<PeerId>,
+    ) -> Result<(), String> {
         let me = self.network.local_peer();
-        let begin = async || {
-            let begun = Download::begin(&self.store, wanted.id, wanted.bytes, wanted.range.clone()).await;
-            begun.map_err(|error| error.to_string())
-        };
-        // What came of it before may be all that is wanted: then nobody is waited for.
-        let before = if self.store.part_of(wanted.id).is_some() { Some(begin().await?) } else { None };
-        let is_here = before.as_ref().is_some_and(Download::is_done);
-        let mut turn = match wanted.holders.iter().find(|holder| **holder != me) {
-            Some(first) if !is_here => Some(self.turns.at(*first).await),
-            Some(_) | None => None,
-        };
-        // The semaphore is never closed; an error here would only lift the bound.
-        let _permit = if is_here { None } else { self.permits.acquire().await.ok() };
-        let download = match before {
-            Some(download) => download,
-            None => begin().await?,
-        };
+        let download = Download::begin(&self.store, wanted.id, wanted.bytes, wanted.range.clone()).await;
+        let download = download.map_err(|error| error.to_string())?;
         let mut sources = Sources::default();
         sources.add(me, wanted.holders.iter().copied());
+        // Whom a joiner names is asked beside whoever may keep the others waiting.
+        let mut joined = 0;
         let mut look = Look::InView;
         let mut parts = FuturesUnordered::new();
         let mut search: Option<LocalBoxFuture<'_, Vec<PeerId>>> = None;
         while !download.is_done() {
             let is_large =
                 begins.borrow().as_ref().is_some_and(|blob: &Arriving| blob.size_bytes() >= SEVERAL_BYTES_MIN);
-            let room = if is_large { SOURCES_MAX } else { 1 };
+            let room = if is_large { SOURCES_MAX } else { (1 + joined).min(SOURCES_MAX) };
             while parts.len() < room
                 && let Some(peer) = sources.next.pop_front()
             {
@@ -321,9 +354,10 @@ impl Inner {
             let wants_more = parts.is_empty() || sources.failures > 0 || is_large && parts.len() < SOURCES_MAX;
             if search.is_none() && wants_more {
                 (search, look) = match look {
-                    Look::InView => (Some(self.in_view(wanted.id).boxed_local()), Look::AtProviders),
+                    Look::InView => (Some(self.one_of_few(self.in_view(wanted.id)).boxed_local()), Look::AtProviders),
                     Look::AtProviders if parts.is_empty() => {
-                        (Some(providers::find(&self.network, wanted.id).boxed_local()), Look::Nowhere)
+                        let found = providers::find(&self.network, wanted.id);
+                        (Some(self.one_of_few(found).boxed_local()), Look::Nowhere)
                     }
                     Look::AtProviders | Look::Nowhere => (None, look),
                 };
@@ -332,29 +366,24 @@ impl Inner {
                 return Err(why_not(&sources.reasons));
             }
             tokio::select! {
-                Some((peer, result)) = parts.next() => {
-                    // It has had its stream; another try waits for one like any other.
-                    turn.take_if(|turn| turn.is_at(peer));
-                    match result {
-                        Ok(()) => sources.idle.push(peer),
-                        Err(Ended::Ours(error)) => return Err(error.to_string()),
-                        Err(Ended::Theirs { why, may_again }) => {
-                            if sources.failed(peer, why, may_again) {
-                                sources.next.push_back(peer);
-                            }
+                Some((peer, result)) = parts.next() => match result {
+                    Ok(()) => sources.idle.push(peer),
+                    Err(Ended::Ours(error)) => return Err(error.to_string()),
+                    Err(Ended::Theirs { why, may_again }) => {
+                        if sources.failed(peer, why, may_again) {
+                            sources.next.push_back(peer);
                         }
                     }
-                }
+                },
                 found = async { match &mut search { Some(search) => search.await, None => futures::future::pending().await } } => {
                     search = None;
                     sources.add(me, found);
                 }
+                Some(named) = joins.recv() => joined += sources.add(me, [named]),
                 arriving = download.begun(), if begins.borrow().is_none() => drop(begins.send_replace(Some(arriving))),
             }
         }
         drop(parts);
-        // What is left is work for this disk.
-        drop(turn);
         if begins.borrow().is_none() {
             begins.send_replace(Some(download.begun().await));
         }
@@ -363,8 +392,12 @@ impl Inner {
 
     /// Brings what is asked of one source.
     async fn take_part(&self, download: &Download, peer: PeerId) -> Result<(), Ended> {
-        let mut stream =
-            self.open(peer).await.map_err(|error| Ended::Theirs { why: error.to_string(), may_again: true })?;
+        let failed = |error: BulkError| Ended::Theirs { why: error.to_string(), may_again: true };
+        self.reach(peer).await.map_err(failed)?;
+        let _turn = self.turns.at(peer).await;
+        // The semaphore is never closed; an error here would only lift the bound.
+        let _place = self.streams.acquire().await;
+        let mut stream = self.network.open_bulk(peer).await.map_err(failed)?;
         let result = download.run(&mut stream).await;
         if let Err(TransferError::Lied { id, at }) = &result {
             tracing::warn!(?peer, blob = %id, at, "a peer sent bytes that are not those of the blob");
@@ -389,25 +422,36 @@ impl Inner {
         found.await.unwrap_or_default()
     }
 
+    /// A search, when there are not too many.
+    async fn one_of_few<T>(&self, search: impl Future<Output = T>) -> T {
+        let _place = self.searches.acquire().await;
+        search.await
+    }
+
     /// A stream to a neighbour; a known peer that is none is dialled first.
     async fn open(&self, peer: PeerId) -> Result<BulkStream, BulkError> {
-        let first = self.network.open_bulk(peer).await;
-        let addresses = match &first {
-            Err(BulkError::NotConnected(_)) => {
-                self.addresses.borrow().get(&peer).map(|(_, addresses)| addresses.clone())
-            }
-            Ok(_) | Err(_) => None,
-        };
-        let Some(addresses) = addresses.filter(|addresses| !addresses.is_empty()) else { return first };
+        self.reach(peer).await?;
+        self.network.open_bulk(peer).await
+    }
+
+    /// Waits until a known peer is a neighbour.
+    async fn reach(&self, peer: PeerId) -> Result<(), BulkError> {
+        if self.network.is_connected(peer) {
+            return Ok(());
+        }
+        let addresses = self.addresses.borrow().get(&peer).map(|(_, addresses)| addresses.clone()).unwrap_or_default();
+        if addresses.is_empty() {
+            return Err(BulkError::NotConnected(peer));
+        }
         self.network.dial(Some(peer), addresses);
         let deadline = Instant::now() + CONNECT_TIMEOUT;
-        loop {
-            sleep(CONNECT_POLL).await;
-            match self.network.open_bulk(peer).await {
-                Err(BulkError::NotConnected(_)) if Instant::now() < deadline => {}
-                opened => return opened,
+        while !self.network.is_connected(peer) {
+            if Instant::now() >= deadline {
+                return Err(BulkError::NotConnected(peer));
             }
+            sleep(CONNECT_POLL).await;
         }
+        Ok(())
     }
 }
 

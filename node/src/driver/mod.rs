@@ -39,10 +39,12 @@ mod withheld;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use shoal_protocol::certificate::MemberCertificate;
 use shoal_protocol::config::PeerConfig;
-use shoal_protocol::{Input, Peer, PeerId, Time};
+use shoal_protocol::{BlobId, Input, Peer, PeerId, Time};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
@@ -57,7 +59,7 @@ use crate::privacy::Keeper;
 use crate::store::{Answer, Committer, Records as StoredRecords};
 use crate::streams::Streams;
 
-use beside::Beside;
+use beside::{Beside, Done};
 use clock::Clock;
 pub(crate) use clock::unix_time;
 use fetch::{Fetcher, Notice};
@@ -130,6 +132,10 @@ pub(crate) struct Driver {
     /// Records on disk that cannot be read, as a person is told.
     damaged: Vec<String>,
     blobs: BlobStore,
+    /// What is held is about to be written.
+    saving_holds: Arc<AtomicBool>,
+    /// It is looked for blobs whose time is over.
+    is_expiring: bool,
     news: News,
     withheld: Withheld,
     audit: Audit,
@@ -182,6 +188,8 @@ impl Driver {
         Self {
             records: Records::new(member.peer, &config.data_dir),
             blobs: blobs.clone(),
+            saving_holds: Arc::default(),
+            is_expiring: false,
             peer: Peer::new(member, peer_config, seed, clock.now()),
             server: BlobServer::new(blobs.clone(), ServeLimits::default(), Pace::default()),
             lanes: lanes::Lanes::new(Pace::new(config.bulk_bytes_per_s)),
@@ -352,7 +360,18 @@ impl Driver {
 
     /// Deletes blobs whose time is over.
     fn expire_blobs(&mut self) {
-        let gone = self.blobs.expire();
+        if std::mem::replace(&mut self.is_expiring, true) {
+            return;
+        }
+        let blobs = self.blobs.clone();
+        self.beside.start(async move {
+            let gone = tokio::task::spawn_blocking(move || blobs.expire()).await;
+            Done::Expired(gone.unwrap_or_default())
+        });
+    }
+
+    fn on_expired(&mut self, gone: Vec<BlobId>) {
+        self.is_expiring = false;
         if !gone.is_empty() {
             tracing::info!(blobs = gone.len(), "blobs whose time is over are deleted");
             self.save_holds();

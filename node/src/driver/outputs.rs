@@ -8,7 +8,12 @@ use shoal_protocol::task::epoch;
 use shoal_protocol::task::spec::BlobRef;
 use shoal_protocol::{BlobId, Event, Input, Message, Output, PeerId, TaskId};
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::Abortable;
 
 use super::beside::Done;
 use super::handle::Refusal;
@@ -110,6 +115,13 @@ impl Driver {
             Done::Certified(signed) => self.on_certified(signed),
             Done::Kept(kept) => self.on_kept(kept),
             Done::Exported { task, keeper, began, result } => self.on_exported(task, keeper, began, result),
+            Done::Withdrawn(attempt) => {
+                // Where it was ordered again that has an end of its own.
+                if !self.pins.is_fetching(attempt) {
+                    self.handle(Input::Fetched { attempt, result: Err("it is not wanted any more".into()) });
+                }
+            }
+            Done::Expired(gone) => self.on_expired(gone),
             Done::Answered => {}
         }
     }
@@ -172,14 +184,14 @@ impl Driver {
     }
 
     fn fetch(&mut self, attempt: TaskRef, blobs: Vec<BlobRef>) {
-        self.pins.fetch_began(attempt);
+        let registration = self.pins.fetch_began(attempt);
         if self.fetcher.has_all(&blobs) && !is_to_be_kept(attempt) {
             self.pins.fetch_ended(attempt, Some(&blobs));
             self.inputs.push_back(Input::Fetched { attempt, result: Ok(()) });
             return;
         }
         let (fetcher, store) = (self.fetcher.clone(), self.blobs.clone());
-        self.beside.start(async move {
+        let work = async move {
             let mut fetched = fetcher.fetch_all(blobs.clone()).await;
             if fetched.is_ok() && is_to_be_kept(attempt) {
                 let ids: Vec<BlobId> = blobs.iter().map(|blob| blob.id).collect();
@@ -194,7 +206,9 @@ impl Driver {
                 Err(why) => (Vec::new(), Err(why)),
             };
             Done::Fetched { attempt, blobs, result, held }
-        });
+        };
+        let work = Abortable::new(work, registration);
+        self.beside.start(work.map(move |done| done.unwrap_or(Done::Withdrawn(attempt))));
     }
 
     /// An output stays here for its home, or does not any more.
@@ -206,7 +220,8 @@ impl Driver {
             return;
         }
         match self.blobs.lease(home, task, blob, unix_time().saturating_add(lease).as_secs()) {
-            Ok(()) => self.save_holds(),
+            Ok(true) => self.save_holds(),
+            Ok(false) => {}
             // It is still here, and goes when room is wanted.
             Err(error) => tracing::warn!(%task, ?home, %error, "an output that is to stay here is not held"),
         }
@@ -214,8 +229,13 @@ impl Driver {
 
     /// Nobody waits for it: an output may be lost with this peer in any case.
     pub(super) fn save_holds(&self) {
-        let blobs = self.blobs.clone();
+        if self.saving_holds.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (blobs, saving) = (self.blobs.clone(), Arc::clone(&self.saving_holds));
         let _saved = tokio::task::spawn_blocking(move || {
+            // Before it is looked at what is held: a later change calls again.
+            saving.store(false, Ordering::Release);
             if let Err(error) = blobs.save_holds() {
                 tracing::warn!(%error, "what is held here is held until this peer ends only");
             }

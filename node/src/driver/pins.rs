@@ -2,8 +2,10 @@
 //!
 //! **Invariant:** an attempt holds pins only between its fetch and its end; what ends while it is fetched gets none.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
+use futures::future::{AbortHandle, AbortRegistration};
 use shoal_protocol::message::TaskRef;
 use shoal_protocol::task::epoch;
 use shoal_protocol::task::spec::{BlobRef, Payload};
@@ -17,7 +19,7 @@ const ATTEMPTS_MAX: usize = 65_536 + 1_024;
 #[derive(Debug)]
 pub(super) struct Pins {
     store: BlobStore,
-    fetching: BTreeSet<TaskRef>,
+    fetching: BTreeMap<TaskRef, AbortHandle>,
     attempts: BTreeMap<TaskRef, Vec<(BlobId, Pin)>>,
     tasks: BTreeMap<TaskId, Vec<Pin>>,
     /// Of tasks that are on disk; what is still on its way has no pin yet. Bounded by the tasks that are kept.
@@ -28,7 +30,7 @@ impl Pins {
     pub(super) fn new(store: BlobStore) -> Self {
         Self {
             store,
-            fetching: BTreeSet::new(),
+            fetching: BTreeMap::new(),
             attempts: BTreeMap::new(),
             tasks: BTreeMap::new(),
             kept: BTreeMap::new(),
@@ -46,13 +48,32 @@ impl Pins {
         self.tasks.insert(task, pins);
     }
 
-    pub(super) fn fetch_began(&mut self, attempt: TaskRef) {
-        self.fetching.insert(attempt);
+    /// What is withdrawn is not brought any further; nor is what was wanted for a record on disk before: that waits for the
+    /// latest only.
+    pub(super) fn fetch_began(&mut self, attempt: TaskRef) -> AbortRegistration {
+        if epoch::is_of_no_attempt(attempt.epoch) {
+            let before: Vec<TaskRef> = earlier_of_no_attempt(&self.fetching, attempt).collect();
+            before.iter().for_each(|earlier| self.withdraw(*earlier));
+        }
+        let (handle, registration) = AbortHandle::new_pair();
+        self.fetching.insert(attempt, handle);
+        registration
+    }
+
+    /// Whether its blobs are on their way.
+    pub(super) fn is_fetching(&self, attempt: TaskRef) -> bool {
+        self.fetching.contains_key(&attempt)
+    }
+
+    fn withdraw(&mut self, attempt: TaskRef) {
+        if let Some(handle) = self.fetching.remove(&attempt) {
+            handle.abort();
+        }
     }
 
     /// The blobs are here, or cannot be had.
     pub(super) fn fetch_ended(&mut self, attempt: TaskRef, fetched: Option<&[BlobRef]>) {
-        let wanted = self.fetching.remove(&attempt);
+        let wanted = self.fetching.remove(&attempt).is_some();
         if fetched.is_some()
             && let Some(kept) = self.kept.get_mut(&attempt.task)
         {
@@ -65,9 +86,8 @@ impl Pins {
             let pins = blobs.iter().filter_map(|blob| Some((blob.id, self.store.pin(blob.id).ok()?))).collect();
             if epoch::is_of_no_attempt(attempt.epoch) {
                 // For a kept task; what was fetched for it before is named in `kept` if it is still needed.
-                let before = TaskRef { task: attempt.task, epoch: 0 }..attempt;
-                let before: Vec<TaskRef> = self.attempts.range(before).map(|(attempt, _)| *attempt).collect();
-                for earlier in before.iter().filter(|it| epoch::is_of_no_attempt(it.epoch)) {
+                let before: Vec<TaskRef> = earlier_of_no_attempt(&self.attempts, attempt).collect();
+                for earlier in &before {
                     self.attempts.remove(earlier);
                 }
             }
@@ -86,12 +106,14 @@ impl Pins {
     /// fetched in the name of it.
     pub(super) fn forget(&mut self, task: TaskId) {
         self.kept.remove(&task);
+        let fetching: Vec<TaskRef> = self.fetching.range(all_of(task)).map(|(attempt, _)| *attempt).collect();
+        fetching.into_iter().for_each(|attempt| self.withdraw(attempt));
         self.let_attempts_go(task);
     }
 
     /// It ran, or never will.
     pub(super) fn attempt_ended(&mut self, attempt: TaskRef) {
-        self.fetching.remove(&attempt);
+        self.withdraw(attempt);
         self.attempts.remove(&attempt);
     }
 
@@ -107,15 +129,36 @@ impl Pins {
     }
 
     fn let_attempts_go(&mut self, task: TaskId) {
-        let all = TaskRef { task, epoch: 0 }..=TaskRef { task, epoch: u64::MAX };
-        let fetching: Vec<TaskRef> = self.fetching.range(all.clone()).copied().collect();
-        let held: Vec<TaskRef> = self.attempts.range(all).map(|(attempt, _)| *attempt).collect();
-        fetching.into_iter().chain(held).for_each(|attempt| self.attempt_ended(attempt));
+        let fetching: Vec<TaskRef> = self.fetching.range(all_of(task)).map(|(attempt, _)| *attempt).collect();
+        for attempt in fetching {
+            // A record on disk needs it whatever has become of the task: it is brought, and held in the name of that.
+            if epoch::is_of_no_attempt(attempt.epoch) {
+                self.fetching.remove(&attempt);
+            } else {
+                self.withdraw(attempt);
+            }
+        }
+        let held: Vec<TaskRef> = self.attempts.range(all_of(task)).map(|(attempt, _)| *attempt).collect();
+        held.iter().for_each(|attempt| drop(self.attempts.remove(attempt)));
     }
+}
+
+fn all_of(task: TaskId) -> RangeInclusive<TaskRef> {
+    TaskRef { task, epoch: 0 }..=TaskRef { task, epoch: u64::MAX }
+}
+
+/// Those that were brought for the record of the same task before.
+fn earlier_of_no_attempt<T>(all: &BTreeMap<TaskRef, T>, attempt: TaskRef) -> impl Iterator<Item = TaskRef> {
+    let before = TaskRef { task: attempt.task, epoch: 0 }..attempt;
+    all.range(before).map(|(earlier, _)| *earlier).filter(|earlier| epoch::is_of_no_attempt(earlier.epoch))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+
+    use futures::FutureExt;
+    use futures::future::Abortable;
     use shoal_protocol::PeerId;
 
     use super::*;
@@ -152,7 +195,7 @@ mod tests {
     fn what_waits_to_run_is_held_until_it_has_run() {
         let mut at = fixture();
 
-        at.pins.fetch_began(ATTEMPT);
+        drop(at.pins.fetch_began(ATTEMPT));
         at.pins.fetch_ended(ATTEMPT, Some(&[at.blob]));
         assert!(at.is_held());
 
@@ -164,17 +207,36 @@ mod tests {
     fn an_attempt_withdrawn_while_it_is_fetched_holds_nothing() {
         let mut at = fixture();
 
-        at.pins.fetch_began(ATTEMPT);
+        drop(at.pins.fetch_began(ATTEMPT));
         at.pins.attempt_ended(ATTEMPT);
         at.pins.fetch_ended(ATTEMPT, Some(&[at.blob]));
 
         assert!(!at.is_held());
     }
 
+    #[tokio::test]
+    async fn what_is_withdrawn_is_not_brought_any_further_and_what_a_record_needs_is() {
+        let mut at = fixture();
+        let of_no_attempt = |n| TaskRef { task: TASK, epoch: epoch::of_no_attempt(n) };
+        let mut began = |attempt| Box::pin(Abortable::new(std::future::pending::<()>(), at.pins.fetch_began(attempt)));
+        let (mut run, mut before, mut record) = (began(ATTEMPT), began(of_no_attempt(1)), began(of_no_attempt(2)));
+        let is_given_up = |work: &mut Pin<Box<Abortable<_>>>| work.now_or_never().is_some();
+
+        assert!(is_given_up(&mut before), "another was ordered for the same record");
+        assert!(!is_given_up(&mut run) && !is_given_up(&mut record));
+
+        at.pins.task_ended(TASK);
+        assert!(is_given_up(&mut run) && !is_given_up(&mut record));
+
+        let mut again = Box::pin(Abortable::new(std::future::pending::<()>(), at.pins.fetch_began(of_no_attempt(3))));
+        at.pins.forget(TASK);
+        assert!(is_given_up(&mut again));
+    }
+
     #[test]
     fn a_refused_module_frees_all_that_waited_for_it() {
         let mut at = fixture();
-        at.pins.fetch_began(ATTEMPT);
+        drop(at.pins.fetch_began(ATTEMPT));
         at.pins.fetch_ended(ATTEMPT, Some(&[at.blob]));
 
         at.pins.module_refused(BlobId([9; 32]));
@@ -188,7 +250,7 @@ mod tests {
     fn the_module_of_an_unfinished_task_stays() {
         let mut at = fixture();
         at.pins.submitted(TASK, &TaskSpec::of_module(at.blob.id, at.blob.bytes));
-        at.pins.fetch_began(ATTEMPT);
+        drop(at.pins.fetch_began(ATTEMPT));
         at.pins.fetch_ended(ATTEMPT, Some(&[at.blob]));
         assert!(at.is_held());
 
@@ -213,7 +275,7 @@ mod tests {
         let mut at = fixture();
         for attempt in [TaskRef { task: TASK, epoch: 0 }, ATTEMPT] {
             at.pins.keep(TASK, vec![at.blob.id]);
-            at.pins.fetch_began(attempt);
+            drop(at.pins.fetch_began(attempt));
             at.pins.fetch_ended(attempt, Some(&[at.blob]));
         }
 
@@ -227,7 +289,7 @@ mod tests {
     #[test]
     fn an_output_that_comes_after_its_task_has_ended_is_not_held() {
         let mut at = fixture();
-        at.pins.fetch_began(ATTEMPT);
+        drop(at.pins.fetch_began(ATTEMPT));
 
         at.pins.task_ended(TASK);
         at.pins.fetch_ended(ATTEMPT, Some(&[at.blob]));
@@ -241,7 +303,7 @@ mod tests {
         let late = BlobId::of(&[3; 100]);
         let attempt = TaskRef { task: TASK, epoch: 0 };
         at.pins.keep(TASK, vec![late]);
-        at.pins.fetch_began(attempt);
+        drop(at.pins.fetch_began(attempt));
 
         at.store.put(&[3; 100]).unwrap();
         at.pins.fetch_ended(attempt, Some(&[]));

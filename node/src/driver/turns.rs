@@ -15,17 +15,10 @@ use crate::network::BULK_OUT_MAX;
 #[derive(Debug, Default)]
 pub(super) struct Turns(RefCell<BTreeMap<PeerId, Arc<Semaphore>>>);
 
-/// Held until the holder has done its part, or the transfer has all.
+/// Held while the holder does its part.
 #[derive(Debug)]
 pub(super) struct Turn {
-    holder: PeerId,
     _permit: Option<OwnedSemaphorePermit>,
-}
-
-impl Turn {
-    pub(super) fn is_at(&self, peer: PeerId) -> bool {
-        self.holder == peer
-    }
 }
 
 impl Turns {
@@ -37,7 +30,7 @@ impl Turns {
             Arc::clone(holders.entry(holder).or_insert_with(|| Arc::new(Semaphore::new(BULK_OUT_MAX))))
         };
         // The semaphore is never closed; an error here would only lift the bound.
-        Turn { holder, _permit: turns.acquire_owned().await.ok() }
+        Turn { _permit: turns.acquire_owned().await.ok() }
     }
 }
 

@@ -3,9 +3,9 @@
 //! **Invariant:** a key that others could have read is never used.
 //! **Not here:** certificates; those are `shoal_protocol::certificate` and `admission.rs`.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use libp2p::identity::{Keypair, PublicKey, ed25519};
@@ -13,6 +13,7 @@ use shoal_protocol::PeerId;
 use zeroize::Zeroizing;
 
 use super::error::{KeyError, KeyLogError, NetworkError};
+use crate::small_file;
 
 /// The secret half of a node key.
 pub type NodeKey = Zeroizing<[u8; 32]>;
@@ -46,16 +47,8 @@ fn create(path: &Path) -> Result<NodeKey, KeyError> {
     let create_error = |why| KeyError::Io { action: "create", path: path.into(), why };
     let mut key = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *key).map_err(|error| KeyError::NoEntropy(error.to_string()))?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(create_error)?;
-    if let Err(error) = file.write_all(&*key).and_then(|()| file.sync_all()) {
-        // A half-written key would stop every later start. Nothing has used it yet.
-        let _ = fs::remove_file(path);
-        return Err(create_error(error));
-    }
-    // The name must survive a power cut as well: a certificate is issued for this key.
-    if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        File::open(directory).and_then(|directory| directory.sync_all()).map_err(create_error)?;
-    }
+    // A half-written key would stop every later start; and its name must survive a power cut: a certificate is issued for it.
+    small_file::create(path, &*key, 0o600).map_err(create_error)?;
     Ok(key)
 }
 

@@ -42,7 +42,7 @@ pub(crate) const BULK_OUT_MAX: usize = 4;
 /// Bulk streams a neighbour may have open to this node; twice [`BULK_OUT_MAX`], since it may close one and open the
 /// next before this side has let go of the first.
 pub(super) const BULK_IN_MAX: usize = 8;
-/// Time to open a stream beside the control stream.
+/// Time to open a stream beside the control stream; and before that, to wait until another is closed.
 pub(super) const STREAM_OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A message this long takes a stream of its own: written to the control stream at 20 Mbit/s it would hold up what is

@@ -328,13 +328,14 @@ impl Network {
         self.shared.revoked.set(peers, issuers);
     }
 
-    /// Opens a fresh stream to a neighbour, which receives it as `Bulk`. Waits while as many are open to it as may be.
+    /// Opens a fresh stream to a neighbour, which receives it as `Bulk`. Waits a while if as many are open to it as may be.
     pub async fn open_bulk(&self, peer: PeerId) -> Result<BulkStream, BulkError> {
-        let link = self.shared.links().newest(peer).filter(|link| link.outbox.is_open()).cloned();
-        let link = link.ok_or(BulkError::NotConnected(peer))?;
+        let link = self.open_link(peer).ok_or(BulkError::NotConnected(peer))?;
         let gone = || BulkError::NotConnected(peer);
         let slot = tokio::select! {
-            slot = link.slots.bulk_out() => slot.ok_or_else(gone)?,
+            slot = timeout(STREAM_OPEN_TIMEOUT, link.slots.bulk_out()) => {
+                slot.map_err(|_| BulkError::TimedOut(peer))?.ok_or_else(gone)?
+            }
             _ = link.connection.closed() => return Err(gone()),
         };
         match timeout(STREAM_OPEN_TIMEOUT, quic::open_bulk(&link.connection)).await {
@@ -345,6 +346,15 @@ impl Network {
             Ok(Err(error)) => Err(BulkError::Refused { peer, why: error.to_string() }),
             Err(_) => Err(BulkError::TimedOut(peer)),
         }
+    }
+
+    /// Whether there is a connection with a peer that takes streams.
+    pub fn is_connected(&self, peer: PeerId) -> bool {
+        self.open_link(peer).is_some()
+    }
+
+    fn open_link(&self, peer: PeerId) -> Option<Arc<Link>> {
+        self.shared.links().newest(peer).filter(|link| link.outbox.is_open()).cloned()
     }
 
     /// Whether the connection with a neighbour goes through a relay; none with who is no neighbour.

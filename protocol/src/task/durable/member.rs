@@ -91,8 +91,11 @@ impl Durable {
     /// A copy is taken when everything that the task reads is here.
     fn take_copy(&mut self, from: PeerId, mut guard: Box<Guard>, lent: &mut Lent<'_>) {
         let task = guard.task;
-        if self.fetching.len() >= FETCHING_MAX && !self.fetching.contains_key(&task) {
-            return refuse_copy(from, &guard, format!("it fetches for {FETCHING_MAX} others"), lent);
+        if !self.fetching.contains_key(&task) {
+            let of_it = self.fetching.values().filter(|it| it.from == from).count();
+            if self.fetching.len() >= FETCHING_MAX || of_it >= FETCHING_PER_PEER_MAX {
+                return refuse_copy(from, &guard, format!("it fetches for {FETCHING_MAX} others"), lent);
+            }
         }
         let module = |variant: &super::super::spec::Variant| BlobRef {
             id: variant.module,

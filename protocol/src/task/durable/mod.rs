@@ -90,6 +90,8 @@ const UNTOLD_MAX: Duration = crate::config::RETENTION_MAX;
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// So many tasks wait for blobs at once: more copies are refused.
 const FETCHING_MAX: usize = 1_024;
+/// Those of one peer, so that there is room for the others'.
+const FETCHING_PER_PEER_MAX: usize = FETCHING_MAX / 2;
 /// What was promised of a task is remembered no longer than a task of the longest retention is kept (`leading.rs`, `until`).
 const REMEMBERED_MAX: Duration = Duration::from_secs(3 * crate::config::RETENTION_MAX.as_secs());
 /// Tasks taken over at one look: the others follow at the next.
