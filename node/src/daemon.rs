@@ -171,6 +171,7 @@ impl StartError {
 pub async fn run(mut config: Config, view: ConfigView, stop: mpsc::Receiver<()>) -> Result<(), StartError> {
     let _data_dir = take_data_dir(&config.data_dir)?;
     small_file::remove_unfinished(&config.data_dir);
+    small_file::remove_unfinished(&streams::dir_of(&config.data_dir));
     can_be_read(&driver::small_files(&config.data_dir))?;
     let identity = Identity::load(&config, unix_time().as_secs())?;
     if revoked_before(&config.data_dir, identity.mesh, identity.certificate.peer, &identity.chain) {

@@ -29,20 +29,26 @@ const PIECES_MAX: usize = 4;
 const PIECE_BYTES: usize = 256 * 1024;
 
 pub(super) async fn list(State(api): State<Api>) -> ApiResult<Json<Listing<BlobView>>> {
-    let views = api.driver.read(move |driver| {
+    let blobs = api.blobs.clone();
+    // There may be very many: the loop of the daemon only says which of them are modules.
+    let views = spawn_blocking(move || {
         let view = |id, bytes, complete| BlobView {
             schema: schema(),
             id,
             bytes,
-            is_module: driver.is_prepared(id),
-            pinned: api.blobs.held(id).pinned,
+            is_module: false,
+            pinned: blobs.held(id).pinned,
             complete,
-            labels: LabelsView::of(&api.blobs.labels(id)),
+            labels: LabelsView::of(&blobs.labels(id)),
         };
-        let whole = api.blobs.list().into_iter().map(|(id, bytes)| view(id, bytes, true));
-        whole.chain(api.blobs.parts().into_iter().map(|(id, bytes)| view(id, bytes, false))).collect()
+        let whole = blobs.list().into_iter().map(|(id, bytes)| view(id, bytes, true));
+        whole.chain(blobs.parts().into_iter().map(|(id, bytes)| view(id, bytes, false))).collect::<Vec<_>>()
     });
-    Ok(Json(Listing::new(views.await?)))
+    let views = views.await?;
+    let told = api.driver.read(move |driver| {
+        views.into_iter().map(|view| BlobView { is_module: driver.is_prepared(view.id), ..view }).collect()
+    });
+    Ok(Json(Listing::new(told.await?)))
 }
 
 /// What is said of a blob that is put: lists with commas.
@@ -67,7 +73,14 @@ pub(super) async fn put(State(api): State<Api>, Query(said): Query<Said>, reques
         pass_over(request).await;
         return Err(too_large_for_a_blob());
     }
-    let Stored { id, bytes } = receive(&api.blobs, request.into_body(), said.labels()?).await?;
+    let labels = match said.labels() {
+        Ok(labels) => labels,
+        Err(error) => {
+            pass_over(request).await;
+            return Err(error);
+        }
+    };
+    let Stored { id, bytes } = receive(&api.blobs, request.into_body(), labels).await?;
     let pinned = api.blobs.held(id).pinned;
     let labels = LabelsView::of(&api.blobs.labels(id));
     let view = BlobView { schema: schema(), id, bytes, is_module: false, pinned, complete: true, labels };
@@ -120,6 +133,8 @@ async fn forward(body: Body, pieces: &mpsc::Sender<Bytes>) -> ApiResult<()> {
             return Err(too_large_for_a_blob());
         }
         if pieces.send(piece).await.is_err() {
+            // The writer has failed, and says why; who is still writing would not hear it.
+            pass_over_rest(body).await;
             break;
         }
     }

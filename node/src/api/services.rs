@@ -92,9 +92,9 @@ pub(super) async fn call(
     headers: HeaderMap,
     request: Request,
 ) -> ApiResult<Response> {
+    let body = body::read_up_to(request, CALL_BYTES_MAX).await?;
     // What is no name is the name of no service.
     let service: ServiceName = name.parse().map_err(|_| Refusal::NoService(name.chars().take(80).collect()))?;
-    let body = body::read_up_to(request, CALL_BYTES_MAX).await?;
     let idempotency_key = headers.get("idempotency-key").map(|key| key.to_str().map(str::to_owned));
     let idempotency_key = idempotency_key
         .transpose()

@@ -39,8 +39,11 @@ impl Gather {
     /// What of this is to be written now.
     pub(super) fn add(&mut self, now: Instant, happening: Happening) -> Option<(Happening, u64)> {
         if let Happening::Joined { peer, .. } = &happening {
-            let is_new = self.joined.len() < JOINED_MAX && self.joined.insert(*peer);
-            return is_new.then_some((happening, 1));
+            if self.joined.len() >= JOINED_MAX && !self.joined.contains(peer) {
+                // Some are written down once more: that loses nothing.
+                self.joined.clear();
+            }
+            return self.joined.insert(*peer).then_some((happening, 1));
         }
         let Some(who) = happening.denied() else { return Some((happening, 1)) };
         self.window_ends.get_or_insert(now + WINDOW);

@@ -45,7 +45,8 @@ impl Log {
         let text = read_text(&path, OVERFULL_BYTES_MAX)?;
         let has_older = !numbers(dir)?.is_empty();
         let found = match (&head, &text) {
-            (None, None) if !has_older => Ok(Found::default()),
+            // Also where it was ended at its very first start, before there was anything to say.
+            (None, text) if !has_older && text.as_deref().is_none_or(str::is_empty) => Ok(Found::default()),
             (None, _) => Err(Fault::NoHead),
             (Some(Err(fault)), _) => Err(fault.clone()),
             (Some(Ok(head)), text) => Found::read(text.as_deref().unwrap_or_default(), *head),

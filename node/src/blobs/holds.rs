@@ -135,22 +135,22 @@ impl Holds {
         self.pins.remove(&blob)
     }
 
-    /// The home of a task needs its output until then.
+    /// The home of a task needs its output until then; whether that was not known.
     pub(super) fn lease(
         &mut self,
         home: PeerId,
         task: TaskId,
         blob: BlobId,
         until_unix_s: u64,
-    ) -> Result<(), BlobError> {
+    ) -> Result<bool, BlobError> {
         if !self.leases.contains_key(&(home, task)) {
             let of_home = (home, TaskId([0; 16]))..=(home, TaskId([u8::MAX; 16]));
             if self.leases.len() >= LEASES_MAX || self.leases.range(of_home).count() >= LEASES_PER_HOME_MAX {
                 return Err(BlobError::TooManyHeld { max: LEASES_MAX });
             }
         }
-        self.leases.insert((home, task), Lease { home, task, blob, until_unix_s });
-        Ok(())
+        let lease = Lease { home, task, blob, until_unix_s };
+        Ok(self.leases.insert((home, task), lease) != Some(lease))
     }
 
     /// The blob that the home of a task has a lease on.
@@ -244,7 +244,7 @@ impl BlobStore {
             }
         }
         let changed = [id, known.unwrap_or(id)];
-        self.change_holds(&changed, |holds| holds.lease(home, task, id, until_unix_s)).map(|()| true)
+        self.change_holds(&changed, |holds| holds.lease(home, task, id, until_unix_s))
     }
 
     /// The home of a task does not need its output any more; whether it did.
@@ -266,7 +266,13 @@ impl BlobStore {
 
     /// Writes down what is held. Blocks for an fsync.
     pub fn save_holds(&self) -> Result<(), BlobError> {
+        self.save_holds_when(|| ())
+    }
+
+    /// The same; says when it is its turn to write: what changes after that takes another call.
+    pub(crate) fn save_holds_when(&self, begins: impl FnOnce()) -> Result<(), BlobError> {
         let file = self.0.holds_file.lock().unwrap_or_else(PoisonError::into_inner);
+        begins();
         // Taken once it is our turn to write: the last to write writes the newest.
         let record = self.holds().record();
         file.write(record, &self.0.keys)

@@ -180,6 +180,23 @@ impl Manifests {
         self.known.insert(id, Known { changed: self.changes, ..known });
     }
 
+    /// Whether this is what is said of a blob already.
+    fn says(&mut self, id: BlobId, labels: &Labels) -> bool {
+        let is_said = self.labels_of(id) == Some(labels);
+        if is_said {
+            self.touch(id);
+        }
+        is_said
+    }
+
+    /// Somebody says it again: its blob is about to come, and must find it here.
+    fn touch(&mut self, id: BlobId) {
+        self.changes += 1;
+        if let Some(known) = self.known.get_mut(&id) {
+            known.changed = self.changes;
+        }
+    }
+
     /// Whether there was something.
     fn forget(&mut self, id: BlobId) -> bool {
         let name = self.keys.name(id);
@@ -267,7 +284,7 @@ impl BlobStore {
 
     /// Signs and keeps what this peer says of a blob, before its bytes are visible. Blocks for two fsyncs.
     pub fn label(&self, stored: Stored, labels: &Labels) -> Result<(), BlobError> {
-        if labels.is_empty() || *labels == self.labels(stored.id) {
+        if labels.is_empty() || self.manifests().says(stored.id, labels) {
             return Ok(());
         }
         let id = stored.id;
@@ -295,8 +312,11 @@ impl BlobStore {
         loop {
             self.make_room_for(stored.id)?;
             let (known, forgotten, dir) = {
-                let manifests = self.manifests();
-                let Some(known) = manifests.with(stored.id, &new)? else { return Ok(()) };
+                let mut manifests = self.manifests();
+                let Some(known) = manifests.with(stored.id, &new)? else {
+                    manifests.touch(stored.id);
+                    return Ok(());
+                };
                 (known, manifests.forgotten, manifests.dir.clone())
             };
             let on_disk = OnDisk { blob: stored.id, bytes: stored.bytes, signed: known.signed.clone() };

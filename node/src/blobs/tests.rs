@@ -243,8 +243,45 @@ fn an_output_left_here_stays_until_its_home_or_its_time_lets_it_go() {
     again.lease(HOME, TASK, Some(output), 3_000).unwrap();
     assert!(again.release_lease(HOME, TASK));
     assert!(!again.held(output).is_held());
-    again.lease(HOME, TASK, None, 3_000).unwrap();
+    assert!(!again.lease(HOME, TASK, None, 3_000).unwrap(), "there is nothing to save");
     assert!(!again.held(output).is_held(), "what is not known is not held");
+}
+
+#[test]
+fn a_lease_that_moves_to_another_output_lets_the_first_go() {
+    let fixture = store(40);
+    let [first, second] = [b"aaaaaaaaaa", b"bbbbbbbbbb"].map(|bytes| fixture.store.put(bytes).unwrap().id);
+    fixture.store.lease(HOME, TASK, Some(first), 1_000).unwrap();
+
+    assert!(fixture.store.lease(HOME, TASK, Some(second), 1_000).unwrap());
+
+    assert_eq!((fixture.store.held(first).leases, fixture.store.held(second).leases), (0, 1));
+}
+
+#[test]
+fn one_home_leaves_room_for_the_outputs_of_others() {
+    let fixture = store(1_000);
+    let output = fixture.store.put(b"aaaaaaaaaa").unwrap().id;
+    let task = |n: u16| TaskId(std::array::from_fn(|at| if at < 2 { n.to_be_bytes()[at] } else { 0 }));
+
+    let taken = (0..5_000).filter(|n| fixture.store.lease(HOME, task(*n), Some(output), 1).is_ok()).count();
+
+    assert_eq!(taken, 2_048);
+    assert!(fixture.store.lease(PeerId([9; 32]), TASK, Some(output), 1).is_ok());
+}
+
+#[test]
+fn very_many_small_blobs_make_room_for_a_large_one_and_a_refusal_costs_none() {
+    let fixture = store(1_000);
+    let small: Vec<_> = (0..100_u8).map(|n| fixture.store.put(&[n; 10]).unwrap().id).collect();
+    let _held = fixture.store.pin(small[0]).unwrap();
+
+    assert!(matches!(fixture.store.put(&[1; 995]), Err(BlobError::NoRoom { held: 10, .. })));
+    assert_eq!(fixture.store.list().len(), 100);
+
+    let large = fixture.store.put(&[1; 990]).unwrap();
+    assert_eq!(fixture.store.list().len(), 2);
+    assert_eq!((fixture.store.stat(large.id), fixture.files("objects")), (Some(990), 2));
 }
 
 #[test]

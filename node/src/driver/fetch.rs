@@ -8,7 +8,8 @@
 //! ```
 //!
 //! **Invariant:** a blob is on its way at most once, however many wait for it, and no longer than somebody does. At most
-//! [`STREAMS_MAX`] streams bring blobs: what is looked for, or waits for its turn at a holder, takes none of those places.
+//! [`STREAMS_MAX`] streams bring blobs, and at most [`BEGUN_MAX`] blobs are begun and take room: what is looked for, or waits for its
+//! turn at a holder, takes none of those places. One holder has a share of each.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -17,22 +18,32 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures::future::{LocalBoxFuture, Shared, WeakShared, join_all};
+use futures::future::{LocalBoxFuture, Shared, WeakShared, try_join_all};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use shoal_protocol::privacy::words::{Answer, Ask};
 use shoal_protocol::task::spec::BlobRef;
 use shoal_protocol::{BlobId, PeerId};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::providers;
-use super::turns::Turns;
-use crate::blobs::{Arriving, BlobStore, Download, Pin, TransferError};
-use crate::network::{BulkError, BulkStream, Network};
+use super::turns::{Turn, Turns};
+use crate::blobs::{Arriving, BlobError, BlobStore, Download, Pin, TransferError};
+use crate::network::{BULK_OUT_MAX, BulkError, BulkStream, Network};
 
 /// Streams that bring blobs, at a time.
 const STREAMS_MAX: usize = 32;
+/// Streams to one holder: one more is left for what is asked of it beside blobs.
+const STREAMS_PER_HOLDER_MAX: usize = BULK_OUT_MAX - 1;
+/// Blobs of which a part is here and the rest on its way: each has all of its room already.
+const BEGUN_MAX: usize = 32;
+/// Those that one holder has begun.
+const BEGUN_PER_HOLDER_MAX: usize = STREAMS_PER_HOLDER_MAX;
+/// When a blob has not come by then, another that was named is asked as well.
+const SLOW_AFTER: Duration = Duration::from_secs(1);
+/// What was given up a moment ago is laid down by then.
+const LAID_DOWN_MAX: Duration = Duration::from_secs(60);
 /// Blobs that are looked for at a time.
 const SEARCHES_MAX: usize = 16;
 /// Sources of one blob at a time.
@@ -92,11 +103,15 @@ pub(crate) struct Fetcher(Rc<Inner>);
 struct Inner {
     network: Network,
     store: BlobStore,
+    /// Of those who begin, before the others.
+    beginnings: (Turns, Semaphore),
     turns: Turns,
     streams: Semaphore,
     searches: Semaphore,
     /// What is on its way.
     running: RefCell<BTreeMap<BlobId, Known>>,
+    /// Peers that are being called.
+    calls: RefCell<BTreeMap<PeerId, WeakShared<LocalBoxFuture<'static, bool>>>>,
     /// With a number that grows: the one that was learnt longest ago makes room.
     addresses: RefCell<BTreeMap<PeerId, (u64, Vec<String>)>>,
     notices: mpsc::UnboundedSender<Notice>,
@@ -130,6 +145,12 @@ impl Known {
     }
 }
 
+/// What a transfer has that has begun.
+struct Beginning<'a> {
+    _of_holder: Turn,
+    _of_all: Option<SemaphorePermit<'a>>,
+}
+
 /// Takes a transfer out when it has ended, or is given up.
 struct Leaves {
     inner: Rc<Inner>,
@@ -153,9 +174,20 @@ impl Fetcher {
     pub(crate) fn new(network: Network, store: BlobStore) -> (Self, mpsc::UnboundedReceiver<Notice>) {
         let (notices, noticed) = mpsc::unbounded_channel();
         let (streams, searches) = (Semaphore::new(STREAMS_MAX), Semaphore::new(SEARCHES_MAX));
-        let turns = Turns::default();
-        let (running, addresses) = (RefCell::default(), RefCell::default());
-        (Self(Rc::new(Inner { network, store, turns, streams, searches, running, addresses, notices })), noticed)
+        let beginnings = (Turns::new(BEGUN_PER_HOLDER_MAX), Semaphore::new(BEGUN_MAX));
+        let inner = Inner {
+            network,
+            store,
+            beginnings,
+            turns: Turns::new(STREAMS_PER_HOLDER_MAX),
+            streams,
+            searches,
+            running: RefCell::default(),
+            calls: RefCell::default(),
+            addresses: RefCell::default(),
+            notices,
+        };
+        (Self(Rc::new(inner)), noticed)
     }
 
     /// A forwarded task's input may be at a peer that is not our neighbour yet.
@@ -192,8 +224,7 @@ impl Fetcher {
             self.fetch(Wanted::whole(blob)).await?;
             self.0.store.pin(blob.id).map_err(|error| error.to_string())
         };
-        // Each to its end, also when one has failed: one that nobody waits for would keep its place for ever.
-        join_all(wanted.into_iter().map(fetch)).await.into_iter().collect()
+        try_join_all(wanted.into_iter().map(fetch)).await
     }
 
     /// Brings a blob here as a whole.
@@ -328,12 +359,14 @@ impl Inner {
         mut joins: mpsc::UnboundedReceiver<PeerId>,
     ) -> Result<(), String> {
         let me = self.network.local_peer();
-        let download = Download::begin(&self.store, wanted.id, wanted.bytes, wanted.range.clone()).await;
-        let download = download.map_err(|error| error.to_string())?;
+        // Given back after the download has laid down what is here.
+        let beginning = RefCell::new(None);
+        let download = self.download(&wanted).await.map_err(|error| error.to_string())?;
         let mut sources = Sources::default();
         sources.add(me, wanted.holders.iter().copied());
         // Whom a joiner names is asked beside whoever may keep the others waiting.
         let mut joined = 0;
+        let (mut patience, mut is_slow) = (std::pin::pin!(sleep(SLOW_AFTER)), false);
         let mut look = Look::InView;
         let mut parts = FuturesUnordered::new();
         let mut search: Option<LocalBoxFuture<'_, Vec<PeerId>>> = None;
@@ -344,10 +377,10 @@ impl Inner {
             while parts.len() < room
                 && let Some(peer) = sources.next.pop_front()
             {
-                let (download, pause) = (&download, sources.pause(peer));
+                let (download, beginning, pause) = (&download, &beginning, sources.pause(peer));
                 parts.push(async move {
                     sleep(pause).await;
-                    (peer, self.take_part(download, peer).await)
+                    (peer, self.take_part(download, peer, beginning).await)
                 });
             }
             // Whoever was named may be out of reach for good: others are looked for while it is tried again.
@@ -380,6 +413,10 @@ impl Inner {
                     sources.add(me, found);
                 }
                 Some(named) = joins.recv() => joined += sources.add(me, [named]),
+                () = &mut patience, if !is_slow => {
+                    is_slow = true;
+                    joined += 1;
+                }
                 arriving = download.begun(), if begins.borrow().is_none() => drop(begins.send_replace(Some(arriving))),
             }
         }
@@ -390,15 +427,41 @@ impl Inner {
         download.finish().await.map_err(|error| error.to_string())
     }
 
+    async fn download(&self, wanted: &Wanted) -> Result<Download, TransferError> {
+        let until = Instant::now() + LAID_DOWN_MAX;
+        loop {
+            match Download::begin(&self.store, wanted.id, wanted.bytes, wanted.range.clone()).await {
+                // A thread still has what was given up a moment ago.
+                Err(TransferError::Store(BlobError::Arriving { .. })) if Instant::now() < until => {
+                    sleep(RETRY_PAUSE).await
+                }
+                begun => return begun,
+            }
+        }
+    }
+
     /// Brings what is asked of one source.
-    async fn take_part(&self, download: &Download, peer: PeerId) -> Result<(), Ended> {
+    ///
+    /// Who waits has at most what stands before: a beginning, a turn at the holder, a place among the streams. So nobody waits for
+    /// who waits for it.
+    async fn take_part<'a>(
+        &'a self,
+        download: &Download,
+        peer: PeerId,
+        kept: &RefCell<Option<Beginning<'a>>>,
+    ) -> Result<(), Ended> {
         let failed = |error: BulkError| Ended::Theirs { why: error.to_string(), may_again: true };
         self.reach(peer).await.map_err(failed)?;
+        let beginning = if download.is_begun() { None } else { Some(self.beginning(peer).await) };
         let _turn = self.turns.at(peer).await;
         // The semaphore is never closed; an error here would only lift the bound.
         let _place = self.streams.acquire().await;
         let mut stream = self.network.open_bulk(peer).await.map_err(failed)?;
         let result = download.run(&mut stream).await;
+        // Only what has begun keeps it: one that has it and asks for another would wait for itself.
+        if download.is_begun() && kept.borrow().is_none() {
+            kept.replace(beginning);
+        }
         if let Err(TransferError::Lied { id, at }) = &result {
             tracing::warn!(?peer, blob = %id, at, "a peer sent bytes that are not those of the blob");
             // The driver outlives its fetches, but for the end.
@@ -422,6 +485,11 @@ impl Inner {
         found.await.unwrap_or_default()
     }
 
+    async fn beginning(&self, peer: PeerId) -> Beginning<'_> {
+        let (of_holders, of_all) = &self.beginnings;
+        Beginning { _of_holder: of_holders.at(peer).await, _of_all: of_all.acquire().await.ok() }
+    }
+
     /// A search, when there are not too many.
     async fn one_of_few<T>(&self, search: impl Future<Output = T>) -> T {
         let _place = self.searches.acquire().await;
@@ -443,15 +511,31 @@ impl Inner {
         if addresses.is_empty() {
             return Err(BulkError::NotConnected(peer));
         }
-        self.network.dial(Some(peer), addresses);
-        let deadline = Instant::now() + CONNECT_TIMEOUT;
-        while !self.network.is_connected(peer) {
-            if Instant::now() >= deadline {
-                return Err(BulkError::NotConnected(peer));
-            }
-            sleep(CONNECT_POLL).await;
+        if self.call(peer, addresses).await { Ok(()) } else { Err(BulkError::NotConnected(peer)) }
+    }
+
+    /// One call, however many blobs are wanted of a peer; whether it answers.
+    fn call(&self, peer: PeerId, addresses: Vec<String>) -> Shared<LocalBoxFuture<'static, bool>> {
+        let mut calls = self.calls.borrow_mut();
+        calls.retain(|_, call| call.upgrade().is_some_and(|call| call.peek().is_none()));
+        if let Some(call) = calls.get(&peer).and_then(WeakShared::upgrade) {
+            return call;
         }
-        Ok(())
+        let network = self.network.clone();
+        let call = async move {
+            network.dial(Some(peer), addresses);
+            let connects = async {
+                while !network.is_connected(peer) {
+                    sleep(CONNECT_POLL).await;
+                }
+            };
+            timeout(CONNECT_TIMEOUT, connects).await.is_ok()
+        };
+        let call = call.boxed_local().shared();
+        if let Some(weak) = call.downgrade() {
+            calls.insert(peer, weak);
+        }
+        call
     }
 }
 

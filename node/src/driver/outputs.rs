@@ -234,9 +234,8 @@ impl Driver {
         }
         let (blobs, saving) = (self.blobs.clone(), Arc::clone(&self.saving_holds));
         let _saved = tokio::task::spawn_blocking(move || {
-            // Before it is looked at what is held: a later change calls again.
-            saving.store(false, Ordering::Release);
-            if let Err(error) = blobs.save_holds() {
+            // At most one writes and one waits to; what changes after that calls again.
+            if let Err(error) = blobs.save_holds_when(|| saving.store(false, Ordering::Release)) {
                 tracing::warn!(%error, "what is held here is held until this peer ends only");
             }
         });

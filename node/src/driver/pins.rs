@@ -107,7 +107,8 @@ impl Pins {
     pub(super) fn forget(&mut self, task: TaskId) {
         self.kept.remove(&task);
         let fetching: Vec<TaskRef> = self.fetching.range(all_of(task)).map(|(attempt, _)| *attempt).collect();
-        fetching.into_iter().for_each(|attempt| self.withdraw(attempt));
+        let of_record = fetching.into_iter().filter(|attempt| epoch::is_of_no_attempt(attempt.epoch));
+        of_record.for_each(|attempt| self.withdraw(attempt));
         self.let_attempts_go(task);
     }
 
@@ -129,15 +130,9 @@ impl Pins {
     }
 
     fn let_attempts_go(&mut self, task: TaskId) {
+        // They are brought all the same: a record on disk may need it, and an attempt that is to run here ends with `Abort`.
         let fetching: Vec<TaskRef> = self.fetching.range(all_of(task)).map(|(attempt, _)| *attempt).collect();
-        for attempt in fetching {
-            // A record on disk needs it whatever has become of the task: it is brought, and held in the name of that.
-            if epoch::is_of_no_attempt(attempt.epoch) {
-                self.fetching.remove(&attempt);
-            } else {
-                self.withdraw(attempt);
-            }
-        }
+        fetching.iter().for_each(|attempt| drop(self.fetching.remove(attempt)));
         let held: Vec<TaskRef> = self.attempts.range(all_of(task)).map(|(attempt, _)| *attempt).collect();
         held.iter().for_each(|attempt| drop(self.attempts.remove(attempt)));
     }
@@ -225,12 +220,15 @@ mod tests {
         assert!(is_given_up(&mut before), "another was ordered for the same record");
         assert!(!is_given_up(&mut run) && !is_given_up(&mut record));
 
+        at.pins.attempt_ended(ATTEMPT);
+        assert!(is_given_up(&mut run));
         at.pins.task_ended(TASK);
-        assert!(is_given_up(&mut run) && !is_given_up(&mut record));
+        assert!(!is_given_up(&mut record));
 
-        let mut again = Box::pin(Abortable::new(std::future::pending::<()>(), at.pins.fetch_began(of_no_attempt(3))));
+        let mut began = |attempt| Box::pin(Abortable::new(std::future::pending::<()>(), at.pins.fetch_began(attempt)));
+        let (mut record, mut run) = (began(of_no_attempt(3)), began(ATTEMPT));
         at.pins.forget(TASK);
-        assert!(is_given_up(&mut again));
+        assert!(is_given_up(&mut record) && !is_given_up(&mut run));
     }
 
     #[test]

@@ -7,27 +7,32 @@ use std::sync::Arc;
 use shoal_protocol::PeerId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::network::BULK_OUT_MAX;
-
-/// As many transfers have their turn at a peer as there are streams to it: one more would only wait for a stream.
+/// At most so many have their turn at one peer.
 ///
 /// **Invariant:** a peer is remembered only while somebody has a turn at it or waits for one.
-#[derive(Debug, Default)]
-pub(super) struct Turns(RefCell<BTreeMap<PeerId, Arc<Semaphore>>>);
+#[derive(Debug)]
+pub(super) struct Turns {
+    at_once: usize,
+    holders: RefCell<BTreeMap<PeerId, Arc<Semaphore>>>,
+}
 
-/// Held while the holder does its part.
+/// Held until the next may have it.
 #[derive(Debug)]
 pub(super) struct Turn {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Turns {
+    pub(super) fn new(at_once: usize) -> Self {
+        Self { at_once, holders: RefCell::default() }
+    }
+
     /// Waits for one, in the order of asking.
     pub(super) async fn at(&self, holder: PeerId) -> Turn {
         let turns = {
-            let mut holders = self.0.borrow_mut();
+            let mut holders = self.holders.borrow_mut();
             holders.retain(|_, turns| Arc::strong_count(turns) > 1);
-            Arc::clone(holders.entry(holder).or_insert_with(|| Arc::new(Semaphore::new(BULK_OUT_MAX))))
+            Arc::clone(holders.entry(holder).or_insert_with(|| Arc::new(Semaphore::new(self.at_once))))
         };
         // The semaphore is never closed; an error here would only lift the bound.
         Turn { _permit: turns.acquire_owned().await.ok() }
@@ -45,8 +50,8 @@ mod tests {
 
     #[test]
     fn who_waits_for_a_slow_peer_keeps_nobody_from_another() {
-        let turns = Turns::default();
-        let mut had: Vec<Turn> = (0..BULK_OUT_MAX).map(|_| turns.at(SLOW).now_or_never().unwrap()).collect();
+        let turns = Turns::new(3);
+        let mut had: Vec<Turn> = (0..3).map(|_| turns.at(SLOW).now_or_never().unwrap()).collect();
         let mut waits = Box::pin(turns.at(SLOW));
         assert!((&mut waits).now_or_never().is_none());
 
@@ -58,14 +63,14 @@ mod tests {
 
     #[test]
     fn a_peer_is_forgotten_with_the_last_turn_at_it() {
-        let turns = Turns::default();
+        let turns = Turns::new(3);
         let had = turns.at(SLOW).now_or_never().unwrap();
         let _other = turns.at(OTHER).now_or_never().unwrap();
-        assert_eq!(turns.0.borrow().len(), 2);
+        assert_eq!(turns.holders.borrow().len(), 2);
 
         drop(had);
         let _again = turns.at(OTHER).now_or_never().unwrap();
 
-        assert!(turns.0.borrow().keys().eq([&OTHER]));
+        assert!(turns.holders.borrow().keys().eq([&OTHER]));
     }
 }

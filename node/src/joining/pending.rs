@@ -11,6 +11,8 @@ use tokio::sync::oneshot;
 
 /// Machines that wait at once; each holds a connection.
 const WAITING_MAX: usize = 16;
+/// Those that have the ticket of one invitation: one that has leaked keeps nobody out who has another.
+const WAITING_PER_INVITATION_MAX: usize = WAITING_MAX / 2;
 
 /// What the person said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +58,8 @@ impl Pending {
     /// A place; none when too many wait.
     pub(super) fn wait(&self, joiner: Joiner) -> Option<Place> {
         let mut waiting = self.waiting();
-        if waiting.joiners.len() >= WAITING_MAX {
+        let same = waiting.joiners.values().filter(|(other, _)| other.invitation == joiner.invitation).count();
+        if waiting.joiners.len() >= WAITING_MAX || same >= WAITING_PER_INVITATION_MAX {
             return None;
         }
         waiting.next += 1;

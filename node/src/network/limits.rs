@@ -38,10 +38,10 @@ pub(super) const DISCOVERED_MAX: usize = 512;
 pub(super) const IDENTIFY_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Bulk streams this node has open to one neighbour at once; more wait.
-pub(crate) const BULK_OUT_MAX: usize = 4;
+pub(crate) const BULK_OUT_MAX: usize = 5;
 /// Bulk streams a neighbour may have open to this node; twice [`BULK_OUT_MAX`], since it may close one and open the
 /// next before this side has let go of the first.
-pub(super) const BULK_IN_MAX: usize = 8;
+pub(super) const BULK_IN_MAX: usize = 2 * BULK_OUT_MAX;
 /// Time to open a stream beside the control stream; and before that, to wait until another is closed.
 pub(super) const STREAM_OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -63,7 +63,7 @@ pub(super) const CONNECTION_WINDOW_BYTES: u32 =
     STREAM_WINDOW_BYTES * (2 * BULK_OUT_MAX + CIRCUITS_PER_PEER_MAX + 2) as u32 + (LONG_MAX * MESSAGE_BYTES_MAX) as u32;
 /// Streams of both directions that a peer may hold open: bulk, those of libp2p, and a circuit each that one of the two
 /// relays for the other.
-pub(super) const STREAMS_MAX: u32 = 24 + 2 * CIRCUITS_PER_PEER_MAX as u32;
+pub(super) const STREAMS_MAX: u32 = 26 + 2 * CIRCUITS_PER_PEER_MAX as u32;
 /// Streams of one direction that a peer may hold open: the control stream, and long messages. Twice as many of those as
 /// it sends at once, since it may be done with one before this side is.
 pub(super) const UNI_STREAMS_MAX: u32 = 1 + 2 * LONG_MAX as u32;

@@ -232,9 +232,14 @@ async fn arrive(
 ) -> Result<(), End> {
     let Proven { certificate, issuer } = proven;
     let peer = certificate.peer;
-    // Room for both events first, so that the change and its news are one step.
-    let (Ok(first), Ok(second)) = (shared.events.reserve().await, shared.events.reserve().await) else {
-        return Err(End::Closed);
+    // Room for both events first, so that the change and its news are one step; for both at once, so that those who arrive together
+    // do not wait for each other's second.
+    let Ok(mut rooms) = shared.events.reserve_many(2).await else { return Err(End::Closed) };
+    let mut tell = |event| {
+        // Both are there: no more is told below.
+        if let Some(room) = rooms.next() {
+            room.send(event);
+        }
     };
     let mut links = shared.links();
     let arrival = links.arrive(peer, run, Arc::clone(link));
@@ -244,10 +249,10 @@ async fn arrive(
     shared.counters.admitted.one();
     let connected = NetworkEvent::Connected { member: certificate.member(), certificate, issuer, address: dialled };
     match arrival {
-        Arrival::Connected => first.send(connected),
+        Arrival::Connected => tell(connected),
         Arrival::Reconnected => {
-            first.send(NetworkEvent::Disconnected { peer });
-            second.send(connected);
+            tell(NetworkEvent::Disconnected { peer });
+            tell(connected);
         }
         Arrival::Duplicate { retire: Some(older) } => retire_later(shared, peer, older),
         Arrival::Duplicate { retire: None } | Arrival::Full => {}
@@ -271,7 +276,9 @@ fn retire_later(shared: &Arc<Shared>, peer: PeerId, older: LinkId) {
 
 async fn depart(shared: &Shared, peer: PeerId, link: &Link) {
     let permit = shared.events.reserve().await;
-    let was_last = shared.links().depart(peer, link.id);
+    // The change and its news are one step here as well: who comes meanwhile is told after it.
+    let mut links = shared.links();
+    let was_last = links.depart(peer, link.id);
     // Closed after it has departed: whoever could look it up could also send on it.
     link.outbox.close();
     if was_last {

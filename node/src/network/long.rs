@@ -136,7 +136,7 @@ async fn receive(stream: RecvStream, from: PeerId, link: Arc<Link>, shared: Arc<
     let Ok(room) = shared.events.reserve().await else { return };
     // Its link departs under the same lock, before `Disconnected` is told.
     let links = shared.links();
-    if links.newest(from).is_some_and(|link| !link.is_muted()) {
+    if !link.is_muted() && links.newest(from).is_some_and(|newest| !newest.is_muted()) {
         room.send(match kind {
             Kind::Papers => NetworkEvent::Papers { from, body },
             Kind::Long | Kind::Control | Kind::Callback => {

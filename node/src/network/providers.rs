@@ -11,6 +11,7 @@
 //! **Not here:** whether a holder may give a blob away, and fetching it. A record is a hint, like gossip.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 
 use libp2p::kad::store::{MemoryStore, RecordStore};
 use libp2p::kad::{self, GetProvidersOk, InboundRequest, ProviderRecord, QueryId, QueryResult, RecordKey};
@@ -22,11 +23,14 @@ use tokio::time::{Instant, timeout};
 
 use super::identity::from_libp2p;
 use super::limits::{
-    PROVIDED_MAX, PROVIDERS_AGAIN_AFTER, PROVIDERS_PER_BLOB_MAX, PROVIDERS_QUERIES_MAX, PROVIDERS_QUERY_MAX,
-    PROVIDERS_SAYING_MAX,
+    PROVIDED_MAX, PROVIDERS_AGAIN_AFTER, PROVIDERS_BLOBS_MAX, PROVIDERS_PER_BLOB_MAX, PROVIDERS_QUERIES_MAX,
+    PROVIDERS_QUERY_MAX, PROVIDERS_SAYING_MAX, PROVIDERS_TTL,
 };
 use super::swarm::Command;
 use super::{Network, ProvideError};
+
+/// How often it is looked for what counts no more.
+const KEPT_LOOK: Duration = Duration::from_secs(60);
 
 pub(super) type Table = kad::Behaviour<MemoryStore>;
 
@@ -83,6 +87,52 @@ pub(super) struct Providers {
     provided: BTreeMap<BlobId, Option<Instant>>,
     /// Sayings under way.
     saying: HashSet<QueryId>,
+    kept: Kept,
+}
+
+/// What other members have said to have, and until when that counts. The table itself forgets such a record only when somebody asks
+/// for its blob.
+#[derive(Default)]
+struct Kept {
+    of: HashMap<libp2p::PeerId, HashMap<RecordKey, Instant>>,
+    looked: Option<Instant>,
+}
+
+impl Kept {
+    /// Takes a record, unless its member has said too much, or all of them have: our own always find room.
+    fn take(&mut self, now: Instant, mut record: ProviderRecord, table: &mut Table) {
+        self.forget_old(now, table);
+        let all: usize = self.of.values().map(HashMap::len).sum();
+        let of_it = self.of.entry(record.provider).or_default();
+        let is_known = of_it.contains_key(&record.key);
+        if !is_known && (of_it.len() >= PROVIDED_MAX || all >= PROVIDERS_BLOBS_MAX - PROVIDED_MAX) {
+            return tracing::debug!(peer = %record.provider, "no room for another holder of a blob");
+        }
+        record.addresses.retain(|address: &Multiaddr| address.len() <= ADDRESS_BYTES_MAX);
+        record.addresses.truncate(ADDRESSES_MAX);
+        let key = record.key.clone();
+        match table.store_mut().add_provider(record) {
+            Ok(()) => drop(of_it.insert(key, now + PROVIDERS_TTL)),
+            Err(error) => tracing::debug!(%error, "no room for another holder of a blob"),
+        }
+    }
+
+    fn forget_old(&mut self, now: Instant, table: &mut Table) {
+        if self.looked.is_some_and(|looked| now.duration_since(looked) < KEPT_LOOK) {
+            return;
+        }
+        self.looked = Some(now);
+        self.of.retain(|who, records| {
+            records.retain(|key, until| {
+                let counts = now < *until;
+                if !counts {
+                    table.store_mut().remove_provider(key, who);
+                }
+                counts
+            });
+            !records.is_empty()
+        });
+    }
 }
 
 impl Providers {
@@ -92,6 +142,7 @@ impl Providers {
             searches: HashMap::new(),
             provided: BTreeMap::new(),
             saying: HashSet::new(),
+            kept: Kept::default(),
         }
     }
 
@@ -141,7 +192,7 @@ impl Providers {
     pub(super) fn on_event(&mut self, now: Instant, event: kad::Event, table: &mut Table) -> Vec<libp2p::PeerId> {
         match event {
             kad::Event::InboundRequest { request: InboundRequest::AddProvider { record: Some(record) } } => {
-                keep(record, table);
+                self.kept.take(now, record, table);
                 Vec::new()
             }
             kad::Event::OutboundQueryProgressed { id, result: QueryResult::GetProviders(result), step, .. } => {
@@ -189,15 +240,49 @@ pub(super) fn keeps_records(table: &Table, protocols: &[StreamProtocol]) -> bool
     table.protocol_names().iter().any(|ours| protocols.contains(ours))
 }
 
-/// A member says of itself that it has a blob.
-fn keep(mut record: ProviderRecord, table: &mut Table) {
-    record.addresses.retain(|address: &Multiaddr| address.len() <= ADDRESS_BYTES_MAX);
-    record.addresses.truncate(ADDRESSES_MAX);
-    if let Err(error) = table.store_mut().add_provider(record) {
-        tracing::debug!(%error, "no room for another holder of a blob");
-    }
-}
-
 fn key(names: &[u8; 32], blob: BlobId) -> RecordKey {
     RecordKey::new(blake3::keyed_hash(names, &blob.0).as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::behaviour;
+    use super::*;
+
+    fn record(who: libp2p::PeerId, n: usize) -> ProviderRecord {
+        ProviderRecord::new(RecordKey::new(&n.to_be_bytes()), who, Vec::new())
+    }
+
+    #[tokio::test]
+    async fn what_members_say_to_have_is_bounded_for_each_and_leaves_room_for_our_own() {
+        let now = Instant::now();
+        let mut table = behaviour::providers(libp2p::PeerId::random());
+        let mut kept = Kept::default();
+        let (first, others) = (libp2p::PeerId::random(), [(); 8].map(|()| libp2p::PeerId::random()));
+
+        (0..2 * PROVIDED_MAX).for_each(|n| kept.take(now, record(first, n), &mut table));
+        assert_eq!(kept.of[&first].len(), PROVIDED_MAX);
+        for (who, from) in others.into_iter().zip((1..).map(|n| n * 2 * PROVIDED_MAX)) {
+            (from..from + PROVIDED_MAX).for_each(|n| kept.take(now, record(who, n), &mut table));
+        }
+
+        for n in 0..PROVIDED_MAX {
+            let own = RecordKey::new(&[&b"own"[..], &n.to_be_bytes()].concat());
+            assert!(table.start_providing(own).is_ok(), "{n} of our own found room");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_said_again_makes_room() {
+        let now = Instant::now();
+        let mut table = behaviour::providers(libp2p::PeerId::random());
+        let (mut kept, who) = (Kept::default(), libp2p::PeerId::random());
+        (0..PROVIDED_MAX).for_each(|n| kept.take(now, record(who, n), &mut table));
+
+        let later = now + PROVIDERS_TTL;
+        kept.take(later, record(who, PROVIDED_MAX), &mut table);
+
+        assert_eq!(kept.of[&who].len(), 1);
+        assert!(table.store_mut().providers(&record(who, 0).key).is_empty());
+    }
 }

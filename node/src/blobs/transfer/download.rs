@@ -107,6 +107,11 @@ impl Download {
         }
     }
 
+    /// Whether its size is known, and its room is taken.
+    pub fn is_begun(&self) -> bool {
+        self.begun.borrow().is_some()
+    }
+
     /// Whether everything that is wanted of it is here.
     pub fn is_done(&self) -> bool {
         self.with_plan(|plan| plan.is_done()).unwrap_or(false)

@@ -116,7 +116,11 @@ impl TransferError {
     /// Whether the same transfer may go on over a new stream.
     pub fn is_resumable(&self) -> bool {
         match self {
-            Self::Busy | Self::Stalled { .. } | Self::Broken { .. } => true,
+            Self::Busy
+            | Self::Stalled { .. }
+            | Self::Broken { .. }
+            // What was given up a moment ago is laid down soon.
+            | Self::Store(BlobError::Arriving { .. }) => true,
             Self::NotThere(_)
             | Self::Refused(_)
             | Self::NotForUs(_)
@@ -137,7 +141,7 @@ impl TransferError {
 
     /// Whether another holder cannot help either.
     pub fn is_ours(&self) -> bool {
-        matches!(self, Self::Store(_) | Self::Stopping)
+        matches!(self, Self::Store(_) | Self::Stopping) && !self.is_resumable()
     }
 
     /// What a person can do about it.

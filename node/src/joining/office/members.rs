@@ -64,13 +64,18 @@ impl Office {
         if let Some(known) = known.as_ref().filter(|known| known.is_fresh(now)) {
             return Ok(signer.sign(&known.certificate(self.0.mesh), now)?);
         }
-        let last = known.unwrap_or_else(|| Issued::of(shown));
         let ends = signer.certificate.expires_unix_s;
-        if ends <= last.expires_unix_s {
-            let why = "its own certificate ends no later than the one that is to be renewed".to_owned();
-            return Err(Refused::NoIssuer { why }.into());
-        }
         let (chain, issued) = self.change(|ledger| {
+            // Looked at again: labels may have been changed meanwhile, and what was acknowledged stays.
+            let known = ledger.issued.get(&shown.peer).cloned();
+            if let Some(known) = known.as_ref().filter(|known| known.is_fresh(now)) {
+                return Ok((signer.sign(&known.certificate(self.0.mesh), now)?, known.clone()));
+            }
+            let last = known.unwrap_or_else(|| Issued::of(shown));
+            if ends <= last.expires_unix_s {
+                let why = "its own certificate ends no later than the one that is to be renewed".to_owned();
+                return Err(Refused::NoIssuer { why }.into());
+            }
             let issued = ledger.sign_anew(last, now, ends);
             Ok((signer.sign(&issued.certificate(self.0.mesh), now)?, issued))
         })?;

@@ -94,7 +94,8 @@ impl Durable {
         if !self.fetching.contains_key(&task) {
             let of_it = self.fetching.values().filter(|it| it.from == from).count();
             if self.fetching.len() >= FETCHING_MAX || of_it >= FETCHING_PER_PEER_MAX {
-                return refuse_copy(from, &guard, format!("it fetches for {FETCHING_MAX} others"), lent);
+                let why = format!("it fetches for {} others, {of_it} of them of the same peer", self.fetching.len());
+                return refuse_copy(from, &guard, why, lent);
             }
         }
         let module = |variant: &super::super::spec::Variant| BlobRef {

@@ -89,7 +89,7 @@ const UNTOLD_MAX: Duration = crate::config::RETENTION_MAX;
 /// How often it is looked whether what is kept beyond its time may go.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// So many tasks wait for blobs at once: more copies are refused.
-const FETCHING_MAX: usize = 1_024;
+const FETCHING_MAX: usize = 2_048;
 /// Those of one peer, so that there is room for the others'.
 const FETCHING_PER_PEER_MAX: usize = FETCHING_MAX / 2;
 /// What was promised of a task is remembered no longer than a task of the longest retention is kept (`leading.rs`, `until`).

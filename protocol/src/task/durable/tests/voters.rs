@@ -414,8 +414,8 @@ fn a_guardian_fetches_for_so_many_at_once() {
     let mut desk = Desk::new();
     for n in 0..FETCHING_MAX {
         let task = TaskId((n as u128).to_le_bytes());
-        let attempt = TaskRef { task, epoch: 0 };
-        desk.durable.fetching.insert(task, Fetching { attempt, from: id(OTHER), waiting: Waiting::Known(case()) });
+        let (attempt, from) = (TaskRef { task, epoch: 0 }, if n % 2 == 0 { OTHER } else { THIRD });
+        desk.durable.fetching.insert(task, Fetching { attempt, from: id(from), waiting: Waiting::Known(case()) });
     }
 
     let said = desk.kinds(OTHER, guard(AS_GUARDIAN, TERM, Duration::ZERO));
@@ -427,6 +427,23 @@ fn a_guardian_fetches_for_so_many_at_once() {
     desk.durable.bytes = KEPT_BYTES_MAX;
     assert_eq!(fetched(&mut desk, Ok(())), [(OTHER, "guarded")], "somebody else took the room meanwhile");
     assert_eq!(desk.durable.kept.len(), 0);
+}
+
+#[test]
+fn a_guardian_that_fetches_much_for_one_peer_fetches_for_others() {
+    let mut desk = Desk::new();
+    for n in 0..FETCHING_PER_PEER_MAX {
+        let task = TaskId((n as u128).to_le_bytes());
+        let attempt = TaskRef { task, epoch: 0 };
+        desk.durable.fetching.insert(task, Fetching { attempt, from: id(OTHER), waiting: Waiting::Known(case()) });
+    }
+
+    let said = desk.kinds(OTHER, guard(AS_GUARDIAN, TERM, Duration::ZERO));
+    assert_eq!((said, fetches(&mut desk).len()), (vec![(OTHER, "guarded")], 0));
+
+    desk.durable.fetching.values_mut().for_each(|it| it.from = id(THIRD));
+    desk.hear(OTHER, guard(AS_GUARDIAN, TERM, Duration::ZERO));
+    assert_eq!(fetches(&mut desk).len(), 1);
 }
 
 #[test]
