@@ -346,10 +346,11 @@ impl BlobStore {
             return Err(BlobError::TooManyHeld { max: MANIFESTS_MAX });
         }
         idle.sort_unstable();
-        for (_, id) in idle.iter().take(idle.len().div_ceil(2)) {
+        for (changed, id) in idle.iter().take(idle.len().div_ceil(2)) {
             let mut manifests = self.manifests();
-            // It may have come meanwhile.
-            if !is_here(*id) {
+            // It may have come meanwhile, or be about to: then it was said again.
+            let is_as_it_was = manifests.known.get(id).is_some_and(|known| known.changed == *changed);
+            if is_as_it_was && !is_here(*id) {
                 manifests.forget(*id);
             }
         }

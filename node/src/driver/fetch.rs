@@ -7,9 +7,14 @@
 //! providers ────┘
 //! ```
 //!
-//! **Invariant:** a blob is on its way at most once, however many wait for it, and no longer than somebody does. At most
-//! [`STREAMS_MAX`] streams bring blobs, and at most [`BEGUN_MAX`] blobs are begun and take room: what is looked for, or waits for its
-//! turn at a holder, takes none of those places. One holder has a share of each.
+//! ```text
+//! wanted ─► a holder that is there ─► a turn at it ─► one of all places ─► it comes, also from others ─► here
+//!           └ called, looked for      └── nobody who waits for these has a place, or room ──┘
+//! ```
+//!
+//! **Invariant:** a blob is on its way at most once, however many wait for it, and no longer than somebody does; at most
+//! [`FETCHES_MAX`] are, of them [`FETCHES_PER_HOLDER_MAX`] by the turns of one holder. Who has a place waits for nothing that may
+//! take for ever.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -32,18 +37,16 @@ use super::turns::{Turn, Turns};
 use crate::blobs::{Arriving, BlobError, BlobStore, Download, Pin, TransferError};
 use crate::network::{BULK_OUT_MAX, BulkError, BulkStream, Network};
 
-/// Streams that bring blobs, at a time.
-const STREAMS_MAX: usize = 32;
-/// Streams to one holder: one more is left for what is asked of it beside blobs.
-const STREAMS_PER_HOLDER_MAX: usize = BULK_OUT_MAX - 1;
-/// Blobs of which a part is here and the rest on its way: each has all of its room already.
-const BEGUN_MAX: usize = 32;
-/// Those that one holder has begun.
-const BEGUN_PER_HOLDER_MAX: usize = STREAMS_PER_HOLDER_MAX;
-/// When a blob has not come by then, another that was named is asked as well.
+/// Blobs that are on their way at a time: each has all of its room already.
+const FETCHES_MAX: usize = 32;
+/// Those that came to their place by a turn at one holder: one stream to it is left for what is asked of it beside blobs.
+const FETCHES_PER_HOLDER_MAX: usize = BULK_OUT_MAX - 1;
+/// When no holder has had a turn by then, others are looked for, and when a blob has not come, another that is known is asked too.
 const SLOW_AFTER: Duration = Duration::from_secs(1);
 /// What was given up a moment ago is laid down by then.
 const LAID_DOWN_MAX: Duration = Duration::from_secs(60);
+/// Peers that are called at a time.
+const CALLS_MAX: usize = 16;
 /// Blobs that are looked for at a time.
 const SEARCHES_MAX: usize = 16;
 /// Sources of one blob at a time.
@@ -103,15 +106,14 @@ pub(crate) struct Fetcher(Rc<Inner>);
 struct Inner {
     network: Network,
     store: BlobStore,
-    /// Of those who begin, before the others.
-    beginnings: (Turns, Semaphore),
     turns: Turns,
-    streams: Semaphore,
+    places: Semaphore,
     searches: Semaphore,
     /// What is on its way.
     running: RefCell<BTreeMap<BlobId, Known>>,
     /// Peers that are being called.
     calls: RefCell<BTreeMap<PeerId, WeakShared<LocalBoxFuture<'static, bool>>>>,
+    calling: Rc<Semaphore>,
     /// With a number that grows: the one that was learnt longest ago makes room.
     addresses: RefCell<BTreeMap<PeerId, (u64, Vec<String>)>>,
     notices: mpsc::UnboundedSender<Notice>,
@@ -145,10 +147,10 @@ impl Known {
     }
 }
 
-/// What a transfer has that has begun.
-struct Beginning<'a> {
-    _of_holder: Turn,
-    _of_all: Option<SemaphorePermit<'a>>,
+/// What a transfer may go on with.
+struct Admitted<'a> {
+    _turn: Turn,
+    _place: Option<SemaphorePermit<'a>>,
 }
 
 /// Takes a transfer out when it has ended, or is given up.
@@ -173,17 +175,15 @@ impl Fetcher {
     /// Notices are bounded by what is on its way, and by the streams that peers may have open.
     pub(crate) fn new(network: Network, store: BlobStore) -> (Self, mpsc::UnboundedReceiver<Notice>) {
         let (notices, noticed) = mpsc::unbounded_channel();
-        let (streams, searches) = (Semaphore::new(STREAMS_MAX), Semaphore::new(SEARCHES_MAX));
-        let beginnings = (Turns::new(BEGUN_PER_HOLDER_MAX), Semaphore::new(BEGUN_MAX));
         let inner = Inner {
             network,
             store,
-            beginnings,
-            turns: Turns::new(STREAMS_PER_HOLDER_MAX),
-            streams,
-            searches,
+            turns: Turns::new(FETCHES_PER_HOLDER_MAX),
+            places: Semaphore::new(FETCHES_MAX),
+            searches: Semaphore::new(SEARCHES_MAX),
             running: RefCell::default(),
             calls: RefCell::default(),
+            calling: Rc::new(Semaphore::new(CALLS_MAX)),
             addresses: RefCell::default(),
             notices,
         };
@@ -308,6 +308,20 @@ enum Look {
     Nowhere,
 }
 
+type Search<'a> = LocalBoxFuture<'a, Vec<PeerId>>;
+
+/// What a search has found; never, where nothing is looked for.
+async fn found(search: &mut Option<Search<'_>>) -> Vec<PeerId> {
+    match search {
+        Some(running) => {
+            let found = running.await;
+            *search = None;
+            found
+        }
+        None => futures::future::pending().await,
+    }
+}
+
 /// Whom to ask for a blob, and what became of asking.
 #[derive(Debug, Default)]
 struct Sources {
@@ -358,42 +372,37 @@ impl Inner {
         begins: watch::Sender<Option<Arriving>>,
         mut joins: mpsc::UnboundedReceiver<PeerId>,
     ) -> Result<(), String> {
+        if self.is_here(&wanted, &begins).await? {
+            return Ok(());
+        }
         let me = self.network.local_peer();
-        // Given back after the download has laid down what is here.
-        let beginning = RefCell::new(None);
-        let download = self.download(&wanted).await.map_err(|error| error.to_string())?;
-        let mut sources = Sources::default();
+        let (mut sources, mut look) = (Sources::default(), Look::InView);
         sources.add(me, wanted.holders.iter().copied());
+        // Given back after the download has laid down what is here.
+        let _admitted = self.admitted(wanted.id, &mut sources, &mut look, &mut joins).await?;
+        let download = self.download(&wanted).await.map_err(|error| error.to_string())?;
         // Whom a joiner names is asked beside whoever may keep the others waiting.
-        let mut joined = 0;
+        let mut beside = 0;
         let (mut patience, mut is_slow) = (std::pin::pin!(sleep(SLOW_AFTER)), false);
-        let mut look = Look::InView;
         let mut parts = FuturesUnordered::new();
-        let mut search: Option<LocalBoxFuture<'_, Vec<PeerId>>> = None;
+        let mut search: Option<Search<'_>> = None;
         while !download.is_done() {
             let is_large =
                 begins.borrow().as_ref().is_some_and(|blob: &Arriving| blob.size_bytes() >= SEVERAL_BYTES_MIN);
-            let room = if is_large { SOURCES_MAX } else { (1 + joined).min(SOURCES_MAX) };
+            let room = if is_large { SOURCES_MAX } else { (1 + beside).min(SOURCES_MAX) };
             while parts.len() < room
                 && let Some(peer) = sources.next.pop_front()
             {
-                let (download, beginning, pause) = (&download, &beginning, sources.pause(peer));
+                let (download, pause) = (&download, sources.pause(peer));
                 parts.push(async move {
                     sleep(pause).await;
-                    (peer, self.take_part(download, peer, beginning).await)
+                    (peer, self.take_part(download, peer).await)
                 });
             }
             // Whoever was named may be out of reach for good: others are looked for while it is tried again.
             let wants_more = parts.is_empty() || sources.failures > 0 || is_large && parts.len() < SOURCES_MAX;
-            if search.is_none() && wants_more {
-                (search, look) = match look {
-                    Look::InView => (Some(self.one_of_few(self.in_view(wanted.id)).boxed_local()), Look::AtProviders),
-                    Look::AtProviders if parts.is_empty() => {
-                        let found = providers::find(&self.network, wanted.id);
-                        (Some(self.one_of_few(found).boxed_local()), Look::Nowhere)
-                    }
-                    Look::AtProviders | Look::Nowhere => (None, look),
-                };
+            if search.is_none() && wants_more && (look == Look::InView || parts.is_empty()) {
+                search = self.next_search(&mut look, wanted.id);
             }
             if parts.is_empty() && search.is_none() {
                 return Err(why_not(&sources.reasons));
@@ -408,14 +417,11 @@ impl Inner {
                         }
                     }
                 },
-                found = async { match &mut search { Some(search) => search.await, None => futures::future::pending().await } } => {
-                    search = None;
-                    sources.add(me, found);
-                }
-                Some(named) = joins.recv() => joined += sources.add(me, [named]),
+                found = found(&mut search) => drop(sources.add(me, found)),
+                Some(named) = joins.recv() => beside += sources.add(me, [named]),
                 () = &mut patience, if !is_slow => {
                     is_slow = true;
-                    joined += 1;
+                    beside += 1;
                 }
                 arriving = download.begun(), if begins.borrow().is_none() => drop(begins.send_replace(Some(arriving))),
             }
@@ -427,13 +433,72 @@ impl Inner {
         download.finish().await.map_err(|error| error.to_string())
     }
 
+    /// What came of a blob before may be all that is wanted of it: then nobody is waited for.
+    async fn is_here(&self, wanted: &Wanted, begins: &watch::Sender<Option<Arriving>>) -> Result<bool, String> {
+        if wanted.range.is_none() || self.store.part_of(wanted.id).is_none() {
+            return Ok(false);
+        }
+        let begun = Download::begin(&self.store, wanted.id, wanted.bytes, wanted.range.clone()).await;
+        // Why there is none will be said again when it comes to its turn.
+        let Some(download) = begun.ok().filter(Download::is_done) else { return Ok(false) };
+        begins.send_replace(Some(download.begun().await));
+        download.finish().await.map(|()| true).map_err(|error| error.to_string())
+    }
+
+    /// Waits for a turn at any of those who may have it, and then for a place. The one whose turn it is will be asked first.
+    async fn admitted(
+        &self,
+        id: BlobId,
+        sources: &mut Sources,
+        look: &mut Look,
+        joins: &mut mpsc::UnboundedReceiver<PeerId>,
+    ) -> Result<Admitted<'_>, String> {
+        let me = self.network.local_peer();
+        let (mut waiting, mut named) = (FuturesUnordered::new(), Vec::new());
+        let mut search: Option<Search<'_>> = None;
+        let (mut patience, mut is_slow) = (std::pin::pin!(sleep(SLOW_AFTER)), false);
+        let (first, turn) = loop {
+            for peer in sources.next.drain(..) {
+                named.push(peer);
+                waiting.push(async move {
+                    match self.reach(peer).await {
+                        Ok(()) => (peer, Ok(self.turns.at(peer).await)),
+                        Err(error) => (peer, Err(error)),
+                    }
+                });
+            }
+            if search.is_none() && (waiting.is_empty() || is_slow) {
+                search = self.next_search(look, id);
+            }
+            if waiting.is_empty() && search.is_none() {
+                return Err(why_not(&sources.reasons));
+            }
+            tokio::select! {
+                Some((peer, turn)) = waiting.next() => match turn {
+                    Ok(turn) => break (peer, turn),
+                    Err(error) => {
+                        named.retain(|known| *known != peer);
+                        sources.reasons.push(format!("{}: {error}", peer.short()));
+                    }
+                },
+                found = found(&mut search) => drop(sources.add(me, found)),
+                Some(named) = joins.recv() => drop(sources.add(me, [named])),
+                () = &mut patience, if !is_slow => is_slow = true,
+            }
+        };
+        let others = named.into_iter().filter(|peer| *peer != first);
+        sources.next = std::iter::once(first).chain(others).collect();
+        // The semaphore is never closed; an error here would only lift the bound.
+        Ok(Admitted { _turn: turn, _place: self.places.acquire().await.ok() })
+    }
+
     async fn download(&self, wanted: &Wanted) -> Result<Download, TransferError> {
         let until = Instant::now() + LAID_DOWN_MAX;
         loop {
             match Download::begin(&self.store, wanted.id, wanted.bytes, wanted.range.clone()).await {
                 // A thread still has what was given up a moment ago.
                 Err(TransferError::Store(BlobError::Arriving { .. })) if Instant::now() < until => {
-                    sleep(RETRY_PAUSE).await
+                    sleep(RETRY_PAUSE).await;
                 }
                 begun => return begun,
             }
@@ -441,27 +506,10 @@ impl Inner {
     }
 
     /// Brings what is asked of one source.
-    ///
-    /// Who waits has at most what stands before: a beginning, a turn at the holder, a place among the streams. So nobody waits for
-    /// who waits for it.
-    async fn take_part<'a>(
-        &'a self,
-        download: &Download,
-        peer: PeerId,
-        kept: &RefCell<Option<Beginning<'a>>>,
-    ) -> Result<(), Ended> {
-        let failed = |error: BulkError| Ended::Theirs { why: error.to_string(), may_again: true };
-        self.reach(peer).await.map_err(failed)?;
-        let beginning = if download.is_begun() { None } else { Some(self.beginning(peer).await) };
-        let _turn = self.turns.at(peer).await;
-        // The semaphore is never closed; an error here would only lift the bound.
-        let _place = self.streams.acquire().await;
-        let mut stream = self.network.open_bulk(peer).await.map_err(failed)?;
+    async fn take_part(&self, download: &Download, peer: PeerId) -> Result<(), Ended> {
+        let mut stream =
+            self.open(peer).await.map_err(|error| Ended::Theirs { why: error.to_string(), may_again: true })?;
         let result = download.run(&mut stream).await;
-        // Only what has begun keeps it: one that has it and asks for another would wait for itself.
-        if download.is_begun() && kept.borrow().is_none() {
-            kept.replace(beginning);
-        }
         if let Err(TransferError::Lied { id, at }) = &result {
             tracing::warn!(?peer, blob = %id, at, "a peer sent bytes that are not those of the blob");
             // The driver outlives its fetches, but for the end.
@@ -476,6 +524,19 @@ impl Inner {
         })
     }
 
+    /// Looks at the next place where a blob may be found; nothing where it was looked everywhere.
+    fn next_search(&self, look: &mut Look, id: BlobId) -> Option<Search<'_>> {
+        let (search, next) = match look {
+            Look::InView => (Some(self.one_of_few(self.in_view(id)).boxed_local()), Look::AtProviders),
+            Look::AtProviders => {
+                (Some(self.one_of_few(providers::find(&self.network, id)).boxed_local()), Look::Nowhere)
+            }
+            Look::Nowhere => (None, Look::Nowhere),
+        };
+        *look = next;
+        search
+    }
+
     /// Who in the view has a blob.
     async fn in_view(&self, blob: BlobId) -> Vec<PeerId> {
         let (reply, found) = oneshot::channel();
@@ -483,11 +544,6 @@ impl Inner {
             return Vec::new();
         }
         found.await.unwrap_or_default()
-    }
-
-    async fn beginning(&self, peer: PeerId) -> Beginning<'_> {
-        let (of_holders, of_all) = &self.beginnings;
-        Beginning { _of_holder: of_holders.at(peer).await, _of_all: of_all.acquire().await.ok() }
     }
 
     /// A search, when there are not too many.
@@ -502,10 +558,13 @@ impl Inner {
         self.network.open_bulk(peer).await
     }
 
-    /// Waits until a known peer is a neighbour.
+    /// Waits until a known peer is a neighbour: one that was lost a moment ago may be back in another.
     async fn reach(&self, peer: PeerId) -> Result<(), BulkError> {
-        if self.network.is_connected(peer) {
-            return Ok(());
+        for again in 0..TRIES_MAX {
+            sleep(RETRY_PAUSE * again).await;
+            if self.network.is_connected(peer) {
+                return Ok(());
+            }
         }
         let addresses = self.addresses.borrow().get(&peer).map(|(_, addresses)| addresses.clone()).unwrap_or_default();
         if addresses.is_empty() {
@@ -521,8 +580,9 @@ impl Inner {
         if let Some(call) = calls.get(&peer).and_then(WeakShared::upgrade) {
             return call;
         }
-        let network = self.network.clone();
+        let (network, calling) = (self.network.clone(), Rc::clone(&self.calling));
         let call = async move {
+            let _one_of_few = calling.acquire().await;
             network.dial(Some(peer), addresses);
             let connects = async {
                 while !network.is_connected(peer) {

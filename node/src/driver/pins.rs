@@ -16,10 +16,18 @@ use crate::blobs::{BlobStore, Pin};
 /// Attempts whose blobs are held; the queue and what runs are fewer.
 const ATTEMPTS_MAX: usize = 65_536 + 1_024;
 
+/// Blobs on their way.
+#[derive(Debug)]
+struct Fetching {
+    handle: AbortHandle,
+    /// In the name of the attempt, once they are here.
+    is_to_be_held: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Pins {
     store: BlobStore,
-    fetching: BTreeMap<TaskRef, AbortHandle>,
+    fetching: BTreeMap<TaskRef, Fetching>,
     attempts: BTreeMap<TaskRef, Vec<(BlobId, Pin)>>,
     tasks: BTreeMap<TaskId, Vec<Pin>>,
     /// Of tasks that are on disk; what is still on its way has no pin yet. Bounded by the tasks that are kept.
@@ -56,7 +64,7 @@ impl Pins {
             before.iter().for_each(|earlier| self.withdraw(*earlier));
         }
         let (handle, registration) = AbortHandle::new_pair();
-        self.fetching.insert(attempt, handle);
+        self.fetching.insert(attempt, Fetching { handle, is_to_be_held: true });
         registration
     }
 
@@ -66,14 +74,14 @@ impl Pins {
     }
 
     fn withdraw(&mut self, attempt: TaskRef) {
-        if let Some(handle) = self.fetching.remove(&attempt) {
-            handle.abort();
+        if let Some(fetching) = self.fetching.remove(&attempt) {
+            fetching.handle.abort();
         }
     }
 
     /// The blobs are here, or cannot be had.
     pub(super) fn fetch_ended(&mut self, attempt: TaskRef, fetched: Option<&[BlobRef]>) {
-        let wanted = self.fetching.remove(&attempt).is_some();
+        let wanted = self.fetching.remove(&attempt).is_some_and(|fetching| fetching.is_to_be_held);
         if fetched.is_some()
             && let Some(kept) = self.kept.get_mut(&attempt.task)
         {
@@ -131,8 +139,7 @@ impl Pins {
 
     fn let_attempts_go(&mut self, task: TaskId) {
         // They are brought all the same: a record on disk may need it, and an attempt that is to run here ends with `Abort`.
-        let fetching: Vec<TaskRef> = self.fetching.range(all_of(task)).map(|(attempt, _)| *attempt).collect();
-        fetching.iter().for_each(|attempt| drop(self.fetching.remove(attempt)));
+        self.fetching.range_mut(all_of(task)).for_each(|(_, fetching)| fetching.is_to_be_held = false);
         let held: Vec<TaskRef> = self.attempts.range(all_of(task)).map(|(attempt, _)| *attempt).collect();
         held.iter().for_each(|attempt| drop(self.attempts.remove(attempt)));
     }
@@ -229,6 +236,8 @@ mod tests {
         let (mut record, mut run) = (began(of_no_attempt(3)), began(ATTEMPT));
         at.pins.forget(TASK);
         assert!(is_given_up(&mut record) && !is_given_up(&mut run));
+        at.pins.attempt_ended(ATTEMPT);
+        assert!(is_given_up(&mut run), "whoever ordered it ends it");
     }
 
     #[test]

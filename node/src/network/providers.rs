@@ -10,6 +10,7 @@
 //! **Invariant:** what members make this peer keep is bounded, by blobs and by holders of each.
 //! **Not here:** whether a holder may give a blob away, and fetching it. A record is a hint, like gossip.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
@@ -95,6 +96,8 @@ pub(super) struct Providers {
 #[derive(Default)]
 struct Kept {
     of: HashMap<libp2p::PeerId, HashMap<RecordKey, Instant>>,
+    /// How many of them have said so of each blob.
+    holders: HashMap<RecordKey, usize>,
     looked: Option<Instant>,
 }
 
@@ -102,18 +105,21 @@ impl Kept {
     /// Takes a record, unless its member has said too much, or all of them have: our own always find room.
     fn take(&mut self, now: Instant, mut record: ProviderRecord, table: &mut Table) {
         self.forget_old(now, table);
-        let all: usize = self.of.values().map(HashMap::len).sum();
-        let of_it = self.of.entry(record.provider).or_default();
-        let is_known = of_it.contains_key(&record.key);
-        if !is_known && (of_it.len() >= PROVIDED_MAX || all >= PROVIDERS_BLOBS_MAX - PROVIDED_MAX) {
-            return tracing::debug!(peer = %record.provider, "no room for another holder of a blob");
+        let (who, key) = (record.provider, record.key.clone());
+        let of_it = self.of.entry(who).or_default();
+        let is_full = of_it.len() >= PROVIDED_MAX && !of_it.contains_key(&key);
+        if is_full || self.holders.len() >= PROVIDERS_BLOBS_MAX - PROVIDED_MAX && !self.holders.contains_key(&key) {
+            return tracing::debug!(peer = %who, "no room for another holder of a blob");
         }
         record.addresses.retain(|address: &Multiaddr| address.len() <= ADDRESS_BYTES_MAX);
         record.addresses.truncate(ADDRESSES_MAX);
-        let key = record.key.clone();
-        match table.store_mut().add_provider(record) {
-            Ok(()) => drop(of_it.insert(key, now + PROVIDERS_TTL)),
-            Err(error) => tracing::debug!(%error, "no room for another holder of a blob"),
+        if let Err(error) = table.store_mut().add_provider(record) {
+            return tracing::debug!(%error, "no room for another holder of a blob");
+        }
+        // Where it has enough holders the table takes no other, and does not say so.
+        let is_kept = table.store_mut().providers(&key).iter().any(|kept| kept.provider == who);
+        if is_kept && of_it.insert(key.clone(), now + PROVIDERS_TTL).is_none() {
+            *self.holders.entry(key).or_default() += 1;
         }
     }
 
@@ -127,6 +133,12 @@ impl Kept {
                 let counts = now < *until;
                 if !counts {
                     table.store_mut().remove_provider(key, who);
+                    if let Entry::Occupied(mut holders) = self.holders.entry(key.clone()) {
+                        *holders.get_mut() -= 1;
+                        if *holders.get() == 0 {
+                            holders.remove();
+                        }
+                    }
                 }
                 counts
             });
@@ -282,7 +294,7 @@ mod tests {
         let later = now + PROVIDERS_TTL;
         kept.take(later, record(who, PROVIDED_MAX), &mut table);
 
-        assert_eq!(kept.of[&who].len(), 1);
+        assert_eq!((kept.of[&who].len(), kept.holders.len()), (1, 1));
         assert!(table.store_mut().providers(&record(who, 0).key).is_empty());
     }
 }

@@ -193,7 +193,11 @@ impl Requester {
                     out.send(offer.peer, Message::Release(attempt));
                 }
             }
-            Phase::Collecting { from, .. } => out.send(*from, Message::OutcomesReceived(vec![attempt])),
+            Phase::Collecting { from, .. } => {
+                out.send(*from, Message::OutcomesReceived(vec![attempt]));
+                // Its output is on the way here.
+                out.push(Output::Abort(attempt));
+            }
             Phase::Recovering { held } => {
                 if let Some((holder, attempt)) = held {
                     out.send(*holder, Message::Cancel(*attempt));
