@@ -13,8 +13,8 @@
 //! ```
 //!
 //! **Invariant:** a blob is on its way at most once, however many wait for it, and no longer than somebody does; at most
-//! [`FETCHES_MAX`] are, of them [`FETCHES_PER_HOLDER_MAX`] by the turns of one holder. Who has a place waits for nothing that may
-//! take for ever.
+//! [`FETCHES_MAX`] are, with [`FETCHES_PER_HOLDER_MAX`] streams to one holder. Who has a place has somebody who brings the blob;
+//! otherwise it gives its place back, and looks for another holder with nothing held.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -30,7 +30,7 @@ use shoal_protocol::privacy::words::{Answer, Ask};
 use shoal_protocol::task::spec::BlobRef;
 use shoal_protocol::{BlobId, PeerId};
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, interval_at, sleep, timeout};
 
 use super::providers;
 use super::turns::{Turn, Turns};
@@ -41,10 +41,13 @@ use crate::network::{BULK_OUT_MAX, BulkError, BulkStream, Network};
 const FETCHES_MAX: usize = 32;
 /// Those that came to their place by a turn at one holder: one stream to it is left for what is asked of it beside blobs.
 const FETCHES_PER_HOLDER_MAX: usize = BULK_OUT_MAX - 1;
-/// When no holder has had a turn by then, others are looked for, and when a blob has not come, another that is known is asked too.
+/// When no holder has had a turn by then, it is looked for others in the view; when a blob has not come by then, another that is
+/// known is asked as well.
 const SLOW_AFTER: Duration = Duration::from_secs(1);
 /// What was given up a moment ago is laid down by then.
 const LAID_DOWN_MAX: Duration = Duration::from_secs(60);
+/// Whoever must look for a blob, or call its holder, waits so long for others to be done with that.
+const QUEUE_MAX: Duration = Duration::from_secs(30);
 /// Peers that are called at a time.
 const CALLS_MAX: usize = 16;
 /// Blobs that are looked for at a time.
@@ -121,6 +124,7 @@ struct Inner {
 
 /// A transfer, for who waits for it. It goes on while anybody does.
 struct Underway {
+    bytes: Option<u64>,
     holders: Vec<PeerId>,
     end: Running,
     begun: watch::Receiver<Option<Arriving>>,
@@ -128,6 +132,7 @@ struct Underway {
 
 /// A transfer, for who may join.
 struct Known {
+    bytes: Option<u64>,
     /// Asked at its beginning; those that joiners name come on top.
     holders: Vec<PeerId>,
     end: WeakShared<LocalBoxFuture<'static, Result<(), String>>>,
@@ -143,13 +148,16 @@ impl Known {
             // Whoever has just ended needs none.
             let _ = self.named.send(*holder);
         }
-        Some(Underway { holders: self.holders.clone(), end, begun: self.begun.clone() })
+        Some(Underway { bytes: self.bytes, holders: self.holders.clone(), end, begun: self.begun.clone() })
     }
 }
 
 /// What a transfer may go on with.
 struct Admitted<'a> {
-    _turn: Turn,
+    /// Whose turn it is.
+    first: PeerId,
+    /// Until it is done for.
+    turn: Option<Turn>,
     _place: Option<SemaphorePermit<'a>>,
 }
 
@@ -238,7 +246,9 @@ impl Fetcher {
             }
             let underway = self.join_or_begin(&wanted);
             last = underway.end.await;
-            if last.is_err() && wanted.holders.iter().all(|holder| underway.holders.contains(holder)) {
+            let was_ours =
+                underway.bytes == wanted.bytes && wanted.holders.iter().all(|holder| underway.holders.contains(holder));
+            if last.is_err() && was_ours {
                 return last;
             }
         }
@@ -285,7 +295,7 @@ impl Fetcher {
             return joined;
         }
         let ((begins, begun), (named, joins)) = (watch::channel(None), mpsc::unbounded_channel());
-        let (id, holders) = (wanted.id, wanted.holders.clone());
+        let (id, bytes, holders) = (wanted.id, wanted.bytes, wanted.holders.clone());
         let (leaves, wanted) = (Leaves { inner: Rc::clone(&self.0), id }, wanted.clone());
         let transfer = async move {
             let result = leaves.inner.transfer(wanted, begins, joins).await;
@@ -293,10 +303,10 @@ impl Fetcher {
         };
         let end = transfer.boxed_local().shared();
         if let Some(weak) = end.downgrade() {
-            let known = Known { holders: holders.clone(), end: weak, begun: begun.clone(), named };
+            let known = Known { bytes, holders: holders.clone(), end: weak, begun: begun.clone(), named };
             self.0.running.borrow_mut().insert(id, known);
         }
-        Underway { holders, end, begun }
+        Underway { bytes, holders, end, begun }
     }
 }
 
@@ -375,15 +385,35 @@ impl Inner {
         if self.is_here(&wanted, &begins).await? {
             return Ok(());
         }
-        let me = self.network.local_peer();
         let (mut sources, mut look) = (Sources::default(), Look::InView);
-        sources.add(me, wanted.holders.iter().copied());
-        // Given back after the download has laid down what is here.
-        let _admitted = self.admitted(wanted.id, &mut sources, &mut look, &mut joins).await?;
-        let download = self.download(&wanted).await.map_err(|error| error.to_string())?;
+        sources.add(self.network.local_peer(), wanted.holders.iter().copied());
+        loop {
+            // Given back after the download has laid down what is here.
+            let mut admitted = self.admitted(wanted.id, &mut sources, &mut look, &mut joins).await?;
+            let download = self.download(&wanted).await.map_err(|error| error.to_string())?;
+            if self.bring(&download, &mut admitted, &mut sources, &mut look, &mut joins, &begins).await? {
+                if begins.borrow().is_none() {
+                    begins.send_replace(Some(download.begun().await));
+                }
+                return download.finish().await.map_err(|error| error.to_string());
+            }
+        }
+    }
+
+    /// Takes a blob from whom there is; whether all that is wanted of it has come before they are all done for.
+    async fn bring(
+        &self,
+        download: &Download,
+        admitted: &mut Admitted<'_>,
+        sources: &mut Sources,
+        look: &mut Look,
+        joins: &mut mpsc::UnboundedReceiver<PeerId>,
+        begins: &watch::Sender<Option<Arriving>>,
+    ) -> Result<bool, String> {
+        let me = self.network.local_peer();
         // Whom a joiner names is asked beside whoever may keep the others waiting.
         let mut beside = 0;
-        let (mut patience, mut is_slow) = (std::pin::pin!(sleep(SLOW_AFTER)), false);
+        let mut tick = interval_at(Instant::now() + SLOW_AFTER, SLOW_AFTER);
         let mut parts = FuturesUnordered::new();
         let mut search: Option<Search<'_>> = None;
         while !download.is_done() {
@@ -391,21 +421,25 @@ impl Inner {
                 begins.borrow().as_ref().is_some_and(|blob: &Arriving| blob.size_bytes() >= SEVERAL_BYTES_MIN);
             let room = if is_large { SOURCES_MAX } else { (1 + beside).min(SOURCES_MAX) };
             while parts.len() < room
-                && let Some(peer) = sources.next.pop_front()
+                && let Some((peer, turn)) = self.next_with_turn(sources, admitted)
             {
-                let (download, pause) = (&download, sources.pause(peer));
+                let pause = sources.pause(peer);
                 parts.push(async move {
                     sleep(pause).await;
+                    let _turn = turn;
                     (peer, self.take_part(download, peer).await)
                 });
             }
-            // Whoever was named may be out of reach for good: others are looked for while it is tried again.
-            let wants_more = parts.is_empty() || sources.failures > 0 || is_large && parts.len() < SOURCES_MAX;
-            if search.is_none() && wants_more && (look == Look::InView || parts.is_empty()) {
-                search = self.next_search(&mut look, wanted.id);
+            if parts.is_empty() {
+                if search.is_some() {
+                    *look = Look::InView;
+                }
+                return Ok(false);
             }
-            if parts.is_empty() && search.is_none() {
-                return Err(why_not(&sources.reasons));
+            // Whoever was named may be out of reach for good: others are looked for while it is tried again.
+            let wants_more = sources.failures > 0 || is_large && parts.len() < SOURCES_MAX;
+            if search.is_none() && wants_more && *look == Look::InView {
+                search = self.next_search(look, download.id());
             }
             tokio::select! {
                 Some((peer, result)) = parts.next() => match result {
@@ -414,23 +448,19 @@ impl Inner {
                     Err(Ended::Theirs { why, may_again }) => {
                         if sources.failed(peer, why, may_again) {
                             sources.next.push_back(peer);
+                        } else if peer == admitted.first {
+                            admitted.turn = None;
                         }
                     }
                 },
                 found = found(&mut search) => drop(sources.add(me, found)),
                 Some(named) = joins.recv() => beside += sources.add(me, [named]),
-                () = &mut patience, if !is_slow => {
-                    is_slow = true;
-                    beside += 1;
-                }
+                // A turn may have come free as well.
+                _ = tick.tick() => beside = beside.max(1),
                 arriving = download.begun(), if begins.borrow().is_none() => drop(begins.send_replace(Some(arriving))),
             }
         }
-        drop(parts);
-        if begins.borrow().is_none() {
-            begins.send_replace(Some(download.begun().await));
-        }
-        download.finish().await.map_err(|error| error.to_string())
+        Ok(true)
     }
 
     /// What came of a blob before may be all that is wanted of it: then nobody is waited for.
@@ -456,18 +486,23 @@ impl Inner {
         let me = self.network.local_peer();
         let (mut waiting, mut named) = (FuturesUnordered::new(), Vec::new());
         let mut search: Option<Search<'_>> = None;
+        // Where it was looked last.
+        let mut looked = *look;
         let (mut patience, mut is_slow) = (std::pin::pin!(sleep(SLOW_AFTER)), false);
         let (first, turn) = loop {
-            for peer in sources.next.drain(..) {
+            while let Some(peer) = sources.next.pop_front() {
                 named.push(peer);
+                let pause = sources.pause(peer);
                 waiting.push(async move {
+                    sleep(pause).await;
                     match self.reach(peer).await {
                         Ok(()) => (peer, Ok(self.turns.at(peer).await)),
                         Err(error) => (peer, Err(error)),
                     }
                 });
             }
-            if search.is_none() && (waiting.is_empty() || is_slow) {
+            if search.is_none() && (waiting.is_empty() || is_slow && *look == Look::InView) {
+                looked = *look;
                 search = self.next_search(look, id);
             }
             if waiting.is_empty() && search.is_none() {
@@ -478,7 +513,9 @@ impl Inner {
                     Ok(turn) => break (peer, turn),
                     Err(error) => {
                         named.retain(|known| *known != peer);
-                        sources.reasons.push(format!("{}: {error}", peer.short()));
+                        if sources.failed(peer, error.to_string(), true) {
+                            sources.next.push_back(peer);
+                        }
                     }
                 },
                 found = found(&mut search) => drop(sources.add(me, found)),
@@ -486,10 +523,15 @@ impl Inner {
                 () = &mut patience, if !is_slow => is_slow = true,
             }
         };
+        // What was not answered is asked again when it is needed. Nobody polls these any more, and they may have places and turns.
+        if search.is_some() {
+            *look = looked;
+        }
+        drop((waiting, search));
         let others = named.into_iter().filter(|peer| *peer != first);
         sources.next = std::iter::once(first).chain(others).collect();
         // The semaphore is never closed; an error here would only lift the bound.
-        Ok(Admitted { _turn: turn, _place: self.places.acquire().await.ok() })
+        Ok(Admitted { first, turn: Some(turn), _place: self.places.acquire().await.ok() })
     }
 
     async fn download(&self, wanted: &Wanted) -> Result<Download, TransferError> {
@@ -503,6 +545,23 @@ impl Inner {
                 begun => return begun,
             }
         }
+    }
+
+    /// The next who may be asked at once, with a turn; the one whose turn it is has that.
+    fn next_with_turn(&self, sources: &mut Sources, admitted: &Admitted<'_>) -> Option<(PeerId, Option<Turn>)> {
+        for at in 0..sources.next.len() {
+            let peer = *sources.next.get(at)?;
+            let turn = if peer == admitted.first && admitted.turn.is_some() {
+                None
+            } else if let Some(turn) = self.turns.now(peer) {
+                Some(turn)
+            } else {
+                continue;
+            };
+            sources.next.remove(at);
+            return Some((peer, turn));
+        }
+        None
     }
 
     /// Brings what is asked of one source.
@@ -546,9 +605,9 @@ impl Inner {
         found.await.unwrap_or_default()
     }
 
-    /// A search, when there are not too many.
-    async fn one_of_few<T>(&self, search: impl Future<Output = T>) -> T {
-        let _place = self.searches.acquire().await;
+    /// A search, when there are not too many; nothing is found where that takes too long.
+    async fn one_of_few(&self, search: impl Future<Output = Vec<PeerId>>) -> Vec<PeerId> {
+        let Ok(_place) = timeout(QUEUE_MAX, self.searches.acquire()).await else { return Vec::new() };
         search.await
     }
 
@@ -558,13 +617,10 @@ impl Inner {
         self.network.open_bulk(peer).await
     }
 
-    /// Waits until a known peer is a neighbour: one that was lost a moment ago may be back in another.
+    /// Waits until a known peer is a neighbour.
     async fn reach(&self, peer: PeerId) -> Result<(), BulkError> {
-        for again in 0..TRIES_MAX {
-            sleep(RETRY_PAUSE * again).await;
-            if self.network.is_connected(peer) {
-                return Ok(());
-            }
+        if self.network.is_connected(peer) {
+            return Ok(());
         }
         let addresses = self.addresses.borrow().get(&peer).map(|(_, addresses)| addresses.clone()).unwrap_or_default();
         if addresses.is_empty() {
@@ -582,7 +638,7 @@ impl Inner {
         }
         let (network, calling) = (self.network.clone(), Rc::clone(&self.calling));
         let call = async move {
-            let _one_of_few = calling.acquire().await;
+            let Ok(_one_of_few) = timeout(QUEUE_MAX, calling.acquire()).await else { return false };
             network.dial(Some(peer), addresses);
             let connects = async {
                 while !network.is_connected(peer) {

@@ -94,8 +94,9 @@ impl Driver {
         match done {
             Done::Fetched { attempt, blobs, result, held } => {
                 self.pins.fetch_ended(attempt, result.is_ok().then_some(&blobs));
-                drop(held);
                 self.handle(Input::Fetched { attempt, result });
+                // By now it is said what of it is to be kept.
+                drop(held);
             }
             Done::Verified(verified) => {
                 let now = self.clock.now();

@@ -71,7 +71,11 @@ impl Driver {
                     let fetcher = self.fetcher.clone();
                     let wanted = Wanted { id, bytes: None, range: None, holders };
                     self.beside.start(async move {
-                        let fetched = fetcher.fetch(wanted).await;
+                        let mut reply = reply;
+                        let fetched = tokio::select! {
+                            fetched = fetcher.fetch(wanted) => fetched,
+                            () = reply.closed() => return Done::Answered,
+                        };
                         let _ = reply.send(fetched.map_err(|why| Refusal::NoBlob { id, why }));
                         Done::Answered
                     });
@@ -91,7 +95,12 @@ impl Driver {
                     let fetcher = self.fetcher.clone();
                     let wanted = Wanted { id, bytes: None, range, holders };
                     self.beside.start(async move {
-                        match fetcher.open(&wanted).await {
+                        let mut reply = reply;
+                        let opened = tokio::select! {
+                            opened = fetcher.open(&wanted) => opened,
+                            () = reply.closed() => return Done::Answered,
+                        };
+                        match opened {
                             Ok((arriving, end)) => {
                                 let (ended, is_over) = oneshot::channel();
                                 let _ = reply.send(Ok(Opened { arriving: arriving.clone(), is_over }));

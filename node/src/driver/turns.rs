@@ -29,13 +29,19 @@ impl Turns {
 
     /// Waits for one, in the order of asking.
     pub(super) async fn at(&self, holder: PeerId) -> Turn {
-        let turns = {
-            let mut holders = self.holders.borrow_mut();
-            holders.retain(|_, turns| Arc::strong_count(turns) > 1);
-            Arc::clone(holders.entry(holder).or_insert_with(|| Arc::new(Semaphore::new(self.at_once))))
-        };
         // The semaphore is never closed; an error here would only lift the bound.
-        Turn { _permit: turns.acquire_owned().await.ok() }
+        Turn { _permit: self.of(holder).acquire_owned().await.ok() }
+    }
+
+    /// One that there is without waiting.
+    pub(super) fn now(&self, holder: PeerId) -> Option<Turn> {
+        self.of(holder).try_acquire_owned().ok().map(|permit| Turn { _permit: Some(permit) })
+    }
+
+    fn of(&self, holder: PeerId) -> Arc<Semaphore> {
+        let mut holders = self.holders.borrow_mut();
+        holders.retain(|_, turns| Arc::strong_count(turns) > 1);
+        Arc::clone(holders.entry(holder).or_insert_with(|| Arc::new(Semaphore::new(self.at_once))))
     }
 }
 
@@ -56,6 +62,7 @@ mod tests {
         assert!((&mut waits).now_or_never().is_none());
 
         assert!(turns.at(OTHER).now_or_never().is_some());
+        assert!(turns.now(SLOW).is_none() && turns.now(OTHER).is_some());
 
         had.pop();
         assert!(waits.now_or_never().is_some());

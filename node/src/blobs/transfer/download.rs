@@ -17,7 +17,7 @@ use super::super::{BlobError, BlobStore, Stored};
 use super::plan::{Plan, Source};
 use super::serve::blocking;
 use super::wire::{self, Answer, Request, Status};
-use super::{TransferError, moved, time_for, unexpected_end};
+use super::{IDLE_MAX, TransferError, moved, time_for, unexpected_end};
 
 /// Requests that are under way on one stream: the next is there when the holder is through with one.
 const ASKED_AHEAD: usize = 2;
@@ -107,9 +107,9 @@ impl Download {
         }
     }
 
-    /// Whether its size is known, and its room is taken.
-    pub fn is_begun(&self) -> bool {
-        self.begun.borrow().is_some()
+    /// Of which blob.
+    pub fn id(&self) -> BlobId {
+        self.id
     }
 
     /// Whether everything that is wanted of it is here.
@@ -204,7 +204,7 @@ impl Part<'_> {
         let (partial, mut is_answered) = match self.download.partial() {
             Some(partial) => (partial, false),
             None => {
-                let proved = timeout(time_for(0), self.prove(stream)).await;
+                let proved = timeout(IDLE_MAX, self.prove(stream)).await;
                 (proved.unwrap_or(Err(TransferError::Stalled { at: self.at }))?, true)
             }
         };

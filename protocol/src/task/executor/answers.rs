@@ -53,6 +53,10 @@ impl Executing {
             // Only its home gives a task away; who passes one on says that.
             return;
         }
+        if award.home == self.me && from != self.me {
+            // Nobody passes a task on to its home, which may be doing something else under the same name.
+            return;
+        }
         if award.hops == 0 {
             self.handle_outcomes_received(from, &award.received);
             self.handle_marked(from, &award.safe);

@@ -41,6 +41,9 @@ impl Requester {
         }
         entry.has_failed();
         let attempt = TaskRef { task, epoch: entry.epoch };
+        if let Phase::Collecting { .. } = entry.phase {
+            out.push(Output::Abort(attempt));
+        }
         if let Some(record) = entry.record() {
             record.verdict(peer, Verdict::Lost, why);
         }
