@@ -56,10 +56,12 @@ const SEARCHES_MAX: usize = 16;
 const SOURCES_MAX: usize = 4;
 /// A blob of fewer bytes comes from one source: it is here before another is found.
 const SEVERAL_BYTES_MIN: u64 = 4 * 1024 * 1024;
-/// A broken or busy source is taken up again this often.
-const TRIES_MAX: u32 = 4;
-/// Pause before the next try, times the number of tries so far.
+/// A broken or busy source is taken up again this often: within some three seconds.
+const TRIES_MAX: u32 = 6;
+/// Pause before the second try; then it doubles, and is added.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
+/// Calls of a peer that does not answer.
+const CALLS_OF_ONE_MAX: u32 = 4;
 /// Time that a holder we are not connected to has to become a neighbour.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often we look whether it has.
@@ -246,6 +248,10 @@ impl Fetcher {
             }
             let underway = self.join_or_begin(&wanted);
             last = underway.end.await;
+            // It may have come in another way.
+            if self.0.store.stat(wanted.id).is_some_and(|here| wanted.bytes.is_none_or(|bytes| bytes == here)) {
+                return Ok(());
+            }
             let was_ours =
                 underway.bytes == wanted.bytes && wanted.holders.iter().all(|holder| underway.holders.contains(holder));
             if last.is_err() && was_ours {
@@ -371,7 +377,8 @@ impl Sources {
     }
 
     fn pause(&self, peer: PeerId) -> Duration {
-        RETRY_PAUSE * self.tries.get(&peer).copied().unwrap_or_default()
+        let tries = self.tries.get(&peer).copied().unwrap_or_default();
+        RETRY_PAUSE * (1_u32 << tries.min(TRIES_MAX)).saturating_sub(1)
     }
 }
 
@@ -388,7 +395,6 @@ impl Inner {
         let (mut sources, mut look) = (Sources::default(), Look::InView);
         sources.add(self.network.local_peer(), wanted.holders.iter().copied());
         loop {
-            // Given back after the download has laid down what is here.
             let mut admitted = self.admitted(wanted.id, &mut sources, &mut look, &mut joins).await?;
             let download = self.download(&wanted).await.map_err(|error| error.to_string())?;
             if self.bring(&download, &mut admitted, &mut sources, &mut look, &mut joins, &begins).await? {
@@ -397,6 +403,9 @@ impl Inner {
                 }
                 return download.finish().await.map_err(|error| error.to_string());
             }
+            // Who reads it keeps it; what nobody reads is laid down before its place is free, and may make room.
+            drop(download);
+            begins.send_replace(None);
         }
     }
 
@@ -454,7 +463,13 @@ impl Inner {
                     }
                 },
                 found = found(&mut search) => drop(sources.add(me, found)),
-                Some(named) = joins.recv() => beside += sources.add(me, [named]),
+                Some(named) = joins.recv() => {
+                    if sources.add(me, [named]) > 0 {
+                        beside += 1;
+                        // Before those that were passed over.
+                        sources.next.rotate_right(1);
+                    }
+                }
                 // A turn may have come free as well.
                 _ = tick.tick() => beside = beside.max(1),
                 arriving = download.begun(), if begins.borrow().is_none() => drop(begins.send_replace(Some(arriving))),
@@ -495,7 +510,7 @@ impl Inner {
                 let pause = sources.pause(peer);
                 waiting.push(async move {
                     sleep(pause).await;
-                    match self.reach(peer).await {
+                    match self.reach_patiently(peer).await {
                         Ok(()) => (peer, Ok(self.turns.at(peer).await)),
                         Err(error) => (peer, Err(error)),
                     }
@@ -506,14 +521,25 @@ impl Inner {
                 search = self.next_search(look, id);
             }
             if waiting.is_empty() && search.is_none() {
-                return Err(why_not(&sources.reasons));
+                // Whom a joiner named just now has not been asked.
+                let late: Vec<PeerId> = std::iter::from_fn(|| joins.try_recv().ok()).collect();
+                if sources.add(me, late) == 0 {
+                    return Err(why_not(&sources.reasons));
+                }
+                continue;
             }
             tokio::select! {
                 Some((peer, turn)) = waiting.next() => match turn {
-                    Ok(turn) => break (peer, turn),
+                    Ok(turn) => {
+                        // What it took to reach it does not count against what it brings.
+                        sources.tries.insert(peer, 0);
+                        break (peer, turn);
+                    }
                     Err(error) => {
                         named.retain(|known| *known != peer);
-                        if sources.failed(peer, error.to_string(), true) {
+                        let calls = sources.tries.get(&peer).map_or(1, |tries| tries + 1);
+                        let again = calls < CALLS_OF_ONE_MAX && self.addresses.borrow().contains_key(&peer);
+                        if sources.failed(peer, error.to_string(), again) {
                             sources.next.push_back(peer);
                         }
                     }
@@ -551,6 +577,10 @@ impl Inner {
     fn next_with_turn(&self, sources: &mut Sources, admitted: &Admitted<'_>) -> Option<(PeerId, Option<Turn>)> {
         for at in 0..sources.next.len() {
             let peer = *sources.next.get(at)?;
+            // Others are called with nothing held.
+            if peer != admitted.first && !self.network.is_connected(peer) {
+                continue;
+            }
             let turn = if peer == admitted.first && admitted.turn.is_some() {
                 None
             } else if let Some(turn) = self.turns.now(peer) {
@@ -615,6 +645,20 @@ impl Inner {
     async fn open(&self, peer: PeerId) -> Result<BulkStream, BulkError> {
         self.reach(peer).await?;
         self.network.open_bulk(peer).await
+    }
+
+    /// The same for who holds nothing: one without known addresses may be being called, since it was found a moment ago.
+    async fn reach_patiently(&self, peer: PeerId) -> Result<(), BulkError> {
+        let reached = self.reach(peer).await;
+        if reached.is_ok() || self.addresses.borrow().contains_key(&peer) {
+            return reached;
+        }
+        let connects = async {
+            while !self.network.is_connected(peer) {
+                sleep(CONNECT_POLL).await;
+            }
+        };
+        timeout(CONNECT_TIMEOUT, connects).await.or(reached)
     }
 
     /// Waits until a known peer is a neighbour.
