@@ -47,6 +47,8 @@ const TYPICAL_GAIN: f64 = 0.05;
 /// Silence after which a peer is taken to be as busy as others of its size.
 const SILENT: Duration = Duration::from_secs(1);
 
+/// What was said so lately may not have come yet.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
 /// A peer describes itself anew this often to who hears from it: that one may have forgotten.
 const DESCRIBED_FOR: Duration = Duration::from_secs(60);
 
@@ -226,6 +228,22 @@ impl LoadView {
             if let Some(heard) = &mut load.heard {
                 heard.connection_over = true;
             }
+        }
+    }
+
+    /// Whether the peer has spoken of its load on this connection.
+    pub fn is_heard(&self, peer: PeerId) -> bool {
+        let heard = self.peers.get(&peer).and_then(|load| load.heard.as_ref());
+        heard.is_some_and(|heard| !heard.connection_over)
+    }
+
+    /// A peer has not heard our load, unless it is on its way: what it was told may have been on a connection that is over for it,
+    /// and here goes on.
+    pub fn asked_for(&mut self, now: Time, from: PeerId) {
+        if let Some(load) = self.peers.get_mut(&from)
+            && load.published.as_ref().is_none_or(|published| published.age(now) >= ON_ITS_WAY)
+        {
+            load.unheard();
         }
     }
 

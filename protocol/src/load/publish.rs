@@ -41,6 +41,11 @@ impl Published {
         Self { digest: digest.clone(), at: now }
     }
 
+    /// How long ago that was.
+    pub(super) fn age(&self, now: Time) -> Duration {
+        now.since(self.at)
+    }
+
     /// Whether it is time to say how things are in a message that leaves anyway.
     pub(super) fn misleads(&self, now: Time, current: &LoadDigest) -> bool {
         let age = now.since(self.at);

@@ -331,3 +331,23 @@ proptest! {
         }
     }
 }
+
+/// It was frozen: the other has closed the connection and opened another, which is the same to it.
+#[test]
+fn who_asks_for_a_load_that_it_was_told_on_another_connection_is_told_it_whole() {
+    let (mut here, mut there) = (LoadView::new(), LoadView::new());
+    let own = |sequence| LoadDigest { description: 5, ..digest(sequence, 0) };
+    here.heard(Time::from_millis(0), A, own(1));
+    assert!(here.publish(Time::from_millis(0), A, &own(1)).is_some());
+    there.reconnected(A);
+    assert!(!there.is_heard(A));
+
+    here.asked_for(Time::from_millis(500), A);
+    assert_eq!(here.publish(Time::from_millis(500), A, &own(2)), None, "it is on its way");
+    here.asked_for(Time::from_millis(2_000), A);
+
+    let mut said = here.publish(Time::from_millis(2_000), A, &own(3)).expect("it is told again");
+    here.abridge(Time::from_millis(2_000), A, &mut said);
+    assert!(!said.is_brief() && there.heard(Time::from_millis(2_000), A, said));
+    assert!(there.is_heard(A));
+}

@@ -36,6 +36,9 @@ impl Membership {
         if let Some(load) = ping.load {
             lent.loads.heard(lent.now, from, load);
         }
+        if ping.wants_load {
+            lent.loads.asked_for(lent.now, from);
+        }
         let pong = Pong {
             sequence: ping.sequence,
             incarnation: self.incarnation,
@@ -123,6 +126,7 @@ impl Membership {
             revocations: self.revocations.head(),
             rules: self.rules_head(),
             services: self.services_head(),
+            wants_load: !lent.loads.is_heard(peer),
         };
         lent.out.send(peer, Message::Ping(ping));
         sequence

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::load::LoadDigest;
-use super::unsaid::is_zero;
+use super::unsaid::{is_false, is_zero};
 use crate::id::PeerId;
 use crate::latency::Coordinate;
 
@@ -31,6 +31,9 @@ pub struct Ping {
     /// Which services the sender knows, as one number; 0 is none.
     #[serde(rename = "w", default, skip_serializing_if = "is_zero")]
     pub services: u64,
+    /// The sender has not heard the receiver's load on this connection: one that the receiver takes for the same may be another.
+    #[serde(rename = "n", default, skip_serializing_if = "is_false")]
+    pub wants_load: bool,
 }
 
 /// The answer to a [`Ping`].

@@ -192,6 +192,7 @@ fn golden() -> Vec<(Message, usize, &'static str)> {
         revocations: 0,
         rules: 0,
         services: 0,
+        wants_load: false,
     };
     let pong = Pong {
         sequence: 1,

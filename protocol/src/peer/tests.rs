@@ -93,7 +93,8 @@ fn message() -> impl Strategy<Value = Message> {
             load: None,
             revocations: 0,
             rules: 0,
-            services: 0
+            services: 0,
+            wants_load: false,
         })),
         (0..40u32, any::<u32>()).prop_map(|(sequence, incarnation)| Message::Pong(Pong {
             sequence,
@@ -374,6 +375,37 @@ fn a_result_counts_only_of_who_is_known_to_have_the_task() {
     assert!(ends(&again));
 }
 
+#[test]
+fn who_asks_for_the_load_hears_it_though_it_was_told() {
+    let mut peer = Peer::new(member(1), PeerConfig::default(), 1, Time::ZERO);
+    let mut tell = |ms, input| {
+        peer.handle(Time::from_millis(ms), input);
+        core::iter::from_fn(|| peer.poll_output()).collect::<Vec<_>>()
+    };
+    tell(10, Input::Connected { member: member(2), address: None });
+    let mut is_told = |ms, wants_load| {
+        let (sequence, load) = (1, Some(load(1, 0)));
+        let ping = Ping {
+            sequence,
+            incarnation: 0,
+            coordinate: None,
+            load,
+            revocations: 0,
+            rules: 0,
+            services: 0,
+            wants_load,
+        };
+        let outputs = tell(ms, Input::Received { from: id(2), message: Message::Ping(ping) });
+        outputs
+            .iter()
+            .any(|output| matches!(output, Output::Send { message: Message::Pong(pong), .. } if pong.load.is_some()))
+    };
+
+    assert!(!is_told(2_000, false), "it heard it when it was connected");
+    assert!(is_told(2_100, true));
+    assert!(!is_told(2_200, true), "it is on its way");
+}
+
 /// A busy peer knows of a better place for a task: it sends it there only while it is connected to that place.
 #[test]
 fn a_task_is_passed_on_only_to_who_is_connected() {
@@ -395,6 +427,7 @@ fn a_task_is_passed_on_only_to_who_is_connected() {
                 revocations: 0,
                 rules: 0,
                 services: 0,
+                wants_load: false,
             };
             tell(Input::Received { from: id(n), message: Message::Ping(ping) });
         }

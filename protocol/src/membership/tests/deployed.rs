@@ -124,8 +124,16 @@ fn who_says_nothing_of_rules_is_sent_none() {
     let from = mesh.id(1);
 
     let orders = mesh.on(0, |membership, lent| {
-        let ping =
-            Ping { sequence: 1, incarnation: 0, coordinate: None, load: None, revocations: 0, rules: 0, services: 0 };
+        let ping = Ping {
+            sequence: 1,
+            incarnation: 0,
+            coordinate: None,
+            load: None,
+            revocations: 0,
+            rules: 0,
+            services: 0,
+            wants_load: false,
+        };
         lent.out.drain();
         membership.pinged(lent, from, ping);
         lent.out.drain()

@@ -540,6 +540,7 @@ mod arbitrary {
                     revocations: 0,
                     rules: 0,
                     services: 0,
+                    wants_load: false,
                 };
                 mesh::receive(membership, lent, id(a), Message::Ping(ping));
             }

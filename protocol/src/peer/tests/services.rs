@@ -137,8 +137,16 @@ fn a_module_that_could_not_be_had_is_asked_for_again() {
 fn neighbours_that_read_it_are_told_what_is_ready_and_when_it_is_not_any_more() {
     let mut peer = peer();
     deploy(&mut peer, Time::ZERO, &record("ocr", 1));
-    let ping =
-        Ping { sequence: 1, incarnation: 0, coordinate: None, load: None, revocations: 0, rules: 0, services: 7 };
+    let ping = Ping {
+        sequence: 1,
+        incarnation: 0,
+        coordinate: None,
+        load: None,
+        revocations: 0,
+        rules: 0,
+        services: 7,
+        wants_load: false,
+    };
     told(&mut peer, Time::ZERO, Input::Received { from: id(3), message: Message::Ping(ping) });
     let orders = call(&mut peer, secs(1), 1, 1);
     let mut orders = settle(&mut peer, secs(1), orders, &Ending::Exited(0));

@@ -188,6 +188,7 @@ pub(super) fn message(source: &mut Source<'_>) -> Message {
             revocations: 0,
             rules: 0,
             services: 0,
+            wants_load: false,
         }),
         1 => Message::Pong(Pong {
             sequence: source.number() as u32,
