@@ -240,9 +240,11 @@ impl LoadView {
     /// A peer has not heard our load, unless it is on its way: what it was told may have been on a connection that is over for it,
     /// and here goes on.
     pub fn asked_for(&mut self, now: Time, from: PeerId) {
-        if let Some(load) = self.peers.get_mut(&from)
-            && load.published.as_ref().is_none_or(|published| published.age(now) >= ON_ITS_WAY)
-        {
+        let Some(load) = self.peers.get_mut(&from) else { return };
+        // Short forms say nothing to who has not heard the description.
+        let described = load.described.map(|(_, at)| now.since(at));
+        let told = described.or_else(|| load.published.as_ref().map(|published| published.age(now)));
+        if told.is_none_or(|age| age >= ON_ITS_WAY) {
             load.unheard();
         }
     }

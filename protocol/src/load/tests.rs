@@ -351,3 +351,24 @@ fn who_asks_for_a_load_that_it_was_told_on_another_connection_is_told_it_whole()
     assert!(!said.is_brief() && there.heard(Time::from_millis(2_000), A, said));
     assert!(there.is_heard(A));
 }
+
+/// A busy peer says how things are with every outcome; that is no reason not to say once more what it is.
+#[test]
+fn who_asks_is_told_whole_whatever_was_said_to_it_in_short() {
+    let at = Time::from_millis;
+    let mut here = LoadView::new();
+    let own = |sequence| LoadDigest { description: 5, ..digest(sequence, 0) };
+    here.heard(at(0), A, own(1));
+    let mut first = here.publish(at(0), A, &own(1)).expect("it knows nothing");
+    here.abridge(at(0), A, &mut first);
+    let mut short = own(2);
+    here.published(at(5_900), A, &short);
+    here.abridge(at(5_900), A, &mut short);
+    assert!(!first.is_brief() && short.is_brief());
+
+    here.asked_for(at(6_000), A);
+
+    let mut told = here.publish(at(6_000), A, &own(3)).expect("it asked");
+    here.abridge(at(6_000), A, &mut told);
+    assert!(!told.is_brief());
+}
