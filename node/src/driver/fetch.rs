@@ -17,7 +17,7 @@
 //! otherwise it gives its place back, and looks for another holder with nothing held.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
@@ -33,6 +33,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{Instant, interval_at, sleep, timeout};
 
 use super::providers;
+use super::sources::{RETRY_PAUSE, Sources};
 use super::turns::{Turn, Turns};
 use crate::blobs::{Arriving, BlobError, BlobStore, Download, Pin, TransferError};
 use crate::network::{BULK_OUT_MAX, BulkError, BulkStream, Network};
@@ -56,10 +57,6 @@ const SEARCHES_MAX: usize = 16;
 const SOURCES_MAX: usize = 4;
 /// A blob of fewer bytes comes from one source: it is here before another is found.
 const SEVERAL_BYTES_MIN: u64 = 4 * 1024 * 1024;
-/// A broken or busy source is taken up again this often: within some three seconds.
-const TRIES_MAX: u32 = 6;
-/// Pause before the second try; then it doubles, and is added.
-const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// Calls of a peer that does not answer.
 const CALLS_OF_ONE_MAX: u32 = 4;
 /// Time that a holder we are not connected to has to become a neighbour.
@@ -70,8 +67,6 @@ const CONNECT_POLL: Duration = Duration::from_millis(20);
 const ADDRESS_BOOK_MAX: usize = 512;
 /// Transfers of a blob that one waits for in turn.
 const ROUNDS_MAX: usize = 3;
-/// Peers that one blob is looked for at.
-const CANDIDATES_MAX: usize = 32;
 
 pub(crate) type Running = Shared<LocalBoxFuture<'static, Result<(), String>>>;
 
@@ -338,50 +333,6 @@ async fn found(search: &mut Option<Search<'_>>) -> Vec<PeerId> {
     }
 }
 
-/// Whom to ask for a blob, and what became of asking.
-#[derive(Debug, Default)]
-struct Sources {
-    next: VecDeque<PeerId>,
-    tries: BTreeMap<PeerId, u32>,
-    /// Through with their part; they may be asked for what others do not bring.
-    idle: Vec<PeerId>,
-    reasons: Vec<String>,
-    failures: u32,
-}
-
-impl Sources {
-    /// How many of them are new.
-    fn add(&mut self, me: PeerId, found: impl IntoIterator<Item = PeerId>) -> usize {
-        let before = self.tries.len();
-        for peer in found {
-            if peer != me && self.tries.len() < CANDIDATES_MAX && !self.tries.contains_key(&peer) {
-                self.tries.insert(peer, 0);
-                self.next.push_back(peer);
-            }
-        }
-        self.tries.len() - before
-    }
-
-    /// Whether a source that failed gets another try.
-    fn failed(&mut self, peer: PeerId, why: String, may_again: bool) -> bool {
-        // Others have to bring what it was to bring.
-        self.next.extend(self.idle.drain(..));
-        let tries = self.tries.entry(peer).or_default();
-        *tries += 1;
-        let again = may_again && *tries < TRIES_MAX;
-        self.failures += 1;
-        if !again {
-            self.reasons.push(format!("{}: {why}", peer.short()));
-        }
-        again
-    }
-
-    fn pause(&self, peer: PeerId) -> Duration {
-        let tries = self.tries.get(&peer).copied().unwrap_or_default();
-        RETRY_PAUSE * (1_u32 << tries.min(TRIES_MAX)).saturating_sub(1)
-    }
-}
-
 impl Inner {
     async fn transfer(
         &self,
@@ -524,7 +475,7 @@ impl Inner {
                 // Whom a joiner named just now has not been asked.
                 let late: Vec<PeerId> = std::iter::from_fn(|| joins.try_recv().ok()).collect();
                 if sources.add(me, late) == 0 {
-                    return Err(why_not(&sources.reasons));
+                    return Err(sources.why_not());
                 }
                 continue;
             }
@@ -653,12 +604,7 @@ impl Inner {
         if reached.is_ok() || self.addresses.borrow().contains_key(&peer) {
             return reached;
         }
-        let connects = async {
-            while !self.network.is_connected(peer) {
-                sleep(CONNECT_POLL).await;
-            }
-        };
-        timeout(CONNECT_TIMEOUT, connects).await.or(reached)
+        if connects(&self.network, peer).await { Ok(()) } else { reached }
     }
 
     /// Waits until a known peer is a neighbour.
@@ -684,12 +630,7 @@ impl Inner {
         let call = async move {
             let Ok(_one_of_few) = timeout(QUEUE_MAX, calling.acquire()).await else { return false };
             network.dial(Some(peer), addresses);
-            let connects = async {
-                while !network.is_connected(peer) {
-                    sleep(CONNECT_POLL).await;
-                }
-            };
-            timeout(CONNECT_TIMEOUT, connects).await.is_ok()
+            connects(&network, peer).await
         };
         let call = call.boxed_local().shared();
         if let Some(weak) = call.downgrade() {
@@ -697,6 +638,16 @@ impl Inner {
         }
         call
     }
+}
+
+/// Whether a peer that is being called becomes a neighbour.
+async fn connects(network: &Network, peer: PeerId) -> bool {
+    let connects = async {
+        while !network.is_connected(peer) {
+            sleep(CONNECT_POLL).await;
+        }
+    };
+    timeout(CONNECT_TIMEOUT, connects).await.is_ok()
 }
 
 /// Why a source brings nothing more.
@@ -708,8 +659,4 @@ enum Ended {
         why: String,
         may_again: bool,
     },
-}
-
-fn why_not(reasons: &[String]) -> String {
-    if reasons.is_empty() { "no peer that is within reach has it".into() } else { reasons.join("; ") }
 }

@@ -31,6 +31,7 @@ mod releases;
 mod requests;
 pub(crate) mod revoked;
 mod services;
+mod sources;
 mod status;
 mod stopping;
 mod turns;
